@@ -1,0 +1,28 @@
+"""maskling: a masked language model of your own, from the text you have, on the hardware you have."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from maskling.infer.load import load
+    from maskling.train.pretrain import pretrain
+    from maskling.train.recipe import Recipe
+
+# Public names, resolved on first use so that `import maskling` stays light.
+_WHERE = {
+    "load": "maskling.infer.load",
+    "pretrain": "maskling.train.pretrain",
+    "Recipe": "maskling.train.recipe",
+}
+
+__all__ = ["Recipe", "__version__", "load", "pretrain"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'maskling' has no attribute {name!r}")

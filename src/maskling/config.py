@@ -1,0 +1,183 @@
+"""Settings: what they are, how layers of them are merged, and one line for each mistake.
+
+A layer is a nested dict with a name (a preset, a file, the command line). Each is merged onto
+the tree before it; the result remembers which layer every value came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maskling.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False, protected_namespaces=())
+
+
+S = TypeVar("S", bound=Settings)
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Some settings and where they came from ('preset modern-small', 'train.toml', '--train.steps')."""
+
+    origin: str
+    tree: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Resolved(Generic[S]):
+    """Settings with every value filled in, and the origin of each by dotted path ('default' if no layer set it)."""
+
+    settings: S
+    origins: dict[str, str]
+
+
+def resolve(model: type[S], layers: Iterable[Layer]) -> Resolved[S]:
+    """Merge layers, later over earlier, and check the whole.
+
+    Choosing another `kind` in a section starts that section afresh: what an earlier layer said
+    of the old kind does not apply to the new one.
+    Raises SettingsError with the dotted path, the value and its origin.
+    """
+    tree: Tree = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        _merge(tree, layer.tree, layer.origin, origins, ())
+    try:
+        settings = model.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError(_explain(model, error, origins)) from None
+    return Resolved(settings, {path: origins.get(path, "default") for path in flatten(settings.model_dump())})
+
+
+def load_toml(path: Path) -> Layer:
+    """Read a settings file as a layer. Raises SettingsError if it is missing or is not TOML."""
+    try:
+        return Layer(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: there is no such settings file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not a TOML file: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def overrides(pairs: Iterable[tuple[str, Any]], prefix: str = "--") -> list[Layer]:
+    """A layer for each ('train.batch-size', '32'): dashes become underscores, dots become sections."""
+    layers = []
+    for name, value in pairs:
+        path = name.replace("-", "_").split(".")
+        tree: Any = _literal(value)
+        for part in reversed(path):
+            tree = {part: tree}
+        layers.append(Layer(f"{prefix}{name}", tree))
+    return layers
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'train': {'steps': 5}} as {'train.steps': 5}."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """'; did you mean X?' for the known word most like `word`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _merge(tree: Tree, new: Mapping[str, Any], origin: str, origins: dict[str, str], path: tuple[str, ...]) -> None:
+    if "kind" in new and tree.get("kind", new["kind"]) != new["kind"]:
+        tree.clear()
+        prefix = ".".join(path) + "."
+        for known in [known for known in origins if known.startswith(prefix)]:
+            del origins[known]
+    for key, value in new.items():
+        here = (*path, key)
+        if isinstance(value, Mapping):
+            below = tree.get(key)
+            if not isinstance(below, dict):
+                below = tree[key] = {}
+            _merge(below, value, origin, origins, here)
+        else:
+            tree[key] = value
+            origins[".".join(here)] = origin
+
+
+def _literal(value: Any) -> Any:
+    """A command-line word as pydantic should see it: 'none' is None, '[1, 2]' is a list, the rest stays text."""
+    if isinstance(value, str):
+        if value.lower() == "none":
+            return None
+        if value.startswith("["):
+            try:
+                return tomllib.loads(f"value = {value}")["value"]
+            except tomllib.TOMLDecodeError:
+                return value
+    return value
+
+
+def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        # A discriminated union adds the chosen kind to the location; people do not write it.
+        keys, known = _walk(model, [str(part) for part in problem["loc"]])
+        path = ".".join(keys)
+        origin = origins.get(path)
+        where = f" (from {origin})" if origin else ""
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{path}: there is no such setting{suggestion(keys[-1], known)}{where}")
+        elif problem["type"] == "missing":
+            lines.append(f"{path}: this setting is needed")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            message = message[:1].lower() + message[1:]
+            got = problem.get("input")
+            shown = f" (got {got!r})" if isinstance(got, str | int | float | bool | list | type(None)) else ""
+            lines.append(f"{path}: {message}{shown}{where}" if path else message)
+    return "\n".join(lines)
+
+
+def _walk(model: type[BaseModel] | None, parts: list[str]) -> tuple[list[str], list[str]]:
+    """Follow a location into the models; return the keys a person would write and the keys known at the last level."""
+    keys: list[str] = []
+    known: list[str] = list(model.model_fields) if model else []
+    candidates = [model] if model else []
+    for part in parts:
+        fields = [found.model_fields[part] for found in candidates if part in found.model_fields]
+        if fields or part not in {_kind(found) for found in candidates}:
+            keys.append(part)
+            known = [name for found in candidates for name in found.model_fields]
+        if fields:
+            candidates = _models(fields[0].annotation)
+        else:
+            candidates = [found for found in candidates if _kind(found) == part] or candidates
+    return keys, known
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind")
+    return field.default if field else None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

@@ -1,0 +1,1 @@
+"""Text: from the files people have to clean documents and their sentences."""

@@ -1,0 +1,57 @@
+"""Every error a person can mend, in one tree.
+
+    MasklingError            exit code 2; the message says what was wrong, where, and what to do
+    ├── SettingsError        an unknown key, a value out of range, settings that contradict each other
+    ├── CorpusError          text that cannot be read: missing, unreadable, broken, not text
+    ├── TokenizerError       a vocabulary that cannot be used, or text it cannot take
+    ├── DataError            a prepared folder that is missing, damaged or made for something else
+    ├── ModelError           a model folder or configuration that cannot be used
+    ├── CheckpointError      a run folder or checkpoint that is missing, damaged or of another run
+    ├── NumericsError        a loss or gradient that is no longer a number
+    └── MissingExtra         an optional package is needed; names the extra to install
+
+Anything else that escapes is a fault of ours: exit code 1, with a traceback.
+"""
+
+
+class MasklingError(Exception):
+    """What went wrong, where, and what to do about it, in one line."""
+
+
+class SettingsError(MasklingError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class CorpusError(MasklingError):
+    """Text could not be read."""
+
+
+class TokenizerError(MasklingError):
+    """A tokenizer could not be trained, loaded or used."""
+
+
+class DataError(MasklingError):
+    """A prepared folder is missing, damaged, or was made for something else."""
+
+
+class ModelError(MasklingError):
+    """A model folder or its configuration cannot be used."""
+
+
+class CheckpointError(MasklingError):
+    """A run folder or checkpoint is missing, damaged, or belongs to another run."""
+
+
+class NumericsError(MasklingError):
+    """A loss or gradient stopped being a number."""
+
+
+class MissingExtra(MasklingError):
+    """An optional package is needed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package '{package}': run  pip install 'maskling[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,1 @@
+"""What leaves, and that it is what it says."""

@@ -1,0 +1,1 @@
+"""Each model, top to bottom, in one file."""

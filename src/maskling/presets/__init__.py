@@ -1,0 +1,1 @@
+"""Named settings, each number with its source."""

@@ -1,0 +1,1 @@
+"""Vocabularies: trained, loaded, applied and saved."""
