@@ -50,8 +50,6 @@ class MissingExtra(MasklingError):
     """An optional package is needed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{purpose} needs the package '{package}': run  pip install 'maskling[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs the package '{package}': run  pip install 'maskling[{extra}]'")
         self.package = package
         self.extra = extra

@@ -1,0 +1,46 @@
+# make demo   set up, then the whole line on text this machine already has, ending with filled masks
+# make test   set up, then the tests
+# make check  what CI runs: format, lint, types, import contracts, generated docs, tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A machine without an NVIDIA driver takes the CPU build of torch; one with it takes the CUDA build.
+TORCH_INDEX := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo --extra-index-url https://download.pytorch.org/whl/cpu)
+DEMO ?= demo
+
+.PHONY: setup demo test test-all check lint format docs clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskling needs Python 3.11 or newer; say which with: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) -e ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/python -m maskling prepare python-docs: --out $(DEMO)/data --tokenizer.vocab-size 8000
+	$(BIN)/python -m maskling train --preset mini --data $(DEMO)/data --out $(DEMO)/run --budget 4m
+	$(BIN)/python -m maskling fill $(DEMO)/run --file examples/python_masks.txt
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+test-all: setup
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+check: lint test
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
