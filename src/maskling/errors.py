@@ -46,7 +46,7 @@ class NumericsError(MasklingError):
     """A loss or gradient stopped being a number."""
 
 
-class MissingExtra(MasklingError):
+class MissingExtra(MasklingError):  # noqa: N818  (an extra is missing: the name says it)
     """An optional package is needed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:

@@ -1,0 +1,64 @@
+"""`--section.key value` on the command line, and the listing that `--show` prints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from maskling.config import Layer, Resolved, flatten, load_toml, overrides
+from maskling.console import table
+
+Pairs = tuple[tuple[str, str], ...]
+# A verb with a parameter of this type takes settings; `main` fills it in, cyclopts leaves it alone.
+SettingPairs = Annotated[Pairs, Parameter(parse=False)]
+
+_SETTING = re.compile(r"--([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+)(?:=(.*))?", re.DOTALL)
+
+
+def split_settings(words: Sequence[str]) -> tuple[list[str], Pairs]:
+    """Take `--section.key value` and `--section.key=value` out of a command line.
+
+    A setting followed by another option, or by nothing, is switched on ('true'). Everything
+    after a bare `--` is left as it is.
+    """
+    rest: list[str] = []
+    pairs: list[tuple[str, str]] = []
+    place = 0
+    while place < len(words):
+        word = words[place]
+        if word == "--":
+            rest.extend(words[place:])
+            break
+        match = _SETTING.fullmatch(word)
+        if match is None:
+            rest.append(word)
+        elif match[2] is not None:
+            pairs.append((match[1], match[2]))
+        elif place + 1 < len(words) and not words[place + 1].startswith("--"):
+            pairs.append((match[1], words[place + 1]))
+            place += 1
+        else:
+            pairs.append((match[1], "true"))
+        place += 1
+    return rest, tuple(pairs)
+
+
+def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
+    """A settings file, then options that are settings too (`--seed 3`), then `--section.key value`."""
+    found = [load_toml(config)] if config else []
+    found += overrides((name.replace("__", "."), value) for name, value in named.items() if value is not None)
+    return found + overrides(settings)
+
+
+def shown(resolved: Resolved[Any]) -> list[str]:
+    """Every setting on a line: its dotted path, its value, where the value came from."""
+    values = flatten(resolved.settings.model_dump())
+    return table([[path, _literal(value), resolved.origins.get(path, "default")] for path, value in values.items()])
+
+
+def _literal(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,80 @@
+"""A file or folder is whole or absent, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from maskling.files import (
+    checksum,
+    fingerprint,
+    folder_written_aside,
+    recover_folder,
+    remove_partial,
+    write_json,
+    written_aside,
+)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), written_aside(path) as file:
+        file.write(b"new, but not")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "model"
+    with folder_written_aside(path) as aside:
+        (aside / "a").write_text("old")
+    with pytest.raises(RuntimeError), folder_written_aside(path) as aside:
+        (aside / "a").write_text("new")
+        raise RuntimeError
+    assert (path / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path):
+    path = tmp_path / "model"
+    for name in ("old", "new"):
+        with folder_written_aside(path) as aside:
+            (aside / name).write_text(name)
+    assert [file.name for file in path.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stop_between_the_two_renames_is_mended(tmp_path: Path):
+    old = tmp_path / "model.old"
+    old.mkdir()
+    (old / "a").write_text("kept")
+    recover_folder(tmp_path / "model")
+    assert (tmp_path / "model" / "a").read_text() == "kept"
+
+
+def test_leftovers_of_a_killed_write_are_swept_and_nothing_else(tmp_path: Path):
+    (tmp_path / "a.bin.77.partial").write_bytes(b"x")
+    (tmp_path / "model.77.partial").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"y")
+    remove_partial(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_checksums_see_one_flipped_bit_and_fingerprints_ignore_the_order_of_keys(tmp_path: Path):
+    path = tmp_path / "a"
+    path.write_bytes(bytes(100_000))
+    before = checksum(path)
+    path.write_bytes(bytes(99_999) + b"\x01")
+    assert checksum(path) != before
+    assert fingerprint({"a": 1, "b": [1.5, None]}) == fingerprint({"b": [1.5, None], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_json_keeps_letters_of_every_script(tmp_path: Path):
+    write_json(tmp_path / "a.json", {"text": "语言"})
+    assert "语言" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"text": "语言"}
