@@ -1,0 +1,54 @@
+"""Tidy a text without changing what it says."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from maskling.corpus.settings import CleanSettings
+from maskling.corpus.unwrap import unwrap
+from maskling.errors import MissingExtra
+
+_LINE_BREAKS = re.compile(r"\r\n|[\r\v\x85\u2028]")
+_PARAGRAPH_BREAKS = re.compile(r"[\f\x1c-\x1e\u2029]")
+# Control characters, surrogates and non-characters; marks of direction, soft hyphens, zero-width
+# spaces and byte order marks. Zero-width joiners stay: Persian, Indic scripts and emoji mean something by them.
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+    r"\ufdd0-\ufdef\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
+_SPACES = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
+_LINE_ENDS = re.compile(r" ?\n ?")
+_BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def clean(text: str, settings: CleanSettings, keep_lines: bool = False) -> str:
+    """Mend, normalise and tidy a text; paragraphs stay apart by one blank line, lines by a line break.
+
+    keep_lines: the lines mean something, so they are never joined.
+    Raises MissingExtra if ftfy is wanted and missing.
+    """
+    if settings.fix_mojibake:
+        text = _mend(text)
+    text = _LINE_BREAKS.sub("\n", text)
+    text = _PARAGRAPH_BREAKS.sub("\n\n", text)
+    if not text.isascii():
+        if settings.normal_form != "none":
+            text = unicodedata.normalize(settings.normal_form, text)
+    text = _INVISIBLE.sub("", text)
+    text = _SPACES.sub(" ", text)
+    text = _LINE_ENDS.sub("\n", text)
+    text = _BLANK_LINES.sub("\n\n", text).strip()
+    if settings.join_lines == "auto" and not keep_lines:
+        text = unwrap(text)
+    return text
+
+
+def _mend(text: str) -> str:
+    try:
+        import ftfy
+    except ImportError:
+        raise MissingExtra("ftfy", "data", "corpus.clean.fix_mojibake") from None
+    # Line by line, as ftfy advises, so that one bad line does not decide for the whole book.
+    config = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, normalization=None)
+    return "".join(ftfy.fix_text(line, config) for line in text.splitlines(keepends=True))

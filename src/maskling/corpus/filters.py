@@ -1,0 +1,79 @@
+"""Which documents are no text worth learning from, and why."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+
+from maskling.corpus.sentences import script_language
+from maskling.corpus.settings import FilterSettings
+
+TOO_SHORT = "too_short"
+REPEATED_LINES = "repeated_lines"
+REPEATED_WORDS = "repeated_words"
+NOT_ALPHABETIC = "not_alphabetic"
+REASONS = (TOO_SHORT, REPEATED_LINES, REPEATED_WORDS, NOT_ALPHABETIC)
+
+# Words and letters are judged on three samples, so that a document of any size costs the same.
+_SAMPLE_CHARACTERS = 2000
+_RUN = 3
+_FEWEST_WORDS = 30
+
+
+def rejection(text: str, settings: FilterSettings) -> str | None:
+    """The name of the first filter that refuses a cleaned text, or None."""
+    if len(text) < 4 * settings.min_characters + 100 and len("".join(text.split())) < settings.min_characters:
+        return TOO_SHORT
+    sample = _sample(text)
+    if _alphabetic(sample) < settings.min_alphabetic:
+        return NOT_ALPHABETIC
+    if _repeated_lines(text) > settings.max_repeated_lines:
+        return REPEATED_LINES
+    if _repeated_words(sample) > settings.max_repeated_words:
+        return REPEATED_WORDS
+    return None
+
+
+def _sample(text: str) -> str:
+    n = _SAMPLE_CHARACTERS
+    middle = len(text) // 2
+    return text if len(text) <= 3 * n else f"{text[:n]}\n{text[middle : middle + n]}\n{text[-n:]}"
+
+
+def _alphabetic(text: str) -> float:
+    """Share of letters (and the marks that Indic and other scripts put on them) among the visible characters."""
+    visible = "".join(text.split())
+    # str.isalpha is false for combining marks; a digit is neither, and plain ASCII marks are the signal.
+    letters = sum(map(str.isalpha, visible)) if visible.isascii() else sum(_is_letter(c) for c in visible)
+    return letters / max(1, len(visible))
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalpha() or unicodedata.category(character)[0] == "M"
+
+
+
+
+def _repeated_lines(text: str) -> float:
+    """Share of the characters in lines that already stood above."""
+    lines = [line for line in text.split("\n") if line]
+    if len(lines) < 2:
+        return 0.0
+    seen: set[str] = set()
+    repeated = total = 0
+    for line in lines:
+        total += len(line)
+        if line in seen:
+            repeated += len(line)
+        seen.add(line)
+    return repeated / total
+
+
+def _repeated_words(text: str) -> float:
+    """Share of the words that the most frequent run of three words covers; of the characters in Chinese."""
+    words = text.lower().split() if script_language(text) == "en" else list("".join(text.split()))
+    if len(words) < _FEWEST_WORDS:
+        return 0.0
+    runs = Counter(zip(words, words[1:], words[2:], strict=False))
+    # Overlapping runs ('a a a a') count more words than there are: the share is capped at one.
+    return min(1.0, _RUN * runs.most_common(1)[0][1] / len(words))

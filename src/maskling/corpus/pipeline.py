@@ -1,0 +1,132 @@
+"""From a raw document to a clean one with its sentences, or the reason why it is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import xxhash
+
+from maskling.corpus.clean import clean
+from maskling.corpus.dedup import Seen
+from maskling.corpus.document import Document
+from maskling.corpus.filters import rejection
+from maskling.corpus.sentences import split_lines, split_sentences
+from maskling.corpus.settings import CorpusSettings
+
+DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A run of sentences between blank lines. digest: xxh3_64 of its text, None if it is too short to be a duplicate."""
+
+    num_sentences: int
+    digest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CleanDocument:
+    """A document ready to be tokenized.
+
+    sentences: lengths in characters, which sum to len(text); digest: xxh3_64 of the text;
+    paragraphs: only when paragraphs are deduplicated.
+    """
+
+    id: str
+    source: str
+    text: str
+    sentences: list[int]
+    digest: int
+    paragraphs: list[Paragraph] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A document that is left out. reason: a short name to count ('too_short', 'duplicate', ...)."""
+
+    reason: str
+
+
+def process(document: Document, settings: CorpusSettings) -> CleanDocument | Rejected:
+    """Clean a document, filter it and cut it into sentences. Depends on nothing else, so any process may do it."""
+    text = clean(document.text, settings.clean, keep_lines=document.line_sentences)
+    reason = rejection(text, settings.filters)
+    if reason:
+        return Rejected(reason)
+    if document.line_sentences:
+        sentences = split_lines(text)
+    else:
+        sentences = split_sentences(text, settings.language, settings.abbreviations)
+    return CleanDocument(
+        id=document.id,
+        source=document.source,
+        text=text,
+        sentences=[len(sentence) for sentence in sentences],
+        digest=digest(text),
+        paragraphs=_paragraphs(sentences, settings) if settings.dedup == "paragraph" else [],
+    )
+
+
+def unseen(document: CleanDocument, seen: Seen, settings: CorpusSettings) -> CleanDocument | Rejected:
+    """Leave out what `seen` holds already, and add the rest to it.
+
+    Whole documents, or with dedup='paragraph' also single paragraphs, after which the document
+    must pass the filters again. Documents must come in their order: the first of its kind stays.
+    """
+    if settings.dedup == "none":
+        return document
+    if not seen.add(document.digest):
+        return Rejected(DUPLICATE)
+    if settings.dedup == "document":
+        return document
+    kept = [paragraph.digest is None or seen.add(paragraph.digest) for paragraph in document.paragraphs]
+    if all(kept):
+        return document
+    left = _without(document, kept)
+    if left is None:
+        return Rejected(DUPLICATE)
+    reason = rejection(left.text, settings.filters)
+    return Rejected(reason) if reason else left
+
+
+def digest(text: str) -> int:
+    """The xxh3_64 of a text's UTF-8."""
+    return xxhash.xxh3_64_intdigest(text.encode())
+
+
+def _paragraphs(sentences: list[str], settings: CorpusSettings) -> list[Paragraph]:
+    # A paragraph's break is the white space at the front of its first sentence.
+    groups: list[list[str]] = []
+    for sentence in sentences:
+        front = sentence[: len(sentence) - len(sentence.lstrip())]
+        if not groups or "\n\n" in front:
+            groups.append([])
+        groups[-1].append(sentence)
+    texts = ["".join(group).strip() for group in groups]
+    return [
+        # Salted, so that a paragraph is no duplicate of a document that consists of nothing else: itself.
+        Paragraph(len(group), digest("\n\n" + text) if len(text) >= settings.dedup_min_characters else None)
+        for group, text in zip(groups, texts, strict=True)
+    ]
+
+
+def _without(document: CleanDocument, kept: Sequence[bool]) -> CleanDocument | None:
+    texts: list[str] = []
+    lengths: list[int] = []
+    start = sentence = 0
+    for paragraph, keep in zip(document.paragraphs, kept, strict=True):
+        own = document.sentences[sentence : sentence + paragraph.num_sentences]
+        if keep:
+            texts.append(document.text[start : start + sum(own)])
+            lengths.extend(own)
+        start += sum(own)
+        sentence += paragraph.num_sentences
+    if not texts:
+        return None
+    # The first paragraph left may have stood behind a blank line, which now opens the document.
+    text = "".join(texts)
+    lengths[0] -= len(text) - len(text.lstrip())
+    text = text.lstrip()
+    paragraphs = [paragraph for paragraph, keep in zip(document.paragraphs, kept, strict=True) if keep]
+    return replace(document, text=text, sentences=lengths, digest=digest(text), paragraphs=paragraphs)

@@ -1,0 +1,71 @@
+"""What reading found: documents of each file, and what was wrong with which."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+SHOWN_FAULTS = 5
+
+
+@dataclass(slots=True)
+class FileReport:
+    """One source. A fault is one line: what was wrong and where; only the first few are kept, all are counted."""
+
+    name: str
+    documents: int = 0
+    replaced_bytes: int = 0
+    num_faults: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def add_fault(self, message: str) -> None:
+        """Count a fault, and keep its message if it is among the first."""
+        self.num_faults += 1
+        if len(self.faults) < SHOWN_FAULTS:
+            self.faults.append(message)
+
+    def problem(self) -> str | None:
+        """One line about what was wrong with this file, or None."""
+        parts = []
+        if self.faults:
+            more = f" (and {self.num_faults - 1:,} more like it)" if self.num_faults > 1 else ""
+            kept = f"; {self.documents:,} documents kept" if self.documents else "; nothing kept"
+            parts.append(f"{self.faults[0]}{more}{kept}")
+        if self.replaced_bytes:
+            parts.append(f"{self.replaced_bytes:,} bytes were no text and were replaced")
+        return f"{self.name}: {'; '.join(parts)}" if parts else None
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """All sources read so far.
+
+    files: one for each source that was opened, in order; skipped: files of a folder that no reader
+    knows, counted by suffix.
+    """
+
+    files: list[FileReport] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def documents(self) -> int:
+        """Documents of all files."""
+        return sum(file.documents for file in self.files)
+
+    @property
+    def replaced_bytes(self) -> int:
+        """Bytes that were replaced, over all files."""
+        return sum(file.replaced_bytes for file in self.files)
+
+    @property
+    def bad_files(self) -> list[FileReport]:
+        """The files with at least one fault."""
+        return [file for file in self.files if file.num_faults]
+
+    def problems(self) -> list[str]:
+        """One line for each file with something wrong, and one for what was skipped."""
+        lines = [line for file in self.files if (line := file.problem())]
+        if self.skipped:
+            counts = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in self.skipped.most_common())
+            lines.append(f"skipped, no reader for their suffix: {counts}; name a file itself to read it as plain text")
+        return lines

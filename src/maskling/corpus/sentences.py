@@ -1,0 +1,98 @@
+"""Sentences as lossless slices of a text, found with sentencex; Chinese and Japanese by a rule of our own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import sentencex
+
+# sentencex misses "。" before a digit (all 8 misses on the Chinese GSD test set), and this rule
+# alone reaches F1 .993 there. A closing quote or bracket stays with the sentence it closes.
+_EAST_ASIAN_END = re.compile(r"[。！？!?…]+[”』」）》〉】’\"')]*")
+_KANA = re.compile(r"[\u3041-\u30ff]")
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_LETTER = re.compile(r"[^\W\d_]")
+_EAST_ASIAN = ("zh", "ja", "yue")
+# Ends of pieces that sentencex wrongly takes for ends of sentences.
+_MORE_ABBREVIATIONS = {"en": ("vs.", "cf.", "al.", "approx.", "resp."), "fr": ("M.", "MM.")}
+_SAMPLE_CHARACTERS = 2000
+
+
+def split_sentences(text: str, language: str = "auto", abbreviations: Sequence[str] = ()) -> list[str]:
+    """Cut a text into sentences; joined again they are the text, character for character.
+
+    A line break always ends a sentence; white space belongs to the sentence it stands before
+    (at the very end of the text, to the last one). language: a code such as 'en', or 'auto'.
+    """
+    if language == "auto":
+        language = script_language(text)
+    known = {*abbreviations, *_MORE_ABBREVIATIONS.get(language, ())}
+    sentences: list[str] = []
+    space = ""
+    for line in text.splitlines(keepends=True):
+        for piece in _pieces(line, language, known):
+            body = piece.rstrip()
+            if body:
+                sentences.append(space + body)
+                space = piece[len(body) :]
+            else:
+                space += piece
+    return _with_last_space(sentences, space)
+
+
+def split_lines(text: str) -> list[str]:
+    """Cut a text whose lines are sentences already, on the same terms as `split_sentences`."""
+    sentences: list[str] = []
+    space = ""
+    for line in text.splitlines(keepends=True):
+        body = line.rstrip()
+        if body:
+            sentences.append(space + body)
+            space = line[len(body) :]
+        else:
+            space += line
+    return _with_last_space(sentences, space)
+
+
+def script_language(text: str) -> str:
+    """'ja', 'zh' or 'en' (which serves all scripts with spaces) by the letters in samples of the text."""
+    middle = len(text) // 2
+    n = _SAMPLE_CHARACTERS
+    sample = text if len(text) <= 3 * n else text[:n] + text[middle : middle + n] + text[-n:]
+    letters = len(_LETTER.findall(sample))
+    kana = len(_KANA.findall(sample))
+    if kana + len(_HAN.findall(sample)) <= 0.2 * letters:
+        return "en"
+    return "ja" if kana > 0.1 * letters else "zh"
+
+
+def _with_last_space(sentences: list[str], space: str) -> list[str]:
+    if space and sentences:
+        sentences[-1] += space
+    elif space:
+        sentences.append(space)
+    return sentences
+
+
+def _pieces(line: str, language: str, abbreviations: set[str]) -> Iterator[str]:
+    # A line of Latin letters in a Chinese document ("See RFC 1035. It is short.") is no Chinese sentence.
+    if language in _EAST_ASIAN and _HAN.search(line):
+        start = 0
+        for end in _EAST_ASIAN_END.finditer(line):
+            yield line[start : end.end()]
+            start = end.end()
+        yield line[start:]
+        return
+    pieces = sentencex.segment("en" if language in _EAST_ASIAN else language, line)
+    if "".join(pieces) != line:  # never seen for one line; a lost character would shift every later sentence
+        yield line
+        return
+    held = ""
+    for piece in pieces:
+        held += piece
+        words = piece.rsplit(maxsplit=1)
+        if not words or words[-1].lstrip("([\"'“‘") not in abbreviations:
+            yield held
+            held = ""
+    yield held
