@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from maskling.errors import SettingsError
 
@@ -22,6 +22,17 @@ class Settings(BaseModel):
     """A frozen group of settings; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_as_text(cls, values: Any) -> Any:
+        """TOML and the command line have no null: the text 'none' is None wherever a field allows None."""
+        if not isinstance(values, Mapping):
+            return values
+        return {
+            key: None if _says_none(value) and key in cls.model_fields and _allows_none(cls, key) else value
+            for key, value in values.items()
+        }
 
 
 S = TypeVar("S", bound=Settings)
@@ -122,16 +133,21 @@ def _merge(tree: Tree, new: Mapping[str, Any], origin: str, origins: dict[str, s
 
 
 def _literal(value: Any) -> Any:
-    """A command-line word as pydantic should see it: 'none' is None, '[1, 2]' is a list, the rest stays text."""
-    if isinstance(value, str):
-        if value.lower() == "none":
-            return None
-        if value.startswith("["):
-            try:
-                return tomllib.loads(f"value = {value}")["value"]
-            except tomllib.TOMLDecodeError:
-                return value
+    """A command-line word as pydantic should see it: '[1, 2]' is a list, the rest stays text."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            return value
     return value
+
+
+def _says_none(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() == "none"
+
+
+def _allows_none(model: type[BaseModel], key: str) -> bool:
+    return type(None) in get_args(model.model_fields[key].annotation)
 
 
 def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
