@@ -1,0 +1,133 @@
+"""The model card: what a model is, what it was trained on, how well it does, in README.md beside its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from maskling.errors import ModelError
+from maskling.files import written_aside
+
+# The section between these lines is rewritten by `update_card`; the rest of the card is the owner's to edit.
+BEGIN = "<!-- held-out numbers: rewritten by maskling -->"
+END = "<!-- end of held-out numbers -->"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model reached on text it was not trained on. Losses in nats a prediction.
+
+    Loss per word and per byte are estimates for the whole text: the loss of a prediction times the tokens of
+    a word or byte. Only they compare models with different vocabularies.
+    """
+
+    mlm_loss: float
+    top1: float
+    top5: float
+    predictions: int
+    unigram_entropy: float | None = None
+    pair_accuracy: float | None = None
+    pairs: int = 0
+    loss_per_word: float | None = None
+    loss_per_byte: float | None = None
+    text: str = "the validation split of the same corpus"
+    step: int | None = None
+
+    @property
+    def perplexity(self) -> float:
+        """exp(mlm_loss), infinite where that is too large for a float."""
+        return math.exp(self.mlm_loss) if self.mlm_loss < 700 else math.inf
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card says beside what the model itself says; whatever is None or empty is left out.
+
+    recipe: flat settings, 'masking.rate' -> 0.15. tokens, documents: of the training split. seq_length: the longest
+    sequence the model saw, which is also where `SentenceTransformer` and `maskling.load` cut texts.
+    """
+
+    name: str | None = None
+    preset: str | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    seq_length: int | None = None
+    documents: int | None = None
+    tokens: int | None = None
+    sources: tuple[str, ...] = ()
+    data_fingerprint: str | None = None
+    started_from: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    held_out: HeldOut | None = None
+    license: str | None = None
+    language: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the card says of the model itself, read from the model and its tokenizer as they are exported."""
+
+    architecture: str
+    num_parameters: int
+    num_layers: int
+    hidden_size: int
+    vocab_size: int
+    mask_token: str
+    has_pair_head: bool
+    version: str
+
+
+def render_card(facts: CardFacts, model: ModelFacts) -> str:
+    """The text of README.md."""
+    template = _environment().get_template("card.md.jinja")
+    return template.render(facts=facts, model=model, held_out=render_held_out(facts.held_out))
+
+
+def render_held_out(held_out: HeldOut | None) -> str:
+    """The section of held-out numbers, between its two marks."""
+    body = _environment().get_template("held_out.md.jinja").render(held_out=held_out).strip()
+    return f"{BEGIN}\n{body}\n{END}"
+
+
+def update_card(folder: Path, held_out: HeldOut) -> None:
+    """Put new held-out numbers into the card of a model folder; the rest of the card stays as it is.
+
+    Raises ModelError if the folder has no card.
+    """
+    path = folder / "README.md"
+    try:
+        card = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ModelError(f"{folder} has no README.md to update; 'maskling export' writes a folder that has one") from None
+    before, begin, rest = card.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    section = render_held_out(held_out)
+    # Someone may have edited the marks away: then the numbers go to the end rather than over their words.
+    updated = f"{before}{section}{after}" if begin and end else f"{card.rstrip()}\n\n{section}\n"
+    with written_aside(path) as file:
+        file.write(updated.encode())
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("maskling.export", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  (Markdown, not HTML; `code` below keeps names from being read as markup)
+    )
+    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["code"] = _code
+    return environment
+
+
+def _code(value: object) -> str:
+    """A name as Markdown code in a table cell: file names may hold backticks, bars, tags and newlines."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{text}`"
