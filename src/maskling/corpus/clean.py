@@ -32,10 +32,10 @@ def clean(text: str, settings: CleanSettings, keep_lines: bool = False) -> str:
         text = _mend(text)
     text = _LINE_BREAKS.sub("\n", text)
     text = _PARAGRAPH_BREAKS.sub("\n\n", text)
-    if not text.isascii():
-        if settings.normal_form != "none":
-            text = unicodedata.normalize(settings.normal_form, text)
+    # Before the normal form: a mark may meet its letter only once the invisible sign between them is gone.
     text = _INVISIBLE.sub("", text)
+    if settings.normal_form != "none" and not text.isascii():
+        text = unicodedata.normalize(settings.normal_form, text)
     text = _SPACES.sub(" ", text)
     text = _LINE_ENDS.sub("\n", text)
     text = _BLANK_LINES.sub("\n\n", text).strip()

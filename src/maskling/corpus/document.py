@@ -1,15 +1,43 @@
-"""What a reader yields."""
+"""What a reader opens, and what it yields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file, address or stream. location: a path, an fsspec URL, '-', 'python-docs:' or 'hf:NAME'."""
+
+    location: str
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the location, which documents are named after."""
+        return PurePosixPath(self.location.replace("\\", "/")).name or self.location
+
+    @property
+    def compression(self) -> str | None:
+        """'.gz', '.bz2', '.xz', '.zst' or None."""
+        suffix = PurePosixPath(self.name.lower()).suffix
+        return suffix if suffix in COMPRESSIONS else None
+
+    @property
+    def suffix(self) -> str:
+        """What tells the format: '.jsonl' of 'books.jsonl.gz'; empty if there is none."""
+        name = self.name.lower()
+        return PurePosixPath(name.removesuffix(self.compression or "")).suffix
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """A text from the user.
 
-    id: unique within its source ("books.jsonl.gz:17"); source: the file or address it came from.
+    id: unique within its source ("books.jsonl.gz:17"); source: the location it came from.
     line_sentences: each line of `text` is one sentence already, and must not be split or joined.
     """
 

@@ -22,6 +22,8 @@ _FEWEST_WORDS = 30
 
 def rejection(text: str, settings: FilterSettings) -> str | None:
     """The name of the first filter that refuses a cleaned text, or None."""
+    if not text:
+        return TOO_SHORT
     if len(text) < 4 * settings.min_characters + 100 and len("".join(text.split())) < settings.min_characters:
         return TOO_SHORT
     sample = _sample(text)
@@ -50,8 +52,6 @@ def _alphabetic(text: str) -> float:
 
 def _is_letter(character: str) -> bool:
     return character.isalpha() or unicodedata.category(character)[0] == "M"
-
-
 
 
 def _repeated_lines(text: str) -> float:

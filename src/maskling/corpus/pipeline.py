@@ -19,7 +19,7 @@ DUPLICATE = "duplicate"
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A run of sentences between blank lines. digest: xxh3_64 of its text, None if it is too short to be a duplicate."""
+    """A run of sentences between blank lines. digest: xxh3_64 of its text, None if too short to be a duplicate."""
 
     num_sentences: int
     digest: int | None

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from maskling.errors import CorpusError
+
 SHOWN_FAULTS = 5
 
 
 @dataclass(slots=True)
 class FileReport:
-    """One source. A fault is one line: what was wrong and where; only the first few are kept, all are counted."""
+    """One source. A fault is one line: what was wrong and where; only the first few are kept, all are counted.
+
+    stop: raise the first fault instead of keeping it.
+    """
 
     name: str
+    stop: bool = False
     documents: int = 0
     replaced_bytes: int = 0
     num_faults: int = 0
     faults: list[str] = field(default_factory=list)
 
     def add_fault(self, message: str) -> None:
-        """Count a fault, and keep its message if it is among the first."""
+        """Count a fault, and keep its message if it is among the first. Raises CorpusError if faults are to stop all."""
+        if self.stop:
+            raise CorpusError(f"{self.name}: {message}")
         self.num_faults += 1
         if len(self.faults) < SHOWN_FAULTS:
             self.faults.append(message)
@@ -66,6 +74,8 @@ class ReadReport:
         """One line for each file with something wrong, and one for what was skipped."""
         lines = [line for file in self.files if (line := file.problem())]
         if self.skipped:
-            counts = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in self.skipped.most_common())
+            counts = ", ".join(
+                f"{count:,} {suffix or 'without suffix'}" for suffix, count in self.skipped.most_common()
+            )
             lines.append(f"skipped, no reader for their suffix: {counts}; name a file itself to read it as plain text")
         return lines

@@ -28,7 +28,10 @@ class FilterSettings(Settings):
         0.5, ge=0, le=1, description="largest share of the text in lines that stand earlier in the same document"
     )
     max_repeated_words: float = Field(
-        0.4, ge=0, le=1, description="largest share of the words covered by one run of three words, however often repeated"
+        0.4,
+        ge=0,
+        le=1,
+        description="largest share of the words that one run of three, repeated, may cover",
     )
     min_alphabetic: float = Field(0.4, ge=0, le=1, description="smallest share of letters among the visible characters")
 
@@ -76,11 +79,10 @@ class CorpusSettings(Settings):
     @field_validator("format")
     @classmethod
     def _known_format(cls, value: str) -> str:
-        known = ("auto", *FORMATS)
+        from maskling.corpus.readers import READERS  # which import this file
+
+        known = ("auto", *READERS)
         if value not in known:
             raise ValueError(f"there is no such reader; there are {', '.join(known)}")
         return value
 
-
-# The names of the readers in readers/__init__.py, which imports this file; a test holds the two together.
-FORMATS = ("plain", "jsonl", "csv", "tsv", "parquet", "html", "markdown", "epub")

@@ -7,6 +7,8 @@ the next line would not have fitted. Verse, lists and tables break earlier, and 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from maskling.corpus.sentences import script_language
 
 _NARROWEST, _WIDEST = 40, 120
@@ -19,7 +21,7 @@ def unwrap(text: str) -> str:
     if "\n" not in text:
         return text
     lines = text.split("\n")
-    inner = [(line, below) for line, below in zip(lines, lines[1:], strict=False) if line and below]
+    inner = [(line, below) for line, below in pairwise(lines) if line and below]
     if len(inner) < _FEWEST_BREAKS:
         return text
     lengths = sorted(len(line) for line in lines if line)
@@ -30,7 +32,7 @@ def unwrap(text: str) -> str:
     if sum(_forced(line, below, width) for line, below in inner) < _FORCED_SHARE * len(inner):
         return text
     joined = [lines[0]]
-    for line, below in zip(lines, lines[1:], strict=False):
+    for line, below in pairwise(lines):
         joined.append(" " if line and below and _forced(line, below, width) else "\n")
         joined.append(below)
     return "".join(joined)

@@ -1,0 +1,118 @@
+"""From what a person names (files, folders, patterns, addresses) to the list of single sources, in a fixed order."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from maskling.corpus.document import Source as Source
+from maskling.corpus.opening import missing_driver
+from maskling.corpus.readers import READERS
+from maskling.corpus.report import ReadReport
+from maskling.errors import CorpusError
+
+SPECIAL = ("python-docs:", "hf:")
+
+
+def expand(sources: Sequence[str], report: ReadReport | None = None, any_suffix: bool = False) -> list[Source]:
+    """List the single sources that `sources` name, each once.
+
+    Folders are searched through, hidden files left out, files in the order of their names. A file
+    of a folder that no reader knows by its suffix is skipped and counted in `report`, unless
+    `any_suffix` (for a reader chosen by name) takes all; a file named itself is always taken.
+    Raises CorpusError if something named is missing, or if a folder or pattern holds nothing.
+    """
+    report = report if report is not None else ReadReport()
+    found: dict[str, Source] = {}
+    for name in sources:
+        for source in _expand(name, report, any_suffix):
+            found.setdefault(source.location, source)
+    if not found:
+        raise CorpusError("no text was named: give files, folders, patterns, addresses, '-' or 'python-docs:'")
+    return list(found.values())
+
+
+def _expand(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]:
+    if name == "-" or (name.startswith(SPECIAL) and not name.startswith("hf://")):
+        yield Source(name)
+    elif "://" in name:
+        yield from _expand_address(name, report, any_suffix)
+    elif Path(name).is_dir():
+        yield from _expand_folder(name, report, any_suffix)
+    elif Path(name).exists():
+        yield _local(name)
+    elif glob.has_magic(name):
+        matches = sorted(glob.glob(name, recursive=True))
+        files = [match for match in matches if not Path(match).is_dir()]
+        # '**' walks by itself; below a plain '*' a folder stands for all that is in it.
+        folders = [] if "**" in name else [match for match in matches if Path(match).is_dir()]
+        if not files and not folders:
+            raise CorpusError(f"{name}: no file matches this pattern; check it, and quote it in a shell")
+        yield from map(_local, files)
+        for folder in folders:
+            yield from _expand_folder(folder, report, any_suffix)
+    else:
+        raise CorpusError(f"{name}: there is no such file or folder{_near(name)}")
+
+
+def _local(name: str) -> Source:
+    try:
+        return Source(name, Path(name).stat().st_size)
+    except OSError:
+        return Source(name)  # reading it will say what is wrong
+
+
+def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]:
+    files = list(_walk(name, frozenset()))
+    known = [file for file in map(_local, files) if _known(file, report, any_suffix)]
+    if not known:
+        suffixes = ", ".join(sorted(suffix for reader in READERS.values() for suffix in reader.suffixes))
+        held = f"{len(files):,} files, but none" if files else "no file"
+        raise CorpusError(
+            f"{name}: this folder has {held} of a kind that is read ({suffixes}); name files themselves to read them as text"
+        )
+    yield from known
+
+
+def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
+    """Files below a folder in the order of their names, through links, but never in a circle."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, above | {real})
+        else:
+            yield entry.path
+
+
+def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]:
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(name)
+        if glob.has_magic(path):
+            paths, folder = sorted(system.glob(path)), False
+        elif system.isdir(path):
+            paths, folder = sorted(system.find(path)), True
+        else:
+            paths, folder = ([path], False) if system.exists(path) else ([], False)
+        # Chained addresses ('simplecache::s3://...') keep what stands before the last '::'.
+        sources = [Source(_address(name, path, system), _size(system, path)) for path in paths]
+    except ImportError as error:
+        raise CorpusError(missing_driver(name, error)) from None
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{name}: cannot be looked at: {error}") from None
+    if folder:
+        sources = [
+            source
+            for source in sources
+            if not any(part.startswith(".") for part in source.location.split("/")) and _known(source, report, any_suffix)
+        ]
+    if not sources:
+        raise CorpusError(f"{name}: there is nothing at this address that can be read; check it, or list it first")
+    yield from sources
