@@ -1,0 +1,124 @@
+"""Who sees whom in a batch, and the one place that chooses the attention kernel.
+
+A row holds one or more whole examples side by side, then padding. A token sees the tokens of its
+own example and nothing else; padding sees padding, so that no softmax is ever empty.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskling.model.bmm_attention import bmm_attention
+from maskling.model.rotary import Rotation, rotate
+
+# Up to this many tokens a row, plain matrix products with a written backward beat the fused CPU kernel.
+BMM_LONGEST = 256
+
+
+class Visible:
+    """Which tokens of a row may look at each other.
+
+    example_ids: (rows, seq) integers, the example each token belongs to within its row, -1 for padding;
+    the tokens of an example stand next to each other.
+    full: every row is one example without padding, so nothing needs hiding.
+    """
+
+    def __init__(self, example_ids: Tensor, *, full: bool) -> None:
+        self.example_ids = example_ids
+        self.full = full
+        self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
+
+    @classmethod
+    def from_example_ids(cls, example_ids: Tensor, device: torch.device | str | None = None) -> Visible:
+        """Look at the ids where they are (best on the CPU, before they travel), then move them to `device`."""
+        full = bool((example_ids == example_ids[:, :1]).all())
+        return cls(example_ids if device is None else example_ids.to(device, non_blocking=True), full=full)
+
+    @classmethod
+    def from_attention_mask(cls, attention_mask: Tensor) -> Visible:
+        """One example a row. attention_mask: (rows, seq), 1 for tokens and 0 for padding."""
+        return cls.from_example_ids(attention_mask.to(torch.int32) - 1)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.example_ids.shape[0]
+
+    @property
+    def seq(self) -> int:
+        """Tokens in each row."""
+        return self.example_ids.shape[1]
+
+    def mask(self, window: int | None = None) -> Tensor | None:
+        """What may be seen, (rows or 1, 1, seq, seq) bool, or None where everything may.
+
+        window: a token sees at most window // 2 tokens to either side.
+        """
+        return self._cached(window, torch.bool)
+
+    def bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """The same as numbers to add to the scores: 0 where a token may be seen, -inf elsewhere."""
+        return self._cached(window, dtype)
+
+    def cu_seqlens(self) -> tuple[Tensor, int]:
+        """Where each run of tokens starts in the flat batch, as variable-length kernels want it.
+
+        Returns (runs + 1,) int32, padding counted as runs of its own, and the longest run.
+        """
+        ids = self.example_ids
+        first = torch.ones_like(ids, dtype=torch.bool)
+        first[:, 1:] = ids[:, 1:] != ids[:, :-1]
+        starts = first.flatten().nonzero().flatten()
+        ends = F.pad(starts, (0, 1), value=ids.numel())
+        return ends.to(torch.int32), int(ends.diff().max()) if starts.numel() else 0
+
+    def _cached(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        half = None if window is None or window // 2 >= self.seq - 1 else window // 2
+        key = (half, dtype)
+        if key not in self._masks:
+            self._masks[key] = self._make(half, dtype)
+        return self._masks[key]
+
+    def _make(self, half: int | None, dtype: torch.dtype) -> Tensor | None:
+        if dtype != torch.bool:
+            seen = self._cached(None if half is None else 2 * half, torch.bool)
+            if seen is None:
+                return None
+            return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+        near = None
+        if half is not None:
+            # Examples are contiguous, so the distance between columns is the distance between positions.
+            columns = torch.arange(self.seq, device=self.example_ids.device)
+            near = ((columns[:, None] - columns[None, :]).abs() <= half)[None, None]
+        if self.full:
+            return near
+        same = (self.example_ids[:, :, None] == self.example_ids[:, None, :])[:, None]
+        return same if near is None else same & near
+
+
+def kernel_name(device: torch.device, seq: int) -> str:
+    """The kernel that `attend` uses for rows of `seq` tokens on a device."""
+    return "bmm" if device.type == "cpu" and seq <= BMM_LONGEST else "sdpa"
+
+
+def attend(
+    qkv: Tensor, visible: Visible, num_heads: int, *, window: int | None, dropout: float, rotation: Rotation | None
+) -> Tensor:
+    """Self-attention of every token over the tokens it may see.
+
+    qkv: (rows * seq, 3 * hidden), queries, keys and values side by side, each head after head.
+    window: see `Visible.mask`; rotation: turns queries and keys by their position first.
+    Returns (rows * seq, hidden).
+    """
+    if kernel_name(qkv.device, visible.seq) == "bmm":
+        bias = visible.bias(window, qkv.dtype)
+        return bmm_attention(qkv, visible.rows, num_heads, bias, rotation, dropout)
+    hidden = qkv.shape[1] // 3
+    heads = qkv.view(visible.rows, visible.seq, 3, num_heads, hidden // num_heads).permute(2, 0, 3, 1, 4)
+    q, k, v = heads.unbind(0)
+    if rotation is not None:
+        q, k = rotate(q, rotation), rotate(k, rotation)
+    context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout)
+    return context.transpose(1, 2).reshape(-1, hidden)

@@ -1,0 +1,148 @@
+"""Model folders as transformers lays them out: config.json beside model.safetensors, read and written.
+
+Nothing in a folder is ever executed: safetensors holds only numbers, and a torch file is opened with
+`weights_only=True`, which refuses everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from maskling.errors import ModelError
+from maskling.files import write_json, written_aside
+from maskling.model.building import build
+from maskling.model.config import ModelConfig
+from maskling.model.hugging_face import from_hugging_face, to_hugging_face
+from maskling.model.masked_lm import MaskedLM
+
+SAFETENSORS = "model.safetensors"
+TORCH = "pytorch_model.bin"
+PAIR_HEAD = "pair_head.safetensors"
+"""Where a modern model keeps its pair head: ModernBertForMaskedLM has no place for one in SAFETENSORS."""
+
+
+class Loaded(NamedTuple):
+    """A model, and what its folder lacked (drawn at random instead) or held in vain, by transformers' names."""
+
+    config: ModelConfig
+    module: MaskedLM
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0) -> Loaded:
+    """Load any BERT, RoBERTa or ModernBERT folder, upcast to fp32.
+
+    pair_head: None keeps what the folder has; True asks for one (drawn from `seed` if missing), False drops it.
+    Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight of the encoder.
+    """
+    tree = read_config(folder)
+    weights = _read_weights(folder)
+    if pair_head is None:
+        pair_head = any(name in weights for name in ("cls.seq_relationship.weight", "pair_head.classifier.weight"))
+    config = from_hugging_face(tree, str(folder), pair_head=pair_head)
+    module = build(config, seed)
+    try:
+        missing, unexpected = module.load_hugging_face(weights)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+    needed = [name for name in missing if not name.startswith(module.head_prefixes)]
+    if needed:
+        more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
+        raise ModelError(
+            f"{folder} lacks the weight {needed[0]}{more}, which {tree.get('model_type', 'bert')} needs; "
+            f"its files are incomplete or of another architecture"
+        )
+    return Loaded(config, module, missing, unexpected)
+
+
+def write_weights(module: MaskedLM, folder: Path) -> None:
+    """Write config.json and model.safetensors as transformers reads them, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
+    apart = {name: weights.pop(name) for name in list(weights) if name.startswith("pair_head.")}
+    _write_safetensors(weights, folder / SAFETENSORS)
+    if apart:
+        _write_safetensors(apart, folder / PAIR_HEAD)
+    else:
+        (folder / PAIR_HEAD).unlink(missing_ok=True)
+    write_json(folder / "config.json", to_hugging_face(module.config))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a model folder. Raises ModelError if there is none or it is not an object of JSON."""
+    path = folder / "config.json"
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = "has no config.json, so it is not a model folder" if folder.is_dir() else "is not a folder"
+        raise ModelError(f"{folder} {what}; give the folder that a model was saved to") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from None
+    if not isinstance(tree, dict):
+        raise ModelError(f"{path} does not hold a JSON object; it is not a model configuration")
+    return tree
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every weight under the name it is filed under, mapped from the file rather than copied."""
+    weights: dict[str, Tensor] = {}
+    for name in _weight_files(folder):
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"{folder} lacks {name}, which holds part of its weights; copy the folder again, whole")
+        weights |= _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if (folder / PAIR_HEAD).is_file():
+        weights |= _read_safetensors(folder / PAIR_HEAD)
+    return weights
+
+
+def _weight_files(folder: Path) -> list[str]:
+    for whole in (SAFETENSORS, TORCH):
+        if (folder / whole).is_file():
+            return [whole]
+        index = folder / f"{whole}.index.json"
+        if index.is_file():
+            try:
+                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+                raise ModelError(f"{index} is damaged: {error!r}") from None
+            # A part is a plain file name: an index must not lead out of its folder.
+            if any(not isinstance(name, str) or Path(name).name != name for name in names):
+                raise ModelError(f"{index} names a file outside its folder; it is not to be trusted")
+            return names
+    raise ModelError(f"{folder} has a config.json but neither {SAFETENSORS} nor {TORCH}; its weights are missing")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from None
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        # Files from before torch 1.6 are not zip archives and cannot be mapped, only read.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"{path} is damaged or holds more than weights: {first}; convert it to safetensors") from None
+    if not isinstance(state, dict):
+        raise ModelError(f"{path} holds a {type(state).__name__}, not weights by name")
+    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
+    with written_aside(path) as file:
+        save_file(weights, file.name, metadata={"format": "pt"})
