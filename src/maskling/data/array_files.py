@@ -1,0 +1,72 @@
+"""One-dimensional arrays as `.npy` files: written whole, mapped into memory, nothing believed unchecked.
+
+numpy's own loader would trust the header about size and type. Here the reader says what it expects
+and the header and the length of the file must agree before a byte is mapped; objects (pickles) are
+never read.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from maskling.errors import DataError
+from maskling.files import written_aside
+
+AGAIN = "prepare the folder again or restore the file"
+
+
+def write_array(path: Path, array: np.ndarray) -> str:
+    """Write a (n,) array as little-endian `.npy`, whole or not at all; returns the xxh3-128 of the file."""
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    digest = xxhash.xxh3_128()
+    with written_aside(path) as file:
+        for piece in (header.getvalue(), array.tobytes()):
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()
+
+
+def map_array(path: Path, dtype: np.dtype[Any], length: int) -> np.ndarray:
+    """Map a file that must hold exactly (length,) of `dtype`, read-only; nothing but its header is read.
+
+    Raises DataError when the file is missing, is not such an array or is not of that length.
+    """
+    offset = _check_header(path, dtype, length)
+    if length == 0:
+        return np.zeros(0, dtype)
+    try:
+        return np.memmap(path, dtype, mode="r", offset=offset, shape=(length,)).view(np.ndarray)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be mapped into memory: {error}") from None
+
+
+def _check_header(path: Path, dtype: np.dtype[Any], length: int) -> int:
+    """The offset of the data, after header and file size were compared with what is expected."""
+    try:
+        if not path.is_file():  # also keeps us from waiting on a pipe
+            raise DataError(f"{path} is missing; {AGAIN}")
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f"version {version} of the format is not used here")
+            shape, fortran, found = np.lib.format.read_array_header_1_0(file, max_header_size=1000)
+            offset = file.tell()
+        size = path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    except DataError:
+        raise
+    except Exception as error:  # the header is a Python literal: hostile ones raise nearly anything
+        raise DataError(f"{path} is not a numpy array ({type(error).__name__}: {error}); {AGAIN}") from None
+    if found != dtype or fortran or shape != (length,):
+        raise DataError(f"{path} holds {found} {shape}, but {dtype} ({length},) was expected; {AGAIN}")
+    if size != offset + length * dtype.itemsize:
+        raise DataError(f"{path} has {size} bytes, but {offset + length * dtype.itemsize} were expected; {AGAIN}")
+    return offset

@@ -1,0 +1,213 @@
+"""A prepared folder, read: tokens by the span, offsets by the block.
+
+Opening reads the manifest and the headers of the files; tokens stay on disk, mapped into memory,
+until a span is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from maskling.data.array_files import map_array
+from maskling.data.manifest import SPLITS, Manifest, SplitName, load_manifest
+from maskling.data.mapped import Mapped, OnDisk
+from maskling.data.shard_files import BoolArray, Int64Array, ShardArrays, check_offsets, check_shard, map_shard
+from maskling.errors import DataError
+from maskling.files import checksum
+
+COUNTS = "counts.npy"
+TOKENIZER = "tokenizer"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One shard of a split.
+
+    first_token, first_sentence, first_document: how many of each lie before it in the split.
+    sentences: (S+1,) int64, token offsets within the block; documents: (D+1,) int64, sentence offsets within it.
+    tokens: (T,) uint16 or uint32, mapped.
+    """
+
+    first_token: int
+    first_sentence: int
+    first_document: int
+    sentences: Int64Array
+    documents: Int64Array
+    tokens: np.ndarray
+    packed_words: np.ndarray
+
+    def word_starts(self) -> BoolArray:
+        """(T,) bool, which tokens of the block start a word."""
+        return np.unpackbits(self.packed_words, count=len(self.tokens)).view(np.bool_)
+
+
+class Split:
+    """The shards of one split as one long text: tokens, sentences and documents counted from its start."""
+
+    def __init__(self, shards: Sequence[OnDisk | ShardArrays]) -> None:
+        self._shards = Mapped(shards)
+        counts = np.array([_counts(shard) for shard in shards], np.int64).reshape(len(shards), 3)
+        self._first_token, self._first_sentence, self._first_document = (_starts(column) for column in counts.T)
+        self.num_tokens = int(self._first_token[-1])
+        self.num_sentences = int(self._first_sentence[-1])
+        self.num_documents = int(self._first_document[-1])
+
+    def blocks(self) -> Iterator[Block]:
+        """Each shard in order. Raises DataError where its offsets are damaged."""
+        for place in range(len(self._shards)):
+            arrays = self._shards.arrays(place)
+            check_offsets(arrays, self._shards.name(place))
+            yield Block(
+                first_token=int(self._first_token[place]),
+                first_sentence=int(self._first_sentence[place]),
+                first_document=int(self._first_document[place]),
+                sentences=arrays.sentences,
+                documents=arrays.documents,
+                tokens=arrays.tokens,
+                packed_words=arrays.words,
+            )
+
+    def gather(self, starts: Int64Array, lengths: np.ndarray) -> tuple[np.ndarray, BoolArray]:
+        """The tokens of spans, end to end in the order asked.
+
+        starts: (n,) int64, counted from the start of the split; lengths: (n,) integers. No span crosses a shard.
+        Returns tokens (lengths.sum(),) uint16 or uint32 and word starts (lengths.sum(),) bool.
+        Raises IndexError for a span that is not within one shard.
+        """
+        starts, lengths = np.asarray(starts, np.int64), np.asarray(lengths, np.int64)
+        shard = np.searchsorted(self._first_token, starts, side="right") - 1
+        # An empty span may stand at the very end, where no shard begins.
+        shard = np.minimum(shard, len(self._shards) - 1)
+        if starts.size and (
+            starts.min() < 0 or lengths.min() < 0 or np.any(starts + lengths > self._first_token[shard + 1])
+        ):
+            raise IndexError("a span reaches beyond its shard")
+        local = starts - self._first_token[shard]
+        present = np.unique(shard)
+        if len(present) <= 1:
+            return _gather(self._shards.arrays(int(present[0])) if len(present) else None, local, lengths)
+        order = np.argsort(shard, kind="stable")
+        bounds = np.searchsorted(shard[order], present, side="left")
+        pieces = [
+            _gather(self._shards.arrays(int(which)), local[spans], lengths[spans])
+            for which, spans in zip(present, np.split(order, bounds[1:]), strict=True)
+        ]
+        tokens = np.concatenate([piece[0] for piece in pieces])
+        words = np.concatenate([piece[1] for piece in pieces])
+        # Laid out shard by shard; now back into the order asked.
+        placed = np.empty(len(order), np.int64)
+        placed[order] = _starts(lengths[order])[:-1]
+        back = ragged(placed, lengths)
+        return tokens[back], words[back]
+
+
+class Shards:
+    """A prepared folder that was opened."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.tokenizer_folder = folder / TOKENIZER
+
+    def split(self, name: SplitName) -> Split:
+        """The train or the validation split."""
+        shards = self.manifest.shards(name)
+        return Split([OnDisk(self.folder, shard, self.manifest.vocab_size) for shard in shards])
+
+    @cached_property
+    def counts(self) -> Int64Array:
+        """(vocab_size,) int64, how often each id occurs in the train split. Raises DataError if damaged."""
+        path = self.folder / COUNTS
+        counts = map_array(path, np.dtype(np.int64), self.manifest.vocab_size)
+        if checksum(path) != self.manifest.counts:
+            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; prepare the folder again")
+        return np.array(counts)
+
+
+def open_shards(folder: Path, verify: bool = False) -> Shards:
+    """Open a prepared folder; `verify` reads every byte and compares it with the checksums.
+
+    Raises DataError when something is missing, damaged or not what the manifest says.
+    """
+    folder = Path(folder)
+    manifest = load_manifest(folder)
+    shards = Shards(folder, manifest)
+    seen = np.zeros(manifest.vocab_size, np.int64)
+    for name in SPLITS:
+        for shard in manifest.shards(name):
+            if not verify:
+                map_shard(folder, shard, manifest.vocab_size)
+                continue
+            tokens = check_shard(folder, shard, manifest.vocab_size).tokens
+            if name == "train":
+                seen += np.bincount(tokens, minlength=manifest.vocab_size)
+    if verify and not np.array_equal(seen, shards.counts):
+        raise DataError(f"{folder / COUNTS} does not count the tokens of the shards; prepare the folder again")
+    return shards
+
+
+def in_memory(
+    documents: Sequence[Sequence[Sequence[int]]],
+    words: Sequence[Sequence[Sequence[bool]]] | None = None,
+    documents_per_shard: int | None = None,
+) -> Split:
+    """A split made of documents of sentences of ids, for small things and tests.
+
+    words: the same shape, which tokens start a word (all of them, if left out).
+    documents_per_shard: how many documents share a shard (all of them, if left out).
+    """
+    if words is None:
+        words = [[[True] * len(sentence) for sentence in document] for document in documents]
+    vocab_size = 1 + max((token for document in documents for sentence in document for token in sentence), default=0)
+    size = documents_per_shard or max(1, len(documents))
+    shards = []
+    for first in range(0, len(documents), size):
+        some = documents[first : first + size]
+        sentences = [sentence for document in some for sentence in document]
+        starts = [sentence for document in words[first : first + size] for sentence in document]
+        arrays = ShardArrays.of(
+            vocab_size,
+            tokens=[np.array(sentence, np.int64) for sentence in sentences],
+            word_starts=[np.array(sentence, bool) for sentence in starts],
+            sentences=[len(sentence) for sentence in sentences],
+            documents=[len(document) for document in some],
+        )
+        shards.append(arrays)
+    return Split(shards)
+
+
+def ragged(starts: Int64Array, lengths: Int64Array) -> Int64Array:
+    """[starts[0], starts[0]+1, ...] for lengths[0] numbers, then the same for the next: (lengths.sum(),) int64."""
+    before = _starts(lengths)
+    index = np.repeat(starts - before[:-1], lengths)
+    index += np.arange(before[-1])
+    return index
+
+
+def _gather(arrays: ShardArrays | None, starts: Int64Array, lengths: Int64Array) -> tuple[np.ndarray, BoolArray]:
+    if arrays is None:
+        return np.zeros(0, np.uint16), np.zeros(0, bool)
+    tokens = arrays.tokens[ragged(starts, lengths)]
+    # Whole bytes first, an eighth as many; then the bits that were asked for out of the unpacked ones.
+    first = starts >> 3
+    num_bytes = ((starts + lengths + 7) >> 3) - first
+    unpacked = np.unpackbits(arrays.words[ragged(first, num_bytes)])
+    bits = ragged(_starts(num_bytes)[:-1] * 8 + (starts & 7), lengths)
+    return tokens, unpacked[bits].view(np.bool_)
+
+
+def _counts(shard: OnDisk | ShardArrays) -> tuple[int, int, int]:
+    if isinstance(shard, OnDisk):
+        return shard.shard.tokens, shard.shard.sentences, shard.shard.documents
+    return len(shard.tokens), len(shard.sentences) - 1, len(shard.documents) - 1
+
+
+def _starts(lengths: Sequence[int] | np.ndarray) -> Int64Array:
+    starts = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
