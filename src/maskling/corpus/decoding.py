@@ -30,7 +30,10 @@ class Undecodable(CorpusError):
 
 
 def decode(
-    stream: BinaryIO, settings: CorpusSettings, report: FileReport, declared: Callable[[bytes], str | None] | None = None
+    stream: BinaryIO,
+    settings: CorpusSettings,
+    report: FileReport,
+    declared: Callable[[bytes], str | None] | None = None,
 ) -> Iterator[str]:
     r"""Yield a stream's text in blocks, with '\n' for every line break; count replaced bytes in `report`.
 

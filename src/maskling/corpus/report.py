@@ -10,6 +10,10 @@ from maskling.errors import CorpusError
 SHOWN_FAULTS = 5
 
 
+class FaultStop(CorpusError):
+    """The first fault, where faults are to stop the whole reading."""
+
+
 @dataclass(slots=True)
 class FileReport:
     """One source. A fault is one line: what was wrong and where; only the first few are kept, all are counted.
@@ -25,9 +29,9 @@ class FileReport:
     faults: list[str] = field(default_factory=list)
 
     def add_fault(self, message: str) -> None:
-        """Count a fault, and keep its message if it is among the first. Raises CorpusError if faults are to stop all."""
+        """Count a fault, and keep its message if it is among the first. Raises FaultStop if faults are to stop all."""
         if self.stop:
-            raise CorpusError(f"{self.name}: {message}")
+            raise FaultStop(f"{self.name}: {message}")
         self.num_faults += 1
         if len(self.faults) < SHOWN_FAULTS:
             self.faults.append(message)

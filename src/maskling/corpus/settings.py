@@ -85,4 +85,3 @@ class CorpusSettings(Settings):
         if value not in known:
             raise ValueError(f"there is no such reader; there are {', '.join(known)}")
         return value
-

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maskling.config import suggestion
 from maskling.corpus.document import Source as Source
 from maskling.corpus.opening import missing_driver
 from maskling.corpus.readers import READERS
@@ -111,8 +112,37 @@ def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator
         sources = [
             source
             for source in sources
-            if not any(part.startswith(".") for part in source.location.split("/")) and _known(source, report, any_suffix)
+            if not any(part.startswith(".") for part in source.location.split("/"))
+            and _known(source, report, any_suffix)
         ]
     if not sources:
         raise CorpusError(f"{name}: there is nothing at this address that can be read; check it, or list it first")
     yield from sources
+
+
+def _address(name: str, path: str, system: object) -> str:
+    first, chained, rest = name.partition("::")
+    if not chained:
+        return str(system.unstrip_protocol(path))  # type: ignore[attr-defined]
+    if "://" in first:  # zip://*.txt::archive.zip
+        return f"{first.split('://')[0]}://{path}::{rest}"
+    return f"{first}::{rest.split('://')[0]}://{path.lstrip('/')}"  # simplecache::s3://bucket/*.txt
+
+
+def _size(system: object, path: str) -> int | None:
+    size = system.size(path)  # type: ignore[attr-defined]
+    return None if size is None else int(size)
+
+
+def _known(source: Source, report: ReadReport, any_suffix: bool) -> bool:
+    if any_suffix or any(source.suffix in reader.suffixes for reader in READERS.values()):
+        return True
+    report.skipped[source.suffix] += 1
+    return False
+
+
+def _near(name: str) -> str:
+    folder = Path(name).parent
+    if not folder.is_dir():
+        return f" (nor a folder {folder})"
+    return suggestion(Path(name).name, sorted(entry.name for entry in folder.iterdir()))

@@ -1,1 +1,40 @@
-"""One reader for each kind of file, and the table that picks one by suffix."""
+"""One reader for each kind of file, and the table that picks one by suffix.
+
+A reader takes (source, settings, report), yields Documents while it reads, reports what it must
+leave out with report.add_fault, and lets the READ_ERRORS of opening.py come through.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from maskling.corpus.document import Document, Source
+from maskling.corpus.readers.csv import read_csv, read_tsv
+from maskling.corpus.readers.epub import read_epub
+from maskling.corpus.readers.html import read_html
+from maskling.corpus.readers.jsonl import read_jsonl
+from maskling.corpus.readers.markdown import read_markdown
+from maskling.corpus.readers.parquet import read_parquet
+from maskling.corpus.readers.plain import read_plain
+from maskling.corpus.report import FileReport
+from maskling.corpus.settings import CorpusSettings
+
+Read = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]
+
+
+class Reader(NamedTuple):
+    """A way to read, and the suffixes it is taken for."""
+
+    read: Read
+    suffixes: tuple[str, ...]
+
+
+READERS = {
+    "plain": Reader(read_plain, (".txt", ".text")),
+    "jsonl": Reader(read_jsonl, (".jsonl", ".ndjson", ".jsonlines")),
+    "csv": Reader(read_csv, (".csv",)),
+    "tsv": Reader(read_tsv, (".tsv",)),
+    "parquet": Reader(read_parquet, (".parquet",)),
+    "html": Reader(read_html, (".html", ".htm", ".xhtml")),
+    "markdown": Reader(read_markdown, (".md", ".markdown")),
+    "epub": Reader(read_epub, (".epub",)),
+}

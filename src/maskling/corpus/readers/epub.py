@@ -1,0 +1,101 @@
+"""EPUB: the chapters of a book in reading order, a document each."""
+
+from __future__ import annotations
+
+import posixpath
+import zipfile
+from collections.abc import Iterator
+from urllib.parse import unquote
+from xml.etree import ElementTree
+
+from maskling.corpus.decoding import decode
+from maskling.corpus.document import Document, Source
+from maskling.corpus.opening import open_seekable
+from maskling.corpus.readers.html import declared_encoding, visible_text
+from maskling.corpus.report import FileReport
+from maskling.corpus.settings import CorpusSettings
+from maskling.errors import CorpusError
+
+# A chapter of 64 MB is no chapter but a bomb: zip shrinks a run of zeros a thousandfold.
+_LARGEST_CHAPTER = 64 << 20
+_PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
+
+
+def read_epub(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
+    """Yield a document for each item of the spine that has text: chapters, as authors and printers divide a book.
+
+    Nothing is unpacked to disk. A chapter that is missing, encrypted or oversized is reported and left out.
+    """
+    with open_seekable(source) as stream:
+        try:
+            with zipfile.ZipFile(stream) as book:
+                encrypted = _encrypted(book)
+                for number, path in enumerate(_spine(book), start=1):
+                    try:
+                        text = _chapter(book, path, encrypted, settings, report)
+                    except CorpusError as error:
+                        report.add_fault(f"chapter {path} {error}")
+                        continue
+                    if text:
+                        yield Document(text, f"{source.name}:{number}", source.location)
+        except zipfile.BadZipFile as error:
+            raise CorpusError(f"is no whole EPUB: {error}") from None
+
+
+def _spine(book: zipfile.ZipFile) -> list[str]:
+    """Paths of the pages in reading order."""
+    container = _xml(book, "META-INF/container.xml")
+    root = next((element.get("full-path") for element in container.iter() if _tag(element) == "rootfile"), None)
+    if not root:
+        raise CorpusError("is no EPUB: META-INF/container.xml names no package")
+    package = _xml(book, root)
+    pages = {
+        element.get("id"): posixpath.normpath(posixpath.join(posixpath.dirname(root), unquote(element.get("href", ""))))
+        for element in package.iter()
+        if _tag(element) == "item"
+        and element.get("media-type") in _PAGES
+        and "nav" not in element.get("properties", "").split()
+    }
+    spine = [element.get("idref") for element in package.iter() if _tag(element) == "itemref"]
+    return [pages[name] for name in spine if name in pages]
+
+
+def _chapter(
+    book: zipfile.ZipFile, path: str, encrypted: set[str], settings: CorpusSettings, report: FileReport
+) -> str:
+    if path in encrypted:
+        raise CorpusError("is encrypted (DRM)")
+    try:
+        info = book.getinfo(path)
+    except KeyError:
+        raise CorpusError("is named in the book but not in it") from None
+    # zipfile never yields more than the size that is stated here, whatever the compressed data say.
+    if info.file_size > _LARGEST_CHAPTER:
+        raise CorpusError(f"is {info.file_size:,} bytes long, more than any chapter")
+    try:
+        with book.open(info) as page:
+            return visible_text(decode(page, settings, report, declared=declared_encoding))  # type: ignore[arg-type]
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a compression of the future
+        raise CorpusError(f"cannot be unpacked: {error}") from None
+
+
+def _encrypted(book: zipfile.ZipFile) -> set[str]:
+    if "META-INF/encryption.xml" not in book.namelist():
+        return set()
+    elements = _xml(book, "META-INF/encryption.xml").iter()
+    return {unquote(element.get("URI", "")) for element in elements if _tag(element) == "CipherReference"}
+
+
+def _xml(book: zipfile.ZipFile, path: str) -> ElementTree.Element:
+    try:
+        if book.getinfo(path).file_size > _LARGEST_CHAPTER:
+            raise CorpusError(f"is no EPUB: its {path} is oversized")
+        return ElementTree.fromstring(book.read(path))
+    except KeyError:
+        raise CorpusError(f"is no EPUB: it has no {path}") from None
+    except ElementTree.ParseError as error:
+        raise CorpusError(f"is a broken EPUB: {path}: {error}") from None
+
+
+def _tag(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]

@@ -1,0 +1,40 @@
+"""Datasets of the Hugging Face hub, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maskling.corpus.document import Document, Source
+from maskling.corpus.readers.fields import FieldError, get_name, get_text
+from maskling.corpus.report import FileReport
+from maskling.corpus.settings import CorpusSettings
+from maskling.errors import CorpusError, MissingExtra
+
+
+def read_hugging_face(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
+    """Yield a document for each row of 'hf:NAME[:CONFIG[:SPLIT]]' (the split is 'train' unless given).
+
+    Raises MissingExtra without `datasets`, and CorpusError if the dataset cannot be had.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra("datasets", "hf", f"reading {source.location}") from None
+    name, config, split = (*source.location.removeprefix("hf:").split(":", 2), "", "")[:3]
+    if not name:
+        raise CorpusError("names no dataset; write hf:NAME, hf:NAME:CONFIG or hf:NAME:CONFIG:SPLIT")
+    try:
+        rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
+        for number, row in enumerate(rows, start=1):
+            try:
+                text = get_text(row, settings.text_field)
+                identity = get_name(row, settings.id_field, f"{name}:{number}")
+            except FieldError as error:
+                report.add_fault(f"row {number:,} {error}")
+            else:
+                yield Document(text, identity, source.location)
+    except (OSError, ValueError, RuntimeError) as error:
+        # DatasetNotFoundError, a wrong config or split, and the network's own errors are all among these.
+        raise CorpusError(
+            f"cannot be had from the hub: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from None

@@ -1,0 +1,49 @@
+"""Parquet, a batch of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maskling.corpus.document import Document, Source
+from maskling.corpus.opening import open_seekable
+from maskling.corpus.readers.fields import FieldError, get_name, get_text, missing
+from maskling.corpus.report import FileReport
+from maskling.corpus.settings import CorpusSettings
+from maskling.errors import CorpusError, MissingExtra
+
+_BATCH_ROWS = 256
+
+
+def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
+    """Yield a document for each row; settings.text_field names the column, with dots into structs.
+
+    Raises MissingExtra without pyarrow, and CorpusError for a file that is damaged or lacks the column.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("pyarrow", "data", "reading Parquet files") from None
+    with open_seekable(source) as stream:
+        try:
+            file = pyarrow.parquet.ParquetFile(stream)
+            names = file.schema_arrow.names
+            paths = [path for path in (settings.text_field, settings.id_field) if path]
+            # Only the columns asked for are read; a struct is read whole.
+            columns = [path if path in names else path.split(".")[0] for path in paths]
+            for path, column in zip(paths, columns, strict=True):
+                if column not in names:
+                    raise CorpusError(missing(path, names))
+            number = 0
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    try:
+                        text = get_text(row, settings.text_field)
+                        name = get_name(row, settings.id_field, f"{source.name}:{number}")
+                    except FieldError as error:
+                        report.add_fault(f"row {number:,} {error}")
+                    else:
+                        yield Document(text, name, source.location)
+        except pyarrow.ArrowException as error:
+            raise CorpusError(f"is no whole Parquet file: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,96 @@
+"""All documents of all sources, in order, with the place to go on from; what is bad is reported, not fatal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from maskling.corpus.decoding import Undecodable
+from maskling.corpus.document import Document, Source
+from maskling.corpus.opening import READ_ERRORS
+from maskling.corpus.readers import READERS, Read
+from maskling.corpus.readers.hugging_face import read_hugging_face
+from maskling.corpus.readers.python_docs import read_python_docs
+from maskling.corpus.report import FaultStop, FileReport
+from maskling.corpus.report import ReadReport as ReadReport
+from maskling.corpus.settings import CorpusSettings
+from maskling.errors import CorpusError
+
+# Formats people will try that hold text, but not as text: what to turn them into.
+_NOT_READ = {
+    ".json": "write it as JSON Lines, one object a line; if it is that already, set corpus.format to jsonl",
+    ".pdf": "turn it into text first, with pdftotext for instance",
+    ".doc": "save it as plain text or HTML",
+    ".docx": "save it as plain text or HTML",
+    ".odt": "save it as plain text or HTML",
+    ".rtf": "save it as plain text or HTML",
+    ".zip": "unpack it, or name 'zip://*::FILE.zip'",
+    ".tar": "unpack it, or name 'tar://*::FILE.tar'",
+    ".tgz": "unpack it",
+}
+
+
+class Position(NamedTuple):
+    """Where to go on: the index of a source, and how many of its documents are done."""
+
+    source: int = 0
+    document: int = 0
+
+
+def read(
+    sources: Sequence[Source], settings: CorpusSettings, report: ReadReport, start: Position = Position()
+) -> Iterator[tuple[Position, Document]]:
+    """Yield each document with the position just after it: give that as `start` to go on with the next.
+
+    A source that cannot be read is reported, what it yielded before is kept, and the rest is read
+    (unless on_bad_file='stop'). `report` counts from the beginning of the source of `start`.
+    Raises CorpusError if no source has a document, at the first fault under on_bad_file='stop',
+    and at the first invalid byte under errors='strict'. Raises MissingExtra.
+    """
+    for index in range(start.source, len(sources)):
+        source = sources[index]
+        file = FileReport(source.location, stop=settings.on_bad_file == "stop")
+        report.files.append(file)
+        done = start.document if index == start.source else 0
+        for document in _documents(source, settings, file):
+            file.documents += 1
+            if file.documents > done:
+                yield Position(index, file.documents), document
+        if not file.documents and not file.num_faults:
+            file.add_fault("there is no text in it")
+    if start == Position() and not report.documents:
+        first = report.files[0].problem() if report.files else "no source was named"
+        more = f" (and {len(report.files) - 1:,} more sources without text)" if len(report.files) > 1 else ""
+        raise CorpusError(f"no document could be read: {first}{more}")
+
+
+def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
+    try:
+        yield from _reader(source, settings)(source, settings, report)
+    except (Undecodable, FaultStop):
+        raise
+    except READ_ERRORS as error:
+        report.add_fault(_reason(error))
+
+
+def _reader(source: Source, settings: CorpusSettings) -> Read:
+    if source.location.startswith("python-docs:"):
+        return read_python_docs
+    if source.location.startswith("hf:") and not source.location.startswith("hf://"):
+        return read_hugging_face
+    if settings.format != "auto":
+        return READERS[settings.format].read
+    for reader in READERS.values():
+        if source.suffix in reader.suffixes:
+            return reader.read
+    if source.suffix in _NOT_READ:
+        raise CorpusError(f"'{source.suffix}' files are not read: {_NOT_READ[source.suffix]}")
+    return READERS["plain"].read
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, CorpusError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"is damaged: {error or type(error).__name__}"
