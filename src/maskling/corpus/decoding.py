@@ -25,7 +25,7 @@ _MOST_INVALID = 0.1
 _MOST_ZERO = 0.001
 
 
-class Undecodable(CorpusError):
+class UndecodableError(CorpusError):
     """Bytes that are no text, while errors='strict': stops the whole reading, as was asked for."""
 
 
@@ -40,7 +40,7 @@ def decode(
     A byte order mark always decides the encoding, then settings.encoding, then what `declared`
     finds in the first block, then UTF-8.
     Raises CorpusError if the first block is binary or plainly in another encoding, and
-    Undecodable, with the line, for the first invalid byte under errors='strict'.
+    UndecodableError, with the line, for the first invalid byte under errors='strict'.
     """
     block = stream.read(_BLOCK)
     encoding = next((name for mark, name in _MARKS if block.startswith(mark)), None)
@@ -62,7 +62,7 @@ def decode(
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             lines += _count_lines(error.object[: error.start], encoding)
-            raise Undecodable(
+            raise UndecodableError(
                 f"{report.name}, line {lines:,}: byte 0x{error.object[error.start]:02x} is not {encoding} "
                 f"({error.reason}); set corpus.encoding to the file's own, or corpus.errors to 'replace'"
             ) from None
@@ -82,7 +82,7 @@ def decode(
 
 
 def split_into_lines(blocks: Iterator[str], longest: int) -> Iterator[str]:
-    r"""Yield lines with their '\n'. A line of more than `longest` characters comes in pieces, all but the last without."""
+    r"""Yield lines with their '\n'. A line longer than `longest` characters comes in pieces, all but the last without."""
     held: list[str] = []
     size = 0
     for block in blocks:

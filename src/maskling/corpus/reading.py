@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from maskling.corpus.decoding import Undecodable
+from maskling.corpus.decoding import UndecodableError
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import READ_ERRORS
 from maskling.corpus.readers import READERS, Read
 from maskling.corpus.readers.hugging_face import read_hugging_face
 from maskling.corpus.readers.python_docs import read_python_docs
-from maskling.corpus.report import FaultStop, FileReport
+from maskling.corpus.report import StoppedError, FileReport
 from maskling.corpus.report import ReadReport as ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
@@ -37,8 +37,11 @@ class Position(NamedTuple):
     document: int = 0
 
 
+START = Position()
+
+
 def read(
-    sources: Sequence[Source], settings: CorpusSettings, report: ReadReport, start: Position = Position()
+    sources: Sequence[Source], settings: CorpusSettings, report: ReadReport, start: Position = START
 ) -> Iterator[tuple[Position, Document]]:
     """Yield each document with the position just after it: give that as `start` to go on with the next.
 
@@ -58,7 +61,7 @@ def read(
                 yield Position(index, file.documents), document
         if not file.documents and not file.num_faults:
             file.add_fault("there is no text in it")
-    if start == Position() and not report.documents:
+    if start == START and not report.documents:
         first = report.files[0].problem() if report.files else "no source was named"
         more = f" (and {len(report.files) - 1:,} more sources without text)" if len(report.files) > 1 else ""
         raise CorpusError(f"no document could be read: {first}{more}")
@@ -67,7 +70,7 @@ def read(
 def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     try:
         yield from _reader(source, settings)(source, settings, report)
-    except (Undecodable, FaultStop):
+    except (UndecodableError, StoppedError):
         raise
     except READ_ERRORS as error:
         report.add_fault(_reason(error))

@@ -10,7 +10,7 @@ from maskling.errors import CorpusError
 SHOWN_FAULTS = 5
 
 
-class FaultStop(CorpusError):
+class StoppedError(CorpusError):
     """The first fault, where faults are to stop the whole reading."""
 
 
@@ -29,9 +29,9 @@ class FileReport:
     faults: list[str] = field(default_factory=list)
 
     def add_fault(self, message: str) -> None:
-        """Count a fault, and keep its message if it is among the first. Raises FaultStop if faults are to stop all."""
+        """Count a fault, and keep its message if it is among the first. Raises StoppedError if faults are to stop all."""
         if self.stop:
-            raise FaultStop(f"{self.name}: {message}")
+            raise StoppedError(f"{self.name}: {message}")
         self.num_faults += 1
         if len(self.faults) < SHOWN_FAULTS:
             self.faults.append(message)

@@ -45,7 +45,7 @@ def _expand(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]
     elif Path(name).exists():
         yield _local(name)
     elif glob.has_magic(name):
-        matches = sorted(glob.glob(name, recursive=True))
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         files = [match for match in matches if not Path(match).is_dir()]
         # '**' walks by itself; below a plain '*' a folder stands for all that is in it.
         folders = [] if "**" in name else [match for match in matches if Path(match).is_dir()]
@@ -72,7 +72,8 @@ def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[
         suffixes = ", ".join(sorted(suffix for reader in READERS.values() for suffix in reader.suffixes))
         held = f"{len(files):,} files, but none" if files else "no file"
         raise CorpusError(
-            f"{name}: this folder has {held} of a kind that is read ({suffixes}); name files themselves to read them as text"
+            f"{name}: this folder has {held} of a kind that is read ({suffixes}); "
+            "name files themselves to read them as plain text"
         )
     yield from known
 

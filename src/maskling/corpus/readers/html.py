@@ -13,14 +13,21 @@ from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 
 _BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer "
-    "form h1 h2 h3 h4 h5 h6 header hr li main menu ol p pre section summary table tbody tfoot thead tr ul".split()
+    (
+        *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div"),
+        *("dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6"),
+        *("header", "hr", "li", "main", "menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "tfoot"),
+        *("thead", "tr", "ul"),
+    )
 )
 # What a reader of the page does not read as its text.
 _DROPPED = frozenset(
-    "head script style nav noscript template svg math canvas iframe object audio video button select textarea".split()
+    (
+        *("head", "script", "style", "nav", "noscript", "template", "svg", "math", "canvas", "iframe", "object"),
+        *("audio", "video", "button", "select", "textarea"),
+    )
 )
-_HEAD = frozenset("title meta link base script style noscript template".split())
+_HEAD = frozenset(("title", "meta", "link", "base", "script", "style", "noscript", "template"))
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 
@@ -70,7 +77,7 @@ class _Page(HTMLParser):
 
     _has_pre = False
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if self._dropped:
             # </head> and <body> may be left out: whatever does not belong in a head ends it.
             if self._dropped == ["head"] and tag not in _HEAD:
