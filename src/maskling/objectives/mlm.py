@@ -1,0 +1,48 @@
+"""Masked-token prediction (Devlin et al. 2019, section 3.1, task 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from maskling.model.masked_lm import MaskedLM
+from maskling.objectives.loss import Term, cross_entropy_sum
+from maskling.objectives.tensors import TensorBatch
+
+# Logits in fp32 beyond this are made, used and forgotten in pieces, and made again in the backward pass:
+# 32 rows of 512 tokens at 30 % masks over 30,000 tokens would be 590 MB, and their gradients as much again.
+LOGITS_BYTES = 256 << 20
+
+
+def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes: int = LOGITS_BYTES) -> Term:
+    """The loss of the masked tokens. The head runs at masked positions only (1.7 times the speed at 'mini').
+
+    hidden: (rows, seq, width), what the encoder returned for `batch`.
+    """
+    chosen = at_masks(hidden, batch)
+    count = len(batch.labels)
+    rows = rows_at_once(model, logits_bytes)
+    if count <= rows:
+        return Term(_loss(model, chosen, batch.labels), count)
+    # Pieces of nearly equal size, so that the last is not a sliver.
+    pieces = -(-count // rows)
+    losses = [
+        checkpoint(_loss, model, some, labels, use_reentrant=False, preserve_rng_state=False)
+        for some, labels in zip(chosen.tensor_split(pieces), batch.labels.tensor_split(pieces), strict=True)
+    ]
+    return Term(torch.stack(losses).sum(), count)
+
+
+def at_masks(hidden: Tensor, batch: TensorBatch) -> Tensor:
+    """The vectors of the tokens to predict: (n, width)."""
+    return hidden.flatten(0, 1).index_select(0, batch.masked_positions)
+
+
+def rows_at_once(model: MaskedLM, logits_bytes: int = LOGITS_BYTES) -> int:
+    """How many predictions have fp32 logits of at most `logits_bytes`."""
+    return max(1, logits_bytes // (4 * model.config.vocab_size))
+
+
+def _loss(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy_sum(model.predict(chosen), labels)

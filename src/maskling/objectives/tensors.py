@@ -1,0 +1,52 @@
+"""A batch as tensors on the device that calculates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskling.data.batch import Batch
+from maskling.model.attention import Visible
+
+
+@dataclass(frozen=True)
+class TensorBatch:
+    """`maskling.data.batch.Batch`, on a device.
+
+    input_ids, position_ids, token_type_ids: (rows, seq) int64 or int32. visible: who sees whom.
+    masked_positions: (n,) int64, places in the flat batch to predict; labels: (n,) int64, what belongs there.
+    first_positions: (k,) int64, the [CLS] of each example; pair_labels: (k,) int64, or empty without pairs.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    token_type_ids: Tensor
+    visible: Visible
+    masked_positions: Tensor
+    labels: Tensor
+    first_positions: Tensor
+    pair_labels: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, device: torch.device) -> TensorBatch:
+        """Move a batch to `device`; to a GPU from pinned memory, so that the copy waits for nothing."""
+
+        def move(array: np.ndarray) -> Tensor:
+            tensor = torch.from_numpy(np.ascontiguousarray(array))
+            if device.type == "cuda":
+                return tensor.pin_memory().to(device, non_blocking=True)
+            return tensor.to(device)
+
+        return cls(
+            input_ids=move(batch.input_ids),
+            position_ids=move(batch.position_ids),
+            token_type_ids=move(batch.token_type_ids),
+            visible=Visible.from_example_ids(torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device),
+            masked_positions=move(batch.masked_positions),
+            labels=move(batch.labels),
+            first_positions=move(batch.first_positions),
+            pair_labels=move(batch.pair_labels),
+        )

@@ -1,0 +1,183 @@
+"""Checkpoints: weights, moments and one integer, whole or not there.
+
+A checkpoint is a folder `step-000500/` with `model.safetensors` (weights by our module's names),
+`optimizer.safetensors` ('PARAMETER|WHAT') and `state.json` (the step, what the run is of, and the
+checksums of the other two, so it is what makes the folder whole). There is nothing else to keep: data, masks,
+rates and dropout are functions of the seed and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskling.errors import CheckpointError
+from maskling.files import checksum, folder_written_aside, recover_folder, remove_partial, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+FORMAT = 1
+_FILES = ("model.safetensors", "optimizer.safetensors")
+_NAME = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint says beside its tensors.
+
+    step: optimizer steps taken. recipe, data, tokenizer: fingerprints of what the run is of. init: checksum of the
+    weights it began with, if a folder gave them. best_step, best_loss: the best evaluation so far.
+    """
+
+    step: int
+    recipe: str
+    data: str
+    tokenizer: str
+    init: str | None = None
+    best_step: int | None = None
+    best_loss: float | None = None
+    finished: bool = False
+    skipped: int = 0
+    watch: dict[str, float | int | bool] = field(default_factory=dict)
+    compute: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint on disk."""
+
+    path: Path
+    state: State
+
+    def load(self, module: Module, optimizer_state: bool = True) -> dict[str, Tensor]:
+        """Put its weights into `module`; returns the optimizer's state. Raises CheckpointError if they do not fit."""
+        from safetensors.torch import load_file
+
+        try:
+            module.load_state_dict(_unshared(module, load_file(self.path / _FILES[0])))
+        except RuntimeError as error:
+            first = str(error).split("\n\t")[1:2] or [str(error)]
+            raise CheckpointError(f"{self.path} holds another model than this run's: {first[0]}") from None
+        return load_file(self.path / _FILES[1]) if optimizer_state else {}
+
+
+def save(run_dir: Path, module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Checkpoint:
+    """Write a checkpoint; it appears under its name only when every byte of it is on the disk."""
+    from safetensors.torch import save_file
+
+    path = folder_of(run_dir, state.step)
+    with folder_written_aside(path) as aside:
+        save_file(_shared(module), aside / _FILES[0])
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in optimizer_state.items()}, aside / _FILES[1]
+        )
+        sums = {name: checksum(aside / name) for name in _FILES}
+        write_json(aside / "state.json", {"format": FORMAT, **asdict(state), "checksums": sums})
+    return Checkpoint(path, state)
+
+
+def folder_of(run_dir: Path, step: int) -> Path:
+    """Where the checkpoint of `step` lies; six digits, so that names sort by step up to a million."""
+    return run_dir / "checkpoints" / f"step-{step:06d}"
+
+
+def read(path: Path) -> Checkpoint:
+    """Check a checkpoint and read its state. Raises CheckpointError, naming the file, if it is not whole."""
+    try:
+        found = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if found.pop("format") != FORMAT:
+            raise CheckpointError(f"{path} was written by another version of maskling; use that version to go on")
+        sums = found.pop("checksums")
+        state = State(**found)
+        for name in _FILES:
+            if checksum(path / name) != sums[name]:
+                raise CheckpointError(f"{path / name} is damaged: its checksum is not the one in state.json")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is not whole: {Path(str(error.filename)).name} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{path / 'state.json'} is damaged: it is not the state of a checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    return Checkpoint(path, state)
+
+
+def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint, and what is wrong with each newer one.
+
+    Raises CheckpointError if there are checkpoints but none is whole.
+    """
+    problems: list[str] = []
+    for path in _newest_first(run_dir):
+        try:
+            return read(path), problems
+        except CheckpointError as error:
+            problems.append(str(error))
+    if problems:
+        raise CheckpointError(
+            f"none of the {len(problems)} checkpoints of {run_dir} is whole ({problems[0]}); "
+            f"delete {run_dir} or give another --out to start again"
+        )
+    return None, []
+
+
+def tidy(run_dir: Path) -> None:
+    """Clear away what interrupted writes left, and put back what one was about to replace."""
+    folder = run_dir / "checkpoints"
+    if folder.is_dir():
+        remove_partial(folder)
+        for old in folder.glob("step-*.old"):
+            recover_folder(old.with_suffix(""))
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def prune(run_dir: Path, step: int, keep: int, best_step: int | None) -> None:
+    """Delete all but the newest `keep` checkpoints up to `step`, and the best one.
+
+    What lies beyond `step` is of a future that a damaged checkpoint took back; it is written over when it comes.
+    """
+    behind = [path for path in _newest_first(run_dir) if _step(path) <= step]
+    for path in behind[keep:]:
+        if _step(path) != best_step:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _newest_first(run_dir: Path) -> Iterator[Path]:
+    folder = run_dir / "checkpoints"
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return iter(sorted(found, key=_step, reverse=True))
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def _shared(module: Module) -> dict[str, Any]:
+    """The module's tensors, each stored once: a tied weight goes by the first of its names."""
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    kept = {}
+    for name, value in module.state_dict().items():
+        key = (value.data_ptr(), tuple(value.shape))
+        if value.numel() and key in seen:
+            continue
+        seen.add(key)
+        kept[name] = value.detach().cpu().contiguous()
+    return kept
+
+
+def _unshared(module: Module, stored: dict[str, Any]) -> dict[str, Any]:
+    """`stored` with the second names of tied weights put back."""
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    for name, value in module.state_dict().items():
+        key = (value.data_ptr(), tuple(value.shape))
+        if value.numel() and first.setdefault(key, name) != name and first[key] in stored:
+            stored.setdefault(name, stored[first[key]])
+    return stored

@@ -1,0 +1,202 @@
+"""Optimizers: which parameters get which update, and their state as named tensors.
+
+As in BERT, biases and the gains of norms are not decayed; everything with two dimensions is, embeddings included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from maskling.config import Settings
+from maskling.errors import CheckpointError
+from maskling.registry import choice, table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module, Parameter
+    from torch.optim import Optimizer as TorchOptimizer
+
+# torch's Adam divides by 1 - beta ** step. From this step on both divisors are 1 in float32 and float64,
+# and the counter, a float32, can still count 6.7 million steps exactly.
+_NO_BIAS_CORRECTION_FROM = 10_000_000
+
+
+class AdamW(Settings):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), in torch's fused kernel."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: float = Field(1e-3, gt=0, description="highest learning rate; the schedule multiplies it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="memory of the mean of gradients")
+    beta2: float = Field(0.98, ge=0, lt=1, description="memory of the mean of squared gradients")
+    eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
+    weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
+
+    def build(self, module: Module) -> Optimizer:
+        """The optimizer of the module's parameters."""
+        return Optimizer(module, [_adamw(self, list(module.parameters()))])
+
+
+class Bert2018(Settings):
+    """BERT's own AdamWeightDecayOptimizer: AdamW without the bias correction of Adam.
+
+    Early steps are therefore larger than Adam's, up to (1 - beta1) / sqrt(1 - beta2) = 3.2 times; BERT relied on
+    10,000 steps of warm-up.
+    """
+
+    kind: Literal["bert2018"] = "bert2018"
+    lr: float = Field(1e-4, gt=0, description="highest learning rate; the schedule multiplies it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="memory of the mean of gradients")
+    beta2: float = Field(0.999, ge=0, lt=1, description="memory of the mean of squared gradients")
+    eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
+    weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
+
+    def build(self, module: Module) -> Optimizer:
+        """The optimizer of the module's parameters."""
+        import torch
+
+        adam = _adamw(self, list(module.parameters()))
+        for group in adam.param_groups:
+            for parameter in group["params"]:
+                adam.state[parameter] = {
+                    "step": torch.tensor(float(_NO_BIAS_CORRECTION_FROM), device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        return Optimizer(module, [adam])
+
+
+class Muon(Settings):
+    """Muon for the matrices between embeddings and head, AdamW for everything else (Jordan et al. 2024).
+
+    Updates are scaled to the root mean square of Adam's (Liu et al. 2025, "Muon is scalable", section 2.2), so one
+    learning rate serves both.
+    """
+
+    kind: Literal["muon"] = "muon"
+    lr: float = Field(1e-3, gt=0, description="highest learning rate of both; the schedule multiplies it")
+    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's memory of gradients")
+    iterations: int = Field(5, ge=1, description="Newton-Schulz iterations")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's memory of the mean of gradients")
+    beta2: float = Field(0.98, ge=0, lt=1, description="AdamW's memory of the mean of squared gradients")
+    eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
+    weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
+
+    def build(self, module: Module) -> Optimizer:
+        """The optimizer of the module's parameters."""
+        from torch.optim import Muon as TorchMuon
+
+        hidden = hidden_matrices(module)
+        chosen = {id(parameter) for parameter in hidden.values()}
+        rest = [parameter for parameter in module.parameters() if id(parameter) not in chosen]
+        parts: list[TorchOptimizer] = [_adamw(self, rest)]
+        if hidden:
+            parts.append(
+                TorchMuon(
+                    list(hidden.values()),
+                    lr=self.lr,
+                    weight_decay=self.weight_decay,
+                    momentum=self.momentum,
+                    ns_steps=self.iterations,
+                    adjust_lr_fn="match_rms_adamw",
+                )
+            )
+        return Optimizer(module, parts)
+
+
+OPTIMIZERS = table(AdamW, Bert2018, Muon)
+OptimizerSettings: Any = choice(OPTIMIZERS)
+
+
+class Optimizer:
+    """One or more torch optimizers stepped together, with state that goes by the names of the parameters."""
+
+    def __init__(self, module: Module, parts: list[TorchOptimizer]) -> None:
+        self._parts = parts
+        self._names = {id(parameter): name for name, parameter in module.named_parameters()}
+        self._highest = [[float(group["lr"]) for group in part.param_groups] for part in parts]
+
+    def step(self, factor: float) -> None:
+        """Take a step at `factor` times the highest learning rate."""
+        for part, highest in zip(self._parts, self._highest, strict=True):
+            for group, lr in zip(part.param_groups, highest, strict=True):
+                group["lr"] = lr * factor
+            part.step()
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients of the step before."""
+        for part in self._parts:
+            part.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything it remembers: 'PARAMETER|WHAT' -> tensor."""
+        return {
+            f"{self._names[id(parameter)]}|{what}": value
+            for part, parameter in self._parameters()
+            for what, value in part.state[parameter].items()
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what `state` returned. Raises CheckpointError if it is of other parameters."""
+        import torch
+
+        by_name: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            name, _, what = key.partition("|")
+            by_name.setdefault(name, {})[what] = value
+        names = set(self._names.values())
+        if by_name and (by_name.keys() != names):
+            odd = sorted(by_name.keys() ^ names)
+            raise CheckpointError(
+                f"the optimizer's state and the model disagree about {len(odd)} parameters, {odd[0]} among them; "
+                f"the checkpoint is of another model or optimizer"
+            )
+        for part, parameter in self._parameters():
+            found = by_name.get(self._names[id(parameter)], {})
+            part.state[parameter] = {
+                what: value.clone() if what == "step" else value.to(parameter.device, parameter.dtype, copy=True)
+                for what, value in found.items()
+            }
+            step = part.state[parameter].get("step")
+            if isinstance(step, torch.Tensor):
+                part.state[parameter]["step"] = step.to(parameter.device)
+
+    def _parameters(self) -> Iterator[tuple[TorchOptimizer, Parameter]]:
+        for part in self._parts:
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    yield part, parameter
+
+
+def hidden_matrices(module: Module) -> dict[str, Parameter]:
+    """The matrices of the layers between the embeddings and the head, by name."""
+    from torch import nn
+
+    inside = [
+        f"{name}."
+        for name, child in module.named_modules()
+        if isinstance(child, nn.ModuleList)  # the stack of layers; head, pooler and embeddings stand beside it
+    ]
+    return {
+        name: parameter
+        for name, parameter in module.named_parameters()
+        if parameter.ndim == 2 and any(name.startswith(prefix) for prefix in inside)
+    }
+
+
+def _adamw(settings: AdamW | Bert2018 | Muon, parameters: list[Parameter]) -> TorchOptimizer:
+    import torch
+
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        fused=True,
+    )

@@ -1,0 +1,123 @@
+"""Learning-rate schedules: the factor on the learning rate as a pure function of the step.
+
+`at(step, steps)` is asked before step `step` (0, 1, ..., steps - 1) is taken. Unless said otherwise
+warm-up rises as (step + 1) / (warm-up + 1): the first step is not wasted at zero, the first after it is whole.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from maskling.config import Settings
+from maskling.registry import choice, table
+
+
+class _Warming(Settings):
+    """What every schedule shares: its warm-up."""
+
+    warmup: float = Field(
+        0.06, ge=0, description="steps of linear warm-up; below 1 a fraction of all steps, from 1 on a number of steps"
+    )
+
+    def warmup_steps(self, steps: int) -> int:
+        """How many of `steps` are warm-up."""
+        return _as_steps(self.warmup, steps)
+
+    def _warming(self, step: int, steps: int) -> float | None:
+        warmup = self.warmup_steps(steps)
+        return (step + 1) / (warmup + 1) if step < warmup else None
+
+    def _after_warmup(self, step: int, steps: int) -> float:
+        """How far the rest of the run is: 0 at the first step after warm-up, 1 when the last has been taken."""
+        warmup = self.warmup_steps(steps)
+        return (step - warmup) / max(1, steps - warmup)
+
+
+class ConstantSchedule(_Warming):
+    """Warm up, then stay."""
+
+    kind: Literal["constant"] = "constant"
+
+    def at(self, step: int, steps: int) -> float:
+        """The factor at `step` of `steps`."""
+        return self._warming(step, steps) or 1.0
+
+
+class LinearSchedule(_Warming):
+    """Warm up, then fall on a straight line to `final`, reached just after the last step."""
+
+    kind: Literal["linear"] = "linear"
+    final: float = Field(0.0, ge=0, le=1, description="factor at the end")
+
+    def at(self, step: int, steps: int) -> float:
+        """The factor at `step` of `steps`."""
+        return self._warming(step, steps) or 1 - (1 - self.final) * self._after_warmup(step, steps)
+
+
+class CosineSchedule(_Warming):
+    """Warm up, then fall on half a cosine to `final` (Loshchilov and Hutter 2017, SGDR, equation 5, one cycle)."""
+
+    kind: Literal["cosine"] = "cosine"
+    final: float = Field(0.1, ge=0, le=1, description="factor at the end")
+
+    def at(self, step: int, steps: int) -> float:
+        """The factor at `step` of `steps`."""
+        warming = self._warming(step, steps)
+        if warming is not None:
+            return warming
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * self._after_warmup(step, steps))) / 2
+
+
+class TrapezoidSchedule(_Warming):
+    """Warm up, stay, and decay over the last part of the run.
+
+    Zhai et al. 2022 (Scaling Vision Transformers, section 3.5) and Hu et al. 2024 (MiniCPM, section 4: WSD).
+    The shape 1 - sqrt is Hägele et al. 2024 (section 3.1), which ModernBERT's decay phase took over.
+    """
+
+    kind: Literal["trapezoid"] = "trapezoid"
+    decay: float = Field(
+        0.3, ge=0, description="steps of decay at the end; below 1 a fraction of all steps, from 1 on a number of steps"
+    )
+    shape: Literal["one-minus-sqrt", "linear"] = Field("one-minus-sqrt", description="how the decay falls")
+    final: float = Field(0.0, ge=0, le=1, description="factor at the end")
+
+    def at(self, step: int, steps: int) -> float:
+        """The factor at `step` of `steps`."""
+        warming = self._warming(step, steps)
+        if warming is not None:
+            return warming
+        decay = min(_as_steps(self.decay, steps), steps - self.warmup_steps(steps))
+        # Steps of decay behind this one: the first decaying step is already below 1 and the last is above `final`.
+        done = max(0, step - (steps - decay) + 1) / (decay + 1)
+        fallen = math.sqrt(done) if self.shape == "one-minus-sqrt" else done
+        return 1 - (1 - self.final) * fallen
+
+
+class Bert2018Schedule(_Warming):
+    """BERT's own `optimization.py`: a rise from zero, and a line to zero that is counted from step 0.
+
+    So the first step moves nothing, and the rate at the end of warm-up is 1 - warm-up / steps of the one asked for.
+    """
+
+    kind: Literal["bert2018"] = "bert2018"
+    warmup: float = Field(
+        0.01, ge=0, description="steps of linear warm-up; below 1 a fraction of all steps, from 1 on a number of steps"
+    )
+
+    def at(self, step: int, steps: int) -> float:
+        """The factor at `step` of `steps`."""
+        warmup = self.warmup_steps(steps)
+        return step / warmup if step < warmup else 1 - step / steps
+
+
+SCHEDULES = table(LinearSchedule, CosineSchedule, TrapezoidSchedule, ConstantSchedule, Bert2018Schedule)
+Schedule: Any = choice(SCHEDULES)
+
+
+def _as_steps(amount: float, steps: int) -> int:
+    """A fraction of `steps` or a number of steps, never more than `steps`."""
+    return min(steps, round(amount * steps) if amount < 1 else round(amount))
