@@ -103,7 +103,9 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
     try:
         card = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ModelError(f"{folder} has no README.md to update; 'maskling export' writes a folder that has one") from None
+        raise ModelError(
+            f"{folder} has no README.md to update; 'maskling export' writes a folder that has one"
+        ) from None
     before, begin, rest = card.partition(BEGIN)
     _, end, after = rest.partition(END)
     section = render_held_out(held_out)
@@ -120,7 +122,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701  (Markdown, not HTML; `code` below keeps names from being read as markup)
+        autoescape=False,
     )
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.filters["code"] = _code

@@ -1,0 +1,63 @@
+"""A model folder that every tool of the field opens, checked before anyone sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskling import __version__
+from maskling.errors import ModelError
+from maskling.export.card import CardFacts, ModelFacts, render_card
+from maskling.export.probe import answers, check_same
+from maskling.export.sentence_transformers import write_pooling
+from maskling.files import folder_written_aside
+from maskling.model.config import BertConfig
+from maskling.model.folder import read_folder, write_weights
+from maskling.model.masked_lm import MaskedLM
+from maskling.tokenizer.tokenizer import Tokenizer
+
+
+def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardFacts) -> None:
+    """Write config.json, model.safetensors, the tokenizer's files, README.md and what SentenceTransformer needs.
+
+    The folder takes the place of `out` as a whole, and only after it was read back: the logits of a fixed batch must
+    be those of `module`, and the tokenizer's fingerprint its own. Raises ModelError where they are not; then `out`
+    is as it was before.
+    """
+    config = module.config
+    longest = min(facts.seq_length or config.max_positions, config.max_positions)
+    with folder_written_aside(out) as aside:
+        write_weights(module, aside)
+        tokenizer.save(aside)
+        write_pooling(aside, config.hidden_size, longest)
+        (aside / "README.md").write_text(render_card(facts, model_facts(module, tokenizer)), encoding="utf-8")
+        _check(module, tokenizer, aside, out)
+
+
+def model_facts(module: MaskedLM, tokenizer: Tokenizer) -> ModelFacts:
+    """What a card says of the model itself."""
+    config = module.config
+    family = {"bert": "BERT", "roberta": "RoBERTa", "xlm-roberta": "XLM-RoBERTa", "camembert": "CamemBERT"}
+    return ModelFacts(
+        architecture=family[config.family] if isinstance(config, BertConfig) else "ModernBERT",
+        num_parameters=sum(parameter.numel() for parameter in module.parameters()),
+        num_layers=config.num_layers,
+        hidden_size=config.hidden_size,
+        vocab_size=tokenizer.vocab_size,
+        mask_token=tokenizer.mask_token,
+        # ModernBertForMaskedLM has no place for a pair head; only maskling reads the one that it has.
+        has_pair_head=config.pair_head and isinstance(config, BertConfig),
+        version=__version__,
+    )
+
+
+def _check(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+    loaded = read_folder(aside)
+    if loaded.missing:
+        raise ModelError(f"{out} was not written: read back, the model lacked {', '.join(loaded.missing)}")
+    check_same(answers(module), answers(loaded.module.to(next(module.parameters()).device)), str(out))
+    found = Tokenizer.load(aside).fingerprint
+    if found != tokenizer.fingerprint:
+        raise ModelError(
+            f"{out} was not written: read back, its tokenizer is {found} and not {tokenizer.fingerprint}; this is a "
+            f"fault of maskling, and what stood there before was kept"
+        )

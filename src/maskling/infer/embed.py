@@ -1,0 +1,61 @@
+"""Texts as vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskling.errors import SettingsError
+from maskling.infer.reader import Reader
+from maskling.infer.rows import BATCH_TOKENS, batches, encode
+
+Pooling = Literal["mean", "cls"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """vectors: (texts, hidden) float32, in the order of the texts; cut: how many texts were too long and were cut."""
+
+    vectors: NDArray[np.float32]
+    cut: int
+
+
+@torch.inference_mode()
+def embed_texts(
+    reader: Reader,
+    texts: Sequence[str],
+    *,
+    pooling: Pooling = "mean",
+    normalize: bool = False,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Embedded:
+    """One vector a text: the mean of its last hidden states, [CLS] and [SEP] included, or the state of [CLS].
+
+    normalize: vectors of length 1. batch_tokens: texts run together as long as they fill no more tokens; it changes
+    speed and memory, and the values only by rounding. Raises SettingsError for a pooling or budget that is none.
+    """
+    if pooling not in ("mean", "cls"):
+        raise SettingsError(f"pooling is {pooling!r}; choose mean or cls")
+    if batch_tokens < 1:
+        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {BATCH_TOKENS}")
+    rows, cut = reader.sequences(texts)
+    vectors = np.zeros((len(rows), reader.module.config.hidden_size), dtype=np.float32)
+    for together in batches([len(row) for row in rows], batch_tokens):
+        hidden, real = encode(
+            reader.module, reader.compute, [rows[row] for row in together], reader.tokenizer.special.pad
+        )
+        pooled = hidden[:, 0] if pooling == "cls" else _mean(hidden, real)
+        if normalize:
+            pooled = torch.nn.functional.normalize(pooled, dim=-1)
+        vectors[together] = pooled.cpu().numpy()
+    return Embedded(vectors, cut)
+
+
+def _mean(hidden: Tensor, real: Tensor) -> Tensor:
+    return (hidden * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)

@@ -1,0 +1,145 @@
+"""Open a model to use it: a run, an export, or any Hugging Face BERT, RoBERTa or ModernBERT folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskling.errors import CheckpointError, ModelError
+from maskling.files import recover_folder
+from maskling.infer.answers import FilledMasks, FilledTogether
+from maskling.infer.embed import Pooling, embed_texts
+from maskling.infer.fill import fill_texts
+from maskling.infer.reader import Reader
+from maskling.infer.rows import BATCH_TOKENS
+from maskling.model.device import Precision, pick
+from maskling.model.folder import read_folder
+from maskling.tokenizer.tokenizer import Tokenizer
+
+# How the weights of a masked-token head are named: BERT's, RoBERTa's, ModernBERT's.
+HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.")
+
+
+@dataclass(frozen=True)
+class Model(Reader):
+    """A model put to use. folder: where its weights were read from."""
+
+    folder: Path = Path()
+
+    @overload
+    def fill(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too, and is taken as one text
+        self,
+        texts: str,
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        joint: bool = False,
+        whole_words: bool = False,
+    ) -> FilledMasks | FilledTogether: ...
+    @overload
+    def fill(
+        self,
+        texts: Sequence[str],
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        joint: bool = False,
+        whole_words: bool = False,
+    ) -> list[FilledMasks] | list[FilledTogether]: ...
+    def fill(
+        self,
+        texts: str | Sequence[str],
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        joint: bool = False,
+        whole_words: bool = False,
+    ) -> FilledMasks | FilledTogether | list[FilledMasks] | list[FilledTogether]:
+        """What would stand in place of each mask; one answer for one text, a list for a list. See `fill_texts`."""
+        many = [texts] if isinstance(texts, str) else texts
+        answers = fill_texts(self, many, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
+        return answers[0] if isinstance(texts, str) else answers
+
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        pooling: Pooling = "mean",
+        normalize: bool = False,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> NDArray[np.float32]:
+        """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
+
+        Warns when texts were too long and were cut.
+        """
+        many = [texts] if isinstance(texts, str) else texts
+        done = embed_texts(self, many, pooling=pooling, normalize=normalize, batch_tokens=batch_tokens)
+        if done.cut:
+            warnings.warn(
+                f"{done.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",
+                stacklevel=2,
+            )
+        return done.vectors[0] if isinstance(texts, str) else done.vectors
+
+
+def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:
+    """Open the model in a run folder, an export, or a Hugging Face folder.
+
+    device: auto, cpu, cuda, mps. dtype: fp32 gives the same numbers as other tools; bf16 is faster on newer processors.
+    Raises ModelError or CheckpointError for a path that holds no model.
+    """
+    folder = find_model(path)
+    config, module, missing, _ = read_folder(folder)
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ModelError(
+            f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
+            f"the two do not belong together"
+        )
+    compute = pick(device, dtype)
+    lengths = [config.max_positions, tokenizer.max_length, _trained_length(folder)]
+    longest = min(length for length in lengths if length is not None)
+    headless = any(name.startswith(HEADS) for name in missing)
+    return Model(module.to(compute.device).eval(), tokenizer, compute, longest, headless, folder)
+
+
+def find_model(path: str | os.PathLike[str]) -> Path:
+    """The folder with config.json that `path` means: itself, or the model/ of a run.
+
+    Raises ModelError or CheckpointError that says what is there instead and what to do.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise ModelError(
+            f"{path}: there is no such folder. maskling reads models from folders: give a run of 'maskling train', an "
+            f"export, or a folder with config.json and model.safetensors (a model of huggingface.co can be put in one "
+            f"with 'hf download NAME --local-dir FOLDER')"
+        )
+    if not folder.is_dir():
+        raise ModelError(f"{path} is a file; give the folder that holds config.json and the weights")
+    if (folder / "config.json").is_file():
+        return folder
+    recover_folder(folder / "model")
+    if (folder / "model" / "config.json").is_file():
+        return folder / "model"
+    if (folder / "checkpoints").is_dir():
+        raise CheckpointError(f"{path} is a run that has written no model/ yet; run the same 'maskling train' again")
+    if (folder / "manifest.json").is_file():
+        raise ModelError(f"{path} is a prepared data folder, not a model; train one: maskling train --data {path}")
+    raise ModelError(
+        f"{path} holds no model: no config.json, no model/config.json; give a run, an export or such a folder"
+    )
+
+
+def _trained_length(folder: Path) -> int | None:
+    """Where SentenceTransformer would cut texts, which in our exports is the longest sequence trained on."""
+    try:
+        settings = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    length = settings.get("max_seq_length") if isinstance(settings, dict) else None
+    return length if isinstance(length, int) and length > 2 else None

@@ -1,0 +1,121 @@
+"""A text with masks in it: found however they were written, as token ids, and as text again once filled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskling.errors import TokenizerError
+from maskling.tokenizer.tokenizer import Tokenizer
+
+Pieces = tuple[int, ...]
+
+# BERT's and RoBERTa's spellings are understood by every model, beside the model's own.
+SPELLINGS = ("[MASK]", "<mask>")
+
+
+@dataclass(frozen=True)
+class Slots:
+    """A text as the model reads it, with places still to be filled.
+
+    ids: (n,) int64, [CLS] and [SEP] included; open: (slot, position in ids) of each mask left, from left to right;
+    chosen: for each slot the pieces put there, None while it is open; spaced: whether a space stands before each slot
+    in the text (byte-level vocabularies write 'word' and ' word' with different tokens); cut: whether text was left
+    out to fit.
+    """
+
+    ids: NDArray[np.int64]
+    open: tuple[tuple[int, int], ...]
+    chosen: tuple[Pieces | None, ...]
+    spaced: tuple[bool, ...]
+    cut: bool = False
+
+    def put(self, slot: int, pieces: Sequence[int]) -> Slots:
+        """The same text with one slot filled; what stands to its right moves if there are several pieces."""
+        position = dict(self.open)[slot]
+        moved = len(pieces) - 1
+        ids = np.concatenate([self.ids[:position], np.array(pieces, dtype=np.int64), self.ids[position + 1 :]])
+        left = tuple((other, at + moved * (at > position)) for other, at in self.open if other != slot)
+        chosen = tuple(tuple(pieces) if other == slot else old for other, old in enumerate(self.chosen))
+        return Slots(ids, left, chosen, self.spaced, self.cut)
+
+
+def read_slots(text: str, tokenizer: Tokenizer, max_length: int, room: int = 0) -> Slots:
+    """Encode a text and find its masks.
+
+    A text longer than `max_length` tokens, less `room` for each mask, loses what is farthest from its masks.
+    Raises TokenizerError if there is no mask or the masks lie too far apart for the model.
+    """
+    mask, special = tokenizer.mask_token, tokenizer.special
+    found = len(_pattern(tokenizer).findall(text))
+    if not found:
+        raise TokenizerError(
+            f"there is no {mask} in {_shown(text)}; write {mask} where the model should fill in a word"
+        )
+    # The tokenizer itself must see the mask: it decides what becomes of the space before it.
+    own = _pattern(tokenizer).sub(lambda _: mask, text)
+    ids = np.asarray(tokenizer.encode(own, special_in_text=True).ids, dtype=np.int64)
+    limit = max_length - 2 - room * found
+    first, last = _window(np.flatnonzero(ids == special.mask), len(ids), limit, text)
+    cut = last - first < len(ids)
+    ids = np.concatenate([[special.cls], ids[first:last], [special.sep]]).astype(np.int64)
+    places = np.flatnonzero(ids == special.mask)
+    slots = tuple((slot, int(place)) for slot, place in enumerate(places))
+    spaced = tuple(part[-1:].isspace() for part in _pattern(tokenizer).split(text)[:-1])
+    return Slots(ids, slots, (None,) * len(slots), spaced, cut)
+
+
+def written(text: str, tokenizer: Tokenizer, chosen: Sequence[Pieces | None]) -> str:
+    """The person's own text with the filled masks replaced by words; open ones stay as they were written."""
+    spellings = _pattern(tokenizer).findall(text)
+    between = _pattern(tokenizer).split(text)
+    result = between[0]
+    for pieces, spelling, after in zip(chosen, spellings, between[1:], strict=True):
+        if pieces is None:
+            result += spelling
+        elif continues(pieces, tokenizer):
+            result = result.rstrip() + word_of(pieces, tokenizer)
+        else:
+            result += word_of(pieces, tokenizer)
+        result += after
+    return result
+
+
+def word_of(pieces: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Pieces as a person reads them: no '##', no 'Ġ', no space around."""
+    word: str = tokenizer.decode(list(pieces)).strip()
+    return word.removeprefix("##") if len(word) > 2 and continues(pieces, tokenizer) else word
+
+
+def continues(pieces: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Whether pieces belong to the word before them, without a space."""
+    return not tokenizer.starts_word[pieces[0]]
+
+
+def _pattern(tokenizer: Tokenizer) -> re.Pattern[str]:
+    spellings = sorted({tokenizer.mask_token, *SPELLINGS}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, spellings)))
+
+
+def _window(places: NDArray[np.intp], length: int, limit: int, text: str) -> tuple[int, int]:
+    """First and last token to keep: all of them, or `limit` around the masks."""
+    if length <= limit:
+        return 0, length
+    span = int(places[-1] - places[0]) + 1
+    if span > limit:
+        raise TokenizerError(
+            f"the masks of {_shown(text)} stand {span:,} tokens apart and this model sees {limit:,} at once; "
+            f"give it a shorter text, or one mask at a time"
+        )
+    first = int(places[0]) - (limit - span) // 2
+    first = min(max(first, 0), length - limit)
+    return first, first + limit
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return repr(line if len(line) <= 60 else f"{line[:57]}...")
