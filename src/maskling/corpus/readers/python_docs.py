@@ -1,14 +1,119 @@
-"""The embedded corpus (to come)."""
+"""The corpus that every Python installation has: its manual and the docstrings of its library, of torch and of numpy."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import sys
+import sysconfig
 from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
 
 from maskling.corpus.document import Document, Source
+from maskling.corpus.docstrings import Docstring, docstrings, loose_docstrings
+from maskling.corpus.prose import prose
 from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 
+_PACKAGES = ("torch", "numpy")
+# Tests, vendored copies, tables of characters, and parts whose docstrings speak of their own insides only.
+_LEFT_OUT = frozenset(
+    (
+        *("site-packages", "dist-packages", "__pycache__", "test", "tests", "testing", "_pyinstaller", "idlelib"),
+        *("turtledemo", "lib2to3", "pydoc_data", "encodings", "ensurepip", "_vendor", "msilib"),
+        *("_inductor", "_dynamo", "_functorch", "_export", "_refs", "_prims", "_decomp", "_numpy", "_subclasses"),
+        *("onnx", "include", "lib", "f2py", "distutils", "_higher_order_ops", "_native", "_strobelight"),
+    )
+)
+_SHORTEST_OWN_DOCUMENT = 1500
+
 
 def read_python_docs(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield nothing yet."""
-    yield from ()
+    """Yield a document for each topic of the manual, each module and each well-documented class.
+
+    Source files are parsed, not imported; only the modules built into the interpreter, which have
+    no source, are looked at alive. A paragraph that stood in an earlier document is left out.
+    """
+    seen: set[str] = set()
+    for name, parts in _documents():
+        paragraphs = []
+        for heading, text, quoted in parts:
+            fresh = [paragraph for paragraph in prose(text, quoted) if paragraph not in seen]
+            seen.update(fresh)
+            if fresh and heading:
+                paragraphs.append(heading)
+            paragraphs.extend(fresh)
+        if paragraphs:
+            yield Document("\n\n".join(paragraphs), name, source.location)
+
+
+Parts = list[tuple[str, str, bool]]
+
+
+def _documents() -> Iterator[tuple[str, Parts]]:
+    yield from _topics()
+    for name in sorted({"builtins", *sys.builtin_module_names}):
+        yield from _grouped(name, list(_alive(name)))
+    library = Path(sysconfig.get_path("stdlib"))
+    yield from _package("", library)
+    for package in _PACKAGES:
+        spec = find_spec(package)  # finds a top-level package without importing it
+        if spec and spec.origin:
+            yield from _package(package, Path(spec.origin).parent)
+
+
+def _topics() -> Iterator[tuple[str, Parts]]:
+    topics = importlib.import_module("pydoc_data.topics").topics  # a module that holds one dictionary
+    for name in sorted(topics):
+        yield f"topic:{name}", [("", topics[name], True)]
+
+
+def _package(name: str, folder: Path) -> Iterator[tuple[str, Parts]]:
+    for path in sorted(folder.rglob("*.py")):
+        inner = path.relative_to(folder)
+        if _LEFT_OUT.intersection(inner.parts[:-1]) or path.name.startswith(
+            ("test_", "__main__", "antigravity", "this.")
+        ):
+            continue
+        module = ".".join(part for part in (name, *inner.with_suffix("").parts) if part and part != "__init__")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue  # somebody else's file, and one of thousands
+        found = loose_docstrings(text) if "docs" in path.stem else docstrings(text)
+        yield from _grouped(module, list(found))
+
+
+def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Parts]]:
+    """The documents of a module: a class with much to say gets one of its own, the rest is the module's."""
+    rest: Parts = []
+    own: list[tuple[str, Parts]] = []
+    for owner, group in groupby(found, key=lambda docstring: docstring.owner):
+        parts = [(f"{module}.{item.name}" if item.name else "", item.text, False) for item in group]
+        if owner and sum(len(text) for _, text, _ in parts) >= _SHORTEST_OWN_DOCUMENT:
+            own.append((f"{module}.{owner}", parts))
+        else:
+            rest.extend(parts)
+    yield module, rest
+    yield from own
+
+
+def _alive(name: str) -> Iterator[Docstring]:
+    module = importlib.import_module(name)
+    yield Docstring("", "", module.__doc__ or "")
+    for key, value in sorted(vars(module).items()):
+        if key.startswith("__") or not (inspect.isclass(value) or inspect.isroutine(value)):
+            continue
+        owner = key if inspect.isclass(value) else ""
+        yield Docstring(key, owner, _own_doc(value))
+        for inner, member in sorted(vars(value).items()) if owner else ():
+            # The methods with two underscores say 'Return self+value.' on every class.
+            if not inner.startswith("__"):
+                yield Docstring(f"{key}.{inner}", owner, _own_doc(member))
+
+
+def _own_doc(value: object) -> str:
+    text = getattr(value, "__doc__", None)
+    return text if isinstance(text, str) else ""
