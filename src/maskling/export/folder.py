@@ -27,7 +27,8 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
     longest = min(facts.seq_length or config.max_positions, config.max_positions)
     with folder_written_aside(out) as aside:
         write_weights(module, aside)
-        tokenizer.save(aside)
+        # ModernBERT and RoBERTa have no use for token types; a tokenizer that sent them would break their calls.
+        tokenizer.save(aside, longest, token_types=isinstance(config, BertConfig) and config.family == "bert")
         write_pooling(aside, config.hidden_size, longest)
         (aside / "README.md").write_text(render_card(facts, model_facts(module, tokenizer)), encoding="utf-8")
         _check(module, tokenizer, aside, out)
