@@ -1,0 +1,59 @@
+"""Chinese characters, and the words they make (for whole-word masking; ids never depend on it)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Final, Literal
+
+from maskling.errors import MissingExtra
+from maskling.tokenizer.settings import ChineseWords
+
+# What BertNormalizer puts spaces around. Its second-last range starts at 2B920 where Google's BERT has 2B820;
+# we follow the library, because ids must be the library's.
+IDEOGRAPHS: Final = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
+)
+IDEOGRAPH: Final = re.compile(f"[{IDEOGRAPHS}]")
+RUN: Final = re.compile(f"[{IDEOGRAPHS}]+")
+
+# Some of these are in every Chinese or Japanese text of a sentence or more, and a search for each is a memchr.
+_COMMON: Final = ("，", "。", "、", "的", "の", "一")
+
+Segment = Callable[[str], list[str]]
+
+
+def looks_chinese(text: str) -> bool:
+    """A fast guess whether a text has Chinese characters; decides how fast it is encoded, never what comes out."""
+    return not text.isascii() and any(character in text for character in _COMMON)
+
+
+def resolve_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:
+    """'auto' as 'jieba' where rjieba is installed, else 'characters'. Raises MissingExtra for 'jieba' without it."""
+    if wanted == "characters":
+        return "characters"
+    if _segmenter() is not None:
+        return "jieba"
+    if wanted == "jieba":
+        raise MissingExtra("rjieba", "data", "tokenizer.chinese_words = 'jieba'")
+    return "characters"
+
+
+def segment(run: str) -> list[str]:
+    """The words of a run of Chinese characters by jieba's dictionary: pieces that join to `run`."""
+    cut = _segmenter()
+    assert cut is not None, "resolve_words comes first"
+    words = cut(run)
+    return words if sum(map(len, words)) == len(run) else list(run)
+
+
+@functools.cache
+def _segmenter() -> Segment | None:
+    try:
+        import rjieba
+    except ImportError:
+        return None
+    cut: Segment = rjieba.cut
+    return cut

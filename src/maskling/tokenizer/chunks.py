@@ -1,0 +1,90 @@
+"""How a text may be cut before it is tokenized, so that the pieces' tokens are the text's tokens.
+
+A cut is allowed only where no token can cross it and nothing on one side changes the other. Where that cannot
+be known for a tokenizer, `chunking` says None and whole texts go to the library.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from maskling.tokenizer import pieces
+from maskling.tokenizer.chinese import IDEOGRAPHS, looks_chinese
+from maskling.tokenizer.library import Tree
+
+# What the library calls white space: Unicode's White_Space. Python's str.isspace has U+001C to U+001F besides.
+_SPACES: Final = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# BertNormalizer drops these and joins what they part, but str.split cuts there.
+_NOT_CUTS: Final = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\x85")
+_CHINESE_MARKS: Final = "、。〈〉《》「」『』【】！（），．：；？“”‘’…—"
+_BERT_WORD: Final = re.compile("[^ \t\n\r]+")
+_BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^ \t\n\r{IDEOGRAPHS}{_CHINESE_MARKS}]+")
+_SPACE_AND_WORD: Final = re.compile(f"[{_SPACES}]*[^{_SPACES}]+|[{_SPACES}]+")
+_WORD: Final = re.compile(f"[^{_SPACES}]+")
+# Plain characters that composing makes out of others (Kelvin sign, Greek question mark, varia).
+_COMPOSED_TO_ASCII: Final = ("\u212a", "\u037e", "\u1fef")
+
+Cut = Callable[[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """How to cut, and which texts not to.
+
+    markers: texts that hold one of these may hold an added token, and go to the library whole.
+    keeps_space: chunks bring their leading white space with them (byte-level models tokenize it).
+    splits_chinese: every Chinese character is one token (or one [UNK]).
+    """
+
+    cut: Cut
+    markers: tuple[str, ...]
+    keeps_space: bool
+    splits_chinese: bool
+
+
+def chunking(tree: Tree) -> Chunking | None:
+    """The cuts that are right for a tokenizer, given as its parsed tokenizer.json; None if none is known to be."""
+    added = [token for token in tree["added_tokens"] if not token["special"]]
+    normalizers = _steps(tree["normalizer"])
+    if any(token["normalized"] for token in added) and not normalizers <= {"NFC"}:
+        return None
+    markers = tuple(sorted({token["content"][:3] for token in added} | (set(_COMPOSED_TO_ASCII) if added else set())))
+    kind, pre = tree["model"]["type"], tree["pre_tokenizer"] or {}
+    if kind == "WordPiece" and normalizers == {"BertNormalizer"} and pre.get("type") == "BertPreTokenizer":
+        if not tree["normalizer"]["clean_text"]:
+            return None
+        splits = bool(tree["normalizer"]["handle_chinese_chars"])
+        return Chunking(cut_bert_chinese if splits else cut_bert, markers, keeps_space=False, splits_chinese=splits)
+    if not normalizers <= {"NFC", "NFD", "Lowercase", "StripAccents"}:
+        return None
+    if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not tree["model"]["dropout"]:
+        return Chunking(_SPACE_AND_WORD.findall, markers, keeps_space=True, splits_chinese=False)
+    if kind == "Unigram" and pre == _unigram_pre_tokenizer():
+        return Chunking(_WORD.findall, markers, keeps_space=False, splits_chinese=False)
+    return None
+
+
+def cut_bert(text: str) -> list[str]:
+    """Cut at white space, which BertPreTokenizer drops."""
+    return _BERT_WORD.findall(text) if any(character in text for character in _NOT_CUTS) else text.split()
+
+
+def cut_bert_chinese(text: str) -> list[str]:
+    """As `cut_bert`, and around each Chinese character and mark: they make a chunk of every sentence otherwise."""
+    return _BERT_CHINESE.findall(text) if looks_chinese(text) else cut_bert(text)
+
+
+def _steps(normalizer: Tree | None) -> set[str]:
+    if normalizer is None:
+        return set()
+    if normalizer["type"] == "Sequence":
+        return set().union(*map(_steps, normalizer["normalizers"]))
+    return {normalizer["type"]}
+
+
+def _unigram_pre_tokenizer() -> Any:
+    return json.loads(pieces.pre_tokenizer("unigram").__getstate__())

@@ -1,0 +1,101 @@
+"""Writing a tokenizer so that AutoTokenizer of transformers 4.57 and 5.x makes the same ids of it.
+
+Since 5.0 `BertTokenizer` builds everything from flags and reads only the vocabulary of tokenizer.json, and
+4.57 cannot open what 5.x's own save_pretrained writes for the general class. So: BERT's own pipeline is
+written as BertTokenizer with every flag, everything else as PreTrainedTokenizerFast with every special token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskling.files import write_json, written_aside
+from maskling.tokenizer.library import MAX_WORD_CHARACTERS, Tree
+
+_NO_LIMIT = int(1e30)  # what transformers writes for "as long as you like"
+
+
+def write(folder: Path, tree: Tree, names: Mapping[str, str], max_length: int | None, token_types: bool) -> None:
+    """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and, for BERT's own kind, vocab.txt.
+
+    tree: the parsed tokenizer.json; names: the token of each special role.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    special = {f"{role}_token": name for role, name in names.items()}
+    inputs = ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
+    config: Tree = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **special,
+        "model_max_length": max_length if max_length is not None else _NO_LIMIT,
+        "model_input_names": inputs,
+        "padding_side": "right",
+        "truncation_side": "right",
+        "clean_up_tokenization_spaces": False,
+        "added_tokens_decoder": {
+            str(token["id"]): {key: value for key, value in token.items() if key != "id"}
+            for token in tree["added_tokens"]
+        },
+    }
+    write_json(folder / "tokenizer.json", tree)
+    if is_bert(tree):
+        normalizer = tree["normalizer"]
+        config |= {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": normalizer["lowercase"],
+            "strip_accents": normalizer["strip_accents"],
+            "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+            "do_basic_tokenize": True,
+            "never_split": None,
+        }
+        if not any("\n" in token for token in tree["model"]["vocab"]):
+            _write_vocab(folder / "vocab.txt", tree["model"]["vocab"])
+    write_json(folder / "tokenizer_config.json", config)
+    write_json(folder / "special_tokens_map.json", special)
+
+
+def is_bert(tree: Tree) -> bool:
+    """Whether transformers' BertTokenizer, built from flags, is exactly this tokenizer."""
+    model, normalizer = tree["model"], tree["normalizer"] or {}
+    return (
+        model["type"] == "WordPiece"
+        and model["continuing_subword_prefix"] == "##"
+        and model["max_input_chars_per_word"] == MAX_WORD_CHARACTERS
+        and normalizer.get("type") == "BertNormalizer"
+        and bool(normalizer["clean_text"])
+        and (tree["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
+        and _is_template(tree["post_processor"])
+    )
+
+
+def _is_template(processor: Any) -> bool:
+    """[CLS] A [SEP] B [SEP] with types 0 and 1, in either of the library's two spellings."""
+    if not processor:
+        return False
+    if processor["type"] == "BertProcessing":
+        return True
+    if processor["type"] != "TemplateProcessing":
+        return False
+    shape = [
+        [(next(iter(part)), next(iter(part.values()))["type_id"]) for part in processor[side]]
+        for side in ("single", "pair")
+    ]
+    special, text = "SpecialToken", "Sequence"
+    return shape == [
+        [(special, 0), (text, 0), (special, 0)],
+        [(special, 0), (text, 0), (special, 0), (text, 1), (special, 1)],
+    ]
+
+
+def _write_vocab(file: Path, vocabulary: Mapping[str, int]) -> None:
+    with written_aside(file) as out:
+        for token, _ in sorted(vocabulary.items(), key=lambda item: item[1]):
+            out.write(token.encode() + b"\n")
+
+
+def decides_ids(tree: Tree, names: Mapping[str, str]) -> Any:
+    """The parts of a tokenizer.json that decide which ids a text gets, in one canonical form."""
+    parts = {key: tree[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    return json.loads(json.dumps({**parts, "names": dict(names)}))
