@@ -82,7 +82,7 @@ def decode(
 
 
 def split_into_lines(blocks: Iterator[str], longest: int) -> Iterator[str]:
-    r"""Yield lines with their '\n'. A line longer than `longest` characters comes in pieces, all but the last without."""
+    r"""Yield lines with their '\n'. One longer than `longest` characters comes in pieces, all but the last without."""
     held: list[str] = []
     size = 0
     for block in blocks:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _SHORTEST_LOOSE = 80
+_FEWEST_COMMENT_LINES = 3
 
 
 class Docstring(NamedTuple):
@@ -38,6 +39,19 @@ def loose_docstrings(source: str) -> Iterator[Docstring]:
                     text = _literal(inner)
                     if text and len(text) >= _SHORTEST_LOOSE and " " in text:
                         yield Docstring("", "", text)
+
+
+def comments(source: str) -> Iterator[Docstring]:
+    """Yield the blocks of at least three lines that are nothing but comment, where authors explain at length."""
+    block: list[str] = []
+    for line in [*source.split("\n"), ""]:
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            block.append(stripped.lstrip("#").removeprefix(" "))
+            continue
+        if len(block) >= _FEWEST_COMMENT_LINES:
+            yield Docstring("", "", "\n".join(block))
+        block = []
 
 
 def _parse(source: str) -> ast.Module | None:

@@ -31,7 +31,7 @@ def rejection(text: str, settings: FilterSettings) -> str | None:
         return NOT_ALPHABETIC
     if _repeated_lines(text) > settings.max_repeated_lines:
         return REPEATED_LINES
-    if _repeated_words(sample) > settings.max_repeated_words:
+    if _repeated_words(sample, settings.max_repeated_words):
         return REPEATED_WORDS
     return None
 
@@ -45,13 +45,11 @@ def _sample(text: str) -> str:
 def _alphabetic(text: str) -> float:
     """Share of letters (and the marks that Indic and other scripts put on them) among the visible characters."""
     visible = "".join(text.split())
-    # str.isalpha is false for combining marks; a digit is neither, and plain ASCII marks are the signal.
-    letters = sum(map(str.isalpha, visible)) if visible.isascii() else sum(_is_letter(c) for c in visible)
+    letters = sum(map(str.isalpha, visible))
+    if not visible.isascii():
+        marks = {character for character in set(visible) if unicodedata.category(character)[0] == "M"}
+        letters += sum(map(visible.count, marks))
     return letters / max(1, len(visible))
-
-
-def _is_letter(character: str) -> bool:
-    return character.isalpha() or unicodedata.category(character)[0] == "M"
 
 
 def _repeated_lines(text: str) -> float:
@@ -69,11 +67,14 @@ def _repeated_lines(text: str) -> float:
     return repeated / total
 
 
-def _repeated_words(text: str) -> float:
-    """Share of the words that the most frequent run of three words covers; of the characters in Chinese."""
+def _repeated_words(text: str, most: float) -> bool:
+    """Whether the most frequent run of three words (in Chinese, characters) covers more than `most` of them."""
     words = text.lower().split() if script_language(text) == "en" else list("".join(text.split()))
     if len(words) < _FEWEST_WORDS:
-        return 0.0
+        return False
+    # No run is more frequent than the most frequent word, which is quicker to count.
+    if _RUN * Counter(words).most_common(1)[0][1] <= most * len(words):
+        return False
     runs = Counter(zip(words, words[1:], words[2:], strict=False))
     # Overlapping runs ('a a a a') count more words than there are: the share is capped at one.
-    return min(1.0, _RUN * runs.most_common(1)[0][1] / len(words))
+    return min(1.0, _RUN * runs.most_common(1)[0][1] / len(words)) > most

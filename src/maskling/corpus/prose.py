@@ -25,8 +25,8 @@ _ITEM = re.compile(r"^\s*(?:[-*+•]|\(?\d{1,2}[.)]|\(?[a-z]\))\s+")
 _NUMPY_PARAMETER = re.compile(r"^(\**\w+(?:, \**\w+)*) : (\S.*)$")
 _SIGNATURE = re.compile(r"^[\w.]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?:\s*->\s*[\w.\[\], ()]+)?$")
 _SECTION = re.compile(
-    r"^(parameters|returns?|yields?|raises?|examples?|notes?|see also|attributes|methods|other parameters|warnings?|args"
-    r"|arguments|keyword args|keyword arguments|shape|inputs?|outputs?|references|usage|receives|warns|fields):{0,2}$",
+    r"^(parameters|returns?|yields?|raises?|examples?|notes?|see also|attributes|methods|other parameters|warnings?"
+    r"|args|arguments|keyword args|keyword arguments|shape|inputs?|outputs?|references|usage|receives|warns|fields):{0,2}$",
     re.IGNORECASE,
 )
 _INLINE = (
@@ -46,6 +46,12 @@ _INLINE = (
     (re.compile(r"\s{2,}"), " "),
 )
 _QUOTED = re.compile(r'"([^"\n]{1,60})"')
+_PARAMETER = re.compile(r"^\**[a-z_]\w*(?: ?\([^()]*(?:\([^()]*\)[^()]*)*\))?(?:: +| --? )\S")
+_CODE = re.compile(
+    r"^(?:from [\w.]+ import|import \w|def \w+\(|class \w+[(:]|print\(|return \w+[(.\[]|@\w|with \w+\(|assert )"
+)
+_ASSIGNMENT = re.compile(r"^[\w.,\[\] ]+ [-+*/]?= ")
+_LEGAL = re.compile(r"copyright|all rights reserved|licensed (?:to|under)|warrant(?:y|ies)|permission", re.IGNORECASE)
 _FEWEST_WORDS = 3
 _PROSE_SHARE = 0.86
 
@@ -62,7 +68,7 @@ def prose(text: str, quoted_code: bool = False) -> list[str]:
         if quoted_code:
             paragraph = _QUOTED.sub(r"\1", paragraph)
         for pattern, kept in _INLINE:
-            paragraph = pattern.sub(kept, paragraph)  # type: ignore[arg-type]
+            paragraph = pattern.sub(kept, paragraph)
         paragraph = paragraph.strip()
         if _SIGNATURE.match(paragraph) and len(paragraph) <= 100:
             signature = paragraph
@@ -122,7 +128,10 @@ def _blocks(text: str) -> Iterator[list[str]]:
 def _starts_anew(line: str, block: list[str]) -> bool:
     if not block:
         return False
-    if _ITEM.match(line) or _FIELD.match(line) or _RETURNS.match(line) or _NUMPY_PARAMETER.match(line.strip()):
+    stripped = line.strip()
+    if _ITEM.match(line) or _FIELD.match(line) or _RETURNS.match(line):
+        return True
+    if _NUMPY_PARAMETER.match(stripped) or _PARAMETER.match(stripped):
         return True
     # The text below 'name : type' or 'name (type): ...' is indented; the next name comes back to the left.
     indent, first = (len(text) - len(text.lstrip()) for text in (line, block[0]))
@@ -146,7 +155,9 @@ def _join(lines: list[str]) -> str:
 
 def _is_prose(paragraph: str) -> bool:
     words = paragraph.split()
-    if len(words) < _FEWEST_WORDS:
+    if len(words) < _FEWEST_WORDS or _CODE.match(paragraph) or _ASSIGNMENT.match(paragraph):
+        return False
+    if paragraph.count(",") > 0.4 * len(words) or _LEGAL.search(paragraph):  # bare lists of names; copyright notices
         return False
     # Letters, spaces and the marks of sentences; code has its signs, grammar its bars, formulas their digits.
     plain = sum(character.isalpha() or character in " .,;:'()-_" for character in paragraph)

@@ -29,7 +29,7 @@ class FileReport:
     faults: list[str] = field(default_factory=list)
 
     def add_fault(self, message: str) -> None:
-        """Count a fault, and keep its message if it is among the first. Raises StoppedError if faults are to stop all."""
+        """Count a fault, and keep its message if it is among the first. Raises StoppedError if `stop`."""
         if self.stop:
             raise StoppedError(f"{self.name}: {message}")
         self.num_faults += 1

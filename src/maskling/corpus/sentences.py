@@ -60,6 +60,8 @@ def script_language(text: str) -> str:
     middle = len(text) // 2
     n = _SAMPLE_CHARACTERS
     sample = text if len(text) <= 3 * n else text[:n] + text[middle : middle + n] + text[-n:]
+    if not _HAN.search(sample) and not _KANA.search(sample):
+        return "en"
     letters = len(_LETTER.findall(sample))
     kana = len(_KANA.findall(sample))
     if kana + len(_HAN.findall(sample)) <= 0.2 * letters:

@@ -1,9 +1,10 @@
-"""The corpus that every Python installation has: its manual and the docstrings of its library, of torch and of numpy."""
+"""The corpus that every Python installation has: its manual, and what its library, torch and numpy say of themselves."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
+from maskling.corpus.docstrings import Docstring, comments, docstrings, loose_docstrings
 from maskling.corpus.document import Document, Source
-from maskling.corpus.docstrings import Docstring, docstrings, loose_docstrings
 from maskling.corpus.prose import prose
 from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
@@ -24,13 +25,17 @@ _LEFT_OUT = frozenset(
         *("site-packages", "dist-packages", "__pycache__", "test", "tests", "testing", "_pyinstaller", "idlelib"),
         *("turtledemo", "lib2to3", "pydoc_data", "encodings", "ensurepip", "_vendor", "msilib"),
         *("_inductor", "_dynamo", "_functorch", "_export", "_refs", "_prims", "_decomp", "_numpy", "_subclasses"),
-        *("onnx", "include", "lib", "f2py", "distutils", "_higher_order_ops", "_native", "_strobelight"),
+        *("onnx", "include", "f2py", "distutils", "_higher_order_ops", "_native", "_strobelight"),
     )
 )
 _SHORTEST_OWN_DOCUMENT = 1500
 
 
-def read_python_docs(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
+def read_python_docs(
+    source: Source,
+    settings: CorpusSettings,  # noqa: ARG001
+    report: FileReport,  # noqa: ARG001
+) -> Iterator[Document]:
     """Yield a document for each topic of the manual, each module and each well-documented class.
 
     Source files are parsed, not imported; only the modules built into the interpreter, which have
@@ -42,13 +47,15 @@ def read_python_docs(source: Source, settings: CorpusSettings, report: FileRepor
         for heading, text, quoted in parts:
             fresh = [paragraph for paragraph in prose(text, quoted) if paragraph not in seen]
             seen.update(fresh)
-            if fresh and heading:
-                paragraphs.append(heading)
+            if fresh and heading and not _NAMED.match(fresh[0]):
+                fresh[0] = f"{heading}: {fresh[0]}"
             paragraphs.extend(fresh)
         if paragraphs:
             yield Document("\n\n".join(paragraphs), name, source.location)
 
 
+# A paragraph that begins with a name of its own: 'torch.abs(input): ...'
+_NAMED = re.compile(r"^[\w.]+(?:\(.*\))?: ")
 Parts = list[tuple[str, str, bool]]
 
 
@@ -65,6 +72,8 @@ def _documents() -> Iterator[tuple[str, Parts]]:
 
 
 def _topics() -> Iterator[tuple[str, Parts]]:
+    if find_spec("pydoc_data") is None:
+        return  # some systems split it off from the standard library
     topics = importlib.import_module("pydoc_data.topics").topics  # a module that holds one dictionary
     for name in sorted(topics):
         yield f"topic:{name}", [("", topics[name], True)]
@@ -77,13 +86,17 @@ def _package(name: str, folder: Path) -> Iterator[tuple[str, Parts]]:
             ("test_", "__main__", "antigravity", "this.")
         ):
             continue
+        if name == "torch" and "docs" not in path.stem and _private(inner):
+            continue  # numpy's public functions live in private modules, torch's insides do
         module = ".".join(part for part in (name, *inner.with_suffix("").parts) if part and part != "__init__")
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue  # somebody else's file, and one of thousands
-        found = loose_docstrings(text) if "docs" in path.stem else docstrings(text)
-        yield from _grouped(module, list(found))
+        found = list(loose_docstrings(text) if "docs" in path.stem else docstrings(text))
+        if not name:
+            found.extend(comments(text))
+        yield from _grouped(module, found)
 
 
 def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Parts]]:
@@ -91,13 +104,22 @@ def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Parts]]
     rest: Parts = []
     own: list[tuple[str, Parts]] = []
     for owner, group in groupby(found, key=lambda docstring: docstring.owner):
-        parts = [(f"{module}.{item.name}" if item.name else "", item.text, False) for item in group]
+        parts = [(_heading(item.name), item.text, False) for item in group]
         if owner and sum(len(text) for _, text, _ in parts) >= _SHORTEST_OWN_DOCUMENT:
             own.append((f"{module}.{owner}", parts))
         else:
             rest.extend(parts)
     yield module, rest
     yield from own
+
+
+def _private(path: Path) -> bool:
+    return any(part.startswith("_") for part in path.with_suffix("").parts if part != "__init__")
+
+
+def _heading(name: str) -> str:
+    """What a docstring is introduced by: 'Path.glob', but nothing for what is private or special."""
+    return "" if any(part.startswith("_") for part in name.split(".")) else name
 
 
 def _alive(name: str) -> Iterator[Docstring]:
