@@ -14,12 +14,13 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-PLAIN = "the quick brown fox jumps over lazy dog a gift so in of paris sees hears , . ! ?".split()
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "a", "gift", "so", "in", "of", "paris", "sees"]
+PLAIN = [*WORDS, ",", ".", "!", "?"]
 PARTS = ["##uven", "##ir", "##s", "##ing", "##ed", "##fox"]
 LETTERS = list("abcdefghijklmnopqrstuvwxyz")
 VOCABULARY = [*SPECIAL, "[unused0]", *PLAIN, *PARTS, *(letter for letter in LETTERS if letter not in PLAIN)]
 
-PROSE = """The quick brown fox jumps over the lazy dog. The lazy dog sees the quick brown fox, and the fox hears the dog!
+PROSE = """The quick brown fox jumps over the lazy dog. The lazy dog sees the quick brown fox, the fox hears the dog.
 A souvenir of Paris is a gift. Is the fox jumping over a gift? The foxes and the dogs jumped over the brown gifts.
 """
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import bert, byte_level, modern, roberta, wordpiece
 
 from maskling.errors import ModelError
 from maskling.export import folder as export_folder
@@ -17,6 +16,7 @@ from maskling.infer.load import load
 from maskling.model.attention import Visible
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
+from small_models import bert, byte_level, modern, roberta, wordpiece
 
 transformers = pytest.importorskip("transformers")
 

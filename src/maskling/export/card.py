@@ -125,11 +125,16 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["line"] = _line
     environment.filters["code"] = _code
     return environment
 
 
+def _line(value: object) -> str:
+    """A name as it cannot break out of its line: file names may hold newlines, and backticks that end a code block."""
+    return " ".join(str(value).split()).replace("`", "'")
+
+
 def _code(value: object) -> str:
-    """A name as Markdown code in a table cell: file names may hold backticks, bars, tags and newlines."""
-    text = " ".join(str(value).split()).replace("`", "'").replace("|", "\\|")
-    return f"`{text}`"
+    """A name as code, also in a table, where a bar would end its cell."""
+    return f"`{_line(value)}`".replace("|", "\\|")
