@@ -26,7 +26,8 @@ _NUMPY_PARAMETER = re.compile(r"^(\**\w+(?:, \**\w+)*) : (\S.*)$")
 _SIGNATURE = re.compile(r"^[\w.]+\([^()]*(?:\([^()]*\)[^()]*)*\)(?:\s*->\s*[\w.\[\], ()]+)?$")
 _SECTION = re.compile(
     r"^(parameters|returns?|yields?|raises?|examples?|notes?|see also|attributes|methods|other parameters|warnings?"
-    r"|args|arguments|keyword args|keyword arguments|shape|inputs?|outputs?|references|usage|receives|warns|fields):{0,2}$",
+    r"|args|arguments|keyword args|keyword arguments|shape|inputs?|outputs?|references|usage|receives|warns"
+    r"|fields):{0,2}$",
     re.IGNORECASE,
 )
 _INLINE = (

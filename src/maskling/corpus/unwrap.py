@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from maskling.corpus.sentences import script_language
 
-_NARROWEST, _WIDEST = 40, 120
+_NARROWEST, _WIDEST = 40, 100
 _FEWEST_BREAKS = 4
 _FORCED_SHARE = 0.6
 

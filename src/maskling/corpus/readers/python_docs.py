@@ -1,4 +1,4 @@
-"""The corpus that every Python installation has: its manual, and what its library, torch and numpy say of themselves."""
+"""The corpus that every Python installation has: its manual, and the docstrings of its library, torch and numpy."""
 
 from __future__ import annotations
 

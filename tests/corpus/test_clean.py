@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskling.corpus.clean import clean
+from maskling.corpus.settings import CleanSettings
+
+SETTINGS = CleanSettings()
+ANY = st.one_of(st.text(), st.text(alphabet="a e\u0301\u200b\xad\n\r\t\x0c\x00\u2028\u2029\u3000\ufeff\xa0\x85\u1100\u1161"))
+
+
+@pytest.mark.parametrize(
+    ("dirty", "expected"),
+    [
+        ("  a \t b  \r\n  c ", "a b\nc"),
+        ("one\n\n\n \n\ntwo", "one\n\ntwo"),
+        ("page\fnext", "page\n\nnext"),
+        ("cafe\u0301", "caf\xe9"),
+        ("soft\xadhyphen zero\u200bwidth \ufeffmark", "softhyphen zerowidth mark"),
+        ("bell\x07 escape\x1b[1m del\x7f", "bell escape[1m del"),
+        ("e\u200b\u0301", "\xe9"),  # the mark meets its letter once the invisible sign is gone
+        ("a\xa0b\u2003c\u3000d", "a b c d"),
+        ("line\u2028line\u2029paragraph\x85line", "line\nline\n\nparagraph\nline"),
+        ("half \ud800 pair", "half pair"),
+        ("می\u200cخواهم 👨\u200d👩", "می\u200cخواهم 👨\u200d👩"),
+        ("", ""),
+        (" \n\t ", ""),
+    ],
+)
+def test_hand_cleaned(dirty: str, expected: str) -> None:
+    assert clean(dirty, SETTINGS) == expected
+
+
+@given(text=ANY)
+def test_cleaning_twice_changes_nothing_and_letters_stay(text: str) -> None:
+    once = clean(text, SETTINGS)
+    assert clean(once, SETTINGS) == once
+    letters = [c for c in unicodedata.normalize("NFC", text) if c.isalnum()]
+    assert [c for c in once if c.isalnum()] == letters
+
+
+@given(text=ANY)
+def test_a_clean_text_has_no_double_space_no_trailing_space_and_no_control_character(text: str) -> None:
+    text = clean(text, SETTINGS)
+    assert "  " not in text
+    assert "\n\n\n" not in text
+    assert text == text.strip()
+    assert all(line == line.strip() for line in text.split("\n"))
+    assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in text if c != "\n")
+
+
+def test_normal_forms() -> None:
+    assert clean("ﬁne Ａ①", CleanSettings(normal_form="NFKC")) == "fine A1"
+    assert clean("cafe\u0301", CleanSettings(normal_form="none")) == "cafe\u0301"
+
+
+def test_mojibake_is_mended_on_request_only() -> None:
+    assert clean("schÃ¶n &amp; gut", SETTINGS) == "schÃ¶n &amp; gut"
+    assert clean("schÃ¶n &amp; gut “q”", CleanSettings(fix_mojibake=True)) == "schön &amp; gut “q”"

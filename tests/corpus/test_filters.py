@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from maskling.corpus.filters import REASONS, rejection
+from maskling.corpus.settings import FilterSettings
+
+PROSE = "The quick brown fox jumps over the lazy dog while seven other animals look on from the hill nearby. "
+DEFAULTS = FilterSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "too_short"),
+        ("x" * 19, "too_short"),
+        ("a " * 19, "too_short"),
+        ("Nineteen letters by far enough", None),
+        ("春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。", None),
+        ("你" * 20, None),  # too few words to call it repetition
+        (PROSE, None),
+        ("\n".join(f"{PROSE} Number {i}." for i in range(30)), None),
+        ("\n".join([PROSE] * 3), "repeated_lines"),
+        ("buy it now " * 40, "repeated_words"),
+        ("哈哈哈哈" * 40, "repeated_words"),
+        ("0123 4567 89.5 | 77 % " * 3, "not_alphabetic"),
+        ("+-+-+-+-+-+-+-+-+-+-+-+-+-+-", "not_alphabetic"),
+        ("हिन्दी में लिखा हुआ एक छोटा सा वाक्य", None),
+        ("สวัสดีครับ ผมชื่อสมชาย ยินดีที่ได้รู้จัก", None),
+    ],
+)
+def test_reasons(text: str, reason: str | None) -> None:
+    assert rejection(text, DEFAULTS) == reason
+    assert reason is None or reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("text", "loose"),
+    [
+        ("short", FilterSettings(min_characters=0)),
+        ("\n".join([PROSE] * 3), FilterSettings(max_repeated_lines=1)),
+        ("buy it now " * 40, FilterSettings(max_repeated_words=1)),
+        ("0123 4567 89.5 | 77 % " * 3, FilterSettings(min_alphabetic=0)),
+    ],
+)
+def test_each_filter_can_be_switched_off(text: str, loose: FilterSettings) -> None:
+    assert rejection(text, DEFAULTS) is not None
+    assert rejection(text, loose) is None
+
+
+def test_an_empty_text_is_refused_whatever_the_settings() -> None:
+    assert rejection("", FilterSettings(min_characters=0, min_alphabetic=0)) == "too_short"
