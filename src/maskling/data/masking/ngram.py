@@ -1,0 +1,24 @@
+"""Short n-grams of words."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from maskling.data.masking.runs import word_runs
+from maskling.data.masking.strategy import Masking, take
+from maskling.data.masking.words import BoolArray, Words
+from maskling.randomness import UInt64Array
+
+
+class NgramMasking(Masking):
+    """Mask n-grams of whole words, n words with chance proportional to 1/n (Lan et al. 2020, ALBERT, section 4.1)."""
+
+    kind: Literal["ngram"] = "ngram"
+    max_words: int = Field(3, ge=1, description="longest n-gram")
+
+    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+        """Cut the words into n-grams and take n-grams in random order until the rate is met."""
+        return take(word_runs(words, 1 / np.arange(1, self.max_words + 1), rate, keys), rate, keys)

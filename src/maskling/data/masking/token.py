@@ -1,0 +1,22 @@
+"""Single tokens."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from maskling.data.masking.strategy import Masking, take
+from maskling.data.masking.words import BoolArray, Words, token_units
+from maskling.randomness import UInt64Array
+
+
+class TokenMasking(Masking):
+    """Mask tokens uniformly at random (Devlin et al. 2019, BERT, section 3.1).
+
+    Each example gets `rate` times its ordinary tokens, rounded up or down at random, at least one.
+    """
+
+    kind: Literal["token"] = "token"
+
+    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+        """Take tokens in random order until the rate is met."""
+        return take(token_units(words), rate, keys)

@@ -1,0 +1,155 @@
+"""The pairs of google-research/bert's create_pretraining_data.py, decision for decision."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from maskling.data.pairing.strategy import Pairing, Segments
+from maskling.data.plan import Int64Array, Plan
+from maskling.data.shards import Split
+from maskling.errors import DataError
+
+Pair = tuple[int, int, int, int, int]  # a_start, a_length, b_start, b_length, label
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPlan(Plan):
+    """Pairs made beforehand. start and length are those of A; the rest, and what the base calls a document, of B.
+
+    b_start: (N,) int64; b_length: (N,) int32; label: (N,) int8. document_first tells the passes apart.
+    """
+
+    b_start: Int64Array
+    b_length: NDArray[np.int32]
+    label: NDArray[np.int8]
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of an example on average, both segments, special tokens not counted."""
+        return float(self.length.mean() + self.b_length.mean())
+
+
+class Bert2018Pairing(Pairing):
+    """The original pairs, flaws included (Devlin et al. 2019, `create_instances_from_document`).
+
+    Label 1 (random next) is given to more than half of the pairs, since a lone sentence always
+    gets a random B; with one document, or by bad luck in ten draws, B comes from A's own document
+    and is still called random; one short draw holds for a whole document. `nsp` has none of this.
+
+    The draws are the original's, in its order, from Python's generator; only its draws for masks,
+    which it makes in between, are left out, because masks are drawn afresh in every epoch here.
+    """
+
+    kind: Literal["bert2018"] = "bert2018"
+    has_pairs: ClassVar[bool] = True
+    random_seed: int = Field(12345, description="seed of the pairs, as the original's flag; not the seed of the run")
+    dupe_factor: int = Field(10, ge=1, description="passes over the text, each with its own pairs; all are one epoch")
+    short_seq_prob: float = Field(0.1, ge=0, le=1, description="chance that a document is cut into shorter examples")
+
+    def plan(self, split: Split, seq_length: int) -> Plan:
+        """All pairs of all passes. Raises DataError if there is no text, or no room for two tokens."""
+        if seq_length < self.num_special + 2:
+            raise DataError(f"a pair needs a token in each segment; make seq_length {self.num_special + 2} or more")
+        rng = Random(self.random_seed)
+        documents = _documents(split)
+        rng.shuffle(documents)
+        columns = [array("q") for _ in range(5)]
+        passes = [0]
+        for _ in range(self.dupe_factor):
+            for number in range(len(documents)):
+                for pair in _pairs(documents, number, seq_length - self.num_special, self.short_seq_prob, rng):
+                    for column, value in zip(columns, pair, strict=True):
+                        column.append(value)
+            passes.append(len(columns[0]))
+        if not columns[0]:
+            raise DataError("this split has no text to make pairs of; prepare more text")
+        a_start, a_length, b_start, b_length, label = (np.frombuffer(column, np.int64) for column in columns)
+        return PairPlan(
+            start=a_start,
+            length=a_length.astype(np.int32),
+            document_first=np.array(passes),
+            goal=seq_length - self.num_special,
+            b_start=b_start,
+            b_length=b_length.astype(np.int32),
+            label=label.astype(np.int8),
+        )
+
+    def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:  # noqa: ARG002
+        """The pairs of the plan, in every epoch the same."""
+        assert isinstance(plan, PairPlan)
+        columns = (plan.start, plan.length, plan.b_start, plan.b_length, plan.label)
+        return Segments(*(column[index].astype(np.int64) for column in columns))
+
+
+def _documents(split: Split) -> list[array[int]]:
+    """The token offsets at which the sentences of each document with text start, and where it ends."""
+    documents = []
+    for block in split.blocks():
+        # Sentences that left no token are no lines to the original either.
+        sentences = np.asarray(block.sentences) + block.first_token
+        for first, last in zip(block.documents[:-1].tolist(), block.documents[1:].tolist(), strict=True):
+            offsets = np.unique(sentences[first : last + 1])
+            if len(offsets) > 1:
+                documents.append(array("q", offsets.tobytes()))
+    return documents
+
+
+def _pairs(documents: list[array[int]], number: int, max_tokens: int, short: float, rng: Random) -> Iterator[Pair]:
+    """One pass over one document."""
+    document = documents[number]
+    num_sentences = len(document) - 1
+    target = max_tokens
+    if rng.random() < short:
+        target = rng.randint(2, max_tokens)
+    first = sentence = 0
+    while sentence < num_sentences:
+        # A chunk: the sentences from `first` to this one.
+        if sentence < num_sentences - 1 and document[sentence + 1] - document[first] < target:
+            sentence += 1
+            continue
+        chunk = sentence + 1 - first
+        a_sentences = rng.randint(1, chunk - 1) if chunk >= 2 else 1
+        begin, middle, end = document[first], document[first + a_sentences], document[sentence + 1]
+        # No draw is made for a lone sentence: the order of the two conditions matters.
+        if chunk == 1 or rng.random() < 0.5:
+            b_begin, b_end = _random_next(documents, number, target - (middle - begin), rng)
+            yield (*_truncated(begin, middle, b_begin, b_end, max_tokens, rng), 1)
+            # The sentences that B would have had begin the next chunk.
+            sentence -= chunk - a_sentences
+        else:
+            yield (*_truncated(begin, middle, middle, end, max_tokens, rng), 0)
+        first = sentence = sentence + 1
+
+
+def _random_next(documents: list[array[int]], number: int, target: int, rng: Random) -> tuple[int, int]:
+    """Begin and end of sentences of some document, usually another, until they reach the target."""
+    for _ in range(10):
+        other = rng.randint(0, len(documents) - 1)
+        if other != number:
+            break
+    document = documents[other]
+    first = last = rng.randint(0, len(document) - 2)
+    while last < len(document) - 2 and document[last + 1] - document[first] < target:
+        last += 1
+    return document[first], document[last + 1]
+
+
+def _truncated(
+    a_begin: int, a_end: int, b_begin: int, b_end: int, max_tokens: int, rng: Random
+) -> tuple[int, int, int, int]:
+    """Take one token at a time from the longer segment (B when equal), from either end by a coin."""
+    while (a_end - a_begin) + (b_end - b_begin) > max_tokens:
+        front = rng.random() < 0.5
+        if a_end - a_begin > b_end - b_begin:
+            a_begin, a_end = (a_begin + 1, a_end) if front else (a_begin, a_end - 1)
+        else:
+            b_begin, b_end = (b_begin + 1, b_end) if front else (b_begin, b_end - 1)
+    return a_begin, a_end - a_begin, b_begin, b_end - b_begin

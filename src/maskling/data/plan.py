@@ -1,0 +1,118 @@
+"""The plan: every document cut into spans that each fill a row, once and for all epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskling.data.shards import Block, Split
+from maskling.errors import DataError
+
+Int64Array = NDArray[np.int64]
+
+# A span may end this far short of its goal, as a share of the goal, if that keeps its last sentence whole.
+SLACK = 1 / 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an epoch is made of: one span of text for each example.
+
+    start: (N,) int64, first token of each span, counted from the start of the split; ascending in a plan made by `cut`.
+    length: (N,) int32, its tokens.
+    document_first: (D+1,) int64, the first span of each document that has one, and N.
+    goal: the tokens a span may have.
+    left_out: spans that were too short to be examples.
+    """
+
+    start: Int64Array
+    length: NDArray[np.int32]
+    document_first: Int64Array
+    goal: int
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of an example on average, special tokens not counted."""
+        return float(self.length.mean())
+
+    def document(self, index: Int64Array) -> Int64Array:
+        """The number, among documents that have spans, of the one each span was cut from. index: (n,). Returns (n,)."""
+        return np.asarray(np.searchsorted(self.document_first, index, side="right") - 1)
+
+
+def cut(split: Split, goal: int, min_words: int = 1) -> Plan:
+    """Cut every document of a split into spans of at most `goal` tokens.
+
+    A span takes whole sentences while they fit. Where that would leave more than a little room
+    (`SLACK`), the next sentence is cut at the start of a word and its rest begins the next span; a
+    word longer than the goal is cut anywhere. So the spans of a document tile it, none is padded
+    to speak of but the last, and nothing is lost, except spans of fewer than `min_words` words,
+    which are left out and counted.
+    Raises DataError if there is no text to cut.
+    """
+    if goal < 1:
+        raise DataError(f"sequences with room for {goal} tokens of text cannot be filled; make seq_length longer")
+    parts = [_cut_block(block, goal, min_words) for block in split.blocks()]
+    start = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)
+    length = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int32)
+    document = np.concatenate([part[2] for part in parts]) if parts else np.zeros(0, np.int64)
+    if not len(start):
+        raise DataError(
+            "this split has no text to make examples of; prepare more text, or set shards.validation_fraction so that "
+            "both the train and the validation split get some"
+        )
+    document_first = np.append(np.flatnonzero(np.diff(document, prepend=-1)), len(start))
+    return Plan(start, length, document_first, goal, left_out=sum(part[3] for part in parts))
+
+
+def stops(
+    begin: Int64Array, limit: Int64Array, end: Int64Array, whole: Int64Array, word: Int64Array, goal: int
+) -> Int64Array:
+    """Where spans stop that begin at `begin`, may reach `limit`, and have text up to `end`.
+
+    whole, word: the last start of a sentence and of a word at or before the limit. All (n,) int64.
+    Returns (n,) int64, each after its `begin`.
+    """
+    word = np.maximum(word, whole)
+    cut_sentence = (limit - whole > goal * SLACK) | (whole <= begin)
+    stop = np.where(cut_sentence, np.where(word > begin, word, limit), whole)
+    return np.where(limit >= end, end, stop)
+
+
+def _cut_block(block: Block, goal: int, min_words: int) -> tuple[Int64Array, NDArray[np.int32], Int64Array, int]:
+    """Start, length and document of each span of a block, and how many were left out.
+
+    The next span of every document at once, as many times as the longest document needs.
+    """
+    sentences = np.asarray(block.sentences)
+    word_starts = np.append(-1, np.flatnonzero(block.word_starts()))
+    place, end = sentences[block.documents[:-1]], sentences[block.documents[1:]]
+    active = np.flatnonzero(place < end)
+    begins, ends, documents = [], [], []
+    while active.size:
+        begin = place[active]
+        limit = np.minimum(begin + goal, end[active])
+        whole = np.maximum(sentences[np.searchsorted(sentences, limit, side="right") - 1], begin)
+        word = word_starts[np.searchsorted(word_starts, limit, side="right") - 1]
+        stop = stops(begin, limit, end[active], whole, word, goal)
+        begins.append(begin)
+        ends.append(stop)
+        documents.append(active)
+        place[active] = stop
+        active = active[stop < end[active]]
+    if not begins:
+        return np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64), 0
+    begin, stop, document = np.concatenate(begins), np.concatenate(ends), np.concatenate(documents)
+    order = np.argsort(begin)
+    if min_words > 1:
+        # What lies between two spans' starts: the first token of a span starts a word, marked or not.
+        words = 1 + np.searchsorted(word_starts, stop) - np.searchsorted(word_starts, begin, side="right")
+        order = order[words[order] >= min_words]
+    span = (begin + block.first_token)[order], (stop - begin)[order].astype(np.int32)
+    return *span, document[order] + block.first_document, len(begin) - len(order)

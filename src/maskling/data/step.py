@@ -1,0 +1,63 @@
+"""The examples of one optimizer step, to be shared out over ranks and micro-batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from maskling.data.batch import Batch, lay_out
+from maskling.data.packing import Layout
+from maskling.data.text import Text
+
+
+@dataclass(frozen=True)
+class Step:
+    """Examples with their masks, in rows.
+
+    text: the examples, in the order of `layout`, whose rows and columns ascend together.
+    Every rank holds the whole step in this form, a few bytes a token, and lays out only its own
+    rows: so the totals that losses are divided by are known to all before the first backward.
+    """
+
+    text: Text
+    layout: Layout
+    seq_length: int
+    pad: int
+
+    @property
+    def num_rows(self) -> int:
+        """Rows over all ranks."""
+        return self.layout.num_rows
+
+    @property
+    def num_predictions(self) -> int:
+        """Tokens to predict, over all ranks."""
+        return int(np.count_nonzero(self.text.chosen))
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs to judge, over all ranks."""
+        return len(self.text.pair_labels)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are not padding, over all ranks."""
+        return len(self.text.ids)
+
+    def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[Batch]:
+        """The rows of one rank, in micro-batches of at most `micro_rows`.
+
+        Every rank gets the same number of micro-batches, and all of them over all ranks hold the same
+        number of rows but for one. Some hold none where there are too few rows to go round.
+        """
+        count = -(-self.num_rows // (micro_rows * world))
+        bounds = np.arange(count * world + 1) * self.num_rows // (count * world)
+        mine = bounds[rank * count : (rank + 1) * count + 1].tolist()
+        return [self._rows(first, last) for first, last in pairwise(mine)]
+
+    def _rows(self, first: int, last: int) -> Batch:
+        begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
+        part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
+        return lay_out(self.text.part(begin, end), part, self.seq_length, self.pad)
