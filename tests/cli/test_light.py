@@ -1,0 +1,28 @@
+"""Asking for help must not load what help does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "tokenizers", "pyarrow", "rjieba", "sentencex", "datasets")
+
+
+def loaded_after(code: str) -> set[str]:
+    """The heavy packages that a fresh interpreter holds after running `code`."""
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint('|'.join(sys.modules))"],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()[-1]  # fmt: skip
+    return set(told.split("|")) & set(HEAVY)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_after("import maskling") == set()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["prepare", "--help"]])
+def test_help_loads_nothing_heavy(words: list[str]):
+    assert loaded_after(f"from maskling.cli.main import run\nassert run({words}) == 0") == set()
