@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tokenizers
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from maskling.errors import TokenizerError
 from maskling.tokenizer.chinese import IDEOGRAPH, RUN, segment
 from maskling.tokenizer.chunks import Chunking
+from maskling.tokenizer.encoded import Encoded, interleave, join
 from maskling.tokenizer.growing import Growing
-from maskling.tokenizer.library import guarded
-from maskling.tokenizer.words import character_starts, word_starts
+from maskling.tokenizer.learner import Learner
+from maskling.tokenizer.words import Looks
 
 MOST_CHUNKS: Final = 1 << 18  # about 40 MB; then the table starts afresh
 _MOST_CHARACTERS: Final = 1 << 23
@@ -33,37 +33,19 @@ _IDEOGRAPH: Final = 2
 _SHIFT: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """The tokens of several texts end to end.
-
-    ids: (tokens,) int32; word_starts: (tokens,) bool; offsets: (texts + 1,) int64, where each text's tokens start.
-    """
-
-    ids: NDArray[np.int32]
-    word_starts: NDArray[np.bool_]
-    offsets: NDArray[np.int64]
-
-
 class Encoder:
     """Encodes texts to arrays, through the table of chunks where the tokenizer allows it.
 
     library: encodes special tokens in the text as plain text; jieba: Chinese words from a dictionary.
     """
 
-    def __init__(
-        self, library: tokenizers.Tokenizer, chunking: Chunking | None, continuing: str | None, jieba: bool
-    ) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, chunking: Chunking | None, looks: Looks, jieba: bool) -> None:
         self._library = library
+        self._learner = Learner(library, looks)
         self._chunking = chunking
         self._jieba = jieba
-        # With WordPiece each Chinese character is one token, so words can be laid over the tokens afterwards.
+        # Where each Chinese character is one token, words can be laid over the tokens afterwards.
         self._overlays = jieba and chunking is not None and chunking.splits_chinese
-        self.continuing: NDArray[np.bool_] | None = None
-        if continuing is not None:
-            vocabulary = library.get_vocab(with_added_tokens=True)
-            self.continuing = np.zeros(max(vocabulary.values()) + 1, dtype=bool)
-            self.continuing[[id_ for token, id_ in vocabulary.items() if token.startswith(continuing)]] = True
         self._table = _Table()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -77,7 +59,7 @@ class Encoder:
                 first, size = index + 1, 0
         if first < len(texts) or not parts:
             parts.append(self._encode(texts[first:]))
-        return parts[0] if len(parts) == 1 else _join(parts)
+        return parts[0] if len(parts) == 1 else join(parts)
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
         try:
@@ -91,15 +73,15 @@ class Encoder:
 
     def _encode_clean(self, texts: Sequence[str]) -> Encoded:
         if self._chunking is None:
-            return self._by_library(texts, self._jieba)
+            return self._learner.texts(texts, self._jieba)
         whole = self._whole(texts)
         cuttable = [text for text, aside in zip(texts, whole, strict=True) if not aside] if whole else texts
         encoded = self._by_chunks(cuttable)
         if encoded is None:
-            return self._by_library(texts, self._jieba)
+            return self._learner.texts(texts, self._jieba)
         if whole:
             aside_texts = [text for text, aside in zip(texts, whole, strict=True) if aside]
-            encoded = _interleave(encoded, self._by_library(aside_texts, self._jieba), whole)
+            encoded = interleave(encoded, self._learner.texts(aside_texts, self._jieba), whole)
         return encoded
 
     def _whole(self, texts: Sequence[str]) -> list[bool]:
@@ -153,10 +135,10 @@ class Encoder:
         """Encode the chunks that the table has no tokens for yet."""
         assert self._chunking is not None
         new, table.new = table.new, []
-        encoded = self._by_library(new, jieba=False)
+        encoded = self._learner.chunks(new)
         codes = (encoded.ids << _SHIFT) | encoded.word_starts
         if self._overlays:
-            codes |= _ideograph_bits(new, encoded, self._library)
+            codes[self._learner.ideographs(new, encoded)] |= _IDEOGRAPH
         unsafe = [self._chunking.keeps_space and self._changes_its_edges(chunk) for chunk in new]
         table.add(codes, np.diff(encoded.offsets), unsafe, sum(map(len, new)))
 
@@ -167,48 +149,6 @@ class Encoder:
         normal = self._library.normalizer.normalize_str(chunk)
         space = len(chunk) - len(chunk.lstrip())
         return normal[:space] != chunk[:space] or not normal[space:] or normal[space].isspace() or normal[-1].isspace()
-
-    def _by_library(self, texts: Sequence[str], jieba: bool) -> Encoded:
-        with guarded("the tokenizer failed on a text"):
-            if self.continuing is not None and not jieba:
-                # Without offsets the library is faster, and the ## prefix says where words start.
-                encodings = self._library.encode_batch_fast(list(texts), add_special_tokens=False)
-            else:
-                encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
-        return by_encodings(texts, encodings, self.continuing, jieba)
-
-
-def by_encodings(
-    texts: Sequence[str], encodings: Sequence[Any], continuing: NDArray[np.bool_] | None, jieba: bool
-) -> Encoded:
-    """The library's own encodings as arrays; `continuing` (vocabulary,) bool marks WordPiece's ## tokens."""
-    offsets = np.zeros(len(encodings) + 1, dtype=np.int64)
-    np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
-    ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
-    if continuing is None:
-        rows = [word_starts(text, encoding, jieba) for text, encoding in zip(texts, encodings, strict=True)]
-        return Encoded(ids, np.concatenate(rows) if rows else np.zeros(0, dtype=bool), offsets)
-    starts = ~continuing[ids]
-    for text, encoding, first in zip(texts, encodings, offsets, strict=False):
-        if jieba and IDEOGRAPH.search(text):
-            at = character_starts(text, jieba=True)
-            for index, (begin, end) in enumerate(encoding.offsets, start=int(first)):
-                if end - begin == 1 and IDEOGRAPH.match(text[begin]):
-                    starts[index] = at[begin]
-    return Encoded(ids, starts, offsets)
-
-
-def _ideograph_bits(chunks: Sequence[str], encoded: Encoded, library: tokenizers.Tokenizer) -> NDArray[np.int32]:
-    """_IDEOGRAPH for every token that is one Chinese character. chunks: what `encoded` is of. Returns (tokens,)."""
-    bits = np.zeros(len(encoded.ids), dtype=np.int32)
-    for chunk, first in zip(chunks, encoded.offsets, strict=False):
-        if chunk.isascii() or not IDEOGRAPH.search(chunk):
-            continue
-        spans = library.encode(chunk, add_special_tokens=False).offsets if len(chunk) > 1 else [(0, 1)]
-        for index, (begin, end) in enumerate(spans, start=int(first)):
-            if end - begin == 1 and IDEOGRAPH.match(chunk[begin]):
-                bits[index] = _IDEOGRAPH
-    return bits
 
 
 class _Table(dict[str, int]):
@@ -261,26 +201,3 @@ def _overlay(starts: NDArray[np.bool_], ideographs: NDArray[np.int64], texts: Se
                 bits += [True] + [False] * (len(word) - 1)
     assert len(bits) == len(ideographs), "a Chinese character is one token"
     starts[ideographs] = bits
-
-
-def _join(parts: Sequence[Encoded]) -> Encoded:
-    ends = np.cumsum([0, *(len(part.ids) for part in parts)])
-    offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends, strict=False)]
-    return Encoded(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.word_starts for part in parts]),
-        np.concatenate([*offsets, ends[-1:]]),
-    )
-
-
-def _interleave(cut: Encoded, whole: Encoded, is_whole: Sequence[bool]) -> Encoded:
-    """Put two encodings of different texts into the order in which the texts were given."""
-    sides = (cut, whole)
-    taken = [0, 0]
-    rows = []
-    for aside in is_whole:
-        side = sides[aside]
-        first, end = side.offsets[taken[aside]], side.offsets[taken[aside] + 1]
-        taken[aside] += 1
-        rows.append(Encoded(side.ids[first:end], side.word_starts[first:end], np.array([0, end - first])))
-    return _join(rows)

@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from maskling.tokenizer import pieces
+from maskling.tokenizer.characters import SPACES
 from maskling.tokenizer.chinese import IDEOGRAPHS, looks_chinese
 from maskling.tokenizer.library import Tree
 
-# What the library calls white space: Unicode's White_Space. Python's str.isspace has U+001C to U+001F besides.
-_SPACES: Final = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # BertNormalizer drops these and joins what they part, but str.split cuts there.
 _NOT_CUTS: Final = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\x85")
 _CHINESE_MARKS: Final = "、。〈〉《》「」『』【】！（），．：；？“”‘’…—"
 _BERT_WORD: Final = re.compile("[^ \t\n\r]+")
 _BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^ \t\n\r{IDEOGRAPHS}{_CHINESE_MARKS}]+")
-_SPACE_AND_WORD: Final = re.compile(f"[{_SPACES}]*[^{_SPACES}]+|[{_SPACES}]+")
-_WORD: Final = re.compile(f"[^{_SPACES}]+")
+_SPACE_AND_WORD: Final = re.compile(f"[{SPACES}]*[^{SPACES}]+|[{SPACES}]+")
+_WORD: Final = re.compile(f"[^{SPACES}]+")
 # Plain characters that composing makes out of others (Kelvin sign, Greek question mark, varia).
 _COMPOSED_TO_ASCII: Final = ("\u212a", "\u037e", "\u1fef")
 

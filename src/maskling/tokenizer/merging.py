@@ -50,7 +50,7 @@ def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabe
             "no character occurs often enough to enter the vocabulary; give more text, a smaller tokenizer.min_count "
             "or a larger tokenizer.vocab_size"
         )
-    shadow = {form: chr(_FIRST_SHADOW + number) for number, form in enumerate(f for f in kept if len(f) == 3)}
+    shadow = {form: chr(_FIRST_SHADOW + number) for number, form in enumerate(f for f in sorted(kept) if len(f) == 3)}
     light = {dark: form for form, dark in shadow.items()}
 
     spelled: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -145,7 +146,8 @@ def with_specials(library: tokenizers.Tokenizer, names: Mapping[str, str]) -> to
     library.add_special_tokens([AddedToken(name, normalized=False) for name in names.values() if name not in marked])
     if library.post_processor is None:
         cls, sep = names["cls"], names["sep"]
-        library.post_processor = pieces.template(library.token_to_id(cls), library.token_to_id(sep), cls, sep)
+        ids = library.get_vocab(with_added_tokens=True)
+        library.post_processor = pieces.template(ids[cls], ids[sep], cls, sep)
     return library
 
 
@@ -187,7 +189,7 @@ def _check_ids(library: tokenizers.Tokenizer, where: Path) -> None:
     vocabulary = library.get_vocab(with_added_tokens=True)
     ids = sorted(vocabulary.values())
     if ids != list(range(len(ids))):
-        repeated = next((one for one, next_ in zip(ids, ids[1:], strict=False) if one == next_), None)
+        repeated = next((one for one, next_ in itertools.pairwise(ids) if one == next_), None)
         wrong = f"id {repeated} twice" if repeated is not None else f"{len(ids)} tokens but ids up to {ids[-1]}"
         raise TokenizerError(
             f"{where} has {wrong}; the ids must be 0, 1, 2, ... without gaps, because each is a row of the model: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files as whole_files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import files, reading
-from maskling.tokenizer.cache import Encoded, Encoder, by_encodings
+from maskling.tokenizer.cache import Encoder
 from maskling.tokenizer.chinese import resolve_words
 from maskling.tokenizer.chunks import chunking
+from maskling.tokenizer.encoded import Encoded
+from maskling.tokenizer.learner import by_encodings
 from maskling.tokenizer.library import from_tree, guarded, to_tree, without_specials
 from maskling.tokenizer.settings import ChineseWords
 from maskling.tokenizer.special import UNUSED, SpecialIds
 from maskling.tokenizer.spelling import tidy
-from maskling.tokenizer.words import starts_words
+from maskling.tokenizer.words import Looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,10 @@ class Tokenizer:
         self._tokens = [token for token, _ in sorted(vocabulary.items(), key=lambda item: item[1])]
         self.vocab_size = len(self._tokens)
         self.special = SpecialIds(**{role: vocabulary[name] for role, name in self._names.items()})
-        continuing = self._tree["model"].get("continuing_subword_prefix") if self.kind == "WordPiece" else None
-        self._plain = without_specials(library)
-        self._encoder = Encoder(self._plain, chunking(self._tree), continuing, self.chinese_words == "jieba")
+        self._looks = Looks(self._tokens, self._tree["model"])
+        self._encoder = Encoder(
+            without_specials(library), chunking(self._tree), self._looks, self.chinese_words == "jieba"
+        )
 
     @classmethod
     def load(cls, path: Path | str, chinese_words: ChineseWords = "auto") -> Tokenizer:
@@ -123,7 +127,7 @@ class Tokenizer:
     def starts_word(self) -> NDArray[np.bool_]:
         """(vocab_size,) bool: whether a token can start a word; False for special and unused tokens."""
         starts = np.zeros(self.vocab_size, dtype=bool)
-        starts[self.ordinary_ids] = starts_words(self._tokens, self.kind)[self.ordinary_ids]
+        starts[self.ordinary_ids] = self._looks.can_start[self.ordinary_ids]
         return starts
 
     @property
@@ -144,7 +148,7 @@ class Tokenizer:
         encoded = self.encode_flat(texts, special_in_text)
         ends = encoded.offsets.tolist()
         ids, starts = encoded.ids, encoded.word_starts
-        return [Tokens(ids[first:end], starts[first:end]) for first, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [Tokens(ids[first:end], starts[first:end]) for first, end in itertools.pairwise(ends)]
 
     def encode_flat(self, texts: Sequence[str], special_in_text: bool = False) -> Encoded:
         """The tokens of all texts end to end, with the offsets of each: the fastest form.
@@ -156,7 +160,7 @@ class Tokenizer:
             return self._encoder.encode(texts)
         with guarded("the tokenizer failed on a text"):
             encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
-        return by_encodings(texts, encodings, self._encoder.continuing, self.chinese_words == "jieba")
+        return by_encodings(texts, encodings, self._looks, self.chinese_words == "jieba")
 
     def encode_pieces(self, texts: Sequence[str]) -> list[Tokens]:
         """`encode_batch` under the name that says what is promised of slices of a text (see `encode_flat`)."""
