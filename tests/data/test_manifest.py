@@ -31,9 +31,11 @@ WHOLE = {
     "unigram_entropy": 3.5,
     "counts": SUM,
     "splits": {"train": [SHARD], "validation": []},
-    "text": {"read": 5, "kept": 3, "rejected": {"short": 2}, "bad_files": [{"name": "a.gz", "reason": "broken"}]},
-    "settings": {"corpus": {"dedup": "document"}},
-    "sources": [{"name": "a.gz", "bytes": 5}],
+    "text": {"read": 5, "kept": 3, "rejected": {"short": 2}, "bad_files": [{"name": "a.gz", "problem": "broken"}]},
+    "made_from": {
+        "settings": {"corpus": {"dedup": "document"}},
+        "sources": {"count": 1, "bytes": 5, "fingerprint": SUM, "listed": [{"name": "a.gz", "bytes": 5}]},
+    },
 }
 
 

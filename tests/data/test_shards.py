@@ -41,11 +41,12 @@ def prepared(folder: Path, train: list[ShardArrays], validation: list[ShardArray
 
 
 def shard(*documents: list[list[int]], vocab_size: int = 101) -> ShardArrays:
-    sentences = [np.array(sentence, np.int64) for document in documents for sentence in document]
+    sentences = [sentence for document in documents for sentence in document]
+    tokens = np.array([token for sentence in sentences for token in sentence], np.int64)
     return ShardArrays.of(
         vocab_size,
-        tokens=sentences,
-        word_starts=[sentence % 2 == 0 for sentence in sentences],
+        tokens=tokens,
+        word_starts=tokens % 2 == 0,
         sentences=[len(sentence) for sentence in sentences],
         documents=[len(document) for document in documents],
     )

@@ -17,7 +17,7 @@ import xxhash
 from maskling.errors import DataError
 from maskling.files import written_aside
 
-AGAIN = "prepare the folder again or restore the file"
+AGAIN = "delete the folder and prepare it again, or restore the file"
 
 
 def write_array(path: Path, array: np.ndarray) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from maskling.data.array_files import AGAIN
 from maskling.errors import DataError
 from maskling.files import fingerprint, write_json
 
@@ -68,21 +69,52 @@ class Splits(_Record):
 
 
 class BadFile(_Record):
-    """A file that could not be read to its end, and why."""
+    """A file in which something was wrong. problem: one line for a person."""
 
     name: str
-    reason: str
+    problem: str
 
 
 class TextReport(_Record):
-    """What became of the documents that were read."""
+    """What became of the documents that were read.
+
+    rejected: reasons and how many documents fell to each; skipped: suffixes that no reader knows.
+    bad_files: the first of `num_bad_files`.
+    """
 
     read: Count = 0
     kept: Count = 0
     kept_bytes: Count = 0
     rejected: dict[str, Count] = Field(default_factory=dict)
     replaced_bytes: Count = 0
+    skipped: dict[str, Count] = Field(default_factory=dict)
+    num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
+
+
+class SourceNote(_Record):
+    """One source as it was found. sample: xxh3-128 of its first and last bytes, of local files."""
+
+    name: str
+    bytes: Count | None = None
+    sample: Checksum | None = None
+
+
+class SourceNotes(_Record):
+    """All sources. fingerprint: of every note; listed: the first of them."""
+
+    count: Count
+    bytes: Count | None
+    fingerprint: Checksum
+    listed: tuple[SourceNote, ...]
+
+
+class MadeFrom(_Record):
+    """What decides the bytes of a prepared folder. tokenizer: fingerprint of the one that was given, if one was."""
+
+    settings: dict[str, Any]
+    sources: SourceNotes
+    tokenizer: Checksum | None = None
 
 
 class Manifest(_Record):
@@ -99,12 +131,11 @@ class Manifest(_Record):
     counts: Checksum = Field(description="checksum of counts.npy: how often each id occurs in the train split")
     splits: Splits
     text: TextReport = TextReport()
-    settings: dict[str, Any] = Field(default_factory=dict, description="the settings that decide the bytes")
-    sources: tuple[dict[str, Any], ...] = Field((), description="what was read: name, size and fingerprint of each")
+    made_from: MadeFrom | None = Field(None, description="settings and sources")
 
     @model_validator(mode="after")
     def _fits(self) -> Manifest:
-        if self.dtype != dtype_for(self.vocab_size).name:
+        if self.dtype != dtype_name(self.vocab_size):
             raise ValueError(f"{self.dtype} does not go with a vocabulary of {self.vocab_size}")
         return self
 
@@ -122,9 +153,14 @@ class Manifest(_Record):
         write_json(folder / MANIFEST, self.model_dump(mode="json"))
 
 
+def dtype_name(vocab_size: int) -> Literal["uint16", "uint32"]:
+    """The name of the smallest type that holds every id."""
+    return "uint16" if vocab_size <= UINT16_VOCAB_MAX else "uint32"
+
+
 def dtype_for(vocab_size: int) -> np.dtype[Any]:
     """The smallest type that holds every id."""
-    return np.dtype(np.uint16 if vocab_size <= UINT16_VOCAB_MAX else np.uint32)
+    return np.dtype(dtype_name(vocab_size))
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -139,7 +175,7 @@ def load_manifest(folder: Path) -> Manifest:
                 f"run 'maskling prepare' (again) with --out {folder}"
             )
         if not path.is_file() or path.stat().st_size > MANIFEST_BYTES_MAX:
-            raise DataError(f"{path} is too large to be a manifest or is no file; prepare the folder again")
+            raise DataError(f"{path} is too large to be a manifest or is no file; {AGAIN}")
         raw = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -151,7 +187,9 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     try:
         tree = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{path} is damaged ({error}); prepare the folder again or restore the file") from None
+        raise DataError(
+            f"{path} is damaged ({error}); {AGAIN}"
+        ) from None
     if not isinstance(tree, dict) or tree.get("kind") != "maskling shards":
         raise DataError(f"{path} is not the manifest of a prepared folder; give the folder that 'prepare' wrote")
     version = tree.get("format_version")
@@ -159,7 +197,7 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         shown = version if isinstance(version, int) else "unknown"
         raise DataError(
             f"{path} has format version {shown}, but this maskling reads version {FORMAT_VERSION}; "
-            f"prepare the folder again, or use the maskling that wrote it"
+            f"prepare it again elsewhere, or use the maskling that wrote it"
         )
     try:
         return Manifest.model_validate_json(raw)
@@ -167,5 +205,5 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the whole"
         raise DataError(
-            f"{path} is damaged: {where}: {problem['msg'].lower()}; prepare the folder again or restore the file"
+            f"{path} is damaged: {where}: {problem['msg'].lower()}; {AGAIN}"
         ) from None

@@ -40,19 +40,18 @@ class ShardArrays:
     def of(
         cls,
         vocab_size: int,
-        tokens: np.ndarray | Sequence[np.ndarray],
-        word_starts: np.ndarray | Sequence[np.ndarray],
-        sentences: Sequence[int] | np.ndarray,
-        documents: Sequence[int] | np.ndarray,
+        tokens: np.ndarray,
+        word_starts: BoolArray,
+        sentences: np.ndarray | Sequence[int],
+        documents: np.ndarray | Sequence[int],
     ) -> ShardArrays:
-        """From parts or whole arrays.
+        """From what a shard holds.
 
-        tokens: (T,) integers, or pieces to join; word_starts: (T,) bool, or pieces to join;
-        sentences: tokens in each sentence; documents: sentences in each document.
+        tokens: (T,) integers; word_starts: (T,) bool; sentences: (S,) tokens in each;
+        documents: (D,) sentences in each.
         """
-        flat = np.concatenate([np.zeros(0, np.uint8), *tokens]) if isinstance(tokens, Sequence) else tokens
-        starts = np.concatenate([np.zeros(0, bool), *word_starts]) if isinstance(word_starts, Sequence) else word_starts
-        return cls(flat.astype(dtype_for(vocab_size)), np.packbits(starts), _offsets(sentences), _offsets(documents))
+        ids = tokens.astype(dtype_for(vocab_size))
+        return cls(ids, np.packbits(word_starts), _offsets(sentences), _offsets(documents))
 
 
 def write_shard(folder: Path, name: str, arrays: ShardArrays) -> ShardInfo:

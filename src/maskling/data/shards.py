@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskling.data.array_files import map_array
+from maskling.data.array_files import AGAIN, map_array
 from maskling.data.manifest import SPLITS, Manifest, SplitName, load_manifest
 from maskling.data.mapped import Mapped, OnDisk
 from maskling.data.shard_files import BoolArray, Int64Array, ShardArrays, check_offsets, check_shard, map_shard
@@ -125,7 +125,7 @@ class Shards:
         path = self.folder / COUNTS
         counts = map_array(path, np.dtype(np.int64), self.manifest.vocab_size)
         if checksum(path) != self.manifest.counts:
-            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; prepare the folder again")
+            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; {AGAIN}")
         return np.array(counts)
 
 
@@ -147,7 +147,7 @@ def open_shards(folder: Path, verify: bool = False) -> Shards:
             if name == "train":
                 seen += np.bincount(tokens, minlength=manifest.vocab_size)
     if verify and not np.array_equal(seen, shards.counts):
-        raise DataError(f"{folder / COUNTS} does not count the tokens of the shards; prepare the folder again")
+        raise DataError(f"{folder / COUNTS} does not count the tokens of the shards; {AGAIN}")
     return shards
 
 
@@ -172,8 +172,8 @@ def in_memory(
         starts = [sentence for document in words[first : first + size] for sentence in document]
         arrays = ShardArrays.of(
             vocab_size,
-            tokens=[np.array(sentence, np.int64) for sentence in sentences],
-            word_starts=[np.array(sentence, bool) for sentence in starts],
+            tokens=np.array([token for sentence in sentences for token in sentence], np.int64),
+            word_starts=np.array([start for sentence in starts for start in sentence], bool),
             sentences=[len(sentence) for sentence in sentences],
             documents=[len(document) for document in some],
         )

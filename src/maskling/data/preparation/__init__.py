@@ -1,0 +1,1 @@
+"""What `prepare` is made of: a stage a file, and what the stages share."""

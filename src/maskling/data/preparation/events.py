@@ -1,0 +1,137 @@
+"""What `prepare` says while it works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskling.data.manifest import Manifest
+
+MUCH_UNKNOWN = 0.01
+SHOWN_BAD_FILES = 5
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An earlier run was stopped; what it finished is kept. parts: parts of cleaned text; shards: parts in tokens."""
+
+    parts: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Text is read and cleaned.
+
+    documents, text_bytes: kept so far, in UTF-8; sources: finished, of num_sources;
+    source_bytes: size of those finished, of total_bytes (None if a size is not known).
+    """
+
+    documents: int
+    text_bytes: int
+    sources: int
+    num_sources: int
+    source_bytes: int
+    total_bytes: int | None
+
+
+@dataclass(frozen=True)
+class TokenizerTraining:
+    """A vocabulary is about to be trained on so many different words."""
+
+    words: int
+
+
+@dataclass(frozen=True)
+class TokenizerTrained:
+    """The tokenizer is there: trained, or taken from `path`."""
+
+    vocab_size: int
+    path: str | None
+
+
+@dataclass(frozen=True)
+class ShardWritten:
+    """A part of the text became tokens. tokens: of all parts so far, both splits."""
+
+    parts: int
+    num_parts: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The folder is complete. already: it was so before, and nothing was done."""
+
+    folder: Path
+    manifest: Manifest
+    already: bool
+
+    @property
+    def train_tokens(self) -> int:
+        """Tokens to train on."""
+        return sum(shard.tokens for shard in self.manifest.splits.train)
+
+    @property
+    def validation_tokens(self) -> int:
+        """Tokens held out."""
+        return sum(shard.tokens for shard in self.manifest.splits.validation)
+
+    @property
+    def train_documents(self) -> int:
+        """Documents to train on."""
+        return sum(shard.documents for shard in self.manifest.splits.train)
+
+    @property
+    def validation_documents(self) -> int:
+        """Documents held out."""
+        return sum(shard.documents for shard in self.manifest.splits.validation)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of cleaned text (UTF-8) for each token."""
+        return self.manifest.text.kept_bytes / max(1, self.train_tokens + self.validation_tokens)
+
+    @property
+    def unknown_share(self) -> float:
+        """Fraction of the train tokens that the tokenizer had no piece for."""
+        return self.manifest.unknown_tokens / max(1, self.train_tokens)
+
+    def warnings(self) -> list[str]:
+        """What a person should know before training on this, a line each."""
+        lines = []
+        if self.unknown_share > MUCH_UNKNOWN:
+            lines.append(
+                f"{self.unknown_share:.1%} of the tokens are unknown: the tokenizer does not fit this text; "
+                f"train one on it, or give one of its language with --tokenizer.path"
+            )
+        if not self.validation_documents:
+            made = self.manifest.made_from
+            wanted = made is None or made.settings["shards"]["validation_fraction"] > 0
+            lines.append(
+                "no document is held out, so there is nothing to measure on: "
+                + (
+                    "the corpus has only one document; see corpus.plain for other ways to divide a text"
+                    if wanted
+                    else "set shards.validation_fraction above 0"
+                )
+            )
+        bad = self.manifest.text.bad_files
+        lines += [f"{file.name}: {file.problem}" for file in bad[:SHOWN_BAD_FILES]]
+        if self.manifest.text.num_bad_files > SHOWN_BAD_FILES:
+            more = self.manifest.text.num_bad_files - SHOWN_BAD_FILES
+            lines.append(f"{more:,} more files had something wrong; manifest.json names them")
+        if self.manifest.text.replaced_bytes:
+            lines.append(
+                f"{self.manifest.text.replaced_bytes:,} bytes were not valid text and were replaced; "
+                f"see corpus.encoding and corpus.errors"
+            )
+        if self.manifest.text.skipped:
+            skipped = ", ".join(
+                f"{count:,} {suffix or 'without'}" for suffix, count in self.manifest.text.skipped.items()
+            )
+            lines.append(f"files passed over for their suffix, which no reader knows: {skipped}; name one to read it")
+        return lines
+
+
+PrepareEvent = Resumed | Reading | TokenizerTraining | TokenizerTrained | ShardWritten | Prepared

@@ -1,0 +1,87 @@
+"""The last stage: what was made, added up and written into the manifest."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from maskling import __version__
+from maskling.data.array_files import write_array
+from maskling.data.manifest import MadeFrom, Manifest, Splits, TextReport, dtype_name
+from maskling.data.preparation.open_part import NOTED_BAD_FILES
+from maskling.data.preparation.parts import Tally
+from maskling.data.preparation.tokenizing import EncodedPart
+from maskling.data.shard_files import Int64Array
+from maskling.data.shards import COUNTS
+from maskling.errors import CorpusError, DataError
+from maskling.tokenizer.tokenizer import Tokenizer
+
+
+def text_report(tallies: Sequence[Tally], skipped: Mapping[str, int]) -> TextReport:
+    """What became of all documents."""
+    rejected: Counter[str] = Counter()
+    for tally in tallies:
+        rejected.update(tally.rejected)
+    bad = [file for tally in tallies for file in tally.bad_files]
+    return TextReport(
+        read=sum(tally.read for tally in tallies),
+        kept=sum(tally.kept for tally in tallies),
+        kept_bytes=sum(tally.kept_bytes for tally in tallies),
+        rejected=dict(sorted(rejected.items())),
+        replaced_bytes=sum(tally.replaced_bytes for tally in tallies),
+        skipped=dict(sorted(skipped.items())),
+        num_bad_files=sum(tally.num_bad_files for tally in tallies),
+        bad_files=tuple(bad[:NOTED_BAD_FILES]),
+    )
+
+
+def check_something_left(text: TextReport) -> None:
+    """Raises CorpusError if no document was kept."""
+    if not text.kept:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in text.rejected.items())
+        raise CorpusError(
+            f"nothing is left of the {text.read:,} documents that were read: {reasons}; "
+            f"loosen corpus.filters, or see corpus.plain for other ways to divide a text into documents"
+        )
+
+
+def finish(
+    folder: Path, made: MadeFrom, text: TextReport, tokenizer: Tokenizer, encoded: Sequence[EncodedPart]
+) -> Manifest:
+    """Write the counts, then the manifest, which makes the folder complete. Raises DataError if it would be useless."""
+    counts = np.zeros(tokenizer.vocab_size, np.int64)
+    for part in encoded:
+        ids, times = np.array(part.counts, np.int64).reshape(-1, 2).T
+        counts[ids] += times
+    if np.count_nonzero(counts) < 2:
+        raise DataError(
+            f"the {text.kept:,} documents to train on make {counts.sum():,} tokens, and no two that differ: "
+            f"there is nothing to learn; give more text"
+        )
+    manifest = Manifest(
+        created_by=f"maskling {__version__}",
+        vocab_size=tokenizer.vocab_size,
+        dtype=dtype_name(tokenizer.vocab_size),
+        tokenizer=tokenizer.fingerprint,
+        unknown_tokens=int(counts[tokenizer.special.unk]),
+        unigram_entropy=unigram_entropy(counts),
+        counts=write_array(folder / COUNTS, counts),
+        splits=Splits(
+            train=tuple(part.train for part in encoded if part.train is not None),
+            validation=tuple(part.validation for part in encoded if part.validation is not None),
+        ),
+        text=text,
+        made_from=made,
+    )
+    manifest.write(folder)
+    return manifest
+
+
+def unigram_entropy(counts: Int64Array) -> float:
+    """Nats a token: the loss of a model that knows how frequent each token is and nothing else."""
+    shares = counts[counts > 0] / counts.sum()
+    return math.fsum(-shares * np.log(shares))
