@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from maskling.cli.texts import texts_from
 from maskling.console import Console, table
+
+if TYPE_CHECKING:
+    from maskling.infer.answers import FilledMasks, FilledTogether
 
 
 def fill(
@@ -32,7 +36,8 @@ def fill(
     texts = texts_from(text, file)
     loaded = load(model, device=device)
     answers = loaded.fill(texts, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
-    for asked, filled in zip(texts, answers, strict=True):
+    asked_and_filled: Iterable[tuple[str, FilledMasks | FilledTogether]] = zip(texts, answers, strict=True)
+    for asked, filled in asked_and_filled:
         console.data(filled.as_dict())
         console.result(asked)
         for line in table(filled.rows()):

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
+from rich.text import Text
 
 from maskling import __version__
 from maskling.cli import VERBS
@@ -61,9 +63,12 @@ def application() -> App:
         help_epilogue="Example: maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine",
         result_action="return_value",
         suppress_keyboard_interrupt=False,
+        error_formatter=lambda error: Text(f"error: {error}"),
     )
-    for verb, where in VERBS.items():
-        app.command(where, name=verb)
+    for place, (verb, where) in enumerate(VERBS.items()):
+        # Each verb is imported here, for its help; what it needs to do its work it imports when it does it.
+        module, function = where.split(":")
+        app.command(getattr(import_module(module), function), name=verb, sort_key=place, help_epilogue="")
     return app
 
 
@@ -72,7 +77,7 @@ def _run(words: list[str]) -> int:
     words, pairs = split_settings(words)
     if words and not words[0].startswith("-") and words[0] not in VERBS:
         raise SettingsError(
-            f"maskling has no verb '{words[0]}'{suggestion(words[0], list(VERBS))}; the verbs are {', '.join(VERBS)}"
+            f"maskling has no verb '{words[0]}'{suggestion(words[0], list(VERBS))} (the verbs are {', '.join(VERBS)})"
         )
     app = application()
     command, bound, left_out = app.parse_args(words, exit_on_error=False)

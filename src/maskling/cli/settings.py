@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from maskling.config import Layer, Resolved, flatten, load_toml, overrides
-from maskling.console import table
 
 Pairs = tuple[tuple[str, str], ...]
 # A verb with a parameter of this type takes settings; `main` fills it in, cyclopts leaves it alone.
@@ -57,7 +56,11 @@ def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
 def shown(resolved: Resolved[Any]) -> list[str]:
     """Every setting on a line: its dotted path, its value, where the value came from."""
     values = flatten(resolved.settings.model_dump())
-    return table([[path, _literal(value), resolved.origins.get(path, "default")] for path, value in values.items()])
+    width, value_width = max(map(len, values)), max(len(_literal(value)) for value in values.values())
+    return [
+        f"{path:<{width}}  {_literal(value):<{value_width}}  {resolved.origins.get(path, 'default')}"
+        for path, value in values.items()
+    ]
 
 
 def _literal(value: Any) -> str:

@@ -61,7 +61,7 @@ def clean_text(
 
     source_bytes = [0, *accumulate(source.size or 0 for source in sources)]
     total = None if any(source.size is None for source in sources) else source_bytes[-1]
-    chunks = _chunks(read(sources, settings.corpus, report, start))
+    chunks = chunked(read(sources, settings.corpus, report, start))
     for outcomes in in_order(engine, process_all, ((chunk, settings.corpus) for chunk in chunks)):
         for position, outcome in outcomes:
             fresh = unseen(outcome, seen, settings.corpus) if isinstance(outcome, CleanDocument) else outcome
@@ -86,7 +86,7 @@ def process_all(chunk: Chunk, settings: CorpusSettings) -> list[tuple[Position, 
     return [(position, process(document, settings)) for position, document in chunk]
 
 
-def _chunks(documents: Iterator[tuple[Position, Document]]) -> Iterator[Chunk]:
+def chunked(documents: Iterator[tuple[Position, Document]]) -> Iterator[Chunk]:
     chunk: Chunk = []
     size = 0
     for position, document in documents:

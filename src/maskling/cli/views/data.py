@@ -1,0 +1,125 @@
+"""A prepared folder: what it holds, and one example as the model would see it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from maskling.cli.views.view import View, shortened
+from maskling.console import size, table
+from maskling.data.corruption import Vocabulary
+from maskling.data.examples import Example, Examples
+from maskling.data.manifest import SPLITS
+from maskling.data.shards import Shards, Split, open_shards
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.recipe import Recipe
+
+
+def view_data(folder: Path, samples: int, verify: bool) -> View:
+    """Counts, sources, what was left out, and the first documents of the training split."""
+    shards = open_shards(folder, verify=verify)
+    manifest, tokenizer = shards.manifest, Tokenizer.load(shards.tokenizer_folder)
+    rows, splits = [], {}
+    for name in SPLITS:
+        split = shards.split(name)
+        count = {"documents": split.num_documents, "sentences": split.num_sentences, "tokens": split.num_tokens}
+        splits[name] = {**count, "shards": len(manifest.shards(name))}
+        rows.append([name, *(word for what, number in splits[name].items() for word in (f"{number:,}", what))])
+    text = manifest.text
+    lines = [
+        f"prepared folder {folder}{' (every byte checked)' if verify else ''}",
+        *table(rows),
+        f"  vocabulary {manifest.vocab_size:,} tokens, fingerprint {manifest.tokenizer}",
+        f"  unigram entropy {manifest.unigram_entropy:.3f} nats (perplexity {math.exp(manifest.unigram_entropy):,.0f}), "
+        f"the loss of knowing only how often each token occurs",
+        f"  read {text.read:,} documents, kept {text.kept:,} ({size(text.kept_bytes)} bytes)"
+        + "".join(f"; {reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items()),
+        *(f"  {bad.name}: {bad.problem}" for bad in text.bad_files),
+        "  most frequent: " + _most_frequent(shards, tokenizer),
+    ]
+    facts = {"splits": splits, "vocab_size": manifest.vocab_size, "unigram_entropy": manifest.unigram_entropy}
+    documents = _documents(shards.split("train"), tokenizer, samples)
+    for document in documents:
+        lines += ["", f"  {shortened(document, 400)}"]
+    return View(lines, {**facts, "rejected": dict(text.rejected), "samples": documents})
+
+
+def view_example(folder: Path, recipe: Recipe, number: int) -> View:
+    """Example `number` of a run with this recipe: which words were chosen, and what the model sees."""
+    shards = open_shards(folder)
+    tokenizer = Tokenizer.load(shards.tokenizer_folder)
+    examples = Examples(
+        shards.split("train"),
+        Vocabulary.of(tokenizer),
+        recipe.pairing,
+        recipe.masking,
+        recipe.corruption,
+        recipe.packing,
+        recipe.data.seq_length,
+        recipe.seed,
+    )
+    example = examples.example(number, recipe.masking.rate)
+    return _example_view(example, tokenizer, recipe, number)
+
+
+def _example_view(example: Example, tokenizer: Tokenizer, recipe: Recipe, number: int) -> View:
+    original = [tokenizer.token(int(token)) for token in example.ids]
+    seen = [tokenizer.token(int(token)) for token in example.seen]
+    marked = [f"«{token}»" if chosen else token for token, chosen in zip(original, example.chosen, strict=True)]
+    ordinary = int(np.count_nonzero(example.words >= 0))
+    label = {-1: "", 0: ", the segments belong together (label 0)", 1: ", the segments were disturbed (label 1)"}
+    rows = [
+        [f"{place}", original[place], "->", seen[place], _what(original[place], seen[place], tokenizer)]
+        for place in np.flatnonzero(example.chosen).tolist()
+    ]
+    lines = [
+        f"example {number} of seed {recipe.seed}: epoch {example.epoch}, plan index {example.index}, "
+        f"{len(original)} tokens{label[example.label]}",
+        f"{recipe.masking.kind} masking, {int(example.chosen.sum())} of {ordinary} ordinary tokens chosen "
+        f"({100 * example.chosen.sum() / max(1, ordinary):.1f}%)",
+        "",
+        "chosen:     " + _wrapped(marked),
+        "",
+        "model sees: " + _wrapped(seen),
+        "",
+        *table(rows),
+    ]
+    facts = {
+        "epoch": example.epoch,
+        "index": example.index,
+        "label": example.label,
+        "tokens": original,
+        "seen": seen,
+        "chosen": np.flatnonzero(example.chosen).tolist(),
+        "token_types": example.token_types.tolist(),
+    }
+    return View(lines, facts)
+
+
+def _what(original: str, seen: str, tokenizer: Tokenizer) -> str:
+    if seen == tokenizer.mask_token:
+        return "masked"
+    return "kept" if seen == original else "random"
+
+
+def _wrapped(tokens: list[str]) -> str:
+    return " ".join(tokens)
+
+
+def _most_frequent(shards: Shards, tokenizer: Tokenizer) -> str:
+    counts = shards.counts
+    total = max(1, int(counts.sum()))
+    top = np.argsort(-counts, kind="stable")[:12]
+    return "  ".join(f"{tokenizer.token(int(token))} {100 * counts[token] / total:.1f}%" for token in top)
+
+
+def _documents(split: Split, tokenizer: Tokenizer, samples: int) -> list[str]:
+    texts: list[str] = []
+    for block in split.blocks():
+        for first, last in zip(block.documents[:-1], block.documents[1:], strict=True):
+            if len(texts) >= samples:
+                return texts
+            texts.append(tokenizer.decode(block.tokens[block.sentences[first] : block.sentences[last]]))
+    return texts

@@ -1,0 +1,42 @@
+"""A vocabulary, and what it makes of a text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskling.cli.views.view import View
+from maskling.tokenizer.tokenizer import Tokenizer
+
+
+def view_tokenizer(path: Path, text: str | None) -> View:
+    """Sizes and special tokens; with `text`, its pieces, a bar before each that starts a word."""
+    tokenizer = Tokenizer.load(path)
+    special = {name: tokenizer.token(getattr(tokenizer.special, name)) for name in ("pad", "unk", "cls", "sep", "mask")}
+    view = View(
+        [
+            f"{tokenizer}",
+            f"  vocabulary  {tokenizer.vocab_size:,} tokens, {int(tokenizer.starts_word.sum()):,} can start a word",
+            "  special     " + "  ".join(f"{name} {token}" for name, token in special.items()),
+            f"  fingerprint {tokenizer.fingerprint}",
+        ],
+        {"vocab_size": tokenizer.vocab_size, "special": special, "fingerprint": tokenizer.fingerprint},
+    )
+    if text is not None:
+        view.add(view_tokens(tokenizer, text))
+    return view
+
+
+def view_tokens(tokenizer: Tokenizer, text: str) -> View:
+    """A text in pieces."""
+    encoded = tokenizer.encode(text, special_in_text=True)
+    ids = [int(token) for token in encoded.ids]
+    tokens = [tokenizer.token(token) for token in ids]
+    pieces = [f"|{token}" if starts else token for token, starts in zip(tokens, encoded.word_starts, strict=True)]
+    words = int(encoded.word_starts.sum())
+    lines = [
+        f"{len(ids):,} tokens, {words:,} words, {len(text.encode()) / max(1, len(ids)):.2f} bytes a token",
+        "  " + " ".join(pieces),
+        "  " + " ".join(map(str, ids)),
+        f"  read back: {tokenizer.decode(encoded.ids)}",
+    ]
+    return View(lines, {"text": text, "tokens": tokens, "ids": ids, "words": words})

@@ -1,0 +1,25 @@
+"""What an inspection found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class View:
+    """lines: for a person; facts: the same as plain data, for JSON."""
+
+    lines: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, other: View) -> None:
+        """Put another view below this one."""
+        self.lines += ["", *other.lines]
+        self.facts |= other.facts
+
+
+def shortened(text: str, width: int = 300) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
