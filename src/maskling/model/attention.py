@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskling.model.bmm_attention import bmm_attention
-from maskling.model.rotary import Rotation, rotate
+from maskling.model.heads import split_heads
+from maskling.model.rotary import Rotation
 
 # Up to this many tokens a row, plain matrix products with a written backward beat the fused CPU kernel.
 BMM_LONGEST = 256
@@ -112,13 +113,9 @@ def attend(
     window: see `Visible.mask`; rotation: turns queries and keys by their position first.
     Returns (rows * seq, hidden).
     """
+    q, k, v = split_heads(qkv, visible.rows, num_heads, rotation)
     if kernel_name(qkv.device, visible.seq) == "bmm":
-        bias = visible.bias(window, qkv.dtype)
-        return bmm_attention(qkv, visible.rows, num_heads, bias, rotation, dropout)
-    hidden = qkv.shape[1] // 3
-    heads = qkv.view(visible.rows, visible.seq, 3, num_heads, hidden // num_heads).permute(2, 0, 3, 1, 4)
-    q, k, v = heads.unbind(0)
-    if rotation is not None:
-        q, k = rotate(q, rotation), rotate(k, rotation)
-    context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout)
-    return context.transpose(1, 2).reshape(-1, hidden)
+        context = bmm_attention(q, k, v, visible.bias(window, q.dtype), dropout)
+    else:
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout, scale=1.0)
+    return context.transpose(1, 2).reshape(len(qkv), -1)

@@ -19,6 +19,7 @@ from maskling.model.activations import ACTIVATIONS
 from maskling.model.attention import Visible, attend
 from maskling.model.config import ModernConfig
 from maskling.model.dropout import drop
+from maskling.model.gated import gated
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.rotary import Rotation, rotation
 
@@ -45,8 +46,7 @@ class ModernLayer(nn.Module):
         qkv = self.qkv(self.attention_norm(x))
         seen = attend(qkv, visible, config.num_heads, window=self.window, dropout=weight_dropout, rotation=turn)
         x = x + drop(self.attention_out(seen), config.attention_dropout, training)
-        value, gate = self.up(self.mlp_norm(x)).chunk(2, dim=-1)
-        inner = drop(ACTIVATIONS[config.activation](value) * gate, config.dropout, training)
+        inner = drop(gated(self.up(self.mlp_norm(x)), config.activation), config.dropout, training)
         out: Tensor = x + self.down(inner)
         return out
 

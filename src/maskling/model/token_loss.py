@@ -1,0 +1,42 @@
+"""Cross-entropy over a vocabulary that does not leave bf16 where the logits do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy added over predictions. logits: (n, classes); labels: (n,) int64. Returns () fp32.
+
+    In bf16 the probabilities are rounded as the logits were, which moves a loss by less than the logits'
+    own rounding does, and the gradient overwrites them: a quarter of the time of fp32 copies, which were
+    a tenth of a training step of a small model.
+    """
+    if logits.dtype != torch.bfloat16:
+        return F.cross_entropy(logits.float(), labels, reduction="sum")
+    loss: Tensor = _TokenLoss.apply(logits, labels)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _TokenLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        # Softmax sums in fp32 inside; only what it returns is rounded.
+        chances = torch.softmax(logits, dim=-1)
+        right = chances.gather(1, labels[:, None])
+        ctx.save_for_backward(chances, labels)
+        # bf16 reaches as far down as fp32: the clamp holds only for losses above 87.
+        return -right.float().clamp_min(torch.finfo(torch.float32).tiny).log().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        chances, labels = ctx.saved_tensors
+        # In place: a second backward through the same graph is refused by autograd's version check.
+        chances.scatter_add_(1, labels[:, None], torch.full_like(labels[:, None], -1, dtype=chances.dtype))
+        return chances.mul_(grad), None
