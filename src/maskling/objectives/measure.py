@@ -82,7 +82,7 @@ def _masked(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
     sums = []
     # The comparisons below need a few bytes a logit beside the logits themselves.
     rows = max(1, rows_at_once(model) // 2)
-    for some, wanted in zip(chosen.split(rows), labels.split(rows), strict=True):
+    for some, wanted in zip(torch.split(chosen, rows), torch.split(labels, rows), strict=True):
         logits = model.predict(some).float()
         losses = F.cross_entropy(logits, wanted, reduction="none")
         ahead = _places(logits, wanted)

@@ -33,7 +33,9 @@ class State:
     """What a checkpoint says beside its tensors.
 
     step: optimizer steps taken. recipe, data, tokenizer: fingerprints of what the run is of. init: checksum of the
-    weights it began with, if a folder gave them. best_step, best_loss: the best evaluation so far.
+    weights it began with, if a folder gave them. best: the best evaluation so far, 'step' and what was measured.
+    skipped: steps that were left out because of numbers that were none. watch: the memory of the loss watcher.
+    compute: device, kernel and numbers that were used.
     """
 
     step: int
@@ -41,9 +43,7 @@ class State:
     data: str
     tokenizer: str
     init: str | None = None
-    best_step: int | None = None
-    best_loss: float | None = None
-    finished: bool = False
+    best: dict[str, Any] | None = None
     skipped: int = 0
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""

@@ -5,14 +5,15 @@ As in BERT, biases and the gains of norms are not decayed; everything with two d
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from maskling.config import Settings
 from maskling.errors import CheckpointError
-from maskling.registry import choice, table
+from maskling.registry import table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,22 +25,32 @@ if TYPE_CHECKING:
 _NO_BIAS_CORRECTION_FROM = 10_000_000
 
 
-class AdamW(Settings):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), in torch's fused kernel."""
+class Strategy(Settings, ABC):
+    """What every optimizer shares: the settings of Adam, which at least the vectors use."""
 
-    kind: Literal["adamw"] = "adamw"
+    kind: str
     lr: float = Field(1e-3, gt=0, description="highest learning rate; the schedule multiplies it")
     beta1: float = Field(0.9, ge=0, lt=1, description="memory of the mean of gradients")
     beta2: float = Field(0.98, ge=0, lt=1, description="memory of the mean of squared gradients")
     eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
     weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
 
+    @abstractmethod
+    def build(self, module: Module) -> Optimizer:
+        """The optimizer of the module's parameters."""
+
+
+class AdamW(Strategy):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), in torch's fused kernel."""
+
+    kind: Literal["adamw"] = "adamw"
+
     def build(self, module: Module) -> Optimizer:
         """The optimizer of the module's parameters."""
         return Optimizer(module, [_adamw(self, list(module.parameters()))])
 
 
-class Bert2018(Settings):
+class Bert2018(Strategy):
     """BERT's own AdamWeightDecayOptimizer: AdamW without the bias correction of Adam.
 
     Early steps are therefore larger than Adam's, up to (1 - beta1) / sqrt(1 - beta2) = 3.2 times; BERT relied on
@@ -50,8 +61,6 @@ class Bert2018(Settings):
     lr: float = Field(1e-4, gt=0, description="highest learning rate; the schedule multiplies it")
     beta1: float = Field(0.9, ge=0, lt=1, description="memory of the mean of gradients")
     beta2: float = Field(0.999, ge=0, lt=1, description="memory of the mean of squared gradients")
-    eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
-    weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
 
     def build(self, module: Module) -> Optimizer:
         """The optimizer of the module's parameters."""
@@ -68,7 +77,7 @@ class Bert2018(Settings):
         return Optimizer(module, [adam])
 
 
-class Muon(Settings):
+class Muon(Strategy):
     """Muon for the matrices between embeddings and head, AdamW for everything else (Jordan et al. 2024).
 
     Updates are scaled to the root mean square of Adam's (Liu et al. 2025, "Muon is scalable", section 2.2), so one
@@ -76,13 +85,8 @@ class Muon(Settings):
     """
 
     kind: Literal["muon"] = "muon"
-    lr: float = Field(1e-3, gt=0, description="highest learning rate of both; the schedule multiplies it")
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's memory of gradients")
     iterations: int = Field(5, ge=1, description="Newton-Schulz iterations")
-    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's memory of the mean of gradients")
-    beta2: float = Field(0.98, ge=0, lt=1, description="AdamW's memory of the mean of squared gradients")
-    eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
-    weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
 
     def build(self, module: Module) -> Optimizer:
         """The optimizer of the module's parameters."""
@@ -106,8 +110,7 @@ class Muon(Settings):
         return Optimizer(module, parts)
 
 
-OPTIMIZERS = table(AdamW, Bert2018, Muon)
-OptimizerSettings: Any = choice(OPTIMIZERS)
+OPTIMIZERS: dict[str, type[Strategy]] = table(AdamW, Bert2018, Muon)
 
 
 class Optimizer:
@@ -186,7 +189,7 @@ def hidden_matrices(module: Module) -> dict[str, Parameter]:
     }
 
 
-def _adamw(settings: AdamW | Bert2018 | Muon, parameters: list[Parameter]) -> TorchOptimizer:
+def _adamw(settings: Strategy, parameters: list[Parameter]) -> TorchOptimizer:
     import torch
 
     groups = [

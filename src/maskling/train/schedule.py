@@ -7,20 +7,26 @@ warm-up rises as (step + 1) / (warm-up + 1): the first step is not wasted at zer
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from abc import ABC, abstractmethod
+from typing import Literal
 
 from pydantic import Field
 
 from maskling.config import Settings
-from maskling.registry import choice, table
+from maskling.registry import table
 
 
-class _Warming(Settings):
+class Schedule(Settings, ABC):
     """What every schedule shares: its warm-up."""
 
+    kind: str
     warmup: float = Field(
         0.06, ge=0, description="steps of linear warm-up; below 1 a fraction of all steps, from 1 on a number of steps"
     )
+
+    @abstractmethod
+    def at(self, step: int, steps: int) -> float:
+        """The factor at `step` of `steps`."""
 
     def warmup_steps(self, steps: int) -> int:
         """How many of `steps` are warm-up."""
@@ -36,7 +42,7 @@ class _Warming(Settings):
         return (step - warmup) / max(1, steps - warmup)
 
 
-class ConstantSchedule(_Warming):
+class ConstantSchedule(Schedule):
     """Warm up, then stay."""
 
     kind: Literal["constant"] = "constant"
@@ -46,7 +52,7 @@ class ConstantSchedule(_Warming):
         return self._warming(step, steps) or 1.0
 
 
-class LinearSchedule(_Warming):
+class LinearSchedule(Schedule):
     """Warm up, then fall on a straight line to `final`, reached just after the last step."""
 
     kind: Literal["linear"] = "linear"
@@ -57,7 +63,7 @@ class LinearSchedule(_Warming):
         return self._warming(step, steps) or 1 - (1 - self.final) * self._after_warmup(step, steps)
 
 
-class CosineSchedule(_Warming):
+class CosineSchedule(Schedule):
     """Warm up, then fall on half a cosine to `final` (Loshchilov and Hutter 2017, SGDR, equation 5, one cycle)."""
 
     kind: Literal["cosine"] = "cosine"
@@ -71,7 +77,7 @@ class CosineSchedule(_Warming):
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * self._after_warmup(step, steps))) / 2
 
 
-class TrapezoidSchedule(_Warming):
+class TrapezoidSchedule(Schedule):
     """Warm up, stay, and decay over the last part of the run.
 
     Zhai et al. 2022 (Scaling Vision Transformers, section 3.5) and Hu et al. 2024 (MiniCPM, section 4: WSD).
@@ -97,7 +103,7 @@ class TrapezoidSchedule(_Warming):
         return 1 - (1 - self.final) * fallen
 
 
-class Bert2018Schedule(_Warming):
+class Bert2018Schedule(Schedule):
     """BERT's own `optimization.py`: a rise from zero, and a line to zero that is counted from step 0.
 
     So the first step moves nothing, and the rate at the end of warm-up is 1 - warm-up / steps of the one asked for.
@@ -114,8 +120,9 @@ class Bert2018Schedule(_Warming):
         return step / warmup if step < warmup else 1 - step / steps
 
 
-SCHEDULES = table(LinearSchedule, CosineSchedule, TrapezoidSchedule, ConstantSchedule, Bert2018Schedule)
-Schedule: Any = choice(SCHEDULES)
+SCHEDULES: dict[str, type[Schedule]] = table(
+    LinearSchedule, CosineSchedule, TrapezoidSchedule, ConstantSchedule, Bert2018Schedule
+)
 
 
 def _as_steps(amount: float, steps: int) -> int:

@@ -1,0 +1,102 @@
+"""The model a run begins with: drawn from its seed, or taken from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from maskling.data.shards import Shards
+from maskling.errors import ModelError, SettingsError, TokenizerError
+from maskling.files import checksum, fingerprint
+from maskling.model.building import build
+from maskling.model.config import ModelConfig
+from maskling.model.folder import read_folder
+from maskling.model.masked_lm import MaskedLM
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.recipe import Recipe
+
+
+def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> Recipe:
+    """The recipe with a model that fits the tokenizer, and is that of `recipe.init` where one is given.
+
+    written: the recipe that the run folder holds; if it began from the same folder, that may be gone by now.
+    Raises SettingsError, ModelError or TokenizerError where things do not fit together.
+    """
+    if recipe.init is None:
+        return _with_model(recipe, _for_tokenizer(recipe.model, tokenizer, recipe.pairing.has_pairs))
+    folder = init_folder(recipe.init)
+    if not folder.exists() and written is not None and written.init == recipe.init:
+        return _with_model(recipe, written.model)
+    own = Tokenizer.load(folder)
+    if own.fingerprint != tokenizer.fingerprint:
+        raise TokenizerError(
+            f"{folder} has tokenizer {own.fingerprint}, but {recipe.data.path} was prepared with "
+            f"{tokenizer.fingerprint}; prepare the text again with --tokenizer.path {folder}"
+        )
+    config = read_folder(folder, pair_head=True if recipe.pairing.has_pairs else None).config
+    return _with_model(recipe, _for_tokenizer(config, tokenizer, recipe.pairing.has_pairs))
+
+
+def first_module(recipe: Recipe) -> MaskedLM:
+    """The module of a completed recipe, as training starts with it."""
+    if recipe.init is None:
+        return build(recipe.model, recipe.seed)
+    # A head that the folder lacks is drawn from the seed.
+    module = read_folder(init_folder(recipe.init), pair_head=recipe.model.pair_head, seed=recipe.seed).module
+    module.config = recipe.model
+    return module
+
+
+def init_folder(init: str) -> Path:
+    """The model folder that `init` means: itself, or the model/ of a run."""
+    folder = Path(init)
+    inside = folder / "model"
+    return inside if (inside / "config.json").exists() and not (folder / "config.json").exists() else folder
+
+
+def weights_fingerprint(init: str | None) -> str | None:
+    """What tells the weights of a folder from others; None without a folder, or if it is gone."""
+    if init is None:
+        return None
+    files = sorted(path for path in init_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
+    return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
+
+
+def check_data(shards: Shards, tokenizer: Tokenizer) -> None:
+    """Raise TokenizerError unless the tokenizer beside the shards is the one that wrote them."""
+    if shards.manifest.tokenizer != tokenizer.fingerprint:
+        raise TokenizerError(
+            f"{shards.folder} was written by tokenizer {shards.manifest.tokenizer}, but the one in "
+            f"{shards.tokenizer_folder} is {tokenizer.fingerprint}; restore it, or run 'maskling prepare' again"
+        )
+
+
+def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -> ModelConfig:
+    if 0 < config.vocab_size < tokenizer.vocab_size:
+        raise ModelError(
+            f"model.vocab_size = {config.vocab_size:,} is less than the tokenizer's {tokenizer.vocab_size:,} tokens; "
+            f"leave it out, and it follows the tokenizer"
+        )
+    special = tokenizer.special
+    size = config.vocab_size or tokenizer.vocab_size
+    filled = config.with_vocabulary(size, pad=special.pad, cls=special.cls, sep=special.sep)
+    tree: dict[str, Any] = filled.model_dump() | {"pair_head": config.pair_head or has_pairs}
+    try:
+        return type(config).model_validate(tree)  # a copy is not checked: not every family has a pair head
+    except ValueError as error:
+        raise SettingsError(f"model: {_first(error)}") from None
+
+
+def _with_model(recipe: Recipe, model: ModelConfig) -> Recipe:
+    try:
+        return Recipe.model_validate(recipe.model_dump() | {"model": model.model_dump()})
+    except ValueError as error:
+        raise SettingsError(_first(error)) from None
+
+
+def _first(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return str(error)

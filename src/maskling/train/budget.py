@@ -1,0 +1,85 @@
+"""How many steps fit into a time, by measuring the first few and forgetting them."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from maskling.data.batch import Batch
+from maskling.objectives.measure import measure
+from maskling.train import checkpoint
+from maskling.train.loop import Parts, take_step
+from maskling.train.recipe import Recipe
+from maskling.train.settings import TrainSettings
+from maskling.train.work import Work
+
+# The rest is for what is not measured: a machine that gets busier.
+_SHARE = 0.95
+_WARM_UP_STEPS = 3
+_TIMED_STEPS = 5
+_MEASURING_SHARE = 0.03
+
+
+def affordable_steps(
+    seconds: float, step_seconds: float, evaluation_seconds: float, save_seconds: float, train: TrainSettings
+) -> int:
+    """The most steps that fit into `seconds` with their evaluations and checkpoints; at least one."""
+
+    def cost(steps: int) -> float:
+        evaluations, saves = train.evaluations(steps), train.most_saves(steps)
+        return steps * step_seconds + evaluations * evaluation_seconds + saves * save_seconds
+
+    fits, too_many = 1, max(2, int(seconds / step_seconds) + 2)
+    while too_many - fits > 1:
+        middle = (fits + too_many) // 2
+        fits, too_many = (middle, too_many) if cost(middle) <= seconds else (fits, middle)
+    return fits
+
+
+def planned_steps(
+    recipe: Recipe,
+    seconds: float,
+    parts: Parts,
+    work: Callable[[int], Work],
+    validation: Sequence[Batch],
+    scratch: Path,
+) -> int:
+    """Measure some steps, an evaluation and a checkpoint; the steps that fit into what is left of `seconds`.
+
+    The weights of `parts` are put back bit for bit; its optimizer is used up. scratch: a folder to write into, which
+    is gone afterwards.
+    """
+    began = time.perf_counter()
+    before = {name: value.clone() for name, value in parts.module.state_dict().items()}
+    durations: list[float] = []
+    while len(durations) < _WARM_UP_STEPS + _TIMED_STEPS or time.perf_counter() - began < _MEASURING_SHARE * seconds:
+        durations.append(_timed(partial(_take, recipe, parts, work, len(durations))))
+        if sum(durations) > seconds / 3:  # slow steps: two are better than none
+            break
+    evaluation_seconds = _timed(lambda: measure(parts.module, validation, parts.compute)) if validation else 0.0
+    # A checkpoint comes with an export, which is read back and compared: about as much again.
+    save_seconds = 2 * _timed(lambda: _save(parts, scratch))
+    parts.module.load_state_dict(before)
+    left = seconds - (time.perf_counter() - began)
+    step_seconds = statistics.median(durations[_WARM_UP_STEPS:] or durations[-1:])
+    return affordable_steps(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, recipe.train)
+
+
+def _take(recipe: Recipe, parts: Parts, work: Callable[[int], Work], step: int) -> None:
+    take_step(parts, work(step), recipe.schedule.at(1, 1000), recipe)
+
+
+def _save(parts: Parts, scratch: Path) -> None:
+    nothing = checkpoint.State(step=0, recipe="", data="", tokenizer="")
+    checkpoint.save(scratch, parts.module, parts.optimizer.state(), nothing)
+    shutil.rmtree(scratch)
+
+
+def _timed(do: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    do()
+    return time.perf_counter() - began

@@ -1,0 +1,61 @@
+"""`metrics.jsonl`: a line for each logged step and each evaluation, the source of every chart."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from maskling.files import written_aside
+from maskling.train.events import Evaluated, Step
+
+# Fields that tell of the machine and the hour; all others are equal in a run that was stopped and gone on with.
+TIMING = ("tokens_per_second", "seconds_left", "mfu")
+
+
+class Journal:
+    """Appends to the metrics of a run, each line on its own write, so that a reader never meets half of one."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        """Take back what was written of steps after `step`: they are about to be taken again."""
+        self.path = path
+        kept = [line for line in _lines(path) if _step(line) <= step]
+        with written_aside(path) as file:
+            file.write(b"".join(kept))
+
+    def step(self, event: Step) -> None:
+        """Write the line of a step."""
+        self._write({"kind": "step", **asdict(event)})
+
+    def evaluated(self, event: Evaluated, unigram_entropy: float) -> None:
+        """Write the line of an evaluation, beside the loss of a model that knows only how often tokens occur."""
+        self._write(
+            {
+                "kind": "evaluation",
+                "step": event.step,
+                **asdict(event.measured),
+                "perplexity": event.measured.perplexity,
+                "unigram_entropy": unigram_entropy,
+                "best": event.best,
+            }
+        )
+
+    def _write(self, record: dict[str, Any]) -> None:
+        # JSON has no NaN; null is what every reader of it understands.
+        plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
+        with self.path.open("ab", buffering=0) as file:
+            file.write(json.dumps(plain).encode() + b"\n")
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def _step(line: bytes) -> float:
+    """The step a line is of; infinity for one that was cut off."""
+    try:
+        return float(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, KeyError, TypeError):
+        return math.inf

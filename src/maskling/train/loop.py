@@ -1,0 +1,122 @@
+"""One optimizer step: forward and backward over micro-batches, the gradient of the whole batch, the update."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from maskling.errors import NumericsError
+from maskling.model.device import Compute
+from maskling.model.masked_lm import MaskedLM
+from maskling.objectives.loss import Term, weighted
+from maskling.objectives.tensors import TensorBatch
+from maskling.objectives.terms import Encode, terms
+from maskling.randomness import integer
+from maskling.train.optimizer import Optimizer
+from maskling.train.recipe import Recipe
+from maskling.train.work import Work
+from maskling.train.world import World
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What takes steps together. encode: the module's forward pass, perhaps compiled."""
+
+    module: MaskedLM
+    optimizer: Optimizer
+    compute: Compute
+    world: World
+    encode: Encode
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What came of a step. Losses in nats a prediction; pair: None without pairs; skipped: why it moved nothing."""
+
+    loss: float
+    mlm: float
+    pair: float | None
+    gradient_norm: float
+    skipped: str | None = None
+
+
+def take_step(parts: Parts, work: Work, factor: float, recipe: Recipe) -> Taken:
+    """Move the weights once, at `factor` times the highest learning rate.
+
+    Raises NumericsError if a loss or gradient is no longer a number and the recipe does not say to skip such steps,
+    or if the weights themselves are no longer numbers.
+    """
+    weights = {"pair": recipe.train.pair_weight}
+    sums = _gradients(parts, work, recipe)
+    totals = parts.world.sum(torch.stack(sums).sum(0))
+    parameters = [parameter for parameter in parts.module.parameters() if parameter.requires_grad]
+    parts.world.sum_gradients(parameters)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.train.clip or math.inf)
+    # The only wait for the device in a step.
+    mlm_sum, pair_sum, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
+    mlm = mlm_sum / work.num_predictions
+    pair = pair_sum / work.num_pairs if work.num_pairs else None
+    loss = mlm + weights["pair"] * (pair or 0.0)
+    skipped = None
+    if math.isfinite(loss) and math.isfinite(gradient_norm):
+        parts.optimizer.step(factor)
+    else:
+        skipped = _blame(parts, work, recipe, sums)
+    parts.optimizer.clear_gradients()
+    return Taken(loss, mlm, pair, gradient_norm, skipped)
+
+
+def _gradients(parts: Parts, work: Work, recipe: Recipe) -> list[Tensor]:
+    """Run the micro-batches, adding up gradients. Returns for each (2,) fp32, the sums of its mlm and pair losses."""
+    # Every micro-batch is divided by the counts of the WHOLE batch, known before the first backward: so the
+    # gradients of micro-batches, and of ranks, only have to be added.
+    counts = {"mlm": work.num_predictions, "pair": work.num_pairs}
+    weights = {"pair": recipe.train.pair_weight}
+    device = parts.compute.device
+    parts.module.train()
+    parts.optimizer.clear_gradients()
+    torch.manual_seed(integer(recipe.seed, "dropout", work.step, parts.world.rank))
+    sums = [torch.zeros(2, device=device)]
+    for batch in work.batches:
+        with parts.compute.autocast():
+            found = terms(parts.module, TensorBatch.of(batch, device), parts.encode)
+        weighted(found, counts, weights).backward()  # type: ignore[no-untyped-call]
+        none = Term(torch.zeros((), device=device), 0)
+        sums.append(torch.stack([found.get(name, none).sum.detach() for name in ("mlm", "pair")]))
+    return sums
+
+
+def _blame(parts: Parts, work: Work, recipe: Recipe, sums: list[Tensor]) -> str:
+    """Say where a step went wrong; raise it unless such steps are to be skipped."""
+    step = work.step + 1
+    broken = [name for name, value in parts.module.named_parameters() if not bool(value.detach().isfinite().all())]
+    if broken:
+        raise NumericsError(
+            f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them; go on from the "
+            f"checkpoint before with a lower optimizer.lr, in a new run with --init"
+        )
+    micro = next((place for place, value in enumerate(sums) if not bool(value.isfinite().all())), None)
+    what = "loss"
+    if micro is None:
+        what, micro = "gradient", _first_bad_gradient(parts, work, recipe)
+    where = f"micro-batch {micro} of {len(work.batches)}" if micro else "another rank, or the sum of micro-batches"
+    text = f"step {step:,}: the {what} is not a finite number ({where}; {work.examples})"
+    if recipe.train.on_nonfinite == "skip":
+        return f"{text}; the step was left out"
+    raise NumericsError(
+        f"{text}; likely causes: optimizer.lr too high, schedule.warmup too short, or numbers too coarse "
+        f"(system.dtype = 'fp32' is the finest); train.on_nonfinite = 'skip' leaves such steps out"
+    )
+
+
+def _first_bad_gradient(parts: Parts, work: Work, recipe: Recipe) -> int | None:
+    """Replay micro-batches one by one, adding gradients as the step did: the number of the first that spoils them."""
+    for count in range(1, len(work.batches) + 1):
+        _gradients(parts, replace(work, batches=work.batches[:count]), recipe)
+        grads = [parameter.grad for parameter in parts.module.parameters() if parameter.grad is not None]
+        if not all(bool(grad.isfinite().all()) for grad in grads):
+            return count
+    return None

@@ -1,0 +1,227 @@
+"""A whole run: `for event in pretrain(recipe, run_dir)`.
+
+The step is the only state of the data, so going on after a stop is: load the newest whole checkpoint, take the next
+step. On a CPU the weights are then bit for bit those of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from maskling.data.batch import Batch
+from maskling.data.corruption import Corruption, Vocabulary
+from maskling.data.examples import Examples
+from maskling.data.loader import ahead
+from maskling.data.masking.token import TokenMasking
+from maskling.data.shards import Shards, open_shards
+from maskling.errors import DataError
+from maskling.model.allocator import keep_memory
+from maskling.model.attention import kernel_name
+from maskling.model.device import Compute, pick
+from maskling.model.masked_lm import MaskedLM
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train import checkpoint
+from maskling.train.beginning import check_data, completed, first_module, init_folder, weights_fingerprint
+from maskling.train.budget import planned_steps
+from maskling.train.events import Event, Finished, Started, Warned
+from maskling.train.lock import only_here
+from maskling.train.loop import Parts
+from maskling.train.model_folder import write_model
+from maskling.train.recipe import Recipe
+from maskling.train.run_folder import adopt_plan, refuse_other_run, with_steps, write_config, write_env, written_recipe
+from maskling.train.running import Running
+from maskling.train.settings import seconds
+from maskling.train.work import Work, rows_at_once, work_of
+from maskling.train.world import World, this_world
+
+
+def pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Train a model, or go on with the run in `run_dir`, telling of each thing that happens.
+
+    stop: asked after every step; when it says yes, a checkpoint is written and the run ends, to be gone on with by the
+    same call. So does leaving the loop, which costs the steps since the last checkpoint. torch's global generator
+    is reseeded at each step, and its number of threads set.
+
+    Raises CheckpointError if `run_dir` holds another run or is in use; SettingsError, DataError, TokenizerError or
+    ModelError if what it is to be made of does not fit together; NumericsError when numbers stop being numbers.
+    """
+    run_dir, world = Path(run_dir), this_world()
+    with only_here(run_dir) if world.leads else contextlib.nullcontext():
+        yield from _pretrain(recipe, run_dir, stop, world)
+
+
+def _pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool], world: World) -> Iterator[Event]:
+    began = time.perf_counter()
+    compute = _prepare_machine(recipe)
+    shards = open_shards(Path(recipe.data.path))
+    tokenizer = Tokenizer.load(shards.tokenizer_folder)
+    check_data(shards, tokenizer)
+
+    checkpoint.tidy(run_dir)
+    newest, problems = checkpoint.newest_whole(run_dir)
+    written = written_recipe(run_dir)
+    asked = completed(recipe, tokenizer, written)
+    recipe = adopt_plan(asked, written)
+    state = _first_state(recipe, shards, newest)
+    if newest is not None:
+        refuse_other_run(run_dir, written, recipe, newest.state, state)
+        for problem in problems:
+            yield Warned(f"{problem}; going on from step {newest.state.step:,} instead")
+        state = newest.state
+
+    module = first_module(recipe) if newest is None or recipe.init is None else _empty(recipe)
+    module.to(compute.device)
+    if newest is not None and newest.state.step >= recipe.train.steps:
+        yield _nothing_left(run_dir, module, newest, recipe, tokenizer, shards, began)
+        return
+
+    vocabulary = Vocabulary.of(tokenizer)
+    examples = _examples(recipe, shards, vocabulary)
+    try:
+        validation = _validation(recipe, shards, vocabulary)
+    except DataError as error:
+        validation = []
+        yield Warned(f"there will be no evaluation, and the last weights count as the best: {error}")
+    description = _describe(compute, recipe)
+    parts = _parts(module, recipe, compute, world)
+    if newest is not None:
+        parts.optimizer.load_state(newest.load(module))
+        if state.compute != description:
+            yield Warned(
+                f"the run began on {state.compute} and goes on on {description}: "
+                f"it will be as good, but not equal bit for bit"
+            )
+    elif recipe.train.budget is not None and recipe is asked:
+        left = seconds(recipe.train.budget) - (time.perf_counter() - began)
+        make = partial(work_of, recipe=recipe, examples=examples, world=world)
+        steps = planned_steps(recipe, left, parts, make, validation, run_dir / "measuring")
+        recipe = with_steps(recipe, world.agree(steps))
+        state = _first_state(recipe, shards, None)
+        parts = replace(parts, optimizer=recipe.optimizer.build(module))
+
+    state = replace(state, compute=description)
+    running = Running(run_dir, recipe, parts, validation, tokenizer, shards, state)
+    if world.leads:
+        write_config(run_dir, recipe)
+        write_env(run_dir, description, torch.get_num_threads())
+    yield Started(
+        description=description,
+        parameters=module.num_parameters(),
+        tokens=shards.split("train").num_tokens,
+        unigram_entropy=shards.manifest.unigram_entropy,
+        examples_per_epoch=examples.num_examples,
+        examples_per_step=examples.examples_per_step(recipe.train.batch_size),
+        steps=recipe.train.steps,
+        resumed_from=newest.state.step if newest else None,
+    )
+    make = partial(work_of, recipe=recipe, examples=examples, world=world)
+    todo = range(state.step, recipe.train.steps)
+    works = cast("Generator[Work, None, None]", ahead(make, todo, recipe.system.workers))
+    with contextlib.closing(works):
+        for work in works:
+            yield from running.take(work)
+            if work.step + 1 < recipe.train.steps and world.agree(stop()):
+                yield from running.stop(work.step + 1)
+                yield running.finished(work.step + 1, time.perf_counter() - began, stopped=True)
+                return
+    yield from running.end()
+    yield running.finished(recipe.train.steps, time.perf_counter() - began, stopped=False)
+
+
+def _prepare_machine(recipe: Recipe) -> Compute:
+    if recipe.system.threads is not None:
+        torch.set_num_threads(recipe.system.threads)
+    keep_memory()
+    return pick(recipe.system.device, recipe.system.dtype)
+
+
+def _describe(compute: Compute, recipe: Recipe) -> str:
+    compiled = ", compiled" if recipe.system.compile else ""
+    return f"{compute.description}, {kernel_name(compute.device, recipe.data.seq_length)} attention{compiled}"
+
+
+def _first_state(recipe: Recipe, shards: Shards, newest: checkpoint.Checkpoint | None) -> checkpoint.State:
+    init = weights_fingerprint(recipe.init)
+    if newest is not None and recipe.init is not None and not init_folder(recipe.init).exists():
+        init = newest.state.init  # gone since; its weights were taken long ago
+    return checkpoint.State(
+        step=0,
+        recipe=recipe.fingerprint,
+        data=shards.manifest.fingerprint,
+        tokenizer=shards.manifest.tokenizer,
+        init=init,
+    )
+
+
+def _empty(recipe: Recipe) -> MaskedLM:
+    """A module for a checkpoint to fill."""
+    return first_module(recipe.model_copy(update={"init": None}))
+
+
+def _parts(module: MaskedLM, recipe: Recipe, compute: Compute, world: World) -> Parts:
+    encode = torch.compile(module.forward) if recipe.system.compile else module
+    return Parts(module, recipe.optimizer.build(module), compute, world, encode)
+
+
+def _examples(recipe: Recipe, shards: Shards, vocabulary: Vocabulary) -> Examples:
+    return Examples(
+        split=shards.split("train"),
+        vocabulary=vocabulary,
+        pairing=recipe.pairing,
+        masking=recipe.masking,
+        corruption=recipe.corruption,
+        packing=recipe.packing,
+        seq_length=recipe.data.seq_length,
+        seed=recipe.seed,
+    )
+
+
+def _validation(recipe: Recipe, shards: Shards, vocabulary: Vocabulary) -> list[Batch]:
+    """Fixed masks, the same for every seed and every masking, so that runs can be compared."""
+    examples = Examples(
+        split=shards.split("validation"),
+        vocabulary=vocabulary,
+        pairing=recipe.pairing,
+        masking=TokenMasking(rate=recipe.evaluate.rate),
+        corruption=Corruption(),
+        packing=recipe.packing,
+        seq_length=recipe.data.seq_length,
+        seed=0,
+    )
+    return list(examples.fixed(recipe.evaluate.examples, recipe.evaluate.rate, rows_at_once(recipe)))
+
+
+def _nothing_left(
+    run_dir: Path,
+    module: MaskedLM,
+    newest: checkpoint.Checkpoint,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    shards: Shards,
+    began: float,
+) -> Finished:
+    """The run was over before; only its model folder may be missing."""
+    state = newest.state
+    model = run_dir / "model"
+    if not (model / "config.json").exists():
+        best = checkpoint.read(checkpoint.folder_of(run_dir, state.best["step"])) if state.best else newest
+        best.load(module, optimizer_state=False)
+        model = write_model(run_dir, module, tokenizer, recipe, shards, state.best)
+    return Finished(
+        step=state.step,
+        steps=recipe.train.steps,
+        seconds=time.perf_counter() - began,
+        stopped=False,
+        best_step=state.best["step"] if state.best else None,
+        best_loss=state.best["mlm_loss"] if state.best else None,
+        model=model,
+        already=True,
+    )

@@ -1,0 +1,166 @@
+"""Every setting of a run, and where they come from: defaults, preset, file, command line. No torch."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import tomli_w
+from pydantic import Field, model_validator
+
+from maskling.config import Layer, Resolved, Settings, flatten, load_toml, resolve, suggestion
+from maskling.data.corruption import Corruption
+from maskling.data.masking import MASKINGS
+from maskling.data.masking.token import TokenMasking
+from maskling.data.packing import PACKINGS, BestFitPacking
+from maskling.data.pairing import PAIRINGS
+from maskling.data.pairing.single import SinglePairing
+from maskling.errors import SettingsError
+from maskling.files import fingerprint
+from maskling.model.config import MODELS, BertConfig, ModernConfig
+from maskling.registry import choice
+from maskling.train.optimizer import OPTIMIZERS, AdamW
+from maskling.train.schedule import SCHEDULES, TrapezoidSchedule
+from maskling.train.settings import DataSettings, EvaluateSettings, SystemSettings, TrainSettings
+
+# A field of a strategy may hold any of its table. pydantic needs the union that the table makes, mypy the base class.
+if TYPE_CHECKING:
+    from maskling.data.masking.strategy import Masking as AnyMasking
+    from maskling.data.packing import Packing as AnyPacking
+    from maskling.data.pairing.strategy import Pairing as AnyPairing
+    from maskling.model.config import ModelConfig as AnyModel
+    from maskling.train.optimizer import Strategy as AnyOptimizer
+    from maskling.train.schedule import Schedule as AnySchedule
+else:
+    AnyModel, AnyPairing, AnyMasking = choice(MODELS), choice(PAIRINGS), choice(MASKINGS)
+    AnyPacking, AnyOptimizer, AnySchedule = choice(PACKINGS), choice(OPTIMIZERS), choice(SCHEDULES)
+
+DEFAULT_PRESET = "modern-mini"
+# Where a run lives, what it is watched with and how fast it goes: none of it changes the weights it ends with.
+_NOT_THE_RESULT = {
+    "": {"preset", "init", "system"},
+    "data": {"path"},
+    "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "spike", "plateau_after"},
+}
+
+
+class Recipe(Settings):
+    """All settings of a run."""
+
+    preset: str | None = Field(None, description="named settings to start from")
+    seed: int = Field(0, ge=0, lt=1 << 63, description="decides weights, order, masks and dropout")
+    init: str | None = Field(None, description="a model folder to go on from: its weights and shape instead of [model]")
+    model: AnyModel = ModernConfig()
+    data: DataSettings = DataSettings()
+    pairing: AnyPairing = SinglePairing()
+    masking: AnyMasking = TokenMasking()
+    corruption: Corruption = Corruption()
+    packing: AnyPacking = BestFitPacking()
+    optimizer: AnyOptimizer = AdamW()
+    schedule: AnySchedule = TrapezoidSchedule()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    system: SystemSettings = SystemSettings()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.data.seq_length > self.model.max_positions:
+            raise ValueError(
+                f"data.seq_length = {self.data.seq_length} is longer than model.max_positions = "
+                f"{self.model.max_positions}; lower the one or raise the other"
+            )
+        if self.pairing.has_pairs and isinstance(self.model, BertConfig) and self.model.type_vocab_size < 2:
+            raise ValueError(
+                f"pairing.kind = '{self.pairing.kind}' has two segments, but model.type_vocab_size = 1 can mark only "
+                f"one; use pairing.kind = 'single'"
+            )
+        return self
+
+    def to_toml(self) -> str:
+        """The whole recipe as a settings file; read back, it is the same recipe."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+    @property
+    def fingerprint(self) -> str:
+        """Two runs with one fingerprint, on the same data, end with the same weights (but for rounding)."""
+        return fingerprint(self.decisive())
+
+    def decisive(self) -> dict[str, Any]:
+        """What changes the result, flat: 'masking.rate' -> 0.15."""
+        tree = self.model_dump(mode="json")
+        for section, names in _NOT_THE_RESULT.items():
+            part = tree[section] if section else tree
+            for name in names:
+                part.pop(name)
+        return flatten(tree)
+
+    def differences(self, other: Recipe) -> list[tuple[str, Any, Any]]:
+        """What changes the result and differs: (dotted path, value here, value there)."""
+        here, there = self.decisive(), other.decisive()
+        missing = "absent"
+        return [
+            (path, here.get(path, missing), there.get(path, missing))
+            for path in {**here, **there}
+            if here.get(path, missing) != there.get(path, missing)
+        ]
+
+
+def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAULT_PRESET) -> Resolved[Recipe]:
+    """Resolve a recipe: defaults, then the preset that the last layer to name one asks for, then the layers in order.
+
+    Raises SettingsError for an unknown preset or setting, or a value that does not fit.
+    """
+    named = [str(layer.tree["preset"]) for layer in layers if layer.tree.get("preset") is not None]
+    wanted = named[-1] if named else default_preset
+    if wanted is None or wanted.lower() == "none":
+        return resolve(Recipe, layers)
+    name = preset_name(wanted)
+    rest = [Layer(layer.origin, {key: layer.tree[key] for key in layer.tree if key != "preset"}) for layer in layers]
+    return resolve(Recipe, [*preset_layers(name), *rest])
+
+
+def read_config(run_dir: Path) -> Recipe:
+    """The recipe that a run wrote into its folder. Raises SettingsError if there is none or it is damaged."""
+    return resolve(Recipe, [load_toml(run_dir / "config.toml")]).settings
+
+
+def preset_names() -> list[str]:
+    """Every preset, by name."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def preset_name(wanted: str) -> str:
+    """The full name of a preset; one without its family is of the modern one ('small' is 'modern-small').
+
+    Raises SettingsError for a name that no preset has.
+    """
+    known = preset_names()
+    for name in (wanted, f"modern-{wanted}"):
+        if name in known:
+            return name
+    short = [name.removeprefix("modern-") for name in known]
+    raise SettingsError(
+        f"preset: there is no preset '{wanted}'{suggestion(wanted, [*known, *short])} (there are: {', '.join(known)})"
+    )
+
+
+def preset_layers(name: str) -> list[Layer]:
+    """The settings of a preset, after those of the preset it extends."""
+    tree = tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
+    base = tree.pop("extends", None)
+    return [*(preset_layers(base) if base else []), Layer(f"preset {name}", {"preset": name, **tree})]
+
+
+def _folder() -> Any:
+    return resources.files("maskling.presets")
+
+
+def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null; settings read the text 'none' as None."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else "none" if value is None else value
+        for key, value in tree.items()
+    }

@@ -1,0 +1,117 @@
+"""What a run folder says it is, and whether a command may go on with it.
+
+config.toml (everything resolved), env.json, metrics.jsonl, checkpoints/, model/.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from maskling import __version__
+from maskling.errors import CheckpointError, SettingsError
+from maskling.files import write_json, written_aside
+from maskling.train.checkpoint import State
+from maskling.train.recipe import Recipe, read_config
+
+
+def write_config(run_dir: Path, recipe: Recipe) -> None:
+    """Write config.toml."""
+    with written_aside(run_dir / "config.toml") as file:
+        file.write(recipe.to_toml().encode())
+
+
+def write_env(run_dir: Path, description: str, threads: int) -> None:
+    """Write env.json: what the numbers of this run depend on beside its settings."""
+    packages = ("torch", "numpy", "tokenizers", "safetensors", "pydantic")
+    environment: dict[str, Any] = {
+        "maskling": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "compute": description,
+    }
+    write_json(run_dir / "env.json", environment)
+
+
+def written_recipe(run_dir: Path) -> Recipe | None:
+    """The recipe in the folder's config.toml, None if there is none. Raises CheckpointError if it is damaged."""
+    if not (run_dir / "config.toml").exists():
+        return None
+    try:
+        return read_config(run_dir)
+    except SettingsError as error:
+        raise CheckpointError(
+            f"{run_dir / 'config.toml'} cannot be understood ({error}); restore it, or give another --out"
+        ) from None
+
+
+def adopt_plan(recipe: Recipe, written: Recipe | None) -> Recipe:
+    """The recipe with the steps that an earlier start of the same run chose for the same time budget."""
+    if recipe.train.budget is None or written is None or written.train.budget != recipe.train.budget:
+        return recipe
+    adopted = with_steps(recipe, written.train.steps)
+    return recipe if adopted.differences(written) else adopted
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with another number of steps."""
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+
+
+def refuse_other_run(run_dir: Path, written: Recipe | None, recipe: Recipe, found: State, asked: State) -> None:
+    """Raise CheckpointError, naming both values and the remedy, unless `asked` goes on with what was `found`.
+
+    written: the recipe in the folder's config.toml; found, asked: the state of its checkpoint, and of a run of
+    `recipe` on the data at hand.
+    """
+    remedy = "give another --out for a new run, or the old value to go on with this one"
+    if found.data != asked.data or found.tokenizer != asked.tokenizer:
+        what = "tokenizer" if found.tokenizer != asked.tokenizer else "corpus"
+        before, now = (found.tokenizer, asked.tokenizer) if what == "tokenizer" else (found.data, asked.data)
+        raise CheckpointError(
+            f"{run_dir} was trained on {what} {before}, but {recipe.data.path} holds {what} {now}; "
+            f"give the data folder it began with, or another --out for a new run"
+        )
+    if found.init != asked.init:
+        raise CheckpointError(
+            f"{run_dir} began from {_weights(found.init)}, but this command begins from {_weights(asked.init)}; "
+            f"{remedy}"
+        )
+    if found.recipe == asked.recipe:
+        return
+    differences = written.differences(recipe) if written else []
+    if not differences:
+        raise CheckpointError(
+            f"{run_dir} holds a run with settings {found.recipe}, but this command asks for {asked.recipe}; {remedy}"
+        )
+    path, before, now = differences[0]
+    more = ", ".join(f"{path} = {there!r} not {here!r}" for path, here, there in differences[1:4])
+    also = f" (and {more}{', ...' if len(differences) > 4 else ''})" if more else ""
+    if path == "train.steps":
+        remedy = (
+            f"its learning rates were planned for {before:,} steps and cannot be replanned: train on in a new run with "
+            f"--init {run_dir / 'model'} --out NEW, or say --train.steps {before} to go on with this one"
+        )
+    raise CheckpointError(
+        f"{run_dir} holds a run with {path} = {before!r}, but this command asks for {now!r}{also}; {remedy}"
+    )
+
+
+def _weights(init: str | None) -> str:
+    return f"weights {init}" if init else "random weights"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,102 @@
+"""The sections of a recipe that belong to no strategy: what to train on, how long, and on what machine."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from maskling.config import Settings
+
+
+class DataSettings(Settings):
+    """The [data] section."""
+
+    path: str = Field("data", description="the folder that 'maskling prepare' wrote")
+    seq_length: int = Field(128, ge=8, description="tokens in a row, special tokens included")
+
+
+class TrainSettings(Settings):
+    """The [train] section."""
+
+    steps: int = Field(10_000, ge=1, description="optimizer steps")
+    budget: str | None = Field(
+        None, description="time for the whole run, as '90s', '4m' or '1h30m'; sets steps by measuring the first few"
+    )
+    batch_size: int = Field(64, ge=1, description="rows of data.seq_length tokens in one step, over all ranks")
+    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; none is ten a run")
+    save_every: int | None = Field(None, ge=1, description="steps between checkpoints; none is with each evaluation")
+    keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best one")
+    log_every: int = Field(10, ge=1, description="steps between lines of metrics.jsonl")
+    pair_weight: float = Field(1.0, ge=0, description="weight of the pair loss beside the masked-token loss")
+    clip: float | None = Field(1.0, gt=0, description="longest gradient; longer ones are scaled down to it")
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        "stop", description="when a loss or gradient is no longer a number: stop, or leave the step out and count it"
+    )
+    spike: float = Field(8.0, ge=0, description="warn of a loss this many deviations above its mean; 0 never warns")
+    plateau_after: int = Field(
+        1000, ge=0, description="warn once if the loss is at the unigram entropy after so many steps; 0 never warns"
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _is_a_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds(value)
+        return value
+
+    def logs(self, step: int, steps: int) -> bool:
+        """Whether `step` (1 for the first) gets a line in metrics.jsonl."""
+        return step == 1 or step == steps or step % self.log_every == 0
+
+    def evaluates(self, step: int, steps: int) -> bool:
+        """Whether an evaluation follows `step`; one always follows the last."""
+        return step == steps or step % self._evaluate_every(steps) == 0
+
+    def saves(self, step: int, steps: int) -> bool:
+        """Whether a checkpoint follows `step`, whatever an evaluation says; one always follows the last."""
+        return step == steps or step % (self.save_every or self._evaluate_every(steps)) == 0
+
+    def evaluations(self, steps: int) -> int:
+        """How many evaluations a run of `steps` has."""
+        return -(-steps // self._evaluate_every(steps))
+
+    def most_saves(self, steps: int) -> int:
+        """How many checkpoints a run of `steps` writes if each evaluation is the best so far."""
+        apart = -(-steps // self.save_every) if self.save_every else 0
+        return self.evaluations(steps) + apart
+
+    def _evaluate_every(self, steps: int) -> int:
+        return self.evaluate_every or max(1, round(steps / 10))
+
+
+class EvaluateSettings(Settings):
+    """The [evaluate] section: the fixed masks that every evaluation of the run uses, whatever training does."""
+
+    rate: float = Field(0.15, gt=0, lt=1, description="fraction of tokens to predict")
+    examples: int | None = Field(2000, ge=1, description="validation examples to use; none is all of them")
+
+
+class SystemSettings(Settings):
+    """The [system] section: what changes only speed, and rounding."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
+    dtype: Literal["auto", "fp32", "bf16"] = Field("auto", description="numbers that matrix products use")
+    threads: int | None = Field(None, ge=1, description="threads of torch; none is one for each core")
+    workers: int = Field(0, ge=0, description="processes that build batches; 0 is a thread beside the training")
+    micro_batch_tokens: int = Field(8192, ge=1, description="most tokens in one forward pass; larger steps accumulate")
+    compile: bool = Field(False, description="compile the encoder; pays after a minute or so, needs a C++ compiler")
+
+
+_TIME = re.compile(r"(?=.)(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def seconds(text: str) -> float:
+    """'90', '90s', '4m', '1h30m' as seconds. Raises ValueError for anything else, and for no time at all."""
+    match = _TIME.fullmatch(text.strip().lower())
+    if match is None or not (
+        total := sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
+    ):
+        raise ValueError("should be a time such as '90s', '4m' or '1h30m'")
+    return total

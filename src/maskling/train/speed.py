@@ -1,0 +1,69 @@
+"""How fast a run goes, in real tokens, and how long it will take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from maskling.model.cost import flops_per_token
+from maskling.model.device import Compute
+from maskling.train.recipe import Recipe
+from maskling.train.work import Work
+
+_MEMORY = 0.9  # of the running means: about the last ten steps
+
+
+@dataclass(frozen=True)
+class PaceNow:
+    """tokens_per_second: padding not counted, over all ranks. mfu: of one rank's device."""
+
+    tokens_per_second: float
+    seconds_left: float
+    mfu: float
+
+
+class Pace:
+    """Times steps from the end of one to the end of the next, waiting for data included, all else left out."""
+
+    def __init__(self, recipe: Recipe, compute: Compute) -> None:
+        self._recipe = recipe
+        self._peak = peak_flops(compute)
+        self._step_seconds = self._tokens = self._evaluation_seconds = 0.0
+        self.resume()
+
+    def resume(self) -> None:
+        """The time since the last step was not spent on the next."""
+        self._since = time.perf_counter()
+
+    def evaluated(self, seconds: float) -> None:
+        """An evaluation took so long."""
+        self._evaluation_seconds = seconds
+
+    def step(self, work: Work, step: int) -> PaceNow:
+        """Step `step` (1 for the first) has just been taken."""
+        now = time.perf_counter()
+        took, self._since = max(now - self._since, 1e-9), now
+        share = 1 - _MEMORY if self._step_seconds else 1.0
+        self._step_seconds += share * (took - self._step_seconds)
+        self._tokens += share * (work.num_tokens - self._tokens)
+        speed = self._tokens / self._step_seconds
+        train = self._recipe.train
+        evaluations = train.evaluations(train.steps) - train.evaluations(step) if step < train.steps else 0
+        left = (train.steps - step) * self._step_seconds + evaluations * self._evaluation_seconds
+        flops = flops_per_token(self._recipe.model, self._recipe.data.seq_length, work.mask_rate)
+        return PaceNow(speed, left, speed * flops / self._peak)
+
+
+def peak_flops(compute: Compute) -> float:
+    """Floating-point operations a second of a large matrix product on this device, the best of a few."""
+    size = 1024 if compute.device.type == "cpu" else 8192
+    a = torch.ones(size, size, dtype=compute.dtype, device=compute.device)
+    best = 0.0
+    for _ in range(5):
+        began = time.perf_counter()
+        product = a @ a
+        float(product[0, 0])  # waits for the device
+        best = max(best, 2.0 * size**3 / (time.perf_counter() - began))
+    return best
