@@ -19,7 +19,10 @@ ReadFile = Callable[..., tuple[list[Document], ReadReport]]
 
 @pytest.fixture
 def read_file(tmp_path: Path) -> ReadFile:
-    """read_file('a.txt', b'...', plain='line') -> documents, report; a good file beside it keeps a bad one from raising."""
+    """read_file('a.txt', b'...', plain='line') -> documents, report.
+
+    A good file beside it keeps a bad one from being the end of all reading.
+    """
 
     def read_one(name: str, content: bytes, **settings: Any) -> tuple[list[Document], ReadReport]:
         path = tmp_path / name

@@ -10,7 +10,9 @@ from maskling.corpus.clean import clean
 from maskling.corpus.settings import CleanSettings
 
 SETTINGS = CleanSettings()
-ANY = st.one_of(st.text(), st.text(alphabet="a e\u0301\u200b\xad\n\r\t\x0c\x00\u2028\u2029\u3000\ufeff\xa0\x85\u1100\u1161"))
+ANY = st.one_of(
+    st.text(), st.text(alphabet="a e\u0301\u200b\xad\n\r\t\x0c\x00\u2028\u2029\u3000\ufeff\xa0\x85\u1100\u1161")
+)
 
 
 @pytest.mark.parametrize(

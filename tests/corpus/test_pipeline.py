@@ -87,7 +87,11 @@ def test_a_document_of_one_paragraph_is_no_duplicate_of_itself() -> None:
     assert unseen(made(A, BY_PARAGRAPH), Seen(), BY_PARAGRAPH) == made(A, BY_PARAGRAPH)
 
 
-@given(st.lists(st.lists(st.sampled_from([A, B, C, "Yes, I said so.", "No, not I, never."]), min_size=1, max_size=6), max_size=6))
+@given(
+    st.lists(
+        st.lists(st.sampled_from([A, B, C, "Yes, I said so.", "No, not I, never."]), min_size=1, max_size=6), max_size=6
+    )
+)
 def test_paragraph_dedup_agrees_with_a_slow_one(documents: list[list[str]]) -> None:
     seen, texts, paragraphs = Seen(), set[str](), set[str]()
     for document in documents:

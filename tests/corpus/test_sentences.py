@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,9 @@ from maskling.corpus.sentences import script_language, split_lines, split_senten
 TEXTS = st.one_of(
     st.text(),
     st.text(alphabet="ab. 。！？”\n\t\u3000你好A!?…\u2028\x85"),
-    st.lists(st.sampled_from(["Mr. Smith went.", " ", "\n\n", "他说：“好！”", "\n", "e.g. this", "No?", "\r\n", "はい。"])).map("".join),
+    st.lists(
+        st.sampled_from(["Mr. Smith went.", " ", "\n\n", "他说：“好！”", "\n", "e.g. this", "No?", "\r\n", "はい。"])
+    ).map("".join),
 )
 
 
@@ -37,7 +37,10 @@ def test_white_space_belongs_to_the_sentence_after_it_and_line_breaks_end_senten
     [
         ("Hello Mr. Smith. How are you?  Fine.", ["Hello Mr. Smith.", " How are you?", "  Fine."]),
         ("A title\n\nIt rains. It pours.", ["A title", "\n\nIt rains.", " It pours."]),
-        ("See Fig. 3, e.g. the U.S. Army. Version 3.11.2 is out.", ["See Fig. 3, e.g. the U.S. Army.", " Version 3.11.2 is out."]),
+        (
+            "See Fig. 3, e.g. the U.S. Army. Version 3.11.2 is out.",
+            ["See Fig. 3, e.g. the U.S. Army.", " Version 3.11.2 is out."],
+        ),
         ("One vs. Two is cf. Three. End.", ["One vs. Two is cf. Three.", " End."]),
         ("Ends here. \n ", ["Ends here. \n "]),
         (" \n", [" \n"]),
@@ -73,12 +76,7 @@ def test_lines_that_are_sentences_are_not_cut_further() -> None:
 
 
 @pytest.mark.parametrize("unit", ["word ", "a", ".", "。", "Yes. ", "他。", " ", "\n"])
-def test_five_megabytes_on_one_line_take_linear_time(unit: str) -> None:
-    def seconds(size: int) -> float:
-        text = unit * (size // len(unit))
-        start = time.process_time()
-        assert sum(map(len, split_sentences(text))) == len(text)
-        return time.process_time() - start
-
-    # Not a speed limit: a quadratic splitter would need 64 times as long for eight times the text.
-    assert seconds(4_000_000) < 30 * max(seconds(500_000), 0.05)
+def test_five_megabytes_on_one_line_are_cut_like_any_other_text(unit: str) -> None:
+    text = unit * (5_000_000 // len(unit))
+    # A splitter that takes quadratic time runs into the time limit of every test here.
+    assert "".join(split_sentences(text)) == text

@@ -28,11 +28,11 @@ def test_paragraphs_headings_and_short_lines_stay_apart() -> None:
     "text",
     [
         "Two roads diverged in a yellow wood,\nAnd sorry I could not travel both\nAnd be one traveler, long I stood\n"
-        "And looked down one as far as I could\nTo where it bent in the undergrowth;\nThen took the other, as just as fair",
+        "And looked down one as far as I could\nTo where it bent in the undergrowth;\nThen took the other, as fair",
         "春眠不觉晓，\n处处闻啼鸟。\n夜来风雨声，\n花落知多少。\n床前明月光，\n疑是地上霜。",
         "\n".join(["白日依山盡黃河入海流欲窮千里目更上一層樓白日依山盡黃河入海流欲窮千里目更上一層樓白日依山盡"] * 8),
         "name, age\nAnn, 3\nBob, 5\nCarl, 6\nDora, 7\nEve, 9",
-        "A long line that is a paragraph by itself, as editors without wrapping write it, and much longer than any page is wide.\n" * 6,
+        "A long line that is a paragraph by itself, as editors that do not wrap write it, wider than any page.\n" * 6,
         "one line",
         "",
     ],

@@ -23,6 +23,7 @@ _MARKS = (
 )
 _MOST_INVALID = 0.1
 _MOST_ZERO = 0.001
+_NEAR = 1000
 
 
 class UndecodableError(CorpusError):
@@ -81,8 +82,11 @@ def decode(
         block = stream.read(_BLOCK)
 
 
-def split_into_lines(blocks: Iterator[str], longest: int) -> Iterator[str]:
-    r"""Yield lines with their '\n'. One longer than `longest` characters comes in pieces, all but the last without."""
+def split_into_lines(blocks: Iterator[str], longest: int, at_spaces: bool = False) -> Iterator[str]:
+    r"""Yield lines with their '\n'. One longer than `longest` characters comes in pieces, all but the last without.
+
+    at_spaces: pieces end after a space, if there is one near.
+    """
     held: list[str] = []
     size = 0
     for block in blocks:
@@ -96,9 +100,11 @@ def split_into_lines(blocks: Iterator[str], longest: int) -> Iterator[str]:
             held.append(block[start:] if start else block)
             size += len(block) - start
         if size >= longest:
-            yield "".join(held)
-            held.clear()
-            size = 0
+            piece = "".join(held)
+            end = (piece.rfind(" ", len(piece) - _NEAR) + 1 if at_spaces else 0) or len(piece)
+            yield piece[:end]
+            held = [piece[end:]] if end < len(piece) else []
+            size = len(piece) - end
     if held:
         yield "".join(held)
 

@@ -78,8 +78,7 @@ class ReadReport:
         """One line for each file with something wrong, and one for what was skipped."""
         lines = [line for file in self.files if (line := file.problem())]
         if self.skipped:
-            counts = ", ".join(
-                f"{count:,} {suffix or 'without suffix'}" for suffix, count in self.skipped.most_common()
-            )
+            most = sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))
+            counts = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in most)
             lines.append(f"skipped, no reader for their suffix: {counts}; name a file itself to read it as plain text")
         return lines

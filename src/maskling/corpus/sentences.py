@@ -31,6 +31,9 @@ def split_sentences(text: str, language: str = "auto", abbreviations: Sequence[s
     sentences: list[str] = []
     space = ""
     for line in text.splitlines(keepends=True):
+        if line.isspace():
+            space += line
+            continue
         for piece in _pieces(line, language, known):
             body = piece.rstrip()
             if body:

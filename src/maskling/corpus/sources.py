@@ -97,28 +97,29 @@ def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator
 
     try:
         system, path = fsspec.core.url_to_fs(name)
-        if glob.has_magic(path):
-            paths, folder = sorted(system.glob(path)), False
-        elif system.isdir(path):
-            paths, folder = sorted(system.find(path)), True
+        folder = not glob.has_magic(path) and system.isdir(path)
+        if folder:
+            paths = sorted(system.find(path))
+        elif glob.has_magic(path):
+            paths = sorted(system.glob(path))
         else:
-            paths, folder = ([path], False) if system.exists(path) else ([], False)
-        # Chained addresses ('simplecache::s3://...') keep what stands before the last '::'.
-        sources = [Source(_address(name, path, system), _size(system, path)) for path in paths]
+            paths = [path] if system.exists(path) else []
+        if len(paths) > 1 or folder:
+            paths = [found for found in paths if not _hidden(found.removeprefix(path))]
+        sources = [Source(_address(name, found, system), _size(system, found)) for found in paths]
     except ImportError as error:
         raise CorpusError(missing_driver(name, error)) from None
     except (OSError, ValueError) as error:
         raise CorpusError(f"{name}: cannot be looked at: {error}") from None
     if folder:
-        sources = [
-            source
-            for source in sources
-            if not any(part.startswith(".") for part in source.location.split("/"))
-            and _known(source, report, any_suffix)
-        ]
+        sources = [source for source in sources if _known(source, report, any_suffix)]
     if not sources:
         raise CorpusError(f"{name}: there is nothing at this address that can be read; check it, or list it first")
     yield from sources
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _address(name: str, path: str, system: object) -> str:

@@ -10,7 +10,7 @@ from maskling.corpus.decoding import decode
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import open_bytes
 from maskling.corpus.report import FileReport
-from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.settings import CorpusSettings, is_encoding
 
 _BLOCKS = frozenset(
     (
@@ -29,7 +29,7 @@ _DROPPED = frozenset(
 )
 _HEAD = frozenset(("title", "meta", "link", "base", "script", "style", "noscript", "template"))
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"[ \t\n\f\r]+")
 
 
 def read_html(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
@@ -46,12 +46,8 @@ def declared_encoding(block: bytes) -> str | None:
     if not found:
         return None
     name = found[1].decode("ascii")
-    try:
-        b"".decode(name)
-    except LookupError:
-        return None
-    # A page that could be searched for these letters is not what it says: browsers read UTF-8 then, too.
-    return None if name.lower().startswith(("utf-16", "utf-32")) else name
+    # A page that could be searched for these letters is not in UTF-16, whatever it says; browsers agree.
+    return name if is_encoding(name) and not name.lower().startswith(("utf-16", "utf-32")) else None
 
 
 def visible_text(blocks: Iterable[str]) -> str:
@@ -71,11 +67,8 @@ class _Page(HTMLParser):
         self._pre = 0
 
     def text(self) -> str:
-        text = "".join(self._parts)
-        text = re.sub(r"[ \t]*\n[ \t]*", "\n", text) if not self._has_pre else re.sub(r"[ \t]+\n", "\n", text)
+        text = re.sub(r"[ \t]+\n", "\n", "".join(self._parts))
         return re.sub(r"\n{3,}", "\n\n", text).strip()
-
-    _has_pre = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if self._dropped:
@@ -93,11 +86,10 @@ class _Page(HTMLParser):
             self._parts.append("\n\n")
             if tag == "pre":
                 self._pre += 1
-                self._has_pre = True
         elif tag == "br":
             self._parts.append("\n")
         elif tag in ("td", "th"):
-            self._parts.append(" ")
+            self.handle_data(" ")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         # <script/> and <p/> are whole elements in XHTML, as EPUB has it.
@@ -117,5 +109,12 @@ class _Page(HTMLParser):
                 self._pre -= 1
 
     def handle_data(self, data: str) -> None:
-        if not self._dropped:
-            self._parts.append(data if self._pre else _SPACE.sub(" ", data))
+        if self._dropped:
+            return
+        if not self._pre:
+            data = _SPACE.sub(" ", data)
+            # A run of white space may lie on both sides of a tag, or of the border of two blocks.
+            if self._parts and self._parts[-1].endswith((" ", "\n")):
+                data = data.removeprefix(" ")
+        if data:
+            self._parts.append(data)

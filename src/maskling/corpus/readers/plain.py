@@ -18,7 +18,7 @@ def read_plain(source: Source, settings: CorpusSettings, report: FileReport) -> 
     any size never lies in memory whole.
     """
     with open_bytes(source) as stream:
-        lines = split_into_lines(decode(stream, settings, report), settings.max_document_characters)
+        lines = split_into_lines(decode(stream, settings, report), settings.max_document_characters, at_spaces=True)
         texts = _texts(lines, settings.plain, settings.max_document_characters)
         for number, text in enumerate((text for text in texts if not text.isspace()), start=1):
             yield Document(text, f"{source.name}:{number}", source.location, settings.plain == "sentence-per-line")

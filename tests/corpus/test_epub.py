@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import pytest
+
+CONTAINER = """<?xml version="1.0"?><container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>
+<rootfile full-path="OEBPS/book.opf" media-type="application/oebps-package+xml"/></rootfiles></container>"""
+OPF = """<?xml version="1.0"?><package xmlns="http://www.idpf.org/2007/opf"><manifest>
+<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>
+<item id="two" href="text/ch%202.xhtml" media-type="application/xhtml+xml"/>
+<item id="one" href="../OEBPS/text/one.xhtml" media-type="application/xhtml+xml"/>
+<item id="pic" href="pic.png" media-type="image/png"/>
+<item id="out" href="../../../etc/passwd" media-type="application/xhtml+xml"/>
+</manifest><spine><itemref idref="nav"/><itemref idref="one"/><itemref idref="two"/>SPINE</spine></package>"""
+PAGE = """<?xml version='1.0' encoding='utf-8'?><html xmlns='http://www.w3.org/1999/xhtml'>
+<head><title>no</title></head><body><p>{}</p></body></html>"""
+ENCRYPTION = """<encryption><EncryptedData><CipherData><CipherReference URI='OEBPS/text/one.xhtml'/></CipherData>
+</EncryptedData></encryption>"""
+
+
+def book(spine: str = "", **changed: str | None) -> bytes:
+    files: dict[str, str | None] = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": CONTAINER,
+        "OEBPS/book.opf": OPF.replace("SPINE", spine),
+        "OEBPS/nav.xhtml": PAGE.format("Contents"),
+        "OEBPS/text/one.xhtml": PAGE.format("Chapter öne."),
+        "OEBPS/text/ch 2.xhtml": PAGE.format("Chapter two."),
+    }
+    files |= {name.replace("__", "/").replace("_", "."): text for name, text in changed.items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            if text is not None:
+                archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def test_chapters_in_the_order_of_the_spine(read_file: Any) -> None:
+    documents, report = read_file("b.epub", book())
+    assert [(d.id, d.text) for d in documents] == [("b.epub:1", "Chapter öne."), ("b.epub:2", "Chapter two.")]
+    assert report.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kept", "says"),
+    [
+        (book(OEBPS__text__one_xhtml=None), 1, "chapter OEBPS/text/one.xhtml is named in the book but not in it"),
+        (book('<itemref idref="out"/>'), 2, "etc/passwd is named in the book but not in it"),
+        (book(**{"META-INF__encryption_xml": ENCRYPTION}), 1, r"one.xhtml is encrypted (DRM)"),
+        (book(OEBPS__text__one_xhtml="0" * (65 << 20)), 1, "more than any chapter"),
+        (book(**{"META-INF__container_xml": None}), 0, "is no EPUB: it has no META-INF/container.xml"),
+        (book(OEBPS__book_opf="<package"), 0, "is a broken EPUB: OEBPS/book.opf"),
+        (book()[:-30], 0, "is no whole EPUB"),
+        (b"no zip", 0, "is no whole EPUB"),
+    ],
+)
+def test_bad_books(read_file: Any, content: bytes, kept: int, says: str) -> None:
+    documents, report = read_file("b.epub", content)
+    assert len(documents) == kept
+    assert says in report.problems()[0]
