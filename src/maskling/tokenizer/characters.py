@@ -55,7 +55,7 @@ def starts(text: str, jieba: bool) -> NDArray[np.bool_]:
     jieba: cut runs of Chinese characters into dictionary words, not into characters.
     """
     these = kinds(text)
-    found = these != SPACE
+    found: NDArray[np.bool_] = these != SPACE
     found[1:] &= (these[1:] == ALONE) | (these[:-1] != PART)
     if jieba:
         for run in RUN.finditer(text):

@@ -63,7 +63,7 @@ def chunking(tree: Tree) -> Chunking | None:
     if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not tree["model"]["dropout"]:
         return Chunking(_SPACE_AND_WORD.findall, markers, keeps_space=True, splits_chinese=False)
     if kind == "Unigram" and pre == _unigram_pre_tokenizer():
-        return Chunking(_WORD.findall, markers, keeps_space=False, splits_chinese=False)
+        return Chunking(cut_words, markers, keeps_space=False, splits_chinese=False)
     return None
 
 
@@ -75,6 +75,11 @@ def cut_bert(text: str) -> list[str]:
 def cut_bert_chinese(text: str) -> list[str]:
     """As `cut_bert`, and around each Chinese character and mark: they make a chunk of every sentence otherwise."""
     return _BERT_CHINESE.findall(text) if looks_chinese(text) else cut_bert(text)
+
+
+def cut_words(text: str) -> list[str]:
+    """Cut at what the library calls white space."""
+    return _WORD.findall(text)
 
 
 def _steps(normalizer: Tree | None) -> set[str]:

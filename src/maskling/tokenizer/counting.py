@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from maskling.tokenizer import pieces
-from maskling.tokenizer.chunks import cut_bert, cut_bert_chinese
+from maskling.tokenizer.chunks import Cut, cut_bert, cut_bert_chinese, cut_words
 from maskling.tokenizer.library import guarded
 from maskling.tokenizer.settings import TokenizerSettings
 
@@ -21,10 +21,7 @@ def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[st
     """
     words: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
-    if settings.kind == "wordpiece":
-        cut = cut_bert_chinese if settings.split_chinese else cut_bert
-    else:
-        cut = _cut_keeping_space if settings.kind == "bpe" else str.split
+    cut = _cut(settings)
     normalizer, pre_tokenizer = pieces.normalizer(settings), pieces.pre_tokenizer(settings.kind)
     for text in texts:
         chunks.update(cut(text))
@@ -33,6 +30,12 @@ def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[st
             chunks.clear()
     _add_words(words, chunks, normalizer, pre_tokenizer)
     return words
+
+
+def _cut(settings: TokenizerSettings) -> Cut:
+    if settings.kind == "wordpiece":
+        return cut_bert_chinese if settings.split_chinese else cut_bert
+    return _cut_keeping_space if settings.kind == "bpe" else cut_words
 
 
 def _cut_keeping_space(text: str) -> list[str]:

@@ -36,7 +36,7 @@ class Learner:
         self._looks = looks
         self._parted = without_specials(library)
         self._parted.add_tokens([AddedToken(_PART, normalized=False)])
-        self._part_id: int = self._parted.token_to_id(_PART)
+        self._part_id = self._parted.token_to_id(_PART)
 
     def chunks(self, chunks: Sequence[str]) -> Encoded:
         """Encode chunks; words of Chinese are single characters."""

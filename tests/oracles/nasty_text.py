@@ -1,0 +1,23 @@
+"""Text that tokenizers get wrong: accents in both forms, Chinese, emoji, controls, odd spaces, special tokens."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+FRAGMENTS = [
+    "the", "The", "quick", "QUICK", "brown", "don't", "'s", "'S", "we'll", "x'y", "3.14", "a1b2", "1,000", "e-mail",
+    "naïve", "nai\u0308ve", "ÉCOLE", "e\u0301\u0323", "\u0301", "ǅ", "ß", "İstanbul", "ΑΣ", "ﬁne", "Å", "\u212a", "\u037e",
+    "中", "国", "中国", "我来到北京清华大学。", "，", "。", "的", "一", "の", "カタカナ", "か\u3099", "\uf900", "\U00020000", "\U0002b820", "한국어",
+    "😀", "👩\u200d👩\u200d👧", "❤\ufe0f", "€", "≠", "½", "²", "…", "—", "“", "”", "’", "$", "^", "`", "|", "~", "_", "(", ")",
+    " ", "  ", "   ", "\n", "\n\n", "\t", "\r\n", "\x0b", "\x0c", "\x1c", "\x1f", "\x85", "\xa0", "\u1680", "\u2003", "\u2028", "\u3000",
+    "\x00", "\x07", "\ufffd", "\u200b", "\u200d", "\ufeff", "\u2060", "\u00ad", "\ue000", "\U000f0000", "\U0010ffff",
+    "[MASK]", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[unused1]", "<mask>", "</s>", "##ing", "##", "▁", "▁the", "Ġ", "Ġthe", "´", "\u037a",
+    "a" * 99, "b" * 100, "c" * 101, "d" * 300,
+]  # fmt: skip
+
+nasty = st.one_of(
+    st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join),
+    st.lists(st.sampled_from(FRAGMENTS), max_size=25).map(" ".join),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
+    st.lists(st.text(max_size=8), max_size=8).map(" ".join).map(lambda text: text.encode("utf-8", "replace").decode()),
+)

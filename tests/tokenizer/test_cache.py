@@ -1,0 +1,117 @@
+"""The table of chunks changes nothing but the speed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracles.nasty_text import FRAGMENTS, nasty
+
+from maskling.tokenizer import cache, characters, words
+from maskling.tokenizer.chunks import chunking
+from maskling.tokenizer.library import to_tree, without_specials
+from maskling.tokenizer.tokenizer import Tokenizer
+
+MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+
+def plain(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
+    """The library's own object, reading specials as plain text."""
+    return without_specials(tokenizer._library)
+
+
+@MANY
+@given(batch=st.lists(nasty, max_size=6))
+def test_ids_equal_the_library_s_on_nasty_text(tokenizer: Tokenizer, batch: list[str]):
+    expected = [encoding.ids for encoding in plain(tokenizer).encode_batch(batch, add_special_tokens=False)]
+    for _ in range(2):  # learnt, then looked up
+        assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
+
+
+@MANY
+@given(text=nasty)
+def test_word_starts_are_those_of_the_whole_text_read_by_offsets(tokenizer: Tokenizer, text: str):
+    tokens = tokenizer.encode(text)
+    encoding = plain(tokenizer).encode(text, add_special_tokens=False)
+    if tokenizer.kind == "WordPiece":
+        expected = [not token.startswith("##") for token in encoding.tokens]
+    else:
+        expected = words.word_starts(text, encoding, jieba=False).tolist()
+    assert tokens.word_starts.tolist() == expected
+
+
+def test_every_kind_trained_here_is_cut_into_chunks(tokenizer: Tokenizer):
+    assert chunking(to_tree(tokenizer._library)) is not None
+
+
+def test_fragments_alone_and_in_pairs(tokenizer: Tokenizer):
+    short = [fragment for fragment in FRAGMENTS if len(fragment) < 30]
+    batch = [left + right for left in short for right in short]
+    expected = [encoding.ids for encoding in plain(tokenizer).encode_batch(batch, add_special_tokens=False)]
+    assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
+
+
+def test_every_character_between_letters_and_alone(tokenizer: Tokenizer):
+    batch = [
+        text
+        for code in range(1, 0x30000, 7 if tokenizer.kind == "WordPiece" else 31)
+        if not 0xD800 <= code < 0xE000
+        for text in (f"the{chr(code)}fox {chr(code)} dog",)
+    ]
+    expected = [encoding.ids for encoding in plain(tokenizer).encode_batch(batch, add_special_tokens=False)]
+    assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
+
+
+def test_white_space_is_the_library_s():
+    splitter = tokenizers.pre_tokenizers.WhitespaceSplit()
+    codes = [code for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
+    found = {chr(code) for code in codes if len(splitter.pre_tokenize_str(f"a{chr(code)}b")) == 2}
+    assert found == set(characters.SPACES)
+
+
+def test_a_full_table_starts_afresh_and_goes_on_right(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cache, "MOST_CHUNKS", 5)
+    for first in range(0, len(FRAGMENTS), 10):
+        batch = FRAGMENTS[first : first + 10]
+        expected = [encoding.ids for encoding in plain(tokenizer).encode_batch(batch, add_special_tokens=False)]
+        assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
+        assert len(tokenizer._encoder._table) < 60
+
+
+def test_long_batches_are_cut_between_texts(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+    batch = ["the quick brown fox", "", "jumps", " ", "over 1,000 dogs. " * 5, ""]
+    expected = [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)]
+    monkeypatch.setattr(cache, "_LONGEST_BATCH", 10)
+    assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
+
+
+def test_no_texts_and_empty_texts(tokenizer: Tokenizer):
+    assert tokenizer.encode_batch([]) == []
+    assert [len(tokens) for tokens in tokenizer.encode_batch(["", ""])] == [0, 0]
+    flat = tokenizer.encode_flat(["", "the", ""])
+    assert (
+        flat.offsets.tolist()[0] == 0 and flat.offsets[1] == 0 and flat.offsets[2] == flat.offsets[3] == len(flat.ids)
+    )
+    assert flat.ids.dtype == np.int32 and flat.word_starts.dtype == np.bool_
+
+
+def test_half_a_surrogate_pair_is_taken_as_the_replacement_character(tokenizer: Tokenizer):
+    assert tokenizer.encode("the \ud800 fox").ids.tolist() == tokenizer.encode("the \ufffd fox").ids.tolist()
+
+
+@MANY
+@given(pieces=st.lists(nasty.map(str.strip).filter(bool), min_size=1, max_size=5))
+def test_slices_that_bring_their_white_space_make_the_whole(tokenizer: Tokenizer, pieces: list[str]):
+    slices = [pieces[0].strip(characters.SPACES) or "x"]
+    for number, piece in enumerate(pieces[1:]):
+        slices.append((" ", "\n", "\n\n", "  ")[number % 4] + (piece.strip(characters.SPACES) or "x"))
+    if tokenizer.kind != "WordPiece":
+        # A slice that is nothing once accents are stripped leaves two runs of white space to meet.
+        normal = tokenizer._library.normalizer.normalize_str
+        slices = [piece for piece in slices if normal(piece.strip(characters.SPACES)).strip(characters.SPACES)]
+        slices = [piece for piece in slices if normal(piece)[-1] not in characters.SPACES]
+    whole = tokenizer.encode("".join(slices))
+    parts = tokenizer.encode_pieces(slices)
+    assert [id_ for part in parts for id_ in part.ids.tolist()] == whole.ids.tolist()
