@@ -122,37 +122,61 @@ def test_two_masks_are_independent_unless_asked_otherwise(model: Model) -> None:
     assert answer[0][0].text == f"the {answer[0][0].word} fox [MASK]"
 
 
-def chain(model: Model, ids: list[int], candidates: list[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
+Text = list[tuple[int, ...] | None]  # what stands in each place, None where a slot is open
+
+
+def word_probability(model: Model, text: Text, slot: int, pieces: tuple[int, ...]) -> float:
+    """Log-probability of a word in a slot: piece after piece, later pieces and other slots hidden."""
+    mask, total = model.tokenizer.special.mask, 0.0
+    for done in range(len(pieces)):
+        shown = [part if part is not None else (mask,) for part in text]
+        shown[slot] = (*pieces[:done], *[mask] * (len(pieces) - done))
+        place = sum(map(len, shown[:slot])) + done
+        total += float(log_probabilities(model, list(itertools.chain(*shown)))[place, pieces[done]])
+    return total
+
+
+def chain(model: Model, text: Text, candidates: list[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
     """Log-probability of every filling, by the rule written out: next is the slot whose best candidate is likeliest."""
-    mask = model.tokenizer.special.mask
-    places = [place for place, token in enumerate(ids) if token == mask]
-    if not places:
-        return {tuple(ids): 0.0}
-    scores = log_probabilities(model, ids)
-    allowed = [one for (one,) in candidates]
-    place = max(places, key=lambda place: scores[place, allowed].max())
+    slots = [slot for slot, part in enumerate(text) if part is None]
+    if not slots:
+        return {tuple(itertools.chain(*[part for part in text if part is not None])): 0.0}
+    scores = {slot: {one: word_probability(model, text, slot, one) for one in candidates} for slot in slots}
+    easiest = max(slots, key=lambda slot: max(scores[slot].values()))
     found: dict[tuple[int, ...], float] = {}
-    for token in allowed:
-        rest = chain(model, [*ids[:place], token, *ids[place + 1 :]], candidates)
-        found |= {filling: float(scores[place, token]) + log for filling, log in rest.items()}
+    for one, score in scores[easiest].items():
+        rest = chain(model, [*text[:easiest], one, *text[easiest + 1 :]], candidates)
+        found |= {filling: score + log for filling, log in rest.items()}
     return found
+
+
+def as_text(model: Model, tokens: Sequence[str]) -> Text:
+    mask = model.tokenizer.special.mask
+    return [None if token == mask else (token,) for token in with_special(model, tokens)]
 
 
 @pytest.mark.parametrize("text", ["the [MASK] [MASK] .", "[MASK] fox sees the [MASK]"], ids=["adjacent", "apart"])
 def test_joint_filling_finds_the_best_of_all_fillings(model: Model, text: str) -> None:
-    candidates = [(int(token),) for token in model.tokenizer.ordinary_ids]
-    ids = with_special(model, text.split())
-    expected = sorted(chain(model, ids, candidates).items(), key=lambda item: -item[1])
-    tokens = np.array([token for (token,) in candidates])
+    tokens = model.tokenizer.ordinary_ids[5:17]
+    candidates = [(int(token),) for token in tokens]
+    expected = sorted(chain(model, as_text(model, text.split()), candidates).items(), key=lambda item: -item[1])
     score = TokenScorer(model.module, model.compute, model.tokenizer.special.pad, tokens, tokens)
     state = read_slots(text, model.tokenizer, 60)
     found = fill_jointly(state, score, top_k=10, beam=len(tokens))
     assert [tuple(filled.ids.tolist()) for filled, _ in found] == [filling for filling, _ in expected[:10]]
     np.testing.assert_allclose([log for _, log in found], [log for _, log in expected[:10]], rtol=1e-4)
+
+
+def test_the_usual_beam_finds_what_an_endless_one_finds(model: Model) -> None:
+    tokens = model.tokenizer.ordinary_ids
+    score = TokenScorer(model.module, model.compute, model.tokenizer.special.pad, tokens, tokens)
+    text = "[MASK] fox sees [MASK] [MASK]"
+    filled, log = fill_jointly(read_slots(text, model.tokenizer, 60), score, top_k=1, beam=500)[0]
     answer = model.fill(text, joint=True, top_k=3)
     assert isinstance(answer, FilledTogether)
-    assert answer[0].probability == pytest.approx(math.exp(expected[0][1]), rel=1e-4)
-    assert "[MASK]" not in answer[0].text
+    assert answer[0].ids == filled.chosen
+    assert answer[0].probability == pytest.approx(math.exp(log), rel=1e-4)
+    assert answer[0].text.count("[MASK]") == 0
 
 
 def test_joint_probabilities_over_everything_sum_to_one(model: Model) -> None:
@@ -183,12 +207,28 @@ def test_targets_are_scored_piece_after_piece_with_later_pieces_hidden(model: Mo
 
 
 def test_targets_of_several_pieces_are_filled_together(model: Model) -> None:
-    targets = ["gift", "souvenir", "dog"]
-    answer = model.fill("[MASK] sees the [MASK]", targets=targets, joint=True, top_k=100)
-    assert isinstance(answer, FilledTogether)
-    assert {one.words for one in answer} == set(itertools.product(targets, repeat=2))
-    assert [one.probability for one in answer] == sorted((one.probability for one in answer), reverse=True)
-    assert {one.text for one in answer} >= {"souvenir sees the souvenir", "gift sees the dog"}
+    targets = ["gift", "souvenir", "dogs"]
+    words = [tuple(model.tokenizer.encode(word).ids.tolist()) for word in targets]
+    first = set()
+    for text in ("[MASK] sees the [MASK]", "[MASK] of [MASK] fox", "[MASK] a [MASK]"):
+        found = model.fill(text, targets=targets, joint=True, top_k=100)
+        assert isinstance(found, FilledTogether)
+        assert {one.words for one in found} == set(itertools.product(targets, repeat=text.count("[MASK]")))
+        assert [one.probability for one in found] == sorted((one.probability for one in found), reverse=True)
+        start = as_text(model, text.split())
+        slots = [slot for slot, part in enumerate(start) if part is None]
+        best = [max(word_probability(model, start, slot, one) for one in words) for slot in slots]
+        first.add(best.index(max(best)))
+        expected = chain(model, start, words)
+        for one in found:
+            filling = list(start)
+            for slot, ids in zip(slots, one.ids, strict=True):
+                filling[slot] = ids
+            whole = tuple(itertools.chain(*[part for part in filling if part is not None]))
+            assert one.probability == pytest.approx(math.exp(expected[whole]), rel=1e-4)
+            assert one.text == " ".join(text.replace("[MASK]", "{}").format(*one.words).split())
+    # Both orders were seen: from the left, where what follows moves, and from the right.
+    assert first == {0, 1}
 
 
 def test_a_target_may_be_a_piece_as_the_vocabulary_spells_it(model: Model) -> None:
