@@ -22,7 +22,7 @@ from maskling.data.preparation.events import Prepared, PrepareEvent, Resumed
 from maskling.data.preparation.finishing import check_something_left, finish, text_report
 from maskling.data.preparation.held_out import fitted_limit
 from maskling.data.preparation.lock import locked
-from maskling.data.preparation.made_from import NOTE, check_free, check_same, made_from, read_note, write_note
+from maskling.data.preparation.made_from import NOTE, check_free, check_same, made_from, read_made_from, write_made_from
 from maskling.data.preparation.parts import TEXT, whole_parts
 from maskling.data.preparation.pool import engine
 from maskling.data.preparation.tokenizing import tokenize
@@ -93,10 +93,10 @@ def _is_finished(folder: Path, made: MadeFrom) -> bool:
 
 def _begin(folder: Path, made: MadeFrom) -> None:
     """Take the folder, or go on in it. Raises DataError if it holds something else."""
-    note = read_note(folder)
+    note = read_made_from(folder)
     if note is None:
         check_free(folder)
-        write_note(folder, made)
+        write_made_from(folder, made)
     else:
         check_same(folder, note, made)
     for place in (folder, folder / TEXT, folder / SHARDS):

@@ -55,8 +55,7 @@ def finish(
     """Write the counts, then the manifest, which makes the folder complete. Raises DataError if it would be useless."""
     counts = np.zeros(tokenizer.vocab_size, np.int64)
     for part in encoded:
-        ids, times = np.array(part.counts, np.int64).reshape(-1, 2).T
-        counts[ids] += times
+        counts[np.array(part.ids, np.int64)] += np.array(part.counts, np.int64)
     if np.count_nonzero(counts) < 2:
         raise DataError(
             f"the {text.kept:,} documents to train on make {counts.sum():,} tokens, and no two that differ: "

@@ -57,12 +57,12 @@ def made_from(sources: Sequence[Source], settings: PrepareSettings, tokenizer: s
     )
 
 
-def write_note(folder: Path, made: MadeFrom) -> None:
+def write_made_from(folder: Path, made: MadeFrom) -> None:
     """Say in the folder what is being prepared in it."""
     write_json(folder / NOTE, made.model_dump(mode="json"))
 
 
-def read_note(folder: Path) -> MadeFrom | None:
+def read_made_from(folder: Path) -> MadeFrom | None:
     """What an unfinished folder is being made from, or None. Raises DataError if the note is damaged."""
     path = folder / NOTE
     if not path.exists():

@@ -12,27 +12,26 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import orjson
 import xxhash
 import zstandard
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from maskling.corpus.pipeline import CleanDocument
 from maskling.corpus.reading import Position
 from maskling.data.array_files import AGAIN, map_array, write_array
 from maskling.data.manifest import BadFile, Checksum, Count
+from maskling.data.preparation.notes import read_note, write_note
 from maskling.errors import DataError
-from maskling.files import checksum, write_json, written_aside
+from maskling.files import checksum, written_aside
 from maskling.tokenizer.counting import count_words
 from maskling.tokenizer.settings import TokenizerSettings
 
 TEXT = "text"
-_LEVEL = 3
-
-N = TypeVar("N", bound=BaseModel)
+_LEVEL = 1  # the text is read once and deleted
 
 
 class Tally(BaseModel):
@@ -105,21 +104,21 @@ def write_part(
         seen=write_array(_seen_file(folder, number), np.array(seen, np.uint64)),
         digests=(min(digests), max(digests)),
     )
-    write_json(_note_file(folder, number), part.model_dump(mode="json"))
+    write_note(_note_file(folder, number), part)
     return part
 
 
 def write_end(folder: Path, end: End) -> None:
     """Note that all text is read."""
-    write_json(folder / TEXT / "end.json", end.model_dump(mode="json"))
+    write_note(folder / TEXT / "end.json", end)
 
 
 def whole_parts(folder: Path) -> tuple[list[Part], End | None]:
     """The parts up to the first that is missing or damaged, and the end if that is all of them."""
     parts: list[Part] = []
-    while (part := _note(_note_file(folder, len(parts)), Part)) is not None and _is_whole(folder, part):
+    while (part := read_note(_note_file(folder, len(parts)), Part)) is not None and _is_whole(folder, part):
         parts.append(part)
-    end = _note(folder / TEXT / "end.json", End)
+    end = read_note(folder / TEXT / "end.json", End)
     return parts, end if end is not None and end.parts == len(parts) else None
 
 
@@ -158,13 +157,6 @@ def _seen_file(folder: Path, number: int) -> Path:
 
 def _note_file(folder: Path, number: int) -> Path:
     return folder / TEXT / f"{number:05d}.json"
-
-
-def _note(path: Path, kind: type[N]) -> N | None:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
 
 
 def _is_whole(folder: Path, part: Part) -> bool:

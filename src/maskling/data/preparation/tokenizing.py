@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from maskling.data.manifest import Checksum, Count, ShardInfo, dtype_for
 from maskling.data.preparation.events import ShardWritten
+from maskling.data.preparation.notes import read_note, write_note
 from maskling.data.preparation.parts import Part, read_documents
 from maskling.data.preparation.pool import Engine, in_order
 from maskling.data.shard_files import FILES, SHARDS, BoolArray, Int64Array, ShardArrays, shard_file, write_shard
 from maskling.data.shards import TOKENIZER
 from maskling.errors import DataError
-from maskling.files import checksum, write_json
+from maskling.files import checksum
 from maskling.tokenizer.encoded import Encoded
 from maskling.tokenizer.settings import ChineseWords
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -37,14 +38,15 @@ class Job(BaseModel):
 
 
 class EncodedPart(BaseModel):
-    """The shards of a part; a split that gets nothing has none. counts: id and how often, in the train split."""
+    """The shards of a part; a split that gets nothing has none. ids: of the train split; counts: how often each."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     job: Job
     train: ShardInfo | None
     validation: ShardInfo | None
-    counts: tuple[tuple[Count, Count], ...]
+    ids: tuple[Count, ...]
+    counts: tuple[Count, ...]
 
     @property
     def tokens(self) -> int:
@@ -87,9 +89,14 @@ def encode_part(folder: Path, part: Part, job: Job) -> EncodedPart:
         for name, columns in (("train", train), ("validation", validation))
     ]
     present = np.flatnonzero(train.counts)
-    counts = tuple(zip(present.tolist(), train.counts[present].tolist(), strict=True))
-    encoded = EncodedPart(job=job, train=shards[0], validation=shards[1], counts=counts)
-    write_json(note, encoded.model_dump(mode="json"))
+    encoded = EncodedPart(
+        job=job,
+        train=shards[0],
+        validation=shards[1],
+        ids=tuple(present.tolist()),
+        counts=tuple(train.counts[present].tolist()),
+    )
+    write_note(note, encoded)
     return encoded
 
 
@@ -135,16 +142,15 @@ class _Columns:
 
 
 def _made_before(folder: Path, note: Path, job: Job) -> EncodedPart | None:
-    try:
-        found = EncodedPart.model_validate_json(note.read_bytes())
-    except (FileNotFoundError, ValidationError):
+    found = read_note(note, EncodedPart)
+    if found is None or found.job != job:
         return None
     for shard in filter(None, (found.train, found.validation)):
         for part in FILES:
             path = shard_file(folder, shard.name, part)
             if not path.is_file() or checksum(path) != getattr(shard.checksums, part):
                 return None
-    return found if found.job == job else None
+    return found
 
 
 def _batches(documents: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
