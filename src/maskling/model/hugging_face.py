@@ -59,11 +59,12 @@ def from_hugging_face(tree: Tree, where: str, *, pair_head: bool = False) -> Mod
 
 def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
     """What to write into config.json, for transformers 4.48 and later."""
-    special = {"pad_token_id": config.pad_id}
-    if config.cls_id is not None:
-        special |= {"cls_token_id": config.cls_id, "bos_token_id": config.cls_id}
-    if config.sep_id is not None:
-        special |= {"sep_token_id": config.sep_id, "eos_token_id": config.sep_id}
+    special = {
+        "pad_token_id": config.pad_id,
+        # Left out, these would become the ids of ModernBERT's own tokenizer.
+        **dict.fromkeys(("cls_token_id", "bos_token_id"), config.cls_id),
+        **dict.fromkeys(("sep_token_id", "eos_token_id"), config.sep_id),
+    }
     sizes = {
         "vocab_size": config.vocab_size,
         "hidden_size": config.hidden_size,
