@@ -19,10 +19,11 @@ DEFAULTS = FilterSettings()
         ("春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。", None),
         ("你" * 20, None),  # too few words to call it repetition
         (PROSE, None),
-        ("\n".join(f"{PROSE} Number {i}." for i in range(30)), None),
+        ("\n".join(f"The {i}th of them met number {i * i} in the {i + 7}th year" for i in range(30)), None),
         ("\n".join([PROSE] * 3), "repeated_lines"),
         ("buy it now " * 40, "repeated_words"),
         ("哈哈哈哈" * 40, "repeated_words"),
+        ("The cat sat on the mat once again. " * 90, "repeated_words"),
         ("0123 4567 89.5 | 77 % " * 3, "not_alphabetic"),
         ("+-+-+-+-+-+-+-+-+-+-+-+-+-+-", "not_alphabetic"),
         ("हिन्दी में लिखा हुआ एक छोटा सा वाक्य", None),
@@ -38,7 +39,7 @@ def test_reasons(text: str, reason: str | None) -> None:
     ("text", "loose"),
     [
         ("short", FilterSettings(min_characters=0)),
-        ("\n".join([PROSE] * 3), FilterSettings(max_repeated_lines=1)),
+        ("\n".join([PROSE] * 3), FilterSettings(max_repeated_lines=1, max_repeated_words=1)),
         ("buy it now " * 40, FilterSettings(max_repeated_words=1)),
         ("0123 4567 89.5 | 77 % " * 3, FilterSettings(min_alphabetic=0)),
     ],

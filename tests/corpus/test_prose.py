@@ -25,8 +25,8 @@ from maskling.corpus.prose import prose
         ),
         ("str.upper()\n\n   Return a copy in capitals.", ["str.upper(): Return a copy in capitals."]),
         (
-            "Sum it up.\n\nParameters\n----------\na : array_like\n    The first of them.\nb : int\n    The second one.",
-            ["Sum it up.", "a (array_like): The first of them.", "b (int): The second one."],
+            "Sum it up.\n\nParameters\n----------\na : array_like\n    The first of them.\nb : int\n    The second.",
+            ["Sum it up.", "a (array_like): The first of them.", "b (int): The second."],
         ),
         (
             "Args:\n    one (Tensor): the first thing.\n    two: the second thing\n        that goes on.",
@@ -37,7 +37,7 @@ from maskling.corpus.prose import prose
             ["name: what it is called", "Returns nothing of note"],
         ),
         ("- one item of it\n- another item of it", ["one item of it", "another item of it"]),
-        ('with_stmt ::= "with" item suite\n\n+----+----+\n| a  | b  |\n+----+----+\n\nif x == 3: y[1] = z & 7 | 4', []),
+        ('with_stmt ::= "with" item suite\n\n+----+---+\n| a  | b |\n+----+---+\n\nif x == 3: y[1] = z', []),
         ("from x import y\n\nimport os, sys and so on\n\nx, y = some call of that", []),
         ("Copyright by nobody in particular at all.", []),
         ("The scale :math:`\\frac{a}{b}` and size :math:`n` are known.", ["The scale a b and size n are known."]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 
 from maskling.corpus.sentences import script_language
 from maskling.corpus.settings import FilterSettings
@@ -16,7 +15,7 @@ REASONS = (TOO_SHORT, REPEATED_LINES, REPEATED_WORDS, NOT_ALPHABETIC)
 
 # Words and letters are judged on three samples, so that a document of any size costs the same.
 _SAMPLE_CHARACTERS = 2000
-_RUN = 3
+_RUN = 5
 _FEWEST_WORDS = 30
 
 
@@ -31,7 +30,7 @@ def rejection(text: str, settings: FilterSettings) -> str | None:
         return NOT_ALPHABETIC
     if _repeated_lines(text) > settings.max_repeated_lines:
         return REPEATED_LINES
-    if _repeated_words(sample, settings.max_repeated_words):
+    if _repeated_words(sample) > settings.max_repeated_words:
         return REPEATED_WORDS
     return None
 
@@ -67,14 +66,10 @@ def _repeated_lines(text: str) -> float:
     return repeated / total
 
 
-def _repeated_words(text: str, most: float) -> bool:
-    """Whether the most frequent run of three words (in Chinese, characters) covers more than `most` of them."""
+def _repeated_words(text: str) -> float:
+    """Share of the runs of five words (in Chinese, characters) that stood earlier in the text."""
     words = text.lower().split() if script_language(text) == "en" else list("".join(text.split()))
     if len(words) < _FEWEST_WORDS:
-        return False
-    # No run is more frequent than the most frequent word, which is quicker to count.
-    if _RUN * Counter(words).most_common(1)[0][1] <= most * len(words):
-        return False
-    runs = Counter(zip(words, words[1:], words[2:], strict=False))
-    # Overlapping runs ('a a a a') count more words than there are: the share is capped at one.
-    return min(1.0, _RUN * runs.most_common(1)[0][1] / len(words)) > most
+        return 0.0
+    runs = list(zip(*(words[start:] for start in range(_RUN)), strict=False))
+    return 1 - len(set(runs)) / len(runs)

@@ -27,10 +27,7 @@ class FilterSettings(Settings):
         0.5, ge=0, le=1, description="largest share of the text in lines that stand earlier in the same document"
     )
     max_repeated_words: float = Field(
-        0.4,
-        ge=0,
-        le=1,
-        description="largest share of the words that one run of three, repeated, may cover",
+        0.5, ge=0, le=1, description="largest share of runs of five words that stand earlier in the same document"
     )
     min_alphabetic: float = Field(0.4, ge=0, le=1, description="smallest share of letters among the visible characters")
 

@@ -83,7 +83,11 @@ def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
         return
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise CorpusError(f"{folder}: this folder cannot be looked into: {error.strerror}") from None
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
