@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from oracles.small_text import texts
 
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train
+from oracles.small_text import texts
 
 RECIPES = {
     "wordpiece": {"kind": "wordpiece"},

@@ -7,12 +7,12 @@ import pytest
 import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles.nasty_text import FRAGMENTS, nasty
 
 from maskling.tokenizer import cache, characters, words
 from maskling.tokenizer.chunks import chunking
 from maskling.tokenizer.library import to_tree, without_specials
 from maskling.tokenizer.tokenizer import Tokenizer
+from oracles.nasty_text import FRAGMENTS, nasty
 
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -91,10 +91,9 @@ def test_no_texts_and_empty_texts(tokenizer: Tokenizer):
     assert tokenizer.encode_batch([]) == []
     assert [len(tokens) for tokens in tokenizer.encode_batch(["", ""])] == [0, 0]
     flat = tokenizer.encode_flat(["", "the", ""])
-    assert (
-        flat.offsets.tolist()[0] == 0 and flat.offsets[1] == 0 and flat.offsets[2] == flat.offsets[3] == len(flat.ids)
-    )
-    assert flat.ids.dtype == np.int32 and flat.word_starts.dtype == np.bool_
+    assert flat.offsets.tolist() == [0, 0, len(flat.ids), len(flat.ids)]
+    assert flat.ids.dtype == np.int32
+    assert flat.word_starts.dtype == np.bool_
 
 
 def test_half_a_surrogate_pair_is_taken_as_the_replacement_character(tokenizer: Tokenizer):

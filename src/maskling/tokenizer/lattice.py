@@ -66,8 +66,7 @@ class Lattice:
         backward = self._sweep(scores, np.logaddexp, self._end, self._begin, self._rest, self.lasts)
         word = np.repeat(np.arange(len(counts)), self.lasts - self.firsts + 1)[self._begin]
         through = forward[self._begin] + scores[self._piece] + backward[self._end] - forward[self.lasts][word]
-        used: Floats = np.bincount(self._piece, weights=np.exp(through) * counts[word], minlength=len(scores))
-        return used
+        return np.bincount(self._piece, weights=np.exp(through) * counts[word], minlength=len(scores))
 
     def _sweep(
         self,
@@ -86,7 +85,7 @@ class Lattice:
         levels = np.searchsorted(depth[target], np.arange(1, int(depth.max(initial=0)) + 2))
         for first, end in itertools.pairwise(levels):
             here = target[first:end]
-            groups = np.flatnonzero(np.r_[True, here[1:] != here[:-1]]) if len(here) else here
-            if len(groups):
+            if len(here):
+                groups = np.flatnonzero(np.r_[True, here[1:] != here[:-1]])
                 values[here[groups]] = combine.reduceat(values[source[first:end]] + weight[first:end], groups)
         return values

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from maskling.tokenizer.library import MAX_WORD_CHARACTERS, Tree, from_tree, gua
 from maskling.tokenizer.special import find_names
 
 _INSIDE: Final = ("tokenizer", "model")
+_NAME: Final = re.compile(r"\[.*\]|<.*>")
 _BERT_CLASSES: Final = ("BertTokenizer", "BertTokenizerFast")
 
 
@@ -77,11 +80,12 @@ def _read_file(file: Path, config: Mapping[str, Any]) -> Found:
     lowercase = config.get("do_lower_case")
     if not isinstance(lowercase, bool):
         lowercase = looks_uncased(vocabulary)
-    library = wordpiece(
-        vocabulary,
-        names,
-        pieces.bert_normalizer(lowercase, config.get("strip_accents"), config.get("tokenize_chinese_chars", True)),
-    )
+    strip_accents = config.get("strip_accents")
+    if not isinstance(strip_accents, bool):
+        # None follows lowercase, as in BERT: right but for a vocabulary of small letters that has accents.
+        strip_accents = False if lowercase and "strip_accents" not in config and looks_accented(vocabulary) else None
+    split_chinese = config.get("tokenize_chinese_chars") is not False
+    library = wordpiece(vocabulary, names, pieces.bert_normalizer(lowercase, strip_accents, split_chinese))
     return Found(library, names, config)
 
 
@@ -116,10 +120,17 @@ def read_vocab(file: Path) -> dict[str, int]:
 
 
 def looks_uncased(vocabulary: Mapping[str, int]) -> bool:
-    """True if no ordinary token has an upper-case letter: then text must be lower-cased to be found in it."""
-    return not any(
-        token != token.lower() for token in vocabulary if not (token.startswith("[") and token.endswith("]"))
-    )
+    """True if no token has an upper-case letter: then text must be lower-cased to be found in it.
+
+    Tokens in brackets are names, not text ([CLS], and <S> in BERT's Chinese vocabulary).
+    """
+    return not any(token != token.lower() for token in vocabulary if not _NAME.fullmatch(token))
+
+
+def looks_accented(vocabulary: Mapping[str, int]) -> bool:
+    """True if some token has an accent, so that accents must not be stripped from the text."""
+    marks = (unicodedata.category(c) for token in vocabulary for c in unicodedata.normalize("NFD", token))
+    return "Mn" in marks
 
 
 def wordpiece(vocabulary: Mapping[str, int], names: Mapping[str, str], normalizer: Any) -> tokenizers.Tokenizer:

@@ -1,0 +1,168 @@
+"""Equal counts give equal bytes; vocabularies are what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer as Library
+from tokenizers import models, pre_tokenizers, trainers
+
+from maskling.errors import TokenizerError
+from maskling.tokenizer import merging
+from maskling.tokenizer.settings import TokenizerSettings
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.tokenizer.training import count_words, train
+from oracles.small_text import texts
+
+KINDS = ["wordpiece", "bpe", "unigram"]
+
+TRAIN = """
+import sys
+from oracles.small_text import texts
+from maskling.tokenizer.settings import TokenizerSettings
+from maskling.tokenizer.training import count_words, train
+settings = TokenizerSettings(kind=sys.argv[1], vocab_size=500, min_count=1)
+train(count_words(texts(), settings), settings).save(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_bytes_in_every_process(kind: str, tmp_path: Path):
+    root = Path(__file__).parents[1]
+    for seed in ("0", "1", "77"):
+        threads = "2" if seed == "0" else "1"
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": str(root),
+            "RAYON_NUM_THREADS": threads,
+        }
+        subprocess.run([sys.executable, "-c", TRAIN, kind, str(tmp_path / seed)], check=True, env=environment)
+    files = [{file.name: file.read_bytes() for file in (tmp_path / seed).iterdir()} for seed in ("0", "1", "77")]
+    assert files[0] == files[1] == files[2]
+    assert "tokenizer.json" in files[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neither_the_order_of_texts_nor_the_parts_they_are_counted_in_matter(kind: str):
+    settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1)
+    forwards = count_words(texts(), settings)
+    parts = sum((count_words([text], settings) for text in texts()[5:] + texts()[:5]), Counter())
+    assert forwards == parts
+    assert list(forwards) != list(parts)
+    assert train(forwards, settings).fingerprint == train(parts, settings).fingerprint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_counts_are_of_the_words_that_the_tokenizer_itself_cuts(kind: str):
+    settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1)
+    counts = count_words(texts(), settings)
+    library = train(counts, settings)._library
+    expected: Counter[str] = Counter()
+    for text in texts():
+        normal = library.normalizer.normalize_str(text)
+        expected.update(word for word, _ in library.pre_tokenizer.pre_tokenize_str(normal))
+    if kind == "bpe":  # runs of white space may be counted in other pieces
+        expected, counts = (Counter({w: n for w, n in c.items() if w.strip("ĠĊ")}) for c in (expected, counts))
+    assert counts == expected
+
+
+def wordpiece_by_hand() -> Tokenizer:
+    # "ab" and "ac" six times, "b" once: pairs a+##b 6, a+##c 4.
+    settings = TokenizerSettings(vocab_size=16, min_count=2)
+    return train({"ab": 6, "ac": 4, "b": 3, "é": 1}, settings)
+
+
+def test_wordpiece_on_counts_done_by_hand():
+    tokenizer = wordpiece_by_hand()
+    tokens = [tokenizer.token(id_) for id_ in range(tokenizer.vocab_size)]
+    assert tokens[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    # Letters in both forms, the character below min_count left out, then merges from the most frequent pair.
+    assert set(tokens[5:11]) == {"a", "b", "c", "##a", "##b", "##c"}
+    assert tokens[11:] == ["ab", "ac"]
+
+
+def test_the_special_tokens_lead_and_the_size_is_kept_to(tokenizer: Tokenizer):
+    assert [tokenizer.token(id_) for id_ in range(5)] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special = tokenizer.special
+    assert (special.pad, special.unk, special.cls, special.sep, special.mask) == (0, 1, 2, 3, 4)
+    assert 300 < tokenizer.vocab_size <= 600
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_corpus_of_one_word_gives_a_small_vocabulary(kind: str):
+    settings = TokenizerSettings(kind=kind, vocab_size=1000, min_count=1)
+    tokenizer = train(count_words(["word"], settings), settings)
+    assert tokenizer.vocab_size < 1000
+    ids = tokenizer.encode("word").ids
+    assert tokenizer.special.unk not in ids
+    assert tokenizer.decode(ids) == "word"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_words_is_one_clear_line(kind: str):
+    settings = TokenizerSettings(kind=kind)
+    with pytest.raises(TokenizerError, match="no words"):
+        train(count_words(["", " \n"], settings), settings) if kind != "bpe" else train({}, settings)
+
+
+def test_too_small_a_vocabulary_for_bytes_is_said():
+    with pytest.raises(TokenizerError, match="set it to 261 or more"):
+        train({"word": 3}, TokenizerSettings(kind="bpe", vocab_size=200))
+
+
+def test_bytes_leave_nothing_unknown():
+    settings = TokenizerSettings(kind="bpe", vocab_size=300, min_count=1)
+    tokenizer = train(count_words(["abc"], settings), settings)
+    text = "日本 😀 ü \u0301"
+    ids = tokenizer.encode(text).ids
+    assert tokenizer.special.unk not in ids
+    assert tokenizer.decode(ids).strip() == "日本 😀 u"
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_rare_characters_make_room_for_pieces(kind: str):
+    many = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 400))
+    settings = TokenizerSettings(kind=kind, vocab_size=205, min_count=1, max_alphabet=0.5)
+    tokenizer = train(count_words([many, "中国 中国 training trained trainer " * 9], settings), settings)
+    single = [id_ for id_ in tokenizer.ordinary_ids if len(tokenizer.token(id_).removeprefix("##")) == 1]
+    assert len(single) <= 100
+    assert tokenizer.special.unk not in tokenizer.encode("trained").ids
+    assert tokenizer.special.unk in tokenizer.encode(many[-1]).ids
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
+def test_scaling_large_counts_down_keeps_the_vocabulary(kind: str, monkeypatch: pytest.MonkeyPatch):
+    settings = TokenizerSettings(kind=kind, vocab_size=400, min_count=1)
+    counts = count_words(texts(), settings)
+    plain = train(counts, settings)
+    monkeypatch.setattr(merging, "MOST_WORDS", sum(counts.values()) * 10)
+    scaled = train(Counter({word: count * 100 for word, count in counts.items()}), settings)
+    assert scaled.fingerprint == plain.fingerprint
+
+
+def test_words_too_long_to_be_encoded_teach_nothing():
+    settings = TokenizerSettings(vocab_size=60, min_count=1)
+    tokenizer = train(count_words(["xy" * 60, "ab ab"], settings), settings)
+    assert tokenizer.id("xy") is None
+    assert tokenizer.id("ab") is not None
+
+
+def test_unigram_spells_with_fewer_tokens_than_characters_and_close_to_the_library():
+    settings = TokenizerSettings(kind="unigram", vocab_size=400, min_count=1)
+    counts = count_words(texts(), settings)
+    ours = train(counts, settings)
+    theirs = Library(models.Unigram())
+    theirs.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.UnigramTrainer(vocab_size=395, show_progress=False, unk_token="[UNK]", special_tokens=["[UNK]"])
+    theirs.train_from_iterator([f"{word} " * count for word, count in counts.items()], trainer)
+    words = [word for word, count in counts.items() for _ in range(count)]
+    length_of_theirs = sum(len(encoding) for encoding in theirs.encode_batch(words))
+    length = len(ours.encode(" ".join(texts())).ids)
+    assert length < 1.1 * length_of_theirs
+    assert length < 0.7 * sum(map(len, words))
