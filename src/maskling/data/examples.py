@@ -14,14 +14,19 @@ from maskling.data.corruption import Corruption, Vocabulary
 from maskling.data.masking.strategy import Masking
 from maskling.data.masking.words import BoolArray, Int64Array, Words
 from maskling.data.packing import Layout, Packing
-from maskling.data.pairing.strategy import Pairing, Segments
+from maskling.data.pairing.strategy import Pairing
+from maskling.data.rows import Rows
 from maskling.data.shards import Split
 from maskling.data.step import Step
 from maskling.data.text import Text, assemble, lengths
 from maskling.randomness import Shuffle, keys
 
 # Tokens that are assembled and masked at once: enough to make numpy's calls cheap, few enough to stay in the cache.
-CHUNK_TOKENS = 1 << 14
+CHUNK_TOKENS = 1 << 15
+# Rows that are packed together and then dealt to steps: many fill better, and come out at a number known beforehand.
+GROUP_ROWS = 2048
+# Examples that are packed, at most, to learn how many fill a group.
+SAMPLE = 1 << 18
 # Tokens of validation that are packed together, whatever the size of a batch.
 FIXED_TOKENS = 1 << 16
 
@@ -48,8 +53,9 @@ class Examples:
     """The examples of a split in all epochs, one after the other without end.
 
     Example number g is place g % N of the random order of epoch g // N. What it is, its masks
-    included, is a function of the seed, its epoch and its index in the plan; so a step, which is a
-    range of numbers, is a function of the seed and the number of the step.
+    included, is a function of the seed, its epoch and its index in the plan. A group of steps takes a
+    range of numbers, packs them together, and deals the rows to its steps in random order; so a
+    step is a function of the seed and the number of the step.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class Examples:
         self.seq_length = seq_length
         self.plan = pairing.plan(split, seq_length)
         self._split, self._vocabulary, self._seed = split, vocabulary, seed
+        self._latest: tuple[tuple[int, int], Rows] | None = None
+        self._group_sizes: dict[int, int] = {}
         self._pairing, self._masking, self._corruption, self._packing = pairing, masking, corruption, packing
 
     @property
@@ -80,26 +88,25 @@ class Examples:
         return self.plan.mean_length + self._pairing.num_special
 
     def examples_per_step(self, batch_size: int) -> int:
-        """How many examples fill `batch_size` rows on average: a sequence of `seq_length` tokens is what a row is.
-
-        Measured on a sample that no seed changes, so that runs with other seeds take as many.
-        """
-        guess = max(1, round(batch_size * self.seq_length / self.mean_length))
-        trials = max(1, min(16, (1 << 16) // guess))
-        index = Shuffle(self.num_examples, 0, "sample")[np.arange(guess * trials) % self.num_examples]
-        segments = self._pairing.segments(self.plan, np.zeros(len(index), np.int64), index, 0)
-        length = lengths(segments, self._pairing.has_pairs).reshape(trials, guess)
-        rows = sum(self._packing.pack(some, self.seq_length).num_rows for some in length)
-        return max(1, round(guess * batch_size * trials / rows))
+        """How many examples a step takes on average."""
+        steps = self._steps_of_group(batch_size)
+        return max(1, round(self._examples_of_group(batch_size) / steps))
 
     def step(self, step: int, batch_size: int, rate: float) -> Step:
-        """The examples of optimizer step `step`, counted from 0, with that fraction of tokens to predict."""
-        count = self.examples_per_step(batch_size)
-        return self.take(step * count, count, rate)
+        """The examples of optimizer step `step`, counted from 0, with that fraction of tokens to predict.
+
+        `batch_size` counts sequences of `seq_length` tokens: that many rows, one more in rare cases,
+        one less only where there are fewer examples than rows.
+        """
+        number, place = divmod(step, self._steps_of_group(batch_size))
+        group = self._group(number, batch_size)
+        bounds = [group.layout.num_rows * end // self._steps_of_group(batch_size) for end in (place, place + 1)]
+        return self._step(group.part(*bounds), rate, self._seed)
 
     def take(self, first: int, count: int, rate: float) -> Step:
         """Examples number first to first + count - 1, in rows."""
-        return self._step(*self._which(np.arange(first, first + count), self._seed), rate, self._seed)
+        rows = self._unplaced(np.arange(first, first + count), self._seed)
+        return self._step(rows.packed(self._packing, self.seq_length), rate, self._seed)
 
     def fixed(self, count: int | None, rate: float, micro_rows: int) -> Iterator[Batch]:
         """The first `count` examples of one epoch (all, if None), the same whatever the seed and the batch size.
@@ -110,57 +117,80 @@ class Examples:
         total = self.num_examples if count is None else min(count, self.num_examples)
         group = max(1, int(FIXED_TOKENS / self.mean_length))
         for first in range(0, total, group):
-            epoch, index = self._which(np.arange(first, min(first + group, total)), 0)
-            yield from self._step(epoch, index, rate, 0).batches(micro_rows)
+            rows = self._unplaced(np.arange(first, min(first + group, total)), 0)
+            yield from self._step(rows.packed(self._packing, self.seq_length), rate, 0).batches(micro_rows)
 
     def example(self, number: int, rate: float) -> Example:
-        """Example `number`, as `take` would put it in a row."""
-        epoch, index = self._which(np.array([number]), self._seed)
-        segments = self._pairing.segments(self.plan, epoch, index, self._seed)
-        text, words = self._masked(segments, epoch, index, rate, self._seed)
+        """Example `number`, as a step would put it in a row."""
+        rows = self._unplaced(np.array([number]), self._seed)
+        text, words = self._masked(rows, rate, self._seed)
         return Example(
-            epoch=int(epoch[0]),
-            index=int(index[0]),
+            epoch=int(rows.epoch[0]),
+            index=int(rows.index[0]),
             ids=text.ids,
             seen=text.seen,
             chosen=text.chosen,
             words=words.word,
             token_types=(words.position >= text.second[0]).astype(np.int64),
-            label=int(segments.label[0]),
+            label=int(rows.segments.label[0]),
         )
 
-    def _which(self, number: Int64Array, seed: int) -> tuple[Int64Array, Int64Array]:
-        """The epoch and the index in the plan of examples by number. All (n,) int64."""
+    def _unplaced(self, number: Int64Array, seed: int) -> Rows:
+        """Examples by number, each in a row of its own."""
         epoch, place = np.divmod(number, self.num_examples)
         index = np.empty_like(place)
         for one in np.unique(epoch):
             here = epoch == one
             index[here] = Shuffle(self.num_examples, seed, "order", one)[place[here]]
-        return epoch, index
-
-    def _step(self, epoch: Int64Array, index: Int64Array, rate: float, seed: int) -> Step:
         segments = self._pairing.segments(self.plan, epoch, index, seed)
-        length = lengths(segments, self._pairing.has_pairs)
-        layout = self._packing.pack(length, self.seq_length)
-        order = np.lexsort((layout.column, layout.row))
-        segments, epoch, index = segments[order], epoch[order], index[order]
-        chunk = np.cumsum(length[order]) // CHUNK_TOKENS
-        bounds = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(order)]
-        parts = [
-            self._masked(segments[first:last], epoch[first:last], index[first:last], rate, seed)[0]
-            for first, last in pairwise(bounds)
-        ]
-        rows = Layout(layout.row[order], layout.column[order], layout.num_rows)
-        return Step(Text.join(parts), rows, self.seq_length, self._vocabulary.pad)
+        layout = Layout(np.arange(len(number)), np.zeros(len(number), np.int64), len(number))
+        return Rows(number, epoch, index, segments, lengths(segments, self._pairing.has_pairs), layout)
 
-    def _masked(
-        self, segments: Segments, epoch: Int64Array, index: Int64Array, rate: float, seed: int
-    ) -> tuple[Text, Words]:
-        """Examples with their masks. epoch, index: (k,) int64."""
+    def _group(self, number: int, batch_size: int) -> Rows:
+        """The examples of several steps, packed together; the latest is kept, as the next step will ask for it."""
+        wanted, latest = (number, batch_size), self._latest
+        if latest is None or latest[0] != wanted:
+            count = self._examples_of_group(batch_size)
+            rows = self._unplaced(np.arange(number * count, (number + 1) * count), self._seed)
+            at_least = batch_size * self._steps_of_group(batch_size)
+            packed = rows.packed(self._packing, self.seq_length, at_least, shuffle=(self._seed, number))
+            self._latest = latest = (wanted, packed)
+        return latest[1]
+
+    @staticmethod
+    def _steps_of_group(batch_size: int) -> int:
+        return max(1, -(-GROUP_ROWS // batch_size))
+
+    def _examples_of_group(self, batch_size: int) -> int:
+        """How many examples fill the rows of a group, hardly ever more than them.
+
+        Measured on a sample that no seed changes, so that runs with other seeds take as many.
+        """
+        known = self._group_sizes.get(batch_size)
+        if known is None:
+            target = batch_size * self._steps_of_group(batch_size)
+            guess = max(1, round(target * self.seq_length / self.mean_length))
+            trials = max(2, min(8, SAMPLE // guess))
+            index = Shuffle(self.num_examples, 0, "sample")[np.arange(guess * trials) % self.num_examples]
+            segments = self._pairing.segments(self.plan, np.zeros(len(index), np.int64), index, 0)
+            samples = lengths(segments, self._pairing.has_pairs).reshape(trials, guess)
+            rows = max(self._packing.pack(sample, self.seq_length).num_rows for sample in samples)
+            # At least one for each row: rows of a single full example each are the least there can be.
+            known = self._group_sizes[batch_size] = max(target, guess * target // rows)
+        return known
+
+    def _step(self, rows: Rows, rate: float, seed: int) -> Step:
+        chunk = np.cumsum(rows.length) // CHUNK_TOKENS
+        bounds = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(chunk)]
+        parts = [self._masked(rows[first:last], rate, seed)[0] for first, last in pairwise(bounds)]
+        return Step(Text.join(parts), rows.layout, rows.number, self.seq_length, self._vocabulary.pad)
+
+    def _masked(self, rows: Rows, rate: float, seed: int) -> tuple[Text, Words]:
+        """The text of examples with their masks."""
         has_pairs = self._pairing.has_pairs
-        ids, words = assemble(self._split, segments, self._vocabulary, has_pairs, self._masking.predicts_unknown)
-        chosen = self._masking.select(words, rate, keys(seed, "mask", epoch, index))
-        seen = self._corruption.corrupt(ids, chosen, words, keys(seed, "corrupt", epoch, index), self._vocabulary)
-        length = lengths(segments, has_pairs)
-        second = segments.a_length + 2
-        return Text(ids, seen, chosen, length, second, segments.label if has_pairs else length[:0]), words
+        ids, words = assemble(self._split, rows.segments, self._vocabulary, has_pairs, self._masking.predicts_unknown)
+        chosen = self._masking.select(words, rate, keys(seed, "mask", rows.epoch, rows.index))
+        corrupting = keys(seed, "corrupt", rows.epoch, rows.index)
+        seen = self._corruption.corrupt(ids, chosen, words, corrupting, self._vocabulary)
+        labels = rows.segments.label if has_pairs else rows.length[:0]
+        return Text(ids, seen, chosen, rows.length, rows.segments.a_length + 2, labels), words

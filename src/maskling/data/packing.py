@@ -84,6 +84,23 @@ class NoPacking(Packing):
         return Layout(np.arange(len(lengths)), np.zeros(len(lengths), np.int64), len(lengths))
 
 
+def spread(layout: Layout, num_rows: int) -> Layout:
+    """The same examples over `num_rows` rows, or as many as there are if those are more.
+
+    Rows that are wanting are made by taking away the last example of rows that have several: so the rows of
+    a step can be a number known beforehand. Fewer examples than rows stay fewer.
+    """
+    row, column, count = layout.row.copy(), layout.column.copy(), layout.num_rows
+    while count < min(num_rows, len(row)):
+        order = np.lexsort((column, row))
+        last = order[np.append(np.diff(row[order]) != 0, True)]
+        moved = last[column[last] > 0][: num_rows - count]
+        row[moved] = np.arange(count, count + len(moved))
+        column[moved] = 0
+        count += len(moved)
+    return Layout(row, column, count)
+
+
 def _check(lengths: NDArray[np.integer], seq_length: int) -> None:
     assert lengths.min(initial=1) >= 1
     assert lengths.max(initial=1) <= seq_length

@@ -12,8 +12,10 @@ from maskling.errors import DataError
 
 Int64Array = NDArray[np.int64]
 
-# A span may end this far short of its goal, as a share of the goal, if that keeps its last sentence whole.
-SLACK = 1 / 32
+# A span may end this far short of its goal, as a share of the goal, if that keeps its last sentence whole. On English
+# and Chinese prose, at 128 and 512 tokens, 1/64 fills 97.5 % to 99.4 % of packed rows, 1/32 a point less where rows
+# are long, 1/16 two.
+SLACK = 1 / 64
 
 
 @dataclass(frozen=True)

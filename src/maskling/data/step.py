@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from maskling.data.batch import Batch, lay_out
-from maskling.data.packing import Layout
+from maskling.data.packing import Int64Array, Layout
 from maskling.data.text import Text
 
 
@@ -16,13 +16,16 @@ from maskling.data.text import Text
 class Step:
     """Examples with their masks, in rows.
 
-    text: the examples, in the order of `layout`, whose rows and columns ascend together.
-    Every rank holds the whole step in this form, a few bytes a token, and lays out only its own
+    text: the examples, ordered by row and column; layout: where each begins.
+    number: (k,) int64, the number of each in the run, to look at one with `Examples.example`.
+
+    Every rank holds the whole step in this form, some ten bytes a token, and lays out only its own
     rows: so the totals that losses are divided by are known to all before the first backward.
     """
 
     text: Text
     layout: Layout
+    number: Int64Array
     seq_length: int
     pad: int
 
@@ -49,8 +52,8 @@ class Step:
     def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """The rows of one rank, in micro-batches of at most `micro_rows`.
 
-        Every rank gets the same number of micro-batches, and all of them over all ranks hold the same
-        number of rows but for one. Some hold none where there are too few rows to go round.
+        Every rank gets the same number of micro-batches, and all micro-batches of all ranks have the
+        same number of rows but for one; none, where there are too few rows to go round.
         """
         count = -(-self.num_rows // (micro_rows * world))
         bounds = np.arange(count * world + 1) * self.num_rows // (count * world)

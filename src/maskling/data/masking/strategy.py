@@ -54,11 +54,10 @@ def take(units: Units, rate: float, keys: UInt64Array) -> BoolArray:
     words = units.words
     order = units.shuffled(keys)
     length = units.length[order]
-    example = units.example[order]
-    # Tokens of the same example in units before this one.
+    # Tokens of the same example in units before this one; examples kept their order.
     before = np.cumsum(length) - length
-    before -= (np.cumsum(words.num_ordinary) - words.num_ordinary)[example]
+    before -= (np.cumsum(words.num_ordinary) - words.num_ordinary)[units.example]
     mark = rate * words.num_ordinary + uniforms(keys, ROUNDING) - 0.5
     taken = np.empty(len(order), dtype=bool)
-    taken[order] = (before + 0.5 * length < mark[example]) | (before == 0)
+    taken[order] = (before + 0.5 * length < mark[units.example]) | (before == 0)
     return units.tokens(taken)

@@ -91,7 +91,8 @@ class Units:
 
 def token_units(words: Words) -> Units:
     """Each ordinary token by itself."""
-    return Units.beginning(words, np.ones(len(words.ordinary), dtype=bool))
+    token = words.ordinary
+    return Units(words, words.example[token], words.position[token], np.ones(len(token), np.int64))
 
 
 def word_units(words: Words) -> Units:
