@@ -1,0 +1,91 @@
+"""How good a model is on text it was not trained on, in numbers that compare."""
+
+from __future__ import annotations
+
+from maskling.data.corruption import Corruption, Vocabulary
+from maskling.data.examples import Examples
+from maskling.data.masking.strategy import Masking
+from maskling.data.masking.token import TokenMasking
+from maskling.data.masking.word import WordMasking
+from maskling.data.packing import BestFitPacking
+from maskling.data.pairing import PAIRINGS
+from maskling.data.pairing.nsp import NspPairing
+from maskling.data.pairing.single import SinglePairing
+from maskling.data.pairing.strategy import Pairing
+from maskling.errors import SettingsError
+from maskling.evaluate.subject import Subject, recipe_of
+from maskling.evaluate.text import HeldOutText
+from maskling.export.card import HeldOut
+from maskling.objectives.measure import Measured, measure
+from maskling.train.recipe import Recipe
+
+# Longest sequences for a model that nobody told how long it was trained on.
+LONGEST = 512
+RATE = 0.15
+
+
+def evaluate(
+    model: Subject,
+    text: HeldOutText,
+    *,
+    pairing: str | None = None,
+    seq_length: int | None = None,
+    rate: float | None = None,
+    examples: int | None = None,
+    batch_tokens: int = 8192,
+) -> HeldOut:
+    """Measure a model with masks that are the same each time: every number repeats to the last digit.
+
+    Whatever is left out is as the model's run had it, or for a model of no run: pairing nsp if it has a pair head and
+    single if not, sequences of up to 512 tokens (`seq_length`), 15 % of them to predict (`rate`).
+    examples: how many to measure on, all if left out. batch_tokens: changes speed, and numbers only by rounding.
+
+    Loss per word and per byte come from a second pass in which whole words are hidden: with single pieces hidden,
+    a vocabulary of small pieces has an easy time, as the rest of the word gives each away. The loss of a hidden
+    piece times the pieces of a word compares between vocabularies, as long as few tokens are unknown: an unknown
+    token counts as an average one.
+    Raises ModelError for a model without a head, DataError or SettingsError for what does not fit.
+    """
+    model.need_head("evaluate")
+    recipe = recipe_of(model)
+    chosen = _pairing(pairing, model, recipe)
+    length = seq_length or (recipe.data.seq_length if recipe else min(model.max_length, LONGEST))
+    if length > model.module.config.max_positions:
+        raise SettingsError(
+            f"sequences of {length:,} tokens are longer than the {model.module.config.max_positions:,} this model has "
+            f"positions for; lower seq_length"
+        )
+    rate = rate or (recipe.evaluate.rate if recipe else RATE)
+    packing = recipe.packing if recipe else BestFitPacking()
+    vocabulary = Vocabulary.of(model.tokenizer)
+
+    def measured(masking: Masking, how: Pairing) -> Measured:
+        made = Examples(text.split, vocabulary, how, masking, Corruption(), packing, length, seed=0)
+        batches = made.fixed(examples, rate, max(1, batch_tokens // length))
+        return measure(model.module, batches, model.compute)
+
+    plain, words = measured(TokenMasking(), chosen), measured(WordMasking(), SinglePairing())
+    return HeldOut(
+        mlm_loss=plain.mlm_loss,
+        top1=plain.top1,
+        top5=plain.top5,
+        predictions=plain.predictions,
+        unigram_entropy=text.unigram_entropy,
+        pair_accuracy=plain.pair_accuracy,
+        pairs=plain.pairs,
+        loss_per_word=words.mlm_loss * text.tokens_per_word,
+        loss_per_byte=None if text.tokens_per_byte is None else words.mlm_loss * text.tokens_per_byte,
+        text=text.name,
+    )
+
+
+def _pairing(kind: str | None, model: Subject, recipe: Recipe | None) -> Pairing:
+    has_head = model.module.config.pair_head
+    if kind is None:
+        return recipe.pairing if recipe else NspPairing() if has_head else SinglePairing()
+    if kind not in PAIRINGS:
+        raise SettingsError(f"there is no pairing '{kind}'; choose one of {', '.join(PAIRINGS)}")
+    pairing = PAIRINGS[kind].model_validate({})
+    if pairing.has_pairs and not has_head:
+        raise SettingsError(f"pairing '{kind}' has pairs to judge, and this model has no pair head; use single")
+    return pairing

@@ -1,0 +1,89 @@
+"""Text that was never prepared, made ready to measure a model on: with that model's own tokenizer, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from maskling.corpus.dedup import Seen
+from maskling.corpus.pipeline import CleanDocument, process, unseen
+from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.sources import expand
+from maskling.data.shard_files import ShardArrays
+from maskling.data.shards import Split
+from maskling.errors import CorpusError
+from maskling.tokenizer.tokenizer import Tokenizer
+
+# Text that is encoded at once. Only its tokens are kept, two or four bytes each.
+_BATCH_CHARACTERS = 1 << 20
+
+
+@dataclass(frozen=True)
+class RawText:
+    """split: the text as tokens; num_bytes: of the clean text in UTF-8; report: what was wrong with which file."""
+
+    split: Split
+    num_bytes: int
+    report: ReadReport
+
+
+def read_text(sources: Sequence[str], tokenizer: Tokenizer, settings: CorpusSettings | None = None) -> RawText:
+    """Read, clean and encode what `sources` name, as `prepare` does it.
+
+    Raises CorpusError if nothing can be read or nothing is left of it.
+    """
+    settings = settings or CorpusSettings()
+    report = ReadReport()
+    shards: list[ShardArrays] = []
+    num_bytes = 0
+    for documents in _batches(_clean(sources, settings, report)):
+        arrays, size = _encode(documents, tokenizer)
+        num_bytes += size
+        shards.append(arrays)
+    if not sum(len(arrays.tokens) for arrays in shards):
+        raise CorpusError(
+            f"nothing is left of {', '.join(sources)}: all {report.documents:,} documents were empty, repeated or "
+            f"filtered out; give other text, or loosen corpus.filters"
+        )
+    return RawText(Split(shards), num_bytes, report)
+
+
+def _clean(sources: Sequence[str], settings: CorpusSettings, report: ReadReport) -> Iterator[CleanDocument]:
+    seen = Seen()
+    for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
+        found = process(document, settings)
+        fresh = unseen(found, seen, settings) if isinstance(found, CleanDocument) else found
+        if isinstance(fresh, CleanDocument):
+            yield fresh
+
+
+def _batches(documents: Iterator[CleanDocument]) -> Iterator[list[CleanDocument]]:
+    batch: list[CleanDocument] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encode(documents: Sequence[CleanDocument], tokenizer: Tokenizer) -> tuple[ShardArrays, int]:
+    """The tokens of some documents that have any, and the bytes of these documents."""
+    pieces: list[str] = []
+    for document in documents:
+        ends = np.cumsum([0, *document.sentences]).tolist()
+        pieces += [document.text[first:end] for first, end in pairwise(ends)]
+    encoded = tokenizer.encode_flat(pieces)
+    lengths = np.diff(encoded.offsets)
+    owner = np.repeat(np.arange(len(documents)), [len(document.sentences) for document in documents])[lengths > 0]
+    kept, sentences = np.unique(owner, return_counts=True)
+    size = sum(len(documents[number].text.encode()) for number in kept)
+    vocab_size = tokenizer.vocab_size
+    return ShardArrays.of(vocab_size, encoded.ids, encoded.word_starts, lengths[lengths > 0], sentences), size

@@ -1,0 +1,82 @@
+"""Text to measure a model on: the held-out part of a prepared folder, or text as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maskling.corpus.settings import CorpusSettings
+from maskling.data.shards import Split, open_shards
+from maskling.errors import DataError
+from maskling.evaluate.raw_text import read_text
+from maskling.evaluate.subject import Subject
+
+
+@dataclass(frozen=True)
+class HeldOutText:
+    """Text to measure on.
+
+    tokens_per_byte: None where the text's size is not known. unigram_entropy: nats, of the training text where that
+    is known, else of this text. name: for the model card.
+    """
+
+    split: Split
+    tokens_per_word: float
+    tokens_per_byte: float | None
+    unigram_entropy: float
+    name: str
+
+
+def prepared_text(folder: Path, model: Subject) -> HeldOutText:
+    """The validation split of a prepared folder.
+
+    Raises DataError if it was prepared with another tokenizer than the model's, or has nothing held out.
+    """
+    shards = open_shards(folder)
+    manifest = shards.manifest
+    if manifest.tokenizer != model.tokenizer.fingerprint:
+        raise DataError(
+            f"{folder} was prepared with tokenizer {manifest.tokenizer}, but the model in {model.folder} has "
+            f"{model.tokenizer.fingerprint}; evaluate it on text itself instead, or prepare that with "
+            f"--tokenizer.path {model.folder}"
+        )
+    split = shards.split("validation")
+    if not split.num_documents:
+        raise DataError(f"{folder} has no validation split; prepare it with a larger shards.validation_fraction")
+    num_tokens = split.num_tokens + shards.split("train").num_tokens
+    num_bytes = manifest.text.kept_bytes
+    return HeldOutText(
+        split=split,
+        tokens_per_word=_tokens_per_word(split),
+        tokens_per_byte=num_tokens / num_bytes if num_bytes else None,
+        unigram_entropy=manifest.unigram_entropy,
+        name=f"a validation split of {split.num_documents:,} documents",
+    )
+
+
+def raw_text(sources: Sequence[str], model: Subject, settings: CorpusSettings | None = None) -> HeldOutText:
+    """Text from files, folders or addresses. Raises CorpusError if there is none."""
+    text = read_text(sources, model.tokenizer, settings)
+    split = text.split
+    return HeldOutText(
+        split=split,
+        tokens_per_word=_tokens_per_word(split),
+        tokens_per_byte=split.num_tokens / text.num_bytes,
+        unigram_entropy=_entropy(split, model.tokenizer.vocab_size),
+        name=f"{split.num_documents:,} documents of {', '.join(Path(source).name or source for source in sources)}",
+    )
+
+
+def _tokens_per_word(split: Split) -> float:
+    words = sum(int(np.count_nonzero(block.word_starts())) for block in split.blocks())
+    return split.num_tokens / max(1, words)
+
+
+def _entropy(split: Split, vocab_size: int) -> float:
+    """Nats a token of how often each token occurs."""
+    counts = sum(np.bincount(block.tokens, minlength=vocab_size) for block in split.blocks())
+    share = np.asarray(counts)[np.asarray(counts) > 0] / split.num_tokens
+    return float(-(share * np.log(share)).sum())
