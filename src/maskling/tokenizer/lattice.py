@@ -66,7 +66,8 @@ class Lattice:
         backward = self._sweep(scores, np.logaddexp, self._end, self._begin, self._rest, self.lasts)
         word = np.repeat(np.arange(len(counts)), self.lasts - self.firsts + 1)[self._begin]
         through = forward[self._begin] + scores[self._piece] + backward[self._end] - forward[self.lasts][word]
-        return np.bincount(self._piece, weights=np.exp(through) * counts[word], minlength=len(scores))
+        used = np.bincount(self._piece, weights=np.exp(through) * counts[word], minlength=len(scores))
+        return used.astype(np.float64)
 
     def _sweep(
         self,

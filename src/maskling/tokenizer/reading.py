@@ -177,7 +177,7 @@ def _with_names(library: tokenizers.Tokenizer, config: Mapping[str, Any], where:
     with guarded(f"{where} cannot be used"):
         library = with_specials(library, names)
         # The first text finds what the file's own checks did not (a broken pattern, an unknown token out of range).
-        library.encode_batch(["A first try: 中文 ünïcödé \U0001f600", ""], add_special_tokens=False)
+        library.encode_batch(["A first try: 中文 ünïcödé \U0001f600", ""])
     return Found(library, names, config)
 
 

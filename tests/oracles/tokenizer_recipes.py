@@ -1,0 +1,35 @@
+"""Small tokenizers of every kind, by name."""
+
+from __future__ import annotations
+
+import functools
+
+from maskling.tokenizer.settings import TokenizerSettings
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.tokenizer.training import count_words, train
+from oracles.small_text import texts
+
+RECIPES = {
+    "wordpiece": {"kind": "wordpiece"},
+    "wordpiece-cased": {"kind": "wordpiece", "lowercase": False},
+    "wordpiece-cased-stripped": {"kind": "wordpiece", "lowercase": False, "strip_accents": True},
+    "wordpiece-accents": {"kind": "wordpiece", "strip_accents": False},
+    "wordpiece-unsplit": {"kind": "wordpiece", "split_chinese": False},
+    "bpe": {"kind": "bpe"},
+    "bpe-cased": {"kind": "bpe", "lowercase": False},
+    "unigram": {"kind": "unigram"},
+    "unigram-cased": {"kind": "unigram", "lowercase": False},
+}
+
+
+@functools.cache
+def small(recipe: str, backwards: bool = False, **changes: object) -> Tokenizer:
+    """A tokenizer of 600 pieces at most.
+
+    backwards: train on the texts written from end to start: all their characters, but hardly a token that holds two
+    words of a text written forwards.
+    """
+    fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters"} | RECIPES[recipe] | changes
+    settings = TokenizerSettings(**fields)
+    corpus = [text[::-1] for text in texts()] if backwards else texts()
+    return train(count_words(corpus, settings), settings)
