@@ -22,13 +22,31 @@ _SHARE = 0.95
 _WARM_UP_STEPS = 3
 _TIMED_STEPS = 5
 _MEASURING_SHARE = 0.03
+_EVALUATING_SHARE = 0.15
 
 
-def affordable_steps(
+def plan(
+    seconds: float, step_seconds: float, evaluation_seconds: float, save_seconds: float, train: TrainSettings
+) -> TrainSettings:
+    """The settings with the most steps that fit into `seconds` with their evaluations and checkpoints; at least one.
+
+    Where evaluate_every is left open there are ten evaluations, or fewer where they would take much of the time.
+    """
+    each = evaluation_seconds + save_seconds
+    evaluations = int(min(10, max(1, _EVALUATING_SHARE * seconds / each))) if each else 10
+    if train.evaluate_every is not None or evaluations == 10:
+        return _with(train, _affordable(seconds, step_seconds, evaluation_seconds, save_seconds, train))
+    steps = max(1, int((seconds - evaluations * each) / step_seconds))
+    return _with(train, steps).model_copy(update={"evaluate_every": -(-steps // evaluations)})
+
+
+def _with(train: TrainSettings, steps: int) -> TrainSettings:
+    return train.model_copy(update={"steps": steps})
+
+
+def _affordable(
     seconds: float, step_seconds: float, evaluation_seconds: float, save_seconds: float, train: TrainSettings
 ) -> int:
-    """The most steps that fit into `seconds` with their evaluations and checkpoints; at least one."""
-
     def cost(steps: int) -> float:
         evaluations, saves = train.evaluations(steps), train.most_saves(steps)
         return steps * step_seconds + evaluations * evaluation_seconds + saves * save_seconds
@@ -40,15 +58,15 @@ def affordable_steps(
     return fits
 
 
-def planned_steps(
+def planned(
     recipe: Recipe,
     seconds: float,
     parts: Parts,
     work: Callable[[int], Work],
     validation: Sequence[Batch],
     scratch: Path,
-) -> int:
-    """Measure some steps, an evaluation and a checkpoint; the steps that fit into what is left of `seconds`.
+) -> TrainSettings:
+    """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`.
 
     The weights of `parts` are put back bit for bit; its optimizer is used up. scratch: a folder to write into, which
     is gone afterwards.
@@ -66,7 +84,7 @@ def planned_steps(
     parts.module.load_state_dict(before)
     left = seconds - (time.perf_counter() - began)
     step_seconds = statistics.median(durations[_WARM_UP_STEPS:] or durations[-1:])
-    return affordable_steps(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, recipe.train)
+    return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, recipe.train)
 
 
 def _take(recipe: Recipe, parts: Parts, work: Callable[[int], Work], step: int) -> None:

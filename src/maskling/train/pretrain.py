@@ -30,13 +30,21 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.beginning import check_data, completed, first_module, init_folder, weights_fingerprint
-from maskling.train.budget import planned_steps
+from maskling.train.budget import planned
 from maskling.train.events import Event, Finished, Started, Warned
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
 from maskling.train.model_folder import write_model
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import adopt_plan, refuse_other_run, with_steps, write_config, write_env, written_recipe
+from maskling.train.run_folder import (
+    PLANNED,
+    adopt_plan,
+    refuse_other_run,
+    with_train,
+    write_config,
+    write_env,
+    written_recipe,
+)
 from maskling.train.running import Running
 from maskling.train.settings import seconds
 from maskling.train.work import Work, rows_at_once, work_of
@@ -102,8 +110,10 @@ def _pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool], world: Wo
     elif recipe.train.budget is not None and recipe is asked:
         left = seconds(recipe.train.budget) - (time.perf_counter() - began)
         make = partial(work_of, recipe=recipe, examples=examples, world=world)
-        steps = planned_steps(recipe, left, parts, make, validation, run_dir / "measuring")
-        recipe = with_steps(recipe, world.agree(steps))
+        train = planned(recipe, left, parts, make, validation, run_dir / "measuring")
+        # Ranks time differently and must not plan differently.
+        agreed = {name: value and world.agree(value) for name, value in train.model_dump().items() if name in PLANNED}
+        recipe = with_train(recipe, train.model_copy(update=agreed))
         state = _first_state(recipe, shards, None)
         parts = replace(parts, optimizer=recipe.optimizer.build(module))
 

@@ -116,10 +116,10 @@ def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAU
     named = [str(layer.tree["preset"]) for layer in layers if layer.tree.get("preset") is not None]
     wanted = named[-1] if named else default_preset
     if wanted is None or wanted.lower() == "none":
-        return resolve(Recipe, layers)
+        return resolve(Recipe, [_kinds(), *layers])
     name = preset_name(wanted)
     rest = [Layer(layer.origin, {key: layer.tree[key] for key in layer.tree if key != "preset"}) for layer in layers]
-    return resolve(Recipe, [*preset_layers(name), *rest])
+    return resolve(Recipe, [_kinds(), *preset_layers(name), *rest])
 
 
 def read_config(run_dir: Path) -> Recipe:
@@ -152,6 +152,14 @@ def preset_layers(name: str) -> list[Layer]:
     tree = tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
     base = tree.pop("extends", None)
     return [*(preset_layers(base) if base else []), Layer(f"preset {name}", {"preset": name, **tree})]
+
+
+def _kinds() -> Layer:
+    """The kind of each strategy where nobody chooses another, so that one of its settings can be given alone."""
+    fields = Recipe.model_fields.items()
+    return Layer(
+        "default", {name: {"kind": field.default.kind} for name, field in fields if hasattr(field.default, "kind")}
+    )
 
 
 def _folder() -> Any:

@@ -16,6 +16,10 @@ from maskling.errors import CheckpointError, SettingsError
 from maskling.files import write_json, written_aside
 from maskling.train.checkpoint import State
 from maskling.train.recipe import Recipe, read_config
+from maskling.train.settings import TrainSettings
+
+# What a time budget decides.
+PLANNED = ("steps", "evaluate_every")
 
 
 def write_config(run_dir: Path, recipe: Recipe) -> None:
@@ -53,16 +57,17 @@ def written_recipe(run_dir: Path) -> Recipe | None:
 
 
 def adopt_plan(recipe: Recipe, written: Recipe | None) -> Recipe:
-    """The recipe with the steps that an earlier start of the same run chose for the same time budget."""
+    """The recipe with the plan that an earlier start of the same run made for the same time budget."""
     if recipe.train.budget is None or written is None or written.train.budget != recipe.train.budget:
         return recipe
-    adopted = with_steps(recipe, written.train.steps)
+    plan = {name: getattr(written.train, name) for name in PLANNED}
+    adopted = with_train(recipe, recipe.train.model_copy(update=plan))
     return recipe if adopted.differences(written) else adopted
 
 
-def with_steps(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe with another number of steps."""
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+def with_train(recipe: Recipe, train: TrainSettings) -> Recipe:
+    """The recipe with another [train] section."""
+    return recipe.model_copy(update={"train": train})
 
 
 def refuse_other_run(run_dir: Path, written: Recipe | None, recipe: Recipe, found: State, asked: State) -> None:

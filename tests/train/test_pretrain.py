@@ -1,0 +1,340 @@
+"""The whole loop: it learns, it goes on exactly, it refuses what is not its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+import toy_corpus
+from maskling.errors import CheckpointError, NumericsError, SettingsError, TokenizerError
+from maskling.train.events import Evaluated, Finished, Saved, Started, Step, Warned
+from maskling.train.journal import TIMING
+from maskling.train.pretrain import pretrain
+from maskling.train.recipe import Recipe, read_config
+
+Make = Callable[..., Recipe]
+
+DROPOUT = {"model.dropout": 0.1, "model.attention_dropout": 0.1}
+
+
+def run(recipe: Recipe, folder: Path) -> list[object]:
+    return list(pretrain(recipe, folder))
+
+
+def run_until(recipe: Recipe, folder: Path, step: int) -> None:
+    """Leave the loop just after `step` was taken: what follows it, a checkpoint included, does not happen."""
+    for event in pretrain(recipe, folder):
+        if isinstance(event, Step) and event.step == step:
+            break
+
+
+def weights(folder: Path, step: int) -> dict[str, object]:
+    return load_file(folder / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
+
+
+def metrics(folder: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMING} for line in lines]
+
+
+def same(one: dict[str, object], other: dict[str, object]) -> bool:
+    return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+def only(kind: type, events: list[object]) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_language_whose_missing_word_is_known_is_learnt(recipe_of: Make, tmp_path: Path):
+    recipe = recipe_of({"train.steps": 250, "train.evaluate_every": 125, "masking.rate": 0.2, "optimizer.lr": 5e-3})
+    events = run(recipe, tmp_path)
+    started, finished = events[0], events[-1]
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    # Seventeen fours, equally frequent: knowing only frequencies gives ln 68 nats.
+    assert started.unigram_entropy == pytest.approx(math.log(68), abs=0.05)
+    last = only(Evaluated, events)[-1].measured
+    assert last.mlm_loss < 0.3 * started.unigram_entropy
+    assert last.top1 > 0.85
+    assert finished.best_step == 250
+    assert finished.best_loss == last.mlm_loss
+    assert (tmp_path / "model" / "config.json").exists()
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 5, 8, 11])
+def test_a_run_left_at_any_step_ends_with_the_same_bits(recipe_of: Make, tmp_path: Path, straight: Path, at: int):
+    recipe = recipe_of(DROPOUT)
+    run_until(recipe, tmp_path, at)
+    events = run(recipe, tmp_path)
+    # The break comes before the checkpoint of its own step.
+    assert events[0].resumed_from == {1: None, 3: None, 4: None, 5: 4, 8: 4, 11: 8}[at]
+    assert same(weights(tmp_path, 12), weights(straight, 12))
+    assert metrics(tmp_path) == metrics(straight)
+
+
+@pytest.fixture(scope="module")
+def straight(recipe_of: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("straight")
+    run(recipe_of(DROPOUT), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer.kind": "muon"}, {"optimizer.kind": "bert2018"}, {"model.kind": "bert", "pairing.kind": "nsp"}],
+    ids=str,
+)
+def test_every_optimizer_and_the_pair_head_go_on_exactly(recipe_of: Make, tmp_path: Path, changes: dict[str, object]):
+    if "model.kind" in changes:
+        changes = {
+            **changes,
+            "model.hidden_size": 32,
+            "model.num_heads": 2,
+            "model.intermediate_size": 64,
+            "model.num_layers": 1,
+        }
+    recipe = recipe_of({**changes, "train.steps": 6, "train.evaluate_every": 3})
+    run(recipe, tmp_path / "straight")
+    run_until(recipe, tmp_path / "stopped", 5)
+    run(recipe, tmp_path / "stopped")
+    assert same(weights(tmp_path / "straight", 6), weights(tmp_path / "stopped", 6))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from maskling.train.events import Step
+from maskling.train.pretrain import pretrain
+from maskling.train.recipe import read_config
+for event in pretrain(read_config(Path(sys.argv[1])), Path(sys.argv[2])):
+    if isinstance(event, Step) and event.step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_killed_without_a_word_goes_on_to_the_same_bits(recipe_of: Make, tmp_path: Path, straight: Path):
+    run_dir = tmp_path / "run"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(straight), str(run_dir)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert run(recipe_of(DROPOUT), run_dir)[0].resumed_from == 4
+    assert same(weights(run_dir, 12), weights(straight, 12))
+    assert metrics(run_dir) == metrics(straight)
+
+
+def test_a_stop_leaves_a_checkpoint_at_that_very_step_and_the_same_call_goes_on(
+    recipe_of: Make, tmp_path: Path, straight: Path
+):
+    recipe, taken = recipe_of(DROPOUT), []
+
+    def stop() -> bool:
+        return len(taken) == 6
+
+    events = []
+    for event in pretrain(recipe, tmp_path, stop=stop):
+        events.append(event)
+        if isinstance(event, Step):
+            taken.append(event.step)
+    assert events[-1].stopped
+    assert events[-1].step == 6
+    assert run(recipe, tmp_path)[0].resumed_from == 6
+    assert same(weights(tmp_path, 12), weights(straight, 12))
+    assert metrics(tmp_path) == metrics(straight)
+
+
+def test_a_run_stopped_before_any_evaluation_still_has_a_model(recipe_of: Make, tmp_path: Path):
+    events = list(pretrain(recipe_of(), tmp_path, stop=lambda: True))
+    assert [event.step for event in only(Step, events)] == [1]
+    assert (events[-1].model / "model.safetensors").exists()
+
+
+def test_a_finished_run_says_so_and_writes_a_lost_model_folder_again(recipe_of: Make, straight: Path):
+    before = (straight / "model" / "model.safetensors").read_bytes()
+    for path in sorted((straight / "model").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    (straight / "model").rmdir()
+    (event,) = run(recipe_of(DROPOUT), straight)
+    assert event.already
+    assert (straight / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(recipe_of: Make, tmp_path: Path, straight: Path):
+    recipe = recipe_of(DROPOUT)
+    run_until(recipe, tmp_path, 9)
+    damaged = tmp_path / "checkpoints" / "step-000008" / "optimizer.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    events = run(recipe, tmp_path)
+    assert "step-000008/optimizer.safetensors is damaged" in events[0].text
+    assert only(Started, events)[0].resumed_from == 4
+    assert same(weights(tmp_path, 12), weights(straight, 12))
+    assert metrics(tmp_path) == metrics(straight)
+
+
+def test_only_the_newest_checkpoints_and_the_best_are_kept(recipe_of: Make, tmp_path: Path):
+    # A rate this high makes the first evaluation the best.
+    events = run(
+        recipe_of(
+            {
+                "train.steps": 10,
+                "train.evaluate_every": 2,
+                "train.keep": 2,
+                "optimizer.lr": 2.0,
+                "schedule.kind": "constant",
+                "schedule.warmup": 0,
+            }
+        ),
+        tmp_path,
+    )
+    best = events[-1].best_step
+    kept = {int(path.name[5:]) for path in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {best, 8, 10}
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"{events[-1].best_loss:.3f}" in card
+
+
+def test_micro_batches_change_nothing_but_rounding(recipe_of: Make, tmp_path: Path):
+    changes = {"pairing.kind": "nsp", "train.steps": 3, "train.evaluate_every": 3, "data.seq_length": 31}
+    whole = run(recipe_of({**changes, "system.micro_batch_tokens": 8 * 31}), tmp_path / "whole")
+    parts = run(recipe_of({**changes, "system.micro_batch_tokens": 2 * 31}), tmp_path / "parts")
+    for one, other in zip(only(Step, whole), only(Step, parts), strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-6)
+        assert one.pair == pytest.approx(other.pair, abs=1e-6)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-5)
+    for name, value in weights(tmp_path / "whole", 3).items():
+        assert (value - weights(tmp_path / "parts", 3)[name]).abs().max() < 1e-6, name
+
+
+def test_equal_recipes_give_equal_runs_and_another_seed_another(recipe_of: Make, tmp_path: Path, straight: Path):
+    run(recipe_of(DROPOUT), tmp_path / "again")
+    assert same(weights(tmp_path / "again", 12), weights(straight, 12))
+    run(recipe_of({**DROPOUT, "seed": 1}), tmp_path / "other")
+    assert not same(weights(tmp_path / "other", 12), weights(straight, 12))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 5}, "seed = 0, but this command asks for 5"),
+        ({"model.num_layers": 3}, "model.num_layers = 2, but this command asks for 3"),
+        ({"train.steps": 24}, r"train.steps = 12, but this command asks for 24.*--init"),
+        ({"masking.kind": "word"}, "masking.kind = 'token', but this command asks for 'word'"),
+    ],
+    ids=str,
+)
+def test_another_run_in_the_same_folder_is_refused_by_name(recipe_of: Make, straight: Path, changes, named: str):
+    with pytest.raises(CheckpointError, match=named):
+        run(recipe_of({**DROPOUT, **changes}), straight)
+
+
+def test_what_does_not_change_the_result_may_change(recipe_of: Make, tmp_path: Path):
+    run_until(recipe_of(), tmp_path, 6)
+    changes = {"train.keep": 5, "train.log_every": 1, "train.save_every": 5, "system.micro_batch_tokens": 64}
+    assert run(recipe_of(changes), tmp_path)[-1].step == 12
+
+
+def test_another_corpus_or_tokenizer_under_a_run_is_refused(recipe_of: Make, tmp_path: Path, toy: Path):
+    run_until(recipe_of(), tmp_path / "run", 5)
+    other = toy_corpus.write(tmp_path / "other", seed=2)
+    with pytest.raises(CheckpointError, match="corpus"):
+        run(recipe_of({"data.path": str(other)}), tmp_path / "run")
+    vocabulary = other / "tokenizer" / "tokenizer.json"
+    vocabulary.write_text(vocabulary.read_text().replace('"bado"', '"badoo"'))
+    with pytest.raises(TokenizerError, match="was written by tokenizer"):
+        run(recipe_of({"data.path": str(other)}), tmp_path / "run")
+
+
+def test_a_second_process_on_a_run_is_refused(recipe_of: Make, tmp_path: Path):
+    first = pretrain(recipe_of(), tmp_path)
+    next(first)
+    with pytest.raises(CheckpointError, match=f"process {os.getpid()}"):
+        run(recipe_of(), tmp_path)
+    first.close()
+    assert run(recipe_of({"train.steps": 1}), tmp_path)[-1].step == 1
+
+
+def test_numbers_that_are_none_stop_the_run_by_step_and_examples(recipe_of: Make, tmp_path: Path):
+    recipe = recipe_of({"optimizer.lr": 1e30, "schedule.kind": "constant", "schedule.warmup": 0})
+    with pytest.raises(NumericsError, match=r"step [23].*"):
+        run(recipe, tmp_path)
+
+
+def test_init_takes_weights_shape_and_tokenizer_from_a_folder(recipe_of: Make, tmp_path: Path, straight: Path):
+    recipe = recipe_of(
+        {
+            "init": str(straight),
+            "model.num_layers": 7,
+            "train.steps": 2,
+            "train.evaluate_every": 1,
+            "optimizer.lr": 1e-9,
+        }
+    )
+    events = run(recipe, tmp_path / "run")
+    assert read_config(tmp_path / "run").model.num_layers == 2
+    found, given = weights(tmp_path / "run", 1), weights(straight, 12)
+    assert all((found[name] - given[name]).abs().max() < 1e-6 for name in found)
+    # Gone on with, the folder is not needed any more, and another one is refused.
+    with pytest.raises(CheckpointError, match="began from weights"):
+        run(recipe_of({"train.steps": 2, "train.evaluate_every": 1, "optimizer.lr": 1e-9}), tmp_path / "run")
+    assert only(Evaluated, events)[0].measured.mlm_loss == pytest.approx(only_best(straight), abs=1e-3)
+
+
+def only_best(folder: Path) -> float:
+    return min(line["mlm_loss"] for line in metrics(folder) if line["kind"] == "evaluation")
+
+
+def test_init_with_another_tokenizer_is_refused_with_the_remedy(recipe_of: Make, tmp_path: Path, straight: Path):
+    other = tmp_path / "other"
+    data = toy_corpus.write(other)
+    vocabulary = other / "vocab.txt"
+    vocabulary.write_text(vocabulary.read_text() + "extra\n")
+    from maskling.tokenizer.tokenizer import Tokenizer
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in (straight / "model").iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    Tokenizer.load(vocabulary).save(folder)
+    with pytest.raises(TokenizerError, match="--tokenizer.path"):
+        run(recipe_of({"init": str(folder), "data.path": str(data)}), tmp_path / "run")
+
+
+def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path):
+    recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
+    run_until(recipe, tmp_path, 2)
+    chosen = read_config(tmp_path).train.steps
+    assert chosen != 12
+    assert run(recipe, tmp_path)[-1].steps == chosen
+
+
+def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(recipe_of: Make, tmp_path: Path):
+    run(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned")
+    steps = read_config(tmp_path / "planned").train.steps
+    every = read_config(tmp_path / "planned").train.evaluate_every or "none"
+    run(recipe_of({"train.steps": steps, "train.evaluate_every": every}), tmp_path / "told")
+    assert same(weights(tmp_path / "planned", steps), weights(tmp_path / "told", steps))
+
+
+def test_a_corpus_without_validation_text_trains_and_says_so(recipe_of: Make, tmp_path: Path):
+    data = toy_corpus.write(tmp_path / "all", documents=20, validation=0)
+    events = run(recipe_of({"data.path": str(data)}), tmp_path / "run")
+    assert "no evaluation" in only(Warned, events)[0].text
+    assert not only(Evaluated, events)
+    assert events[-1].model is not None
+    assert any(event.path == events[-1].model for event in only(Saved, events))
+
+
+def test_rows_longer_than_the_model_promises_are_refused(recipe_of: Make):
+    with pytest.raises(SettingsError, match=r"data.seq_length = 9000 is longer than model.max_positions = 8192"):
+        recipe_of({"data.seq_length": 9000})
