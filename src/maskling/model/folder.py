@@ -7,7 +7,6 @@ Nothing in a folder is ever executed: safetensors holds only numbers, and a torc
 from __future__ import annotations
 
 import json
-import pickle
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,8 +134,9 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         # Files from before torch 1.6 are not zip archives and cannot be mapped, only read.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        first = str(error).splitlines()[0]
+    except Exception as error:
+        # An unpickler that meets other bytes than it expects raises almost anything.
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path} is damaged or holds more than weights: {first}; convert it to safetensors") from None
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, not weights by name")

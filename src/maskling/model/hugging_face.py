@@ -194,10 +194,11 @@ def _activation(name: str, where: str) -> Activation:
 
 
 def _global_every(tree: Tree, num_layers: int, where: str) -> int:
+    said = int(tree.get("global_attn_every_n_layers") or 3)
     kinds = tree.get("layer_types")
     if kinds is None:
-        return int(tree.get("global_attn_every_n_layers", 3))
-    for every in range(1, num_layers + 1):
+        return said
+    for every in (said, *range(1, num_layers + 1)):
         if kinds == ["sliding_attention" if layer % every else "full_attention" for layer in range(num_layers)]:
             return every
     raise ModelError(f"{where}/config.json: layer_types does not repeat with the first of every n layers global")

@@ -1,0 +1,142 @@
+"""Every backward that is written by hand, against what autograd derives from the plain formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskling.model.bmm_attention import bmm_attention
+from maskling.model.dropout import drop, kept
+from maskling.model.gated import gated
+from maskling.model.heads import split_heads
+from maskling.model.rotary import rotation
+from maskling.model.token_loss import token_loss
+
+
+def gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """The value and the gradients of a random weighting of it."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    out = function(*leaves)
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out.dtype)
+    return [out.detach(), *torch.autograd.grad(out, leaves, weight)]
+
+
+def agree(ours: Callable[..., Tensor], plain: Callable[..., Tensor], *inputs: Tensor) -> None:
+    for one, other in zip(gradients(ours, *inputs), gradients(plain, *inputs), strict=True):
+        torch.testing.assert_close(one, other)
+        assert one.abs().max() > 0
+
+
+def test_attention() -> None:
+    q, k, v = torch.randn(3, 2, 3, 5, 7, dtype=torch.float64)
+    bias = torch.zeros(2, 1, 5, 5, dtype=torch.float64).masked_fill(torch.eye(5).flip(0).bool(), -torch.inf)
+    agree(
+        lambda q, k, v: bmm_attention(q, k, v, bias, 0.0),
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0),
+        q,
+        k,
+        v,
+    )
+
+
+def test_attention_with_dropout() -> None:
+    q, k, v = torch.randn(3, 2, 3, 5, 7, dtype=torch.float64)
+
+    def ours(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        torch.manual_seed(4)
+        return bmm_attention(q, k, v, None, 0.3)
+
+    def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        torch.manual_seed(4)
+        weights = torch.softmax(q @ k.transpose(-1, -2), -1)
+        return (weights * kept(torch.Size((6, 5, 5)), 0.3, torch.float64).view(2, 3, 5, 5)) @ v
+
+    agree(ours, plain, q, k, v)
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_heads(turned: bool) -> None:
+    positions = torch.tensor([[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]])
+    turn = rotation(positions, 6, theta=100.0) if turned else None
+
+    def ours(qkv: Tensor) -> Tensor:
+        return torch.cat([part.flatten() for part in split_heads(qkv, 2, 3, turn)])
+
+    def plain(qkv: Tensor) -> Tensor:
+        q, k, v = qkv.view(2, 5, 3, 3, 6).permute(2, 0, 3, 1, 4)
+        if turned:
+            # As complex numbers: the pair (i, i + half) is one number, turned by its angle.
+            angle = positions[:, None, :, None] * 100.0 ** (-torch.arange(3, dtype=torch.float64) / 3)
+            unit = torch.polar(torch.ones_like(angle), angle)
+            whole = [torch.complex(*x.chunk(2, -1)) * unit for x in (q, k)]
+            q, k = (torch.cat((z.real, z.imag), -1) for z in whole)
+        return torch.cat([(q * 6**-0.5).flatten(), k.flatten(), v.flatten()])
+
+    qkv = torch.randn(10, 54, dtype=torch.float64)
+    for one, other in zip(gradients(ours, qkv), gradients(plain, qkv), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)  # the angles are fp32
+
+
+@pytest.mark.parametrize(("name", "approximate"), [("gelu", "none"), ("gelu_tanh", "tanh")])
+def test_gated(name: str, approximate: str) -> None:
+    def plain(x: Tensor) -> Tensor:
+        return F.gelu(x[:, :5], approximate=approximate) * x[:, 5:]
+
+    agree(lambda x: gated(x, name), plain, torch.randn(7, 10, dtype=torch.float64))  # type: ignore[arg-type]
+
+
+def test_token_loss_in_fp32_is_cross_entropy() -> None:
+    labels = torch.tensor([3, 0, 10, 4])
+    agree(
+        lambda x: token_loss(x, labels),
+        lambda x: F.cross_entropy(x, labels, reduction="sum"),
+        torch.randn(4, 11),
+    )
+
+
+def test_token_loss_in_bf16_is_cross_entropy_to_rounding() -> None:
+    logits = (torch.randn(203, 311) * 3).bfloat16().requires_grad_()
+    labels = torch.randint(0, 311, (203,))
+    exact = logits.detach().double().requires_grad_()
+    ours, want = token_loss(logits, labels) / 7, F.cross_entropy(exact, labels, reduction="sum") / 7
+    assert ours.dtype == torch.float32
+    assert float(ours.detach()) == pytest.approx(float(want.detach()), rel=1e-3)
+    ours.backward()
+    want.backward()
+    assert logits.grad is not None
+    assert exact.grad is not None
+    torch.testing.assert_close(logits.grad.double(), exact.grad, atol=1e-3, rtol=2**-6)
+    error = (logits.grad.double() - exact.grad).norm() / exact.grad.norm()
+    assert error < 4e-3
+
+
+def test_a_hopeless_guess_has_a_finite_loss() -> None:
+    logits = torch.tensor([[0.0, 300.0]]).bfloat16().requires_grad_()
+    loss = token_loss(logits, torch.tensor([0]))
+    loss.backward()
+    assert 80 < float(loss.detach()) <= 300
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[-1.0, 1.0]]
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.5])
+def test_dropout_drops_its_share_keeps_the_mean_and_repeats(chance: float) -> None:
+    x = torch.full((400, 501), 2.0, requires_grad=True)
+    torch.manual_seed(1)
+    once = drop(x, chance, training=True)
+    again = drop(x, chance, training=True)
+    torch.manual_seed(1)
+    assert torch.equal(once, drop(x, chance, training=True))
+    assert not torch.equal(once, again)
+    # 200,000 draws: five deviations are 0.0056.
+    assert float((once == 0).float().mean()) == pytest.approx(chance, abs=0.0056 + 1 / 512)
+    assert float(once.mean().detach()) == pytest.approx(2.0, abs=0.03)
+    once.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad * 2.0, once.detach())
+    assert drop(x, chance, training=False) is x
+    assert drop(x, 0.0, training=True) is x
