@@ -13,6 +13,8 @@
 Anything else that escapes is a fault of ours: exit code 1, with a traceback.
 """
 
+from __future__ import annotations
+
 
 class MasklingError(Exception):
     """What went wrong, where, and what to do about it, in one line."""
@@ -53,3 +55,8 @@ class MissingExtra(MasklingError):  # noqa: N818  (an extra is missing: the name
         super().__init__(f"{purpose} needs the package '{package}': run  pip install 'maskling[{extra}]'")
         self.package = package
         self.extra = extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        # Raised in a worker process, it must arrive as what it is.
+        return MissingExtra, (self.package, self.extra, self.purpose)

@@ -171,7 +171,7 @@ def test_a_flipped_bit_is_found_by_verify(folder: Path, part: str):
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1 << 3
     path.write_bytes(raw)
-    with pytest.raises(DataError, match=rf"train-1\.{part}\.npy is damaged.*prepare the folder again"):
+    with pytest.raises(DataError, match=rf"train-1\.{part}\.npy is damaged.*delete the folder and prepare it again"):
         open_shards(folder, verify=True)
 
 

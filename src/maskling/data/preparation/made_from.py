@@ -17,7 +17,7 @@ from maskling.corpus.document import Source
 from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.settings import PrepareSettings
 from maskling.errors import DataError
-from maskling.files import fingerprint, write_json
+from maskling.files import ASIDE, fingerprint, write_json
 from maskling.tokenizer.chinese import resolve_words
 
 NOTE = "prepare.json"
@@ -88,7 +88,9 @@ def check_same(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
 
 def check_free(folder: Path) -> None:
     """Refuse a folder that holds other things. Raises DataError."""
-    others = sorted(path.name for path in itertools.islice(folder.iterdir(), 100) if not path.name.startswith("."))
+    # A note that was being written when the run was killed is no other thing.
+    names = (path.name for path in folder.iterdir() if not path.match(f"{NOTE}.*{ASIDE}"))
+    others = sorted(name for name in itertools.islice(names, 100) if not name.startswith("."))
     if others and NOTE not in others and MANIFEST not in others:
         raise DataError(f"{folder} holds other files already ({others[0]}, ...); give a new or empty folder with --out")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import queue
 import subprocess
 import sys
@@ -114,7 +115,7 @@ class Pool:
                 try:
                     send(calls, (function, arguments))
                     del call, arguments  # text that nobody needs here any more
-                    done, value = receive(answers)
+                    done, value = pickle.loads(receive(answers))
                 except (EOFError, OSError):
                     future.set_exception(_lost(process))
                 except Exception as error:  # what cannot be pickled

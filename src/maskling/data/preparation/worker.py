@@ -12,7 +12,6 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
 HEADER_BYTES = 8
@@ -20,14 +19,18 @@ HEADER_BYTES = 8
 
 def send(stream: BinaryIO, value: Any) -> None:
     """Write one message: its length, then the pickled value."""
-    message = pickle.dumps(value, protocol=5)
+    send_bytes(stream, pickle.dumps(value, protocol=5))
+
+
+def send_bytes(stream: BinaryIO, message: bytes) -> None:
+    """Write one message that is pickled already."""
     stream.write(len(message).to_bytes(HEADER_BYTES, "little"))
     stream.write(message)
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any:
-    """Read one message. Raises EOFError when the other side is gone."""
+def receive(stream: BinaryIO) -> bytes:
+    """Read one message, still pickled. Raises EOFError when the other side is gone."""
     header = stream.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES:
         raise EOFError
@@ -35,7 +38,7 @@ def receive(stream: BinaryIO) -> Any:
     message = stream.read(length)
     if len(message) < length:
         raise EOFError
-    return pickle.loads(message)
+    return message
 
 
 def main() -> None:
@@ -50,23 +53,21 @@ def main() -> None:
     sys.stdout = sys.stderr
     while True:
         try:
-            function, arguments = receive(calls)
-        except EOFError:
-            return
-        try:
-            send(answers, answer(function, arguments))
-        except BrokenPipeError:
+            send_bytes(answers, answer(receive(calls)))
+        except (EOFError, BrokenPipeError):
             return
 
 
-def answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
-    """(True, what the function returns) or (False, the error it raises, with the place as a note)."""
+def answer(call: bytes) -> bytes:
+    """Do a pickled (function, arguments); returns, pickled, (True, its value) or (False, its error with a note)."""
     try:
-        return True, function(*arguments)
+        function, arguments = pickle.loads(call)
+        return pickle.dumps((True, function(*arguments)), protocol=5)
     except Exception as error:
         error.add_note(f"in a worker process:\n{traceback.format_exc()}")
         try:
-            pickle.loads(pickle.dumps(error))
+            message = pickle.dumps((False, error))
+            pickle.loads(message)
         except Exception:  # an error that cannot travel
-            return False, RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-        return False, error
+            message = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")))
+        return message
