@@ -13,11 +13,12 @@ from maskling.data.pairing.nsp import NspPairing
 from maskling.data.pairing.single import SinglePairing
 from maskling.data.pairing.strategy import Pairing
 from maskling.errors import SettingsError
-from maskling.evaluate.subject import Subject, recipe_of
 from maskling.evaluate.text import HeldOutText
 from maskling.export.card import HeldOut
+from maskling.infer.load import Model
+from maskling.infer.rows import BATCH_TOKENS
 from maskling.objectives.measure import Measured, measure
-from maskling.train.recipe import Recipe
+from maskling.train.recipe import Recipe, read_config
 
 # Longest sequences for a model that nobody told how long it was trained on.
 LONGEST = 512
@@ -25,14 +26,14 @@ RATE = 0.15
 
 
 def evaluate(
-    model: Subject,
+    model: Model,
     text: HeldOutText,
     *,
     pairing: str | None = None,
     seq_length: int | None = None,
     rate: float | None = None,
     examples: int | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> HeldOut:
     """Measure a model with masks that are the same each time: every number repeats to the last digit.
 
@@ -79,7 +80,13 @@ def evaluate(
     )
 
 
-def _pairing(kind: str | None, model: Subject, recipe: Recipe | None) -> Pairing:
+def recipe_of(model: Model) -> Recipe | None:
+    """The settings of the run that a model is of, None for a model of no run."""
+    run = model.folder.parent
+    return read_config(run) if model.folder.name == "model" and (run / "config.toml").is_file() else None
+
+
+def _pairing(kind: str | None, model: Model, recipe: Recipe | None) -> Pairing:
     has_head = model.module.config.pair_head
     if kind is None:
         return recipe.pairing if recipe else NspPairing() if has_head else SinglePairing()

@@ -12,7 +12,7 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.data.shards import Split, open_shards
 from maskling.errors import DataError
 from maskling.evaluate.raw_text import read_text
-from maskling.evaluate.subject import Subject
+from maskling.infer.load import Model
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class HeldOutText:
     name: str
 
 
-def prepared_text(folder: Path, model: Subject) -> HeldOutText:
+def prepared_text(folder: Path, model: Model) -> HeldOutText:
     """The validation split of a prepared folder.
 
     Raises DataError if it was prepared with another tokenizer than the model's, or has nothing held out.
@@ -57,7 +57,7 @@ def prepared_text(folder: Path, model: Subject) -> HeldOutText:
     )
 
 
-def raw_text(sources: Sequence[str], model: Subject, settings: CorpusSettings | None = None) -> HeldOutText:
+def raw_text(sources: Sequence[str], model: Model, settings: CorpusSettings | None = None) -> HeldOutText:
     """Text from files, folders or addresses. Raises CorpusError if there is none."""
     text = read_text(sources, model.tokenizer, settings)
     split = text.split
