@@ -77,7 +77,8 @@ def _describe(device: torch.device, bf16: bool, native: str | None) -> str:
     if device.type == "cuda":
         where = f"{device} ({torch.cuda.get_device_name(device)})"
     elif device.type == "cpu":
-        where = f"cpu, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        where = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
     else:
         where = device.type
     numbers = f"bf16 autocast ({native or 'emulated, slower than fp32'})" if bf16 else "fp32"
