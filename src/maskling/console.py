@@ -65,13 +65,13 @@ class Console:
             lines = text.splitlines() or [""]
             print("\n".join([f"error: {lines[0]}", *(f"       {line}" for line in lines[1:])]), file=self._err)
 
-    def progress(self, text: str, done: float, total: float | None) -> None:
-        """How far a job is: a bar on a terminal; elsewhere a line, at most one every few seconds."""
+    def progress(self, text: str, done: float, total: float | None, last: bool = False) -> None:
+        """How far a job is: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last)."""
         if not self._speaks:
             return
         if self._terminal:
             self._draw(text, done, total)
-        elif time.monotonic() - self._last >= self._every_seconds:
+        elif last or time.monotonic() - self._last >= self._every_seconds:
             self._last = time.monotonic()
             share = f"{100 * done / total:3.0f}%  " if total else ""
             self.note(f"{share}{text}")

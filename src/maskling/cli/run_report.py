@@ -27,12 +27,7 @@ class RunReport:
                 for line in started_lines(event):
                     console.note(line)
             case Step():
-                if event.step % self._log_every == 0 or event.step in (1, event.steps):
-                    console.note(step_line(event))
-                else:
-                    console.progress(
-                        f"step {event.step:,}/{event.steps:,}  loss {event.loss:.3f}", event.step, event.steps
-                    )
+                console.progress(step_line(event), event.step, event.steps, last=event.step == event.steps)
             case Evaluated():
                 console.note(evaluated_line(event, self._unigram_entropy))
             case Saved():

@@ -32,8 +32,8 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
         f"prepared folder {folder}{' (every byte checked)' if verify else ''}",
         *table(rows),
         f"  vocabulary {manifest.vocab_size:,} tokens, fingerprint {manifest.tokenizer}",
-        f"  unigram entropy {manifest.unigram_entropy:.3f} nats (perplexity {math.exp(manifest.unigram_entropy):,.0f}), "
-        f"the loss of knowing only how often each token occurs",
+        f"  unigram entropy {manifest.unigram_entropy:.3f} nats, perplexity {math.exp(manifest.unigram_entropy):,.0f}: "
+        f"the loss of knowing only how often tokens occur",
         f"  read {text.read:,} documents, kept {text.kept:,} ({size(text.kept_bytes)} bytes)"
         + "".join(f"; {reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items()),
         *(f"  {bad.name}: {bad.problem}" for bad in text.bad_files),

@@ -1,0 +1,85 @@
+"""`maskling evaluate`: how good a model is on text it was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from maskling.cli.settings import SettingPairs, layers
+from maskling.config import Settings, resolve
+from maskling.console import Console, table
+
+if TYPE_CHECKING:
+    from maskling.export.card import HeldOut
+
+
+def evaluate(
+    model: Path,
+    *sources: Annotated[str, Parameter(help="text to measure on, as 'prepare' reads it, instead of --data")],
+    data: Annotated[Path | None, Parameter(help="prepared folder: measure on its validation split")] = None,
+    pairing: Annotated[str | None, Parameter(help="single, nsp or sop; as the run had it, if left out")] = None,
+    seq_length: Annotated[int | None, Parameter(help="tokens in a sequence; as the run had it, if left out")] = None,
+    rate: Annotated[float | None, Parameter(help="fraction of tokens to predict (0.15)")] = None,
+    examples: Annotated[int | None, Parameter(help="measure on so many examples only")] = None,
+    card: Annotated[bool, Parameter(help="put the numbers into the model's card", negative="")] = False,
+    json: Annotated[bool, Parameter(help="the numbers as JSON on stdout", negative="")] = False,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda, mps")] = "auto",
+    settings: SettingPairs = (),
+) -> None:
+    """Measure held-out loss, perplexity and accuracy at fixed masks: the same numbers every time.
+
+    Loss per word and per byte compare models with different vocabularies. A run is measured on its own
+    validation split unless --data or text is given.
+
+    Example: maskling evaluate runs/mine --data data/
+    """
+    from maskling.corpus.settings import CorpusSettings
+    from maskling.errors import SettingsError
+    from maskling.evaluate.held_out import evaluate as measure
+    from maskling.evaluate.held_out import recipe_of
+    from maskling.evaluate.text import prepared_text, raw_text
+    from maskling.export.card import update_card
+    from maskling.infer.load import load
+
+    class TextSettings(Settings):
+        corpus: CorpusSettings = CorpusSettings()
+
+    if sources and data is not None:
+        raise SettingsError("give text to measure on, or --data, not both")
+    console = Console(as_json=json)
+    loaded = load(model, device=device)
+    if sources:
+        text = raw_text(sources, loaded, resolve(TextSettings, layers(None, settings)).settings.corpus)
+    else:
+        recipe = recipe_of(loaded)
+        if data is None and recipe is None:
+            raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
+        text = prepared_text(data or Path(recipe.data.path if recipe else "data"), loaded)
+    found = measure(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
+    for line in held_out_lines(found):
+        console.result(line)
+    console.data({**asdict(found), "perplexity": found.perplexity})
+    if card:
+        update_card(loaded.folder, found)
+        console.note(f"numbers written into {loaded.folder / 'README.md'}")
+
+
+def held_out_lines(found: HeldOut) -> list[str]:
+    """The numbers, one a line."""
+    rows = [
+        ["loss", f"{found.mlm_loss:.4f}", f"nats a prediction, perplexity {found.perplexity:,.1f}"],
+        ["top-1", f"{100 * found.top1:.2f}%", f"of {found.predictions:,} predictions"],
+        ["top-5", f"{100 * found.top5:.2f}%", ""],
+    ]
+    if found.unigram_entropy is not None:
+        rows.insert(1, ["unigram", f"{found.unigram_entropy:.4f}", "the loss of knowing only how often tokens occur"])
+    if found.pair_accuracy is not None:
+        rows.append(["pairs", f"{100 * found.pair_accuracy:.2f}%", f"of {found.pairs:,} pairs judged rightly"])
+    if found.loss_per_word is not None:
+        rows.append(["per word", f"{found.loss_per_word:.4f}", "nats, whole words hidden"])
+    if found.loss_per_byte is not None:
+        rows.append(["per byte", f"{found.loss_per_byte:.4f}", "nats, whole words hidden"])
+    return [f"on {found.text}", *table(rows)]
