@@ -15,6 +15,7 @@ RECIPES = {
     "wordpiece-cased-stripped": {"kind": "wordpiece", "lowercase": False, "strip_accents": True},
     "wordpiece-accents": {"kind": "wordpiece", "strip_accents": False},
     "wordpiece-unsplit": {"kind": "wordpiece", "split_chinese": False},
+    "wordpiece-jieba": {"kind": "wordpiece", "chinese_words": "jieba"},
     "bpe": {"kind": "bpe"},
     "bpe-cased": {"kind": "bpe", "lowercase": False},
     "unigram": {"kind": "unigram"},

@@ -15,22 +15,17 @@ import tokenizers
 from numpy.typing import NDArray
 
 from maskling.errors import TokenizerError
+from maskling.tokenizer.characters import SPACES
 from maskling.tokenizer.chinese import IDEOGRAPH, RUN, segment
 from maskling.tokenizer.chunks import Chunking
 from maskling.tokenizer.encoded import Encoded, interleave, join
-from maskling.tokenizer.growing import Growing
 from maskling.tokenizer.learner import Learner
+from maskling.tokenizer.table import IS_IDEOGRAPH, SHIFT, STARTS, Learnt, Table
 from maskling.tokenizer.words import Looks
 
-MOST_CHUNKS: Final = 1 << 18  # about 40 MB; then the table starts afresh
-_MOST_CHARACTERS: Final = 1 << 23
+MOST_CHUNKS: Final = 1 << 18  # about 40 MB; then the tables start afresh
 _LONGEST_BATCH: Final = 1 << 20
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-# One int32 a token: its id above two bits.
-_STARTS: Final = 1
-_IDEOGRAPH: Final = 2
-_SHIFT: Final = 2
 
 
 class Encoder:
@@ -46,7 +41,7 @@ class Encoder:
         self._jieba = jieba
         # Where each Chinese character is one token, words can be laid over the tokens afterwards.
         self._overlays = jieba and chunking is not None and chunking.splits_chinese
-        self._table = _Table()
+        self._forget()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encode texts, each by itself, without special tokens. Raises TokenizerError if the library fails."""
@@ -103,90 +98,62 @@ class Encoder:
     def _by_chunks(self, texts: Sequence[str]) -> Encoded | None:
         """Encode by table; None if a chunk turns out not to stand by itself."""
         assert self._chunking is not None
+        if self._chunks.is_full or self._words.is_full:
+            self._forget()
         cut = self._chunking.cut
-        table = self._table
-        if len(table) > MOST_CHUNKS or table.characters > _MOST_CHARACTERS:
-            table = self._table = _Table()
         chunks: list[str] = []
-        counts = np.empty(len(texts) + 1, dtype=np.int64)
-        counts[0] = 0
-        for index, text in enumerate(texts):
+        counts = np.zeros(len(texts) + 1, dtype=np.int64)
+        for index, text in enumerate(texts, start=1):
             chunks += cut(text)
-            counts[index + 1] = len(chunks)
-        places = np.fromiter(map(table.__getitem__, chunks), dtype=np.int64, count=len(chunks))
-        if table.new:
-            try:
-                self._learn(table)
-            except BaseException:
-                self._table = _Table()  # chunks without tokens are in it
-                raise
-        if table.has_unsafe and table.unsafe.values[places].any():
+            counts[index] = len(chunks)
+        try:
+            places = self._chunks.places(chunks, self._learn_chunks)
+        except BaseException:
+            self._forget()  # chunks without tokens are in the table
+            raise
+        if self._chunks.any_unsafe(places):
             return None
-        codes, ends = table.gather(places)
-        starts = (codes & _STARTS).astype(bool)
-        offsets = ends[counts]
+        codes, ends = self._chunks.gather(places)
+        starts = (codes & STARTS).astype(bool)
         if self._overlays:
-            ideographs = np.flatnonzero(codes & _IDEOGRAPH)
+            ideographs = np.flatnonzero(codes & IS_IDEOGRAPH)
             if len(ideographs):
                 _overlay(starts, ideographs, texts)
-        return Encoded(codes >> _SHIFT, starts, offsets)
+        return Encoded(codes >> SHIFT, starts, ends[counts])
 
-    def _learn(self, table: _Table) -> None:
-        """Encode the chunks that the table has no tokens for yet."""
+    def _forget(self) -> None:
+        self._chunks, self._words = Table(MOST_CHUNKS), Table(MOST_CHUNKS)
+
+    def _learn_chunks(self, chunks: list[str]) -> Learnt:
+        """The tokens of chunks that were not seen before: those of their words, end to end."""
         assert self._chunking is not None
-        new, table.new = table.new, []
-        encoded = self._learner.chunks(new)
-        codes = (encoded.ids << _SHIFT) | encoded.word_starts
+        finer = self._chunking.finer
+        counts = np.zeros(len(chunks) + 1, dtype=np.int64)
+        words: list[str] = []
+        for index, chunk in enumerate(chunks, start=1):
+            words += finer(chunk)
+            counts[index] = len(words)
+        codes, ends = self._words.gather(self._words.places(words, self._learn_words))
+        unsafe = [self._chunking.keeps_space and self._changes_its_edges(chunk) for chunk in chunks]
+        return Learnt(codes, np.diff(ends[counts]), unsafe)
+
+    def _learn_words(self, words: list[str]) -> Learnt:
+        """The tokens that the library gives to words that were not seen before."""
+        encoded = self._learner.chunks(words)
+        codes = (encoded.ids << SHIFT) | encoded.word_starts
         if self._overlays:
-            codes[self._learner.ideographs(new, encoded)] |= _IDEOGRAPH
-        unsafe = [self._chunking.keeps_space and self._changes_its_edges(chunk) for chunk in new]
-        table.add(codes, np.diff(encoded.offsets), unsafe, sum(map(len, new)))
+            codes[self._learner.ideographs(words, encoded)] |= IS_IDEOGRAPH
+        return Learnt(codes, np.diff(encoded.offsets), [False] * len(words))
 
     def _changes_its_edges(self, chunk: str) -> bool:
         """Whether normalizing moves the white space that the cuts were made by (an accent alone that is stripped)."""
         if chunk.isascii() or self._library.normalizer is None:
             return False
         normal = self._library.normalizer.normalize_str(chunk)
-        space = len(chunk) - len(chunk.lstrip())
-        return normal[:space] != chunk[:space] or not normal[space:] or normal[space].isspace() or normal[-1].isspace()
-
-
-class _Table(dict[str, int]):
-    """Chunk -> its number; and by number, its tokens. Asking for an unknown chunk numbers it and notes it as new."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.new: list[str] = []
-        self.characters = 0
-        self.has_unsafe = False
-        self.unsafe = Growing(np.bool_)
-        self._codes = Growing(np.int32)
-        self._firsts = Growing(np.int64)
-        self._lengths = Growing(np.int64)
-
-    def __missing__(self, chunk: str) -> int:
-        number = self[chunk] = len(self)
-        self.new.append(chunk)
-        return number
-
-    def add(self, codes: NDArray[np.int32], counts: NDArray[np.int64], unsafe: list[bool], characters: int) -> None:
-        """The tokens of the next chunks, in the order of their numbers."""
-        self._firsts.extend(len(self._codes.values) + np.cumsum(counts) - counts)
-        self._lengths.extend(counts)
-        self._codes.extend(codes)
-        self.unsafe.extend(unsafe)
-        self.has_unsafe = self.has_unsafe or any(unsafe)
-        self.characters += characters
-
-    def gather(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """The codes of the chunks at `places` end to end, and (places + 1,) where each chunk's end lies, 0 first."""
-        lengths = self._lengths.values[places]
-        ends = np.zeros(len(places) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=ends[1:])
-        source = np.repeat(self._firsts.values[places] - ends[:-1], lengths)
-        source += np.arange(ends[-1])
-        codes: NDArray[np.int32] = self._codes.values[source]
-        return codes, ends
+        space = len(chunk) - len(chunk.lstrip(SPACES))
+        if normal[:space] != chunk[:space] or not normal[space:]:
+            return True
+        return normal[space] in SPACES or normal[-1] in SPACES
 
 
 def _overlay(starts: NDArray[np.bool_], ideographs: NDArray[np.int64], texts: Sequence[str]) -> None:

@@ -24,6 +24,14 @@ _BERT_WORD: Final = re.compile("[^ \t\n\r]+")
 _BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^ \t\n\r{IDEOGRAPHS}{_CHINESE_MARKS}]+")
 _SPACE_AND_WORD: Final = re.compile(f"[{SPACES}]*[^{SPACES}]+|[{SPACES}]+")
 _WORD: Final = re.compile(f"[^{SPACES}]+")
+# A mark of punctuation is a word for BertPreTokenizer.
+_BERT_MARKS: Final = rf"!-/:-@\[-`{{-~{_CHINESE_MARKS}"
+_BERT_WORDS: Final = re.compile(f"[{_BERT_MARKS}]|[^{_BERT_MARKS}]+")
+# The byte-level pattern (GPT-2's) on ASCII and some marks, which no normalizer changes. A letter beside a digit, or
+# after 's and its like, is cut there too, but is no new word: such chunks are left whole.
+_BYTE_LEVEL: Final = re.compile("'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^ A-Za-z0-9]+")
+_PLAIN: Final = re.compile("[ -~‘’“”—…]+")
+_CUT_INSIDE_WORD: Final = re.compile("[A-Za-z][0-9]|[0-9][A-Za-z]|'(?:s|t|re|ve|m|ll|d)[A-Za-z0-9]", re.IGNORECASE)
 # Plain characters that composing makes out of others (Kelvin sign, Greek question mark, varia).
 _COMPOSED_TO_ASCII: Final = ("\u212a", "\u037e", "\u1fef")
 
@@ -36,10 +44,12 @@ class Chunking:
 
     markers: texts that hold one of these may hold an added token, and go to the library whole.
     keeps_space: chunks bring their leading white space with them (byte-level models tokenize it).
+    finer: cuts a chunk into words that are encoded by themselves; so "word" is learnt once for "Word," and "(word)".
     splits_chinese: every Chinese character is one token (or one [UNK]).
     """
 
     cut: Cut
+    finer: Cut
     markers: tuple[str, ...]
     keeps_space: bool
     splits_chinese: bool
@@ -57,13 +67,18 @@ def chunking(tree: Tree) -> Chunking | None:
         if not tree["normalizer"]["clean_text"]:
             return None
         splits = bool(tree["normalizer"]["handle_chinese_chars"])
-        return Chunking(cut_bert_chinese if splits else cut_bert, markers, keeps_space=False, splits_chinese=splits)
+        cut = cut_bert_chinese if splits else cut_bert
+        finer = _bert_words_lowered if tree["normalizer"]["lowercase"] else _BERT_WORDS.findall
+        return Chunking(cut, finer, markers, keeps_space=False, splits_chinese=splits)
     if not normalizers <= {"NFC", "NFD", "Lowercase", "StripAccents"}:
         return None
     if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not tree["model"]["dropout"]:
-        return Chunking(_SPACE_AND_WORD.findall, markers, keeps_space=True, splits_chinese=False)
+        finer = _itself
+        if not pre["add_prefix_space"]:
+            finer = _byte_level_words_lowered if "Lowercase" in normalizers else _byte_level_words
+        return Chunking(_SPACE_AND_WORD.findall, finer, markers, keeps_space=True, splits_chinese=False)
     if kind == "Unigram" and pre == _unigram_pre_tokenizer():
-        return Chunking(cut_words, markers, keeps_space=False, splits_chinese=False)
+        return Chunking(cut_words, _itself, markers, keeps_space=False, splits_chinese=False)
     return None
 
 
@@ -80,6 +95,25 @@ def cut_bert_chinese(text: str) -> list[str]:
 def cut_words(text: str) -> list[str]:
     """Cut at what the library calls white space."""
     return _WORD.findall(text)
+
+
+def _bert_words_lowered(chunk: str) -> list[str]:
+    return _BERT_WORDS.findall(chunk.lower() if chunk.isascii() else chunk)
+
+
+def _byte_level_words(chunk: str) -> list[str]:
+    # White space alone, and two spaces in front, are cut by rules of their own.
+    if chunk[1:2] in (" ", "") or not _PLAIN.fullmatch(chunk) or _CUT_INSIDE_WORD.search(chunk):
+        return [chunk]
+    return _BYTE_LEVEL.findall(chunk)
+
+
+def _byte_level_words_lowered(chunk: str) -> list[str]:
+    return _byte_level_words(chunk.lower() if chunk.isascii() else chunk)
+
+
+def _itself(chunk: str) -> list[str]:
+    return [chunk]
 
 
 def _steps(normalizer: Tree | None) -> set[str]:
