@@ -148,13 +148,19 @@ def test_a_split_goes_to_another_process_as_names(folder: Path):
 
 def test_only_so_many_files_stay_open(folder: Path):
     manifest = open_shards(folder).manifest
-    mapped = Mapped([OnDisk(folder, info, 101) for info in manifest.splits.train * 5], most=3)
+    mapped = Mapped([OnDisk(folder, info, 101) for info in manifest.splits.train * 5], files_max=3)
     open_files = Path("/proc/self/fd")
     if not open_files.exists():
         pytest.skip("needs /proc to count open files")
     before = len(list(open_files.iterdir()))
     assert [len(mapped.arrays(place).tokens) for place in range(10)] == [8, 7] * 5
-    assert len(list(open_files.iterdir())) - before <= 12
+    assert len(list(open_files.iterdir())) - before <= 3
+
+
+def test_blocks_can_be_kept_without_their_files(folder: Path):
+    blocks = list(open_shards(folder).split("train").blocks())
+    assert len(pickle.dumps(blocks)) < 3000
+    assert [block.sentences.tolist() for block in pickle.loads(pickle.dumps(blocks))] == [[0, 3, 4, 8], [0, 1, 3, 7]]
 
 
 def test_in_memory_numbers_are_those_of_the_example():

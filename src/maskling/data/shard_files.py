@@ -68,16 +68,19 @@ def write_shard(folder: Path, name: str, arrays: ShardArrays) -> ShardInfo:
 
 def map_shard(folder: Path, shard: ShardInfo, vocab_size: int) -> ShardArrays:
     """Map a shard into memory. Raises DataError when a file is not what the manifest says it is."""
+    tokens, words, sentences, documents = (map_part(folder, shard, vocab_size, part) for part in FILES)
+    return ShardArrays(tokens, words, sentences, documents)
 
-    def mapped(part: str, dtype: np.dtype[np.generic], length: int) -> np.ndarray:
-        return map_array(shard_file(folder, shard.name, part), dtype, length)
 
-    return ShardArrays(
-        tokens=mapped("tokens", dtype_for(vocab_size), shard.tokens),
-        words=mapped("words", np.dtype(np.uint8), -(-shard.tokens // 8)),
-        sentences=mapped("sentences", np.dtype(np.int64), shard.sentences + 1),
-        documents=mapped("documents", np.dtype(np.int64), shard.documents + 1),
-    )
+def map_part(folder: Path, shard: ShardInfo, vocab_size: int, part: str) -> np.ndarray:
+    """Map one array of a shard into memory. Raises DataError when its file is not what the manifest says it is."""
+    dtype, length = {
+        "tokens": (dtype_for(vocab_size), shard.tokens),
+        "words": (np.dtype(np.uint8), -(-shard.tokens // 8)),
+        "sentences": (np.dtype(np.int64), shard.sentences + 1),
+        "documents": (np.dtype(np.int64), shard.documents + 1),
+    }[part]
+    return map_array(shard_file(folder, shard.name, part), dtype, length)
 
 
 def check_offsets(arrays: ShardArrays, where: str) -> None:

@@ -26,24 +26,36 @@ TOKENIZER = "tokenizer"
 
 @dataclass(frozen=True)
 class Block:
-    """One shard of a split.
+    """One shard of a split; its arrays are mapped when they are asked for, so that many blocks can be kept.
 
     first_token, first_sentence, first_document: how many of each lie before it in the split.
-    sentences: (S+1,) int64, token offsets within the block; documents: (D+1,) int64, sentence offsets within it.
-    tokens: (T,) uint16 or uint32, mapped.
     """
 
     first_token: int
     first_sentence: int
     first_document: int
-    sentences: Int64Array
-    documents: Int64Array
-    tokens: np.ndarray
-    packed_words: np.ndarray
+    _mapped: Mapped
+    _place: int
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """(T,) uint16 or uint32."""
+        return self._mapped.array(self._place, "tokens")
+
+    @property
+    def sentences(self) -> Int64Array:
+        """(S+1,) int64, where each sentence starts in `tokens`, and where the last one ends."""
+        return self._mapped.array(self._place, "sentences")
+
+    @property
+    def documents(self) -> Int64Array:
+        """(D+1,) int64, the first sentence of each document of the block, and how many sentences there are."""
+        return self._mapped.array(self._place, "documents")
 
     def word_starts(self) -> BoolArray:
         """(T,) bool, which tokens of the block start a word."""
-        return np.unpackbits(self.packed_words, count=len(self.tokens)).view(np.bool_)
+        packed = self._mapped.array(self._place, "words")
+        return np.unpackbits(packed, count=len(self.tokens)).view(np.bool_)
 
 
 class Split:
@@ -60,16 +72,13 @@ class Split:
     def blocks(self) -> Iterator[Block]:
         """Each shard in order. Raises DataError where its offsets are damaged."""
         for place in range(len(self._shards)):
-            arrays = self._shards.arrays(place)
-            check_offsets(arrays, self._shards.name(place))
+            check_offsets(self._shards.arrays(place), self._shards.name(place))
             yield Block(
                 first_token=int(self._first_token[place]),
                 first_sentence=int(self._first_sentence[place]),
                 first_document=int(self._first_document[place]),
-                sentences=arrays.sentences,
-                documents=arrays.documents,
-                tokens=arrays.tokens,
-                packed_words=arrays.words,
+                _mapped=self._shards,
+                _place=place,
             )
 
     def gather(self, starts: Int64Array, lengths: np.ndarray) -> tuple[np.ndarray, BoolArray]:
@@ -90,11 +99,13 @@ class Split:
         local = starts - self._first_token[shard]
         present = np.unique(shard)
         if len(present) <= 1:
-            return _gather(self._shards.arrays(int(present[0])) if len(present) else None, local, lengths)
+            return (
+                self._gather(int(present[0]), local, lengths) if len(present) else (np.zeros(0, np.uint16), starts > 0)
+            )
         order = np.argsort(shard, kind="stable")
         bounds = np.searchsorted(shard[order], present, side="left")
         pieces = [
-            _gather(self._shards.arrays(int(which)), local[spans], lengths[spans])
+            self._gather(int(which), local[spans], lengths[spans])
             for which, spans in zip(present, np.split(order, bounds[1:]), strict=True)
         ]
         tokens = np.concatenate([piece[0] for piece in pieces])
@@ -104,6 +115,16 @@ class Split:
         placed[order] = _starts(lengths[order])[:-1]
         back = ragged(placed, lengths)
         return tokens[back], words[back]
+
+    def _gather(self, place: int, starts: Int64Array, lengths: Int64Array) -> tuple[np.ndarray, BoolArray]:
+        """Spans of one shard. starts: counted from the start of the shard."""
+        tokens = self._shards.array(place, "tokens")[ragged(starts, lengths)]
+        # Whole bytes first, an eighth as many; then the bits that were asked for out of the unpacked ones.
+        first = starts >> 3
+        num_bytes = ((starts + lengths + 7) >> 3) - first
+        unpacked = np.unpackbits(self._shards.array(place, "words")[ragged(first, num_bytes)])
+        bits = ragged(_starts(num_bytes)[:-1] * 8 + (starts & 7), lengths)
+        return tokens, unpacked[bits].view(np.bool_)
 
 
 class Shards:
@@ -187,18 +208,6 @@ def ragged(starts: Int64Array, lengths: Int64Array) -> Int64Array:
     index = np.repeat(starts - before[:-1], lengths)
     index += np.arange(before[-1])
     return index
-
-
-def _gather(arrays: ShardArrays | None, starts: Int64Array, lengths: Int64Array) -> tuple[np.ndarray, BoolArray]:
-    if arrays is None:
-        return np.zeros(0, np.uint16), np.zeros(0, bool)
-    tokens = arrays.tokens[ragged(starts, lengths)]
-    # Whole bytes first, an eighth as many; then the bits that were asked for out of the unpacked ones.
-    first = starts >> 3
-    num_bytes = ((starts + lengths + 7) >> 3) - first
-    unpacked = np.unpackbits(arrays.words[ragged(first, num_bytes)])
-    bits = ragged(_starts(num_bytes)[:-1] * 8 + (starts & 7), lengths)
-    return tokens, unpacked[bits].view(np.bool_)
 
 
 def _counts(shard: OnDisk | ShardArrays) -> tuple[int, int, int]:
