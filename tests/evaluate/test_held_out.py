@@ -186,6 +186,14 @@ def test_pairs_are_judged_where_there_is_a_head_for_it(tokenizer: Tokenizer, pre
         evaluate(model, text, pairing="pairs")
 
 
+def test_one_document_is_measured_without_pairs(tokenizer: Tokenizer, texts: Path) -> None:
+    model = model_of(bert(tokenizer, pair_head=True), tokenizer)
+    text = raw_text([str(texts / "00.txt")], model)
+    assert evaluate(model, text).pair_accuracy is None
+    with pytest.raises(DataError, match="only one"):
+        evaluate(model, text, pairing="nsp")
+
+
 def test_a_run_is_measured_as_it_measures_itself(tokenizer: Tokenizer, prepared: Path, tmp_path: Path) -> None:
     module = bert(tokenizer, pair_head=True)
     recipe = Recipe.model_validate(

@@ -30,17 +30,28 @@ def test_the_card_of_a_run_says_what_it_was_trained_on_and_how_well_it_does() ->
         documents=1_234,
         tokens=5_678_901,
         sources=("books/", "notes.jsonl.zst"),
-        recipe={"masking.kind": "span", "masking.rate": 0.2, "optimizer.kind": "muon", "seed": 3},
+        recipe={"masking.kind": "span", "masking.rate": 0.2, "optimizer.kind": "muon", "optimizer.lr": 7e-3, "seed": 3},
         held_out=HELD_OUT,
         license="cc-by-4.0",
         language=("en",),
     )
     card = render_card(facts, MODEL)
-    for said in ("# My books", "12,345,678", "5,678,901", "1,234", "20,000", "`span`", "`0.2`", "`muon`", "seed = 3"):
+    for said in (
+        "# My books",
+        "12,345,678",
+        "5,678,901",
+        "1,234",
+        "20,000",
+        "`span`",
+        "`0.2`",
+        "`muon`",
+        "`0.007`",
+        "seed = 3",
+    ):
         assert said in card
     for said in ("2.5000", "6.5400", f"{math.exp(2.5):.2f}", "45.60 %", "9,876 predictions", "at step 500"):
         assert said in card
-    assert "`books/`, `notes.jsonl.zst`." in card
+    assert "`books`, `notes.jsonl.zst`." in card
     assert 'pipeline("fill-mask"' in card
     matter = front_matter(card)
     assert matter["license"] == "cc-by-4.0"
@@ -63,6 +74,22 @@ def test_names_from_the_disk_cannot_change_the_card() -> None:
     assert "\n# Heading" not in card
     assert "`a'b\\|c # Heading <script>`" in card
     assert front_matter(card)["license"] == 'x"\nlicense: y: z'
+
+
+def test_a_card_does_not_say_where_on_a_machine_things_lay() -> None:
+    facts = CardFacts(
+        sources=(
+            "/home/ann/books/",
+            "C:\\Users\\Ann\\notes.txt",
+            "s3://ann:secret@bucket/part?key=secret",
+            "python-docs:",
+        ),
+        started_from="/home/ann/runs/first/model",
+        recipe={"data.path": "/home/ann/data", "init": "/home/ann/runs/first/model", "seed": 7},
+    )
+    card = render_card(facts, MODEL)
+    assert "`books`, `notes.txt`, `s3://b/part`, `python-docs:`." in card
+    assert not any(secret in card.lower() for secret in ("ann", "secret"))
 
 
 def test_new_numbers_replace_the_old_and_leave_the_owners_words(tmp_path: Path) -> None:

@@ -133,3 +133,12 @@ def test_export_leaves_the_mode_of_the_module_as_it_was(tmp_path: Path) -> None:
     module = bert(tokenizer).train()
     export_model(module, tokenizer, tmp_path / "model", CardFacts())
     assert module.training
+
+
+def test_what_a_killed_export_left_is_cleared_away(tmp_path: Path) -> None:
+    tokenizer = wordpiece(tmp_path / "vocabulary")
+    for left in ("model.123.partial", "model-2.123.partial"):
+        (tmp_path / "runs" / left).mkdir(parents=True)
+        (tmp_path / "runs" / left / "config.json").write_text("{")
+    export_model(bert(tokenizer), tokenizer, tmp_path / "runs" / "model", CardFacts())
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"model", "model-2.123.partial"}

@@ -34,6 +34,12 @@ def test_a_run_is_opened_by_its_model(export: Path) -> None:
     np.testing.assert_array_equal(run.embed("the fox"), itself.embed("the fox"))
 
 
+def test_a_run_stopped_while_it_put_a_new_model_in_place_still_has_its_old_one(export: Path) -> None:
+    export.rename(export.with_name("model.old"))
+    assert load(export.parent, device="cpu").fill("the [MASK]")
+    assert [path.name for path in export.parent.iterdir()] == ["model.old"]
+
+
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
 def test_a_folder_that_transformers_wrote_gives_the_same_numbers(name: str, tmp_path: Path) -> None:
     vocabulary = wordpiece(tmp_path / "vocabulary")

@@ -38,7 +38,8 @@ def evaluate(
     """Measure a model with masks that are the same each time: every number repeats to the last digit.
 
     Whatever is left out is as the model's run had it, or for a model of no run: pairing nsp if it has a pair head and
-    single if not, sequences of up to 512 tokens (`seq_length`), 15 % of them to predict (`rate`).
+    single if not, sequences of up to 512 tokens (`seq_length`), 15 % of them to predict (`rate`). A text of one
+    document is measured without pairs.
     examples: how many to measure on, all if left out. batch_tokens: changes speed, and numbers only by rounding.
 
     Loss per word and per byte come from a second pass in which whole words are hidden: with single pieces hidden,
@@ -49,7 +50,7 @@ def evaluate(
     """
     model.need_head("evaluate")
     recipe = recipe_of(model)
-    chosen = _pairing(pairing, model, recipe)
+    chosen = _pairing(pairing, model, recipe, text)
     length = seq_length or (recipe.data.seq_length if recipe else min(model.max_length, LONGEST))
     if length > model.module.config.max_positions:
         raise SettingsError(
@@ -86,10 +87,12 @@ def recipe_of(model: Model) -> Recipe | None:
     return read_config(run) if model.folder.name == "model" and (run / "config.toml").is_file() else None
 
 
-def _pairing(kind: str | None, model: Model, recipe: Recipe | None) -> Pairing:
+def _pairing(kind: str | None, model: Model, recipe: Recipe | None, text: HeldOutText) -> Pairing:
     has_head = model.module.config.pair_head
     if kind is None:
-        return recipe.pairing if recipe else NspPairing() if has_head else SinglePairing()
+        usual = recipe.pairing if recipe else NspPairing() if has_head else SinglePairing()
+        # One document has no other to take a random half from; its masked tokens can still be measured.
+        return SinglePairing() if text.split.num_documents < 2 else usual
     if kind not in PAIRINGS:
         raise SettingsError(f"there is no pairing '{kind}'; choose one of {', '.join(PAIRINGS)}")
     pairing = PAIRINGS[kind].model_validate({})

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskling.errors import ModelError
+from maskling.export.naming import public_name
 from maskling.files import written_aside
 
 # The section between these lines is rewritten by `update_card`; the rest of the card is the owner's to edit.
@@ -48,8 +49,9 @@ class HeldOut:
 class CardFacts:
     """What the card says beside what the model itself says; whatever is None or empty is left out.
 
-    recipe: flat settings, 'masking.rate' -> 0.15. tokens, documents: of the training split. seq_length: the longest
-    sequence the model saw, which is also where `SentenceTransformer` and `maskling.load` cut texts.
+    recipe: flat settings, 'masking.rate' -> 0.15; paths on this machine are left out of the card. tokens, documents:
+    of the training split. seq_length: the longest sequence the model saw, which is also where `SentenceTransformer`
+    and `maskling.load` cut texts.
     """
 
     name: str | None = None
@@ -125,6 +127,7 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["place"] = public_name
     environment.filters["line"] = _line
     environment.filters["code"] = _code
     return environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import shutil
 from pathlib import Path
 
 from maskling import __version__
@@ -9,7 +11,7 @@ from maskling.errors import ModelError
 from maskling.export.card import CardFacts, ModelFacts, render_card
 from maskling.export.probe import answers, check_same
 from maskling.export.sentence_transformers import write_pooling
-from maskling.files import folder_written_aside
+from maskling.files import ASIDE, folder_written_aside
 from maskling.model.config import BertConfig
 from maskling.model.folder import read_folder, write_weights
 from maskling.model.masked_lm import MaskedLM
@@ -23,6 +25,8 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
     be those of `module`, and the tokenizer's fingerprint its own. Raises ModelError where they are not; then `out`
     is as it was before.
     """
+    for left in out.parent.glob(f"{glob.escape(out.name)}.*{ASIDE}"):
+        shutil.rmtree(left, ignore_errors=True)  # of an export that was killed
     config = module.config
     longest = min(facts.seq_length or config.max_positions, config.max_positions)
     with folder_written_aside(out) as aside:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import CheckpointError, ModelError
-from maskling.files import recover_folder
 from maskling.infer.answers import FilledMasks, FilledTogether
 from maskling.infer.embed import Pooling, embed_texts
 from maskling.infer.fill import fill_texts
@@ -123,9 +122,10 @@ def find_model(path: str | os.PathLike[str]) -> Path:
         raise ModelError(f"{path} is a file; give the folder that holds config.json and the weights")
     if (folder / "config.json").is_file():
         return folder
-    recover_folder(folder / "model")
-    if (folder / "model" / "config.json").is_file():
-        return folder / "model"
+    # For an instant while a run puts a new model in place, the old one stands aside; a reader must not move it back.
+    for name in ("model", "model.old"):
+        if (folder / name / "config.json").is_file():
+            return folder / name
     if (folder / "checkpoints").is_dir():
         raise CheckpointError(f"{path} is a run that has written no model/ yet; run the same 'maskling train' again")
     if (folder / "manifest.json").is_file():
