@@ -28,12 +28,12 @@ def view_run(folder: Path) -> View:
         checkpoints.append(state.step)
         lines.append(f"  checkpoint {path.name}: whole")
     metrics = _metrics(folder / "metrics.jsonl")
-    evaluations = [entry for entry in metrics if "held_out" in json.dumps(entry) or entry.get("event") == "evaluated"]
     rows = [
-        [f"{key} {value:.4g}" for key, value in entry.items() if isinstance(value, int | float)]
-        for entry in evaluations
+        [f"step {entry['step']:,}", f"loss {entry['mlm_loss']:.3f}", f"top-1 {100 * entry['top1']:.1f}%", _pair(entry)]
+        for entry in metrics
+        if entry["kind"] == "evaluation"
     ]
-    lines += [*table(rows[-12:])] if rows else []
+    lines += [f"  held-out{line}" for line in table(rows[-12:])]
     if (folder / "model" / "config.json").is_file():
         lines.append(f"  model folder: {folder / 'model'}")
     return View(lines, {"recipe": recipe.model_dump(mode="json"), "checkpoints": checkpoints, "metrics": metrics})
@@ -74,6 +74,10 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _pair(entry: dict[str, Any]) -> str:
+    return "" if entry["pair_accuracy"] is None else f"pairs {100 * entry['pair_accuracy']:.1f}%"
 
 
 def _product(shape: list[int]) -> int:
