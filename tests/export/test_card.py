@@ -88,7 +88,7 @@ def test_a_card_does_not_say_where_on_a_machine_things_lay() -> None:
         recipe={"data.path": "/home/ann/data", "init": "/home/ann/runs/first/model", "seed": 7},
     )
     card = render_card(facts, MODEL)
-    assert "`books`, `notes.txt`, `s3://b/part`, `python-docs:`." in card
+    assert "`books`, `notes.txt`, `s3://bucket/part`, `python-docs:`." in card
     assert not any(secret in card.lower() for secret in ("ann", "secret"))
 
 
