@@ -271,6 +271,12 @@ def test_a_tokenizer_that_does_not_fit_is_said_loudly(corpus: Path, tmp_path: Pa
     assert any("unknown" in line and "--tokenizer.path" in line for line in result.warnings())
 
 
+def test_a_tokenizer_that_knows_nothing_is_refused(corpus: Path, tmp_path: Path):
+    words = vocabulary(tmp_path / "vocab.txt", ["quite", "other", "words"])
+    with pytest.raises(DataError, match=r"all [\d,]+ tokens are unknown"):
+        prepared(corpus, tmp_path / "out", settings(tokenizer={"path": str(words)}))
+
+
 def test_a_tokenizer_that_is_not_there_is_said_before_anything_is_read(tmp_path: Path, corpus: Path):
     with pytest.raises(TokenizerError):
         prepared(corpus, tmp_path / "out", settings(tokenizer={"path": str(tmp_path / "nowhere")}))

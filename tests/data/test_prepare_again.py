@@ -19,7 +19,7 @@ from maskling.data.preparation.events import Prepared, Reading, Resumed, ShardWr
 from maskling.data.preparation.made_from import NOTE
 from maskling.data.prepare import prepare
 from maskling.data.shards import open_shards
-from maskling.errors import CorpusError, DataError
+from maskling.errors import CorpusError, DataError, TokenizerError
 from tiny_corpus import contents, events, jsonl, prepared, settings, texts
 
 TESTS = Path(__file__).parents[1]
@@ -198,7 +198,7 @@ def test_other_settings_sources_or_tokenizers_are_refused_with_both_named(corpus
     for chosen, said in (
         (settings(shards={"part_bytes": 4096}), "shards.part_bytes was 2048, now it is 4096"),
         (settings(corpus={"dedup": "none"}), "corpus.dedup was 'document', now it is 'none'"),
-        (settings(tokenizer={"vocab_size": 130}), "tokenizer.vocab_size was 120, now it is 130"),
+        (settings(tokenizer={"lowercase": False}), "tokenizer.lowercase was True, now it is False"),
         (settings(tokenizer={"path": str(words)}), "its tokenizer was trained on the corpus, now it is a given one"),
     ):
         with pytest.raises(DataError) as caught:
@@ -306,12 +306,25 @@ def test_paragraphs_seen_before_the_stop_are_still_known(tmp_path: Path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_a_fault_in_a_file_stops_the_run_and_the_parts_before_it_stay(tmp_path: Path):
-    source = tmp_path / "a.jsonl"
-    jsonl(source, texts(40))
-    source.write_bytes(source.read_bytes() + b'{"text": "\xff\xff"}\n')
-    with pytest.raises(CorpusError, match=r"a\.jsonl"):
-        prepared(source, tmp_path / "out", settings(corpus={"errors": "strict"}))
+def test_a_folder_in_which_nothing_was_finished_takes_other_settings(tmp_path: Path):
+    source = jsonl(tmp_path / "a.jsonl", texts(20))
+    for wrong in ({"text_field": "body"}, {"filters": {"min_characters": 10_000}}):
+        with pytest.raises(CorpusError):
+            prepared(source, tmp_path / "out", settings(corpus=wrong))
+    assert prepared(source, tmp_path / "out", settings()).manifest.text.kept == 20
+
+
+def test_a_vocabulary_that_was_too_small_does_not_cost_the_reading(tmp_path: Path):
+    source = jsonl(tmp_path / "a.jsonl", texts(30))
+    with pytest.raises(TokenizerError):
+        prepared(source, tmp_path / "out", settings(tokenizer={"kind": "bpe"}))
+    with pytest.raises(DataError, match=r"tokenizer\.lowercase was True, now it is False"):
+        prepared(source, tmp_path / "out", settings(tokenizer={"kind": "bpe", "lowercase": False}))
+    larger = settings(tokenizer={"kind": "bpe", "vocab_size": 400})
+    seen = events(source, tmp_path / "out", larger)
+    assert not any(isinstance(event, Reading) for event in seen)
+    prepared(source, tmp_path / "fresh", larger)
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
 def test_signals_do_not_reach_the_workers_first():

@@ -22,14 +22,22 @@ from maskling.data.preparation.events import Prepared, PrepareEvent, Resumed
 from maskling.data.preparation.finishing import check_something_left, finish, text_report
 from maskling.data.preparation.held_out import fitted_limit
 from maskling.data.preparation.lock import locked
-from maskling.data.preparation.made_from import NOTE, check_free, check_same, made_from, read_made_from, write_made_from
+from maskling.data.preparation.made_from import (
+    NOTE,
+    before_training,
+    check_free,
+    check_same,
+    made_from,
+    read_made_from,
+    write_made_from,
+)
 from maskling.data.preparation.parts import TEXT, whole_parts
 from maskling.data.preparation.pool import engine
 from maskling.data.preparation.tokenizing import tokenize
 from maskling.data.preparation.vocabulary import given_tokenizer, make_tokenizer
 from maskling.data.settings import PrepareSettings
 from maskling.data.shard_files import SHARDS
-from maskling.data.shards import open_shards
+from maskling.data.shards import TOKENIZER, open_shards
 from maskling.errors import DataError
 from maskling.files import remove_partial
 
@@ -96,9 +104,18 @@ def _begin(folder: Path, made: MadeFrom) -> None:
     note = read_made_from(folder)
     if note is None:
         check_free(folder)
+    elif note != made:
+        if not (folder / TEXT / "00000.json").exists():
+            # Nothing was finished (a wrong setting, a missing field), so nothing is lost by beginning afresh.
+            for name in (TEXT, TOKENIZER, SHARDS):
+                shutil.rmtree(folder / name, ignore_errors=True)
+        elif (folder / TOKENIZER).exists():
+            check_same(folder, note, made)
+        else:
+            # 'No room for the characters' is said when all text is read: that need not be done again.
+            check_same(folder, before_training(note), before_training(made))
+    if note != made:
         write_made_from(folder, made)
-    else:
-        check_same(folder, note, made)
     for place in (folder, folder / TEXT, folder / SHARDS):
         place.mkdir(exist_ok=True)
         remove_partial(place)

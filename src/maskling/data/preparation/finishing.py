@@ -56,9 +56,15 @@ def finish(
     counts = np.zeros(tokenizer.vocab_size, np.int64)
     for part in encoded:
         counts[np.array(part.ids, np.int64)] += np.array(part.counts, np.int64)
+    unknown = int(counts[tokenizer.special.unk])
+    if unknown and unknown == counts.sum():
+        raise DataError(
+            f"the tokenizer knows no word of this text: all {unknown:,} tokens are unknown; "
+            f"raise tokenizer.vocab_size or lower tokenizer.min_count, or give a tokenizer of its language"
+        )
     if np.count_nonzero(counts) < 2:
         raise DataError(
-            f"the {text.kept:,} documents to train on make {counts.sum():,} tokens, and no two that differ: "
+            f"the documents to train on make {counts.sum():,} tokens, and no two that differ: "
             f"there is nothing to learn; give more text"
         )
     manifest = Manifest(
@@ -66,7 +72,7 @@ def finish(
         vocab_size=tokenizer.vocab_size,
         dtype=dtype_name(tokenizer.vocab_size),
         tokenizer=tokenizer.fingerprint,
-        unknown_tokens=int(counts[tokenizer.special.unk]),
+        unknown_tokens=unknown,
         unigram_entropy=unigram_entropy(counts),
         counts=write_array(folder / COUNTS, counts),
         splits=Splits(

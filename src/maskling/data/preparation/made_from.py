@@ -26,6 +26,8 @@ _SAMPLED_SOURCES = 10_000
 _SAMPLE_BYTES = 4096
 _SHOWN_DIFFERENCES = 3
 
+_OF_TRAINING = ("vocab_size", "min_count", "max_alphabet")
+
 _AUTO_PARTS = 32
 _AUTO_PART_BYTES = (4 << 20, 32 << 20)
 _UNKNOWN_PART_BYTES = 16 << 20
@@ -71,6 +73,12 @@ def read_made_from(folder: Path) -> MadeFrom | None:
         return MadeFrom.model_validate_json(path.read_bytes())
     except ValidationError:
         raise DataError(f"{path} is damaged; delete {folder} and prepare it again") from None
+
+
+def before_training(made: MadeFrom) -> MadeFrom:
+    """Without the settings that matter only once the words are counted."""
+    tokenizer = {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
+    return made.model_copy(update={"settings": made.settings | {"tokenizer": tokenizer}})
 
 
 def check_same(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
