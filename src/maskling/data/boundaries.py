@@ -47,6 +47,14 @@ class Boundaries:
             start[here] = block.first_token + block.sentences[sentence[here] - block.first_sentence]
         return start
 
+    def last_sentence(self, place: Int64Array) -> Int64Array:
+        """The last sentence start at or before each token; the first of all for places before the text. (n,) int64."""
+        return self.sentence_start(np.maximum(self.sentences_before(place + 1) - 1, 0))
+
+    def next_sentence(self, place: Int64Array) -> Int64Array:
+        """The first sentence start at or after each token, or the end of the text. (n,) int64."""
+        return self.sentence_start(self.sentences_before(place))
+
     def word_start(self, begin: Int64Array, end: Int64Array, rank: NDArray[np.float64]) -> Int64Array:
         """One word start of each stretch of tokens [begin, end), -1 where none starts in it.
 

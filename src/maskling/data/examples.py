@@ -25,6 +25,8 @@ from maskling.randomness import Shuffle, keys
 CHUNK_TOKENS = 1 << 15
 # Rows that are packed together and then dealt to steps: many fill better, and come out at a number known beforehand.
 GROUP_ROWS = 2048
+# Epochs that a group may mix, where the text is short.
+GROUP_EPOCHS = 4
 # Examples that are packed, at most, to learn how many fill a group.
 SAMPLE = 1 << 18
 # Tokens of validation that are packed together, whatever the size of a batch.
@@ -139,9 +141,10 @@ class Examples:
         """Examples by number, each in a row of its own."""
         epoch, place = np.divmod(number, self.num_examples)
         index = np.empty_like(place)
-        for one in np.unique(epoch):
-            here = epoch == one
-            index[here] = Shuffle(self.num_examples, seed, "order", one)[place[here]]
+        firsts = np.append(np.flatnonzero(np.diff(epoch, prepend=-1)), len(epoch)).tolist()
+        for first, last in pairwise(firsts):
+            order = Shuffle(self.num_examples, seed, "order", int(epoch[first]))
+            index[first:last] = order[place[first:last]]
         segments = self._pairing.segments(self.plan, epoch, index, seed)
         layout = Layout(np.arange(len(number)), np.zeros(len(number), np.int64), len(number))
         return Rows(number, epoch, index, segments, lengths(segments, self._pairing.has_pairs), layout)
@@ -157,9 +160,9 @@ class Examples:
             self._latest = latest = (wanted, packed)
         return latest[1]
 
-    @staticmethod
-    def _steps_of_group(batch_size: int) -> int:
-        return max(1, -(-GROUP_ROWS // batch_size))
+    def _steps_of_group(self, batch_size: int) -> int:
+        rows_of_epoch = self.num_examples * self.mean_length / self.seq_length
+        return max(1, int(min(GROUP_ROWS, GROUP_EPOCHS * rows_of_epoch) / batch_size))
 
     def _examples_of_group(self, batch_size: int) -> int:
         """How many examples fill the rows of a group, hardly ever more than them.

@@ -43,12 +43,15 @@ LENGTHS = 1 << 33
 
 
 def take(units: Units, rate: float, keys: UInt64Array) -> BoolArray:
-    """Take whole units at random until `rate` of the ordinary tokens of each example is met.
+    """Take whole units in random order until about `rate` of the ordinary tokens of each example is met.
 
-    The unit that crosses that mark is taken if its middle lies before it: one more than half of
-    which fits. The mark is moved by up to half a token, by a draw for each example, so that
-    neither rounding nor even lengths shift the rate: for units of one token this is rounding up or
-    down at random, right on average. The first unit is taken in any case.
+    A unit is taken if the tokens of those before it have not reached a mark. Its own length plays no
+    part in that, so long and short ones are equally likely; skipping what no longer fits, or
+    asking whether half of it fits, would favour the short. The last unit reaches beyond the mark by half
+    of its length on average, and is of length l with a chance proportional to l; so the mark is
+    set that much lower than the rate asks, and the rate is met on average. A draw for each example moves
+    the mark by up to half a token, so that rounding does not shift it either: for units of one
+    token this is rounding up or down at random. The first unit is taken in any case.
     Returns (n,) bool over the tokens of `units.words`.
     """
     words = units.words
@@ -57,7 +60,9 @@ def take(units: Units, rate: float, keys: UInt64Array) -> BoolArray:
     # Tokens of the same example in units before this one; examples kept their order.
     before = np.cumsum(length) - length
     before -= (np.cumsum(words.num_ordinary) - words.num_ordinary)[units.example]
-    mark = rate * words.num_ordinary + uniforms(keys, ROUNDING) - 0.5
+    squares = np.bincount(units.example, weights=units.length**2, minlength=words.num_examples)
+    beyond = 0.5 * squares / np.maximum(words.num_ordinary, 1)
+    mark = rate * words.num_ordinary - beyond + uniforms(keys, ROUNDING) - 0.5
     taken = np.empty(len(order), dtype=bool)
-    taken[order] = (before + 0.5 * length < mark[units.example]) | (before == 0)
+    taken[order] = (before < mark[units.example]) | (before == 0)
     return units.tokens(taken)

@@ -13,8 +13,7 @@ class WordMasking(Masking):
     """Mask all tokens of a word together (google-research/bert, whole word masking; Cui et al. 2021 for Chinese).
 
     Unlike the original code, which skips every word that no longer fits and so prefers short ones,
-    a word is chosen whatever its length; the last one is taken if more than half of it fits, so
-    the rate is met on average.
+    a word is as likely to be chosen whatever its length, and the rate is met on average.
     """
 
     kind: Literal["word"] = "word"

@@ -8,7 +8,7 @@ import numpy as np
 
 from maskling.data.pairing.halves import HalvedPlan, disturbed
 from maskling.data.pairing.strategy import Pairing, Segments
-from maskling.data.plan import Int64Array, Plan, stops
+from maskling.data.plan import Int64Array, Plan
 from maskling.data.shards import Split
 from maskling.errors import DataError
 from maskling.randomness import UInt64Array, below, keys
@@ -18,10 +18,10 @@ class NspPairing(Pairing):
     """Next sentence prediction: B goes on from A, or comes from another document (Devlin et al. 2019, section 3.1).
 
     Unlike the original code, exactly half of the examples are random and a random B never comes
-    from A's own document. So that nothing but the text tells the two apart, a random B begins
-    where a true one might have (the split of another span), may be as long as the true one
-    was, and ends by the same rule. The true B that it replaces is not seen in that place in that
-    epoch; the coin of another epoch shows it.
+    from A's own document. So that the text and little else tells the two apart, a random B begins
+    where a true one might have (the split of another span), is about as long as the true one was,
+    if its document is, and ends with a sentence or between two words as the true one did. The true
+    B that it replaces is not seen in that place in that epoch; the coin of another epoch shows it.
     """
 
     kind: Literal["nsp"] = "nsp"
@@ -42,27 +42,36 @@ class NspPairing(Pairing):
         assert isinstance(plan, HalvedPlan)
         key = keys(seed, "nsp", epoch, index)
         middle = plan.middles(index, key, 0)
-        b_start = middle.copy()
-        b_length = plan.start[index] + plan.length[index] - middle
+        end = plan.start[index] + plan.length[index]
+        b_start, b_end = middle.copy(), end.copy()
         label = disturbed(seed, "nsp", epoch, index)
         which = np.flatnonzero(label)
-        b_start[which], b_length[which] = _elsewhere(plan, index[which], key[which], b_length[which])
-        return Segments(plan.start[index], middle - plan.start[index], b_start, b_length, label.astype(np.int64))
+        b_start[which], b_end[which] = _elsewhere(plan, index[which], key[which], middle[which])
+        return Segments(plan.start[index], middle - plan.start[index], b_start, b_end - b_start, label.astype(np.int64))
 
 
 def _elsewhere(
-    plan: HalvedPlan, index: Int64Array, key: UInt64Array, room: Int64Array
+    plan: HalvedPlan, index: Int64Array, key: UInt64Array, middle: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
-    """Start and length of text from other documents, of at most `room` tokens. All (n,) int64."""
-    document = plan.document(index)
-    own, after = plan.document_first[document], plan.document_first[document + 1]
+    """Begin and end of text from other documents, to stand in for the spans `index` after their `middle`. All (n,)."""
+    boundaries = plan.boundaries
+    true_end = plan.start[index] + plan.length[index]
+    room = true_end - middle
     # Any span but those of the own document, in one draw: number the others and step over the own ones.
-    other = below(key, 1, len(plan) - (after - own))
-    other += (other >= own) * (after - own)
-    begin = plan.middles(other, key, 2)
-    last = plan.document_first[plan.document(other) + 1] - 1
-    end = plan.start[last] + plan.length[last]
-    limit = np.minimum(begin + room, end)
-    whole = plan.boundaries.sentence_start(plan.boundaries.sentences_before(limit + 1) - 1)
-    word = plan.boundaries.word_start(begin + 1, limit + (limit < end), np.ones(len(begin)))
-    return begin, stops(begin, limit, end, np.maximum(whole, begin), word, plan.goal) - begin
+    own, after_own = plan.of_same_document(index)
+    other = below(key, 1, len(plan) - (after_own - own))
+    other += (other >= own) * (after_own - own)
+    first, after_last = plan.of_same_document(other)
+    text_begin, text_end = plan.start[first], plan.start[after_last - 1] + plan.length[after_last - 1]
+    # Too near the end of its document to be as long as the true B, it begins some sentences sooner: a short
+    # example would else be a random one more often than not.
+    begin = np.minimum(plan.middles(other, key, 2), np.maximum(boundaries.last_sentence(text_end - room), text_begin))
+    limit = np.minimum(begin + room, text_end)
+    # Where the true B ended with a sentence, the sentence end nearest to the same length; else the last word that fits.
+    sooner, later = boundaries.last_sentence(limit), boundaries.next_sentence(limit)
+    farthest = np.minimum(begin + plan.goal - (middle - plan.start[index]), text_end)
+    nearest = np.where((later <= farthest) & (later - limit < limit - sooner), later, sooner)
+    word = boundaries.word_start(begin + 1, limit + (limit < text_end), np.ones(len(begin)))
+    whole = (boundaries.next_sentence(true_end) == true_end) & (nearest > begin)
+    cut = np.where(word > begin, word, limit)
+    return begin, np.where(limit == text_end, text_end, np.where(whole, nearest, cut))
