@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -25,7 +24,7 @@ class Term:
 
     def mean(self) -> float:
         """The loss of a prediction, NaN if there was none. Waits for the device."""
-        return float(self.sum) / self.count if self.count else float("nan")
+        return float(self.sum.detach()) / self.count if self.count else float("nan")
 
 
 def weighted(terms: Mapping[str, Term], counts: Mapping[str, int], weights: Mapping[str, float]) -> Tensor:
@@ -36,8 +35,3 @@ def weighted(terms: Mapping[str, Term], counts: Mapping[str, int], weights: Mapp
     """
     parts = [weights.get(name, 1.0) / counts[name] * term.sum for name, term in terms.items() if counts[name]]
     return torch.stack(parts).sum()
-
-
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy added over predictions, in fp32. logits: (n, classes); labels: (n,) int64. Returns () fp32."""
-    return F.cross_entropy(logits.float(), labels, reduction="sum")

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.loss import Term, cross_entropy_sum
+from maskling.model.token_loss import token_loss
+from maskling.objectives.loss import Term
 from maskling.objectives.tensors import TensorBatch
 
 # Logits in fp32 beyond this are made, used and forgotten in pieces, and made again in the backward pass:
@@ -45,4 +46,4 @@ def rows_at_once(model: MaskedLM, logits_bytes: int = LOGITS_BYTES) -> int:
 
 
 def _loss(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
-    return cross_entropy_sum(model.predict(chosen), labels)
+    return token_loss(model.predict(chosen), labels)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.loss import Term, cross_entropy_sum
+from maskling.model.token_loss import token_loss
+from maskling.objectives.loss import Term
 from maskling.objectives.tensors import TensorBatch
 
 
@@ -14,7 +15,7 @@ def pairs(model: MaskedLM, hidden: Tensor, batch: TensorBatch) -> Term:
 
     hidden: (rows, seq, width), what the encoder returned for `batch`, which has pairs.
     """
-    return Term(cross_entropy_sum(judge(model, hidden, batch), batch.pair_labels), len(batch.pair_labels))
+    return Term(token_loss(judge(model, hidden, batch), batch.pair_labels), len(batch.pair_labels))
 
 
 def judge(model: MaskedLM, hidden: Tensor, batch: TensorBatch) -> Tensor:

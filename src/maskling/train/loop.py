@@ -102,14 +102,25 @@ def _blame(parts: Parts, work: Work, recipe: Recipe, sums: list[Tensor]) -> str:
     what = "loss"
     if micro is None:
         what, micro = "gradient", _first_bad_gradient(parts, work, recipe)
-    where = f"micro-batch {micro} of {len(work.batches)}" if micro else "another rank, or the sum of micro-batches"
-    text = f"step {step:,}: the {what} is not a finite number ({where}; {work.examples})"
+    text = f"step {step:,}: the {what} is not a finite number ({_where(parts, work, micro)})"
     if recipe.train.on_nonfinite == "skip":
         return f"{text}; the step was left out"
     raise NumericsError(
         f"{text}; likely causes: optimizer.lr too high, schedule.warmup too short, or numbers too coarse "
         f"(system.dtype = 'fp32' is the finest); train.on_nonfinite = 'skip' leaves such steps out"
     )
+
+
+def _where(parts: Parts, work: Work, micro: int | None) -> str:
+    """In words: micro-batch `micro` (1 for the first) and its examples."""
+    if micro is None:
+        return "on another rank, or in the sum of micro-batches"
+    where = f"micro-batch {micro} of {len(work.batches)}"
+    if parts.world.size > 1:
+        return f"{where} of rank {parts.world.rank}"
+    numbers = work.numbers_of(micro - 1)
+    shown = ", ".join(str(number) for number in numbers[:8])
+    return f"{where}, examples {shown}{', ...' if len(numbers) > 8 else ''}"
 
 
 def _first_bad_gradient(parts: Parts, work: Work, recipe: Recipe) -> int | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskling.data.batch import Batch
 from maskling.data.examples import Examples
 from maskling.train.recipe import Recipe
@@ -15,7 +18,8 @@ class Work:
     """One step's share of the data.
 
     step: 0 for the first. batches: this rank's micro-batches. num_predictions, num_pairs, num_tokens (padding not
-    counted), fill: over all micro-batches and ranks. examples: which ones, in words for a person.
+    counted), fill: over all micro-batches and ranks. numbers: (k,) int64, the examples of the whole step by their
+    number in the run, in the order of the rows.
     """
 
     step: int
@@ -25,15 +29,19 @@ class Work:
     num_pairs: int
     num_tokens: int
     fill: float
-    examples: str
+    numbers: NDArray[np.int64]
+
+    def numbers_of(self, place: int) -> list[int]:
+        """The examples of micro-batch `place` (0 for the first), where this rank has all micro-batches."""
+        counts = [len(batch.first_positions) for batch in self.batches]
+        first = sum(counts[:place])
+        return [int(number) for number in self.numbers[first : first + counts[place]]]
 
 
 def work_of(step: int, recipe: Recipe, examples: Examples, world: World) -> Work:
     """The work of `step`, a function of the recipe and the step alone."""
     rate = recipe.masking.rate_at(step / recipe.train.steps)
     whole = examples.step(step, recipe.train.batch_size, rate)
-    count = examples.examples_per_step(recipe.train.batch_size)
-    epoch, place = divmod(step * count, examples.num_examples)
     return Work(
         step=step,
         mask_rate=rate,
@@ -42,7 +50,7 @@ def work_of(step: int, recipe: Recipe, examples: Examples, world: World) -> Work
         num_pairs=whole.num_pairs,
         num_tokens=whole.num_tokens,
         fill=whole.num_tokens / (whole.num_rows * recipe.data.seq_length),
-        examples=f"examples {place:,} to {place + count - 1:,} of epoch {epoch} in the order of seed {recipe.seed}",
+        numbers=whole.number,
     )
 
 

@@ -1,0 +1,134 @@
+"""One step: what is said when numbers stop being numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskling.data.corruption import Vocabulary
+from maskling.data.examples import Examples
+from maskling.data.shards import open_shards
+from maskling.errors import NumericsError
+from maskling.model.device import pick
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.beginning import completed, first_module
+from maskling.train.loop import Parts, take_step
+from maskling.train.optimizer import Optimizer
+from maskling.train.recipe import Recipe
+from maskling.train.work import Work, work_of
+from maskling.train.world import World
+
+Make = Callable[..., Recipe]
+
+
+def ready(recipe: Recipe) -> tuple[Recipe, Parts, Work]:
+    """A recipe made whole, what takes its steps, and the work of its third step."""
+    shards = open_shards(Path(recipe.data.path))
+    tokenizer = Tokenizer.load(shards.tokenizer_folder)
+    recipe = completed(recipe, tokenizer, None)
+    examples = Examples(
+        shards.split("train"), Vocabulary.of(tokenizer), recipe.pairing, recipe.masking, recipe.corruption,
+        recipe.packing, recipe.data.seq_length, recipe.seed,
+    )  # fmt: skip
+    module = first_module(recipe)
+    parts = Parts(module, recipe.optimizer.build(module), pick("cpu", "fp32"), World(), module)
+    return recipe, parts, work_of(2, recipe, examples, World())
+
+
+def spoiling(parts: Parts, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Parts:
+    """The same, with an encoder that spoils what it says of one micro-batch of each run over `each` of them."""
+    calls = iter(range(10_000))
+
+    def encode(*args: object) -> torch.Tensor:
+        hidden = parts.module(*args)
+        return spoil(hidden) if next(calls) % each == micro else hidden
+
+    return Parts(parts.module, parts.optimizer, parts.compute, parts.world, encode)
+
+
+def to_nan(hidden: torch.Tensor) -> torch.Tensor:
+    return hidden * math.nan
+
+
+class _NanGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, grad):
+        return grad * math.inf
+
+
+def test_a_loss_that_is_no_number_is_named_by_step_micro_batch_and_examples(recipe_of: Make):
+    recipe, parts, work = ready(recipe_of())
+    assert len(work.batches) == 2
+    numbers = ", ".join(str(number) for number in work.numbers_of(1)[:8])
+    with pytest.raises(
+        NumericsError, match=rf"step 3: the loss .*micro-batch 2 of 2, examples {numbers}.*optimizer.lr"
+    ):
+        take_step(spoiling(parts, 1, to_nan, 2), work, 1.0, recipe)
+
+
+def test_a_gradient_that_is_no_number_is_traced_to_its_micro_batch(recipe_of: Make):
+    recipe, parts, work = ready(recipe_of({"system.micro_batch_tokens": 64}))
+    assert len(work.batches) == 4
+    calls: list[int] = []
+
+    def encode(input_ids: torch.Tensor, *args: object) -> torch.Tensor:
+        # By what it is, not by when it comes: the search runs micro-batches again.
+        calls.append(1)
+        hidden = parts.module(input_ids, *args)
+        bad = torch.equal(input_ids, torch.from_numpy(work.batches[2].input_ids))
+        return _NanGradient.apply(hidden) if bad else hidden
+
+    broken = Parts(parts.module, parts.optimizer, parts.compute, parts.world, encode)
+    with pytest.raises(NumericsError, match=r"step 3: the gradient .*micro-batch 3 of 4"):
+        take_step(broken, work, 1.0, recipe)
+
+
+def test_a_skipped_step_moves_nothing_and_says_so(recipe_of: Make):
+    recipe, parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
+    before = [parameter.detach().clone() for parameter in parts.module.parameters()]
+    taken = take_step(spoiling(parts, 0, to_nan, 2), work, 1.0, recipe)
+    assert "micro-batch 1 of 2" in taken.skipped
+    assert "left out" in taken.skipped
+    assert all(torch.equal(one, other) for one, other in zip(before, parts.module.parameters(), strict=True))
+    assert parts.optimizer.state() == {}
+    assert take_step(parts, work, 1.0, recipe).skipped is None
+
+
+def test_weights_that_are_no_numbers_stop_the_run_even_where_steps_may_be_skipped(recipe_of: Make):
+    recipe, parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
+    with torch.no_grad():
+        next(parts.module.parameters()).view(-1)[0] = math.nan
+    with pytest.raises(NumericsError, match="1 weights are no longer numbers"):
+        take_step(parts, work, 1.0, recipe)
+
+
+class Looking(Optimizer):
+    """Keeps the length of the gradient that it was given."""
+
+    def step(self, factor: float) -> None:  # noqa: ARG002
+        grads = [parameter.grad for _, parameter in self._parameters() if parameter.grad is not None]
+        self.norm = math.sqrt(sum(float(grad.square().sum()) for grad in grads))
+
+
+def test_a_long_gradient_is_clipped_and_none_leaves_it(recipe_of: Make):
+    for clip, expected in ((1e-3, 1e-3), (None, None)):
+        recipe, parts, work = ready(recipe_of({"train.clip": clip if clip else "none"}))
+        optimizer = Looking(parts.module, [torch.optim.SGD(parts.module.parameters(), lr=0.1)])
+        taken = take_step(replace(parts, optimizer=optimizer), work, 1.0, recipe)
+        assert optimizer.norm == pytest.approx(expected or taken.gradient_norm, rel=1e-3)
+        assert taken.gradient_norm > 0.01
+
+
+def test_the_same_step_is_the_same_work(recipe_of: Make):
+    one, other = ready(recipe_of())[2], ready(recipe_of())[2]
+    assert (one.batches[0].input_ids == other.batches[0].input_ids).all()
+    assert (one.numbers == other.numbers).all()
