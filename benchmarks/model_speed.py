@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=1, help="examples packed into a row")
     parser.add_argument("--only", nargs="+", default=["transformers", "bert", "modern"])
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--processor-time", action="store_true", help="for busy machines; use one thread with it")
     options = parser.parse_args()
     keep_memory()
     for size in options.size:
@@ -46,6 +47,7 @@ def main() -> None:
 
 
 def compare(size: str, seq: int, options: argparse.Namespace) -> None:
+    clock = time.process_time if options.processor_time else time.perf_counter
     num_layers, width, heads = SIZES[size]
     rows = options.tokens // seq
     torch.manual_seed(0)
@@ -66,12 +68,12 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(options.rounds + 1):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             repeats = 3 if turn else 1
             for _ in range(repeats):
                 run()
             if turn:
-                seconds[name].append((time.perf_counter() - start) / repeats)
+                seconds[name].append((clock() - start) / repeats)
     base = statistics.median(seconds[next(iter(runs))])
     for name in runs:
         middle = statistics.median(seconds[name])

@@ -135,3 +135,25 @@ def test_gradients_equal_those_of_transformers(name: str, seq: int) -> None:
 
 def peer_word_table(peer: transformers.PreTrainedModel) -> str:
     return next(name for name, parameter in peer.named_parameters() if parameter is peer.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize("name", ["bert", "modern"])
+def test_bf16_strays_no_further_from_fp32_than_transformers_does(name: str) -> None:
+    config = MODELS[name]
+    module = random_model(config)
+    peer = twin(module)
+    batch = inputs(config, [190, 190], 190)
+    positions, visible = torch.arange(190).expand(2, 190), Visible.from_attention_mask(batch["attention_mask"])
+    extra = {"token_type_ids": batch["token_type_ids"]} if name == "bert" else {}
+
+    def ours() -> torch.Tensor:
+        return module.predict(module(batch["input_ids"], positions, batch["token_type_ids"], visible)).detach().float()
+
+    def theirs() -> torch.Tensor:
+        out = peer(batch["input_ids"], attention_mask=batch["attention_mask"], **extra)
+        return (out.prediction_logits if config.pair_head else out.logits).detach().float()
+
+    exact = ours()
+    with torch.autocast("cpu", torch.bfloat16):
+        our_error, their_error = (ours() - exact).norm(), (theirs() - exact).norm()
+    assert 0 < our_error < 1.25 * their_error

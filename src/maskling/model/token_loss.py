@@ -26,8 +26,9 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
 class _TokenLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        # Softmax sums in fp32 inside; only what it returns is rounded.
-        chances = torch.softmax(logits, dim=-1)
+        # Softmax sums in fp32 inside; only what it returns is rounded. Autocast would return it in fp32 on a GPU.
+        with torch.autocast(logits.device.type, enabled=False):
+            chances = torch.softmax(logits, dim=-1)
         right = chances.gather(1, labels[:, None])
         ctx.save_for_backward(chances, labels)
         # bf16 reaches as far down as fp32: the clamp holds only for losses above 87.
@@ -37,6 +38,7 @@ class _TokenLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         chances, labels = ctx.saved_tensors
-        # In place: a second backward through the same graph is refused by autograd's version check.
-        chances.scatter_add_(1, labels[:, None], torch.full_like(labels[:, None], -1, dtype=chances.dtype))
+        # In place: a second backward through the same graph is refused by autograd's version check. Indexed, because
+        # scatter_add_ in bf16 copies the whole tensor to fp32 and back.
+        chances[torch.arange(len(labels), device=labels.device), labels] -= 1
         return chances.mul_(grad), None
