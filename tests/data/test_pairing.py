@@ -147,7 +147,7 @@ def test_neither_length_nor_its_end_tells_a_random_b():
             total[label] += (segments.a_length + segments.b_length)[here].tolist()
             at_end[label] += np.isin(segments.b_start + segments.b_length, sentences)[here].tolist()
             at_begin[label] += np.isin(segments.b_start, sentences)[here].tolist()
-    for found, allowed in ((total, 3), (at_end, 0.08), (at_begin, 0.04)):
+    for found, allowed in ((total, 3), (at_end, 0.08), (at_begin, 0.1)):
         assert abs(np.mean(found[0]) - np.mean(found[1])) < allowed
 
 
