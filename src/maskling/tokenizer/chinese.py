@@ -19,15 +19,15 @@ IDEOGRAPHS: Final = (
 IDEOGRAPH: Final = re.compile(f"[{IDEOGRAPHS}]")
 RUN: Final = re.compile(f"[{IDEOGRAPHS}]+")
 
-# Some of these are in every Chinese or Japanese text of a sentence or more, and a search for each is a memchr.
-_COMMON: Final = ("，", "。", "、", "的", "の", "一")
-
 Segment = Callable[[str], list[str]]
 
 
 def looks_chinese(text: str) -> bool:
     """A fast guess whether a text has Chinese characters; decides how fast it is encoded, never what comes out."""
-    return not text.isascii() and any(character in text for character in _COMMON)
+    # One of these is in every Chinese or Japanese text of a sentence or more.
+    return not text.isascii() and (
+        "，" in text or "。" in text or "、" in text or "的" in text or "の" in text or "一" in text
+    )
 
 
 def resolve_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:

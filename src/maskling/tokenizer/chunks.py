@@ -17,8 +17,6 @@ from maskling.tokenizer.characters import SPACES
 from maskling.tokenizer.chinese import IDEOGRAPHS, looks_chinese
 from maskling.tokenizer.library import Tree
 
-# BertNormalizer drops these and joins what they part, but str.split cuts there.
-_NOT_CUTS: Final = ("\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x1f", "\x85")
 _CHINESE_MARKS: Final = "、。〈〉《》「」『』【】！（），．：；？“”‘’…—"
 _BERT_WORD: Final = re.compile("[^ \t\n\r]+")
 _BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^ \t\n\r{IDEOGRAPHS}{_CHINESE_MARKS}]+")
@@ -83,8 +81,22 @@ def chunking(tree: Tree) -> Chunking | None:
 
 
 def cut_bert(text: str) -> list[str]:
-    """Cut at white space, which BertPreTokenizer drops."""
-    return _BERT_WORD.findall(text) if any(character in text for character in _NOT_CUTS) else text.split()
+    """Cut at white space, which BertPreTokenizer drops.
+
+    BertNormalizer drops some control characters and joins what they part, but str.split cuts there.
+    """
+    # Written out, because it runs for every sentence: seven searches for one character cost 0.2 us, a loop 1.3 us.
+    if (
+        "\x0b" in text
+        or "\x0c" in text
+        or "\x1c" in text
+        or "\x1d" in text
+        or "\x1e" in text
+        or "\x1f" in text
+        or "\x85" in text
+    ):
+        return _BERT_WORD.findall(text)
+    return text.split()
 
 
 def cut_bert_chinese(text: str) -> list[str]:

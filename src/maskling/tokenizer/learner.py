@@ -40,7 +40,8 @@ class Learner:
 
     def chunks(self, chunks: Sequence[str]) -> Encoded:
         """Encode chunks; words of Chinese are single characters."""
-        alone = [not self._fits(chunk) for chunk in chunks]
+        with guarded("the tokenizer failed on a text"):
+            alone = [not self._fits(chunk) for chunk in chunks]
         together = self._together([chunk for chunk, aside in zip(chunks, alone, strict=True) if not aside])
         if not any(alone):
             return together
@@ -67,14 +68,20 @@ class Learner:
         return found
 
     def _fits(self, chunk: str) -> bool:
-        """Whether a chunk's words can be told from its tokens alone."""
+        """Whether a chunk's words can be told from its tokens alone, as its offsets would tell them."""
         if _PART in chunk:
             return False
-        return (
-            self._looks.continuing is not None
-            or kind(chunk[0]) != SPACE
-            or (len(chunk) > 1 and kind(chunk[1]) != SPACE)
-        )
+        if self._looks.continuing is not None:
+            return True
+        if kind(chunk[0]) == SPACE and (len(chunk) == 1 or kind(chunk[1]) == SPACE):
+            return False
+        if chunk.isascii():
+            return True
+        if "▁" in chunk and not self._looks.in_bytes:
+            return False  # the text's own, or one that the model puts before a word: only offsets tell
+        # "≠" without its accent is "=", a word by itself; offsets see the text as it was written.
+        normal = self._normalized(chunk)
+        return normal == chunk or np.array_equal(characters.kinds(normal), characters.kinds(chunk))
 
     def _together(self, chunks: Sequence[str]) -> Encoded:
         firsts = range(0, len(chunks), _CHUNKS_A_TEXT)
@@ -90,20 +97,19 @@ class Learner:
         offsets[1:] = parts - np.arange(len(parts))
         if self._looks.continuing is not None:
             return Encoded(ids, ~self._looks.continuing[ids], offsets)
-        starts, unclear = self._looks.word_starts(ids, offsets, [self._normalized(chunk) for chunk in chunks])
+        spelled = [self._normalized(chunk) for chunk in chunks]
+        if not self._looks.in_bytes:
+            spelled = [f" {chunk}" for chunk in spelled]
+        starts, unclear = self._looks.word_starts(ids, offsets, spelled)
         for number in unclear:
             again = self.texts([chunks[number]], jieba=False)
             starts[offsets[number] : offsets[number + 1]] = again.word_starts
         return Encoded(ids, starts, offsets)
 
     def _normalized(self, chunk: str) -> str:
-        """A chunk as the model's pieces spell it."""
         normalizer = self._library.normalizer
-        if normalizer is not None and not chunk.isascii():
-            chunk = normalizer.normalize_str(chunk)
-        if self._looks.in_bytes:
-            return chunk
-        return chunk if chunk.startswith("▁") else f" {chunk}"
+        # Case and composing change no kinds and no lengths in ASCII.
+        return chunk if chunk.isascii() or normalizer is None else normalizer.normalize_str(chunk)
 
 
 def by_encodings(texts: Sequence[str], encodings: Sequence[Any], looks: Looks, jieba: bool) -> Encoded:

@@ -41,7 +41,8 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
             space_open = True
         else:
             # Bytes of one character share its offsets: only the first of them can start a word.
-            begins = bool(at[body]) and (first >= last_end or body > first)
+            # (What lies between two tokens the normalizer dropped: an accent before the word's first letter, say.)
+            begins = bool(at[body] or space[last_end:first].any()) and (first >= last_end or body > first)
             starts[index] = begins and not (space_open and not new_piece and body == first)
             space_open = False
         last_end, last_piece = max(end, last_end), piece
