@@ -115,7 +115,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write_json", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"could not be written: .*No space left"):
         saved(tmp_path, 5, seed=2)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
     other = module(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,9 +169,7 @@ def test_a_run_stopped_before_any_evaluation_still_has_a_model(recipe_of: Make, 
 
 def test_a_finished_run_says_so_and_writes_a_lost_model_folder_again(recipe_of: Make, straight: Path):
     before = (straight / "model" / "model.safetensors").read_bytes()
-    for path in sorted((straight / "model").rglob("*"), reverse=True):
-        path.unlink() if path.is_file() else path.rmdir()
-    (straight / "model").rmdir()
+    shutil.rmtree(straight / "model")
     (event,) = run(recipe_of(DROPOUT), straight)
     assert event.already
     assert (straight / "model" / "model.safetensors").read_bytes() == before
@@ -210,6 +209,17 @@ def test_only_the_newest_checkpoints_and_the_best_are_kept(recipe_of: Make, tmp_
     assert kept == {best, 8, 10}
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{events[-1].best_loss:.3f}" in card
+
+
+def test_a_run_that_lost_its_model_folder_ends_with_the_best_weights_in_it(recipe_of: Make, tmp_path: Path):
+    recipe = recipe_of({"train.steps": 8, "train.evaluate_every": 2, "optimizer.lr": 2.0, "schedule.kind": "constant"})
+    run_until(recipe, tmp_path, 5)
+    shutil.rmtree(tmp_path / "model")
+    events = run(recipe, tmp_path)
+    best = events[-1].best_step
+    assert best < 5
+    shown = load_file(tmp_path / "model" / "model.safetensors")["model.embeddings.tok_embeddings.weight"]
+    assert (shown == weights(tmp_path, best)["word.weight"]).all()
 
 
 def test_micro_batches_change_nothing_but_rounding(recipe_of: Make, tmp_path: Path):

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from maskling.data.shards import Shards
 from maskling.errors import ModelError, SettingsError, TokenizerError
 from maskling.files import checksum, fingerprint
 from maskling.model.building import build
@@ -49,6 +48,11 @@ def first_module(recipe: Recipe) -> MaskedLM:
     return module
 
 
+def empty_module(recipe: Recipe) -> MaskedLM:
+    """A module of a completed recipe, for a checkpoint to fill; the folder it began from may be gone."""
+    return build(recipe.model, recipe.seed)
+
+
 def init_folder(init: str) -> Path:
     """The model folder that `init` means: itself, or the model/ of a run."""
     folder = Path(init)
@@ -62,15 +66,6 @@ def weights_fingerprint(init: str | None) -> str | None:
         return None
     files = sorted(path for path in init_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
     return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
-
-
-def check_data(shards: Shards, tokenizer: Tokenizer) -> None:
-    """Raise TokenizerError unless the tokenizer beside the shards is the one that wrote them."""
-    if shards.manifest.tokenizer != tokenizer.fingerprint:
-        raise TokenizerError(
-            f"{shards.folder} was written by tokenizer {shards.manifest.tokenizer}, but the one in "
-            f"{shards.tokenizer_folder} is {tokenizer.fingerprint}; restore it, or run 'maskling prepare' again"
-        )
 
 
 def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -> ModelConfig:

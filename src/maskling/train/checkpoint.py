@@ -69,17 +69,26 @@ class Checkpoint:
 
 
 def save(run_dir: Path, module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Checkpoint:
-    """Write a checkpoint; it appears under its name only when every byte of it is on the disk."""
+    """Write a checkpoint; it appears under its name only when every byte of it is on the disk.
+
+    Raises CheckpointError if it cannot be written; what was there before is then still there.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = folder_of(run_dir, state.step)
-    with folder_written_aside(path) as aside:
-        save_file(_shared(module), aside / _FILES[0])
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in optimizer_state.items()}, aside / _FILES[1]
-        )
-        sums = {name: checksum(aside / name) for name in _FILES}
-        write_json(aside / "state.json", {"format": FORMAT, **asdict(state), "checksums": sums})
+    moments = {name: value.detach().cpu().contiguous() for name, value in optimizer_state.items()}
+    try:
+        with folder_written_aside(path) as aside:
+            save_file(_shared(module), aside / _FILES[0])
+            save_file(moments, aside / _FILES[1])
+            sums = {name: checksum(aside / name) for name in _FILES}
+            write_json(aside / "state.json", {"format": FORMAT, **asdict(state), "checksums": sums})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} could not be written: {error}; make room on the disk, and the same command goes on from the "
+            f"checkpoint before"
+        ) from None
     return Checkpoint(path, state)
 
 

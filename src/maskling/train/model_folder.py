@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from maskling.config import flatten
-from maskling.data.shards import Shards
 from maskling.export.card import CardFacts, HeldOut
 from maskling.export.folder import export_model
 from maskling.model.masked_lm import MaskedLM
-from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.material import Material
 from maskling.train.recipe import Recipe
 
 
 def write_model(
-    run_dir: Path, module: MaskedLM, tokenizer: Tokenizer, recipe: Recipe, shards: Shards, best: dict[str, Any] | None
+    run_dir: Path, module: MaskedLM, material: Material, recipe: Recipe, best: dict[str, Any] | None
 ) -> Path:
     """Write `run_dir/model`, checked before it replaces what was there.
 
     best: the evaluation of these weights, as a checkpoint keeps it; None if there is no text to evaluate on.
     """
-    train, made_from = shards.split("train"), shards.manifest.made_from
+    manifest, train = material.shards.manifest, material.shards.split("train")
     facts = CardFacts(
         name=run_dir.resolve().name,
         preset=recipe.preset,
@@ -30,13 +29,13 @@ def write_model(
         seq_length=recipe.data.seq_length,
         documents=train.num_documents,
         tokens=train.num_tokens,
-        sources=tuple(source.name for source in made_from.sources.listed) if made_from else (),
-        data_fingerprint=shards.manifest.fingerprint,
+        sources=tuple(source.name for source in manifest.made_from.sources.listed) if manifest.made_from else (),
+        data_fingerprint=manifest.fingerprint,
         started_from=recipe.init,
         recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
-        held_out=_held_out(best, shards.manifest.unigram_entropy),
+        held_out=_held_out(best, material.unigram_entropy),
     )
-    export_model(module, tokenizer, run_dir / "model", facts)
+    export_model(module, material.tokenizer, run_dir / "model", facts)
     return run_dir / "model"
 
 

@@ -16,24 +16,19 @@ from typing import cast
 
 import torch
 
-from maskling.data.batch import Batch
-from maskling.data.corruption import Corruption, Vocabulary
-from maskling.data.examples import Examples
 from maskling.data.loader import ahead
-from maskling.data.masking.token import TokenMasking
-from maskling.data.shards import Shards, open_shards
 from maskling.errors import DataError
 from maskling.model.allocator import keep_memory
 from maskling.model.attention import kernel_name
 from maskling.model.device import Compute, pick
 from maskling.model.masked_lm import MaskedLM
-from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
-from maskling.train.beginning import check_data, completed, first_module, init_folder, weights_fingerprint
+from maskling.train.beginning import completed, empty_module, first_module, init_folder, weights_fingerprint
 from maskling.train.budget import planned
 from maskling.train.events import Event, Finished, Started, Warned
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
+from maskling.train.material import Material
 from maskling.train.model_folder import write_model
 from maskling.train.recipe import Recipe
 from maskling.train.run_folder import (
@@ -47,7 +42,7 @@ from maskling.train.run_folder import (
 )
 from maskling.train.running import Running
 from maskling.train.settings import seconds
-from maskling.train.work import Work, rows_at_once, work_of
+from maskling.train.work import Work, work_of
 from maskling.train.world import World, this_world
 
 
@@ -69,32 +64,28 @@ def pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool] = lambda: F
 def _pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool], world: World) -> Iterator[Event]:
     began = time.perf_counter()
     compute = _prepare_machine(recipe)
-    shards = open_shards(Path(recipe.data.path))
-    tokenizer = Tokenizer.load(shards.tokenizer_folder)
-    check_data(shards, tokenizer)
+    material = Material.open(Path(recipe.data.path))
 
     checkpoint.tidy(run_dir)
     newest, problems = checkpoint.newest_whole(run_dir)
     written = written_recipe(run_dir)
-    asked = completed(recipe, tokenizer, written)
+    asked = completed(recipe, material.tokenizer, written)
     recipe = adopt_plan(asked, written)
-    state = _first_state(recipe, shards, newest)
+    state = _first_state(recipe, material, newest)
     if newest is not None:
         refuse_other_run(run_dir, written, recipe, newest.state, state)
         for problem in problems:
             yield Warned(f"{problem}; going on from step {newest.state.step:,} instead")
         state = newest.state
 
-    module = first_module(recipe) if newest is None or recipe.init is None else _empty(recipe)
-    module.to(compute.device)
-    if newest is not None and newest.state.step >= recipe.train.steps:
-        yield _nothing_left(run_dir, module, newest, recipe, tokenizer, shards, began)
+    module = (empty_module if newest else first_module)(recipe).to(compute.device)
+    if newest is not None and state.step >= recipe.train.steps:
+        yield _nothing_left(run_dir, module, newest, recipe, material, began)
         return
 
-    vocabulary = Vocabulary.of(tokenizer)
-    examples = _examples(recipe, shards, vocabulary)
+    examples = material.examples(recipe)
     try:
-        validation = _validation(recipe, shards, vocabulary)
+        validation = material.validation(recipe)
     except DataError as error:
         validation = []
         yield Warned(f"there will be no evaluation, and the last weights count as the best: {error}")
@@ -104,8 +95,7 @@ def _pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool], world: Wo
         parts.optimizer.load_state(newest.load(module))
         if state.compute != description:
             yield Warned(
-                f"the run began on {state.compute} and goes on on {description}: "
-                f"it will be as good, but not equal bit for bit"
+                f"the run goes on, but not bit for bit: so far it was on {state.compute}, now on {description}"
             )
     elif recipe.train.budget is not None and recipe is asked:
         left = seconds(recipe.train.budget) - (time.perf_counter() - began)
@@ -114,23 +104,22 @@ def _pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool], world: Wo
         # Ranks time differently and must not plan differently.
         agreed = {name: value and world.agree(value) for name, value in train.model_dump().items() if name in PLANNED}
         recipe = with_train(recipe, train.model_copy(update=agreed))
-        state = _first_state(recipe, shards, None)
+        state = _first_state(recipe, material, None)
         parts = replace(parts, optimizer=recipe.optimizer.build(module))
 
-    state = replace(state, compute=description)
-    running = Running(run_dir, recipe, parts, validation, tokenizer, shards, state)
+    running = Running(run_dir, recipe, parts, material, validation, replace(state, compute=description))
     if world.leads:
         write_config(run_dir, recipe)
         write_env(run_dir, description, torch.get_num_threads())
     yield Started(
         description=description,
         parameters=module.num_parameters(),
-        tokens=shards.split("train").num_tokens,
-        unigram_entropy=shards.manifest.unigram_entropy,
+        tokens=material.shards.split("train").num_tokens,
+        unigram_entropy=material.unigram_entropy,
         examples_per_epoch=examples.num_examples,
         examples_per_step=examples.examples_per_step(recipe.train.batch_size),
         steps=recipe.train.steps,
-        resumed_from=newest.state.step if newest else None,
+        resumed_from=state.step if newest else None,
     )
     make = partial(work_of, recipe=recipe, examples=examples, world=world)
     todo = range(state.step, recipe.train.steps)
@@ -158,22 +147,12 @@ def _describe(compute: Compute, recipe: Recipe) -> str:
     return f"{compute.description}, {kernel_name(compute.device, recipe.data.seq_length)} attention{compiled}"
 
 
-def _first_state(recipe: Recipe, shards: Shards, newest: checkpoint.Checkpoint | None) -> checkpoint.State:
+def _first_state(recipe: Recipe, material: Material, newest: checkpoint.Checkpoint | None) -> checkpoint.State:
     init = weights_fingerprint(recipe.init)
     if newest is not None and recipe.init is not None and not init_folder(recipe.init).exists():
         init = newest.state.init  # gone since; its weights were taken long ago
-    return checkpoint.State(
-        step=0,
-        recipe=recipe.fingerprint,
-        data=shards.manifest.fingerprint,
-        tokenizer=shards.manifest.tokenizer,
-        init=init,
-    )
-
-
-def _empty(recipe: Recipe) -> MaskedLM:
-    """A module for a checkpoint to fill."""
-    return first_module(recipe.model_copy(update={"init": None}))
+    manifest = material.shards.manifest
+    return checkpoint.State(0, recipe.fingerprint, manifest.fingerprint, manifest.tokenizer, init)
 
 
 def _parts(module: MaskedLM, recipe: Recipe, compute: Compute, world: World) -> Parts:
@@ -181,41 +160,12 @@ def _parts(module: MaskedLM, recipe: Recipe, compute: Compute, world: World) -> 
     return Parts(module, recipe.optimizer.build(module), compute, world, encode)
 
 
-def _examples(recipe: Recipe, shards: Shards, vocabulary: Vocabulary) -> Examples:
-    return Examples(
-        split=shards.split("train"),
-        vocabulary=vocabulary,
-        pairing=recipe.pairing,
-        masking=recipe.masking,
-        corruption=recipe.corruption,
-        packing=recipe.packing,
-        seq_length=recipe.data.seq_length,
-        seed=recipe.seed,
-    )
-
-
-def _validation(recipe: Recipe, shards: Shards, vocabulary: Vocabulary) -> list[Batch]:
-    """Fixed masks, the same for every seed and every masking, so that runs can be compared."""
-    examples = Examples(
-        split=shards.split("validation"),
-        vocabulary=vocabulary,
-        pairing=recipe.pairing,
-        masking=TokenMasking(rate=recipe.evaluate.rate),
-        corruption=Corruption(),
-        packing=recipe.packing,
-        seq_length=recipe.data.seq_length,
-        seed=0,
-    )
-    return list(examples.fixed(recipe.evaluate.examples, recipe.evaluate.rate, rows_at_once(recipe)))
-
-
 def _nothing_left(
     run_dir: Path,
     module: MaskedLM,
     newest: checkpoint.Checkpoint,
     recipe: Recipe,
-    tokenizer: Tokenizer,
-    shards: Shards,
+    material: Material,
     began: float,
 ) -> Finished:
     """The run was over before; only its model folder may be missing."""
@@ -224,7 +174,7 @@ def _nothing_left(
     if not (model / "config.json").exists():
         best = checkpoint.read(checkpoint.folder_of(run_dir, state.best["step"])) if state.best else newest
         best.load(module, optimizer_state=False)
-        model = write_model(run_dir, module, tokenizer, recipe, shards, state.best)
+        write_model(run_dir, module, material, recipe, state.best)
     return Finished(
         step=state.step,
         steps=recipe.train.steps,

@@ -9,15 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from maskling.data.batch import Batch
-from maskling.data.shards import Shards
 from maskling.errors import CheckpointError
 from maskling.objectives.measure import measure
-from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.checkpoint import State
 from maskling.train.events import Evaluated, Event, Finished, Saved, Step, Warned
 from maskling.train.journal import Journal
 from maskling.train.loop import Parts, Taken, take_step
+from maskling.train.material import Material
 from maskling.train.model_folder import write_model
 from maskling.train.recipe import Recipe
 from maskling.train.speed import Pace
@@ -33,17 +32,16 @@ class Running:
         run_dir: Path,
         recipe: Recipe,
         parts: Parts,
+        material: Material,
         validation: Sequence[Batch],
-        tokenizer: Tokenizer,
-        shards: Shards,
         state: State,
     ) -> None:
         """state: of the checkpoint the run goes on from, or of step 0. validation: empty for no evaluations."""
         self._run_dir, self._recipe, self._parts = run_dir, recipe, parts
-        self._validation, self._tokenizer, self._shards = validation, tokenizer, shards
+        self._material, self._validation = material, validation
         self._state = state
         self._train, self._steps = recipe.train, recipe.train.steps
-        self._watch = Watch(self._train.spike, self._train.plateau_after, shards.manifest.unigram_entropy)
+        self._watch = Watch(self._train.spike, self._train.plateau_after, material.unigram_entropy)
         if state.watch:
             self._watch.load_state(state.watch)
         self._leads = parts.world.leads
@@ -142,7 +140,7 @@ class Running:
         if event.best:
             self._state = replace(self._state, best={"step": step, **asdict(measured)})
         if self._journal:
-            self._journal.evaluated(event, self._shards.manifest.unigram_entropy)
+            self._journal.evaluated(event, self._material.unigram_entropy)
         return event
 
     def _save(self, step: int) -> Saved:
@@ -159,5 +157,5 @@ class Running:
         self._exported = step
         if self._leads:
             module, best = self._parts.module, self._state.best
-            yield Saved(step, write_model(self._run_dir, module, self._tokenizer, self._recipe, self._shards, best))
+            yield Saved(step, write_model(self._run_dir, module, self._material, self._recipe, best))
         self._parts.world.wait()
