@@ -38,6 +38,15 @@ def test_chosen_tokens_are_hidden_replaced_or_left_in_the_shares_asked_for():
     assert ((counts - expected) ** 2 / expected).sum() < 13.8
 
 
+def test_which_token_comes_in_does_not_hang_on_the_draw_that_let_it():
+    words, ids, chosen, key = text(300, 100)
+    drawn = Corruption().corrupt(ids, chosen, words, key, VOCABULARY)
+    counts, _ = np.histogram(drawn[drawn >= 500], bins=10, range=(500, 900))
+    expected = counts.sum() / 10
+    # 9 degrees of freedom: 27.9 is the 0.999 point.
+    assert ((counts - expected) ** 2 / expected).sum() < 27.9
+
+
 @pytest.mark.parametrize(("mask", "random", "kind"), [(1, 0, 0), (0, 1, 1), (0, 0, 2)])
 def test_shares_of_one_and_none(mask, random, kind):
     words, ids, chosen, key = text(20, 50)

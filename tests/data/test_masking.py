@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.data.masking.ngram import NgramMasking
+from maskling.data.masking.runs import word_runs
 from maskling.data.masking.span import SpanMasking
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
@@ -139,9 +140,10 @@ def test_span_lengths_have_the_paper_s_distribution(strategy, chances):
 
 
 def test_a_span_never_reaches_over_a_special_token():
-    words = words_of([[0, 1, 1, 0, 1, 1, 0]] * 500)
-    chosen = SpanMasking().select(words, 0.9, keys_of(500))
-    assert not chosen[words.word < 0].any()
+    # Segments of 3 and 2 words, [SEP] between them: with spans of 4 words, each segment is one span.
+    words = words_of([[0, 2, 1, 1, 0, 1, 3, 0]] * 7)
+    units = word_runs(words, np.array([0, 0, 0, 1.0]), 0.9, keys_of(7))
+    assert list(zip(units.position.tolist(), units.length.tolist(), strict=True)) == [(1, 4), (6, 4)] * 7
 
 
 def test_a_short_text_is_not_masked_whole():
