@@ -1,0 +1,75 @@
+"""docs/reference/cli.md: what every verb does and takes, from the functions that the command line calls."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from cyclopts import Parameter
+from generator.markdown import prose, table, type_name, value
+
+from maskling.cli import VERBS
+from maskling.cli.settings import SettingPairs
+
+_INTRODUCTION = """\
+# Commands
+
+`maskling --help` lists the verbs, `maskling VERB --help` says what one takes, `maskling --version` which maskling it
+is. Results go to stdout, progress and warnings to stderr; with `--json` stdout carries JSON and nothing else.
+
+Exit codes: 0 done, 2 something you can mend (the message says how), 1 a fault of ours, 130 stopped by hand.
+"""
+
+
+def cli_page() -> str:
+    """The whole page."""
+    parts = [_INTRODUCTION]
+    for verb, where in VERBS.items():
+        module, name = where.split(":")
+        parts.append(_verb(verb, getattr(import_module(module), name)))
+    return "".join(parts)
+
+
+def _verb(verb: str, function: Any) -> str:
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    usage, arguments, options = [f"maskling {verb}"], [], []
+    for parameter in parameters:
+        hint = hints[parameter.name]
+        if hint == SettingPairs:
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            options.append([f"`--{parameter.name.replace('_', '-')}`", _takes(hint), _default(parameter), _help(hint)])
+            continue
+        usage.append(_argument(parameter))
+        arguments.append([f"`{parameter.name.upper()}`", _takes(hint), _default(parameter), _help(hint)])
+    settings = " [--SECTION.KEY VALUE ...]" if SettingPairs in hints.values() else ""
+    about, _, example = prose(inspect.getdoc(function) or "").partition("Example: ")
+    rows = table(("argument or option", "takes", "default", "what it is"), [*arguments, *options])
+    return (
+        f"\n## {verb}\n\n```\n{' '.join(usage)} [OPTIONS]{settings}\n```\n\n{about.strip()}\n\n"
+        f"Example:\n\n```\n{' '.join(example.split())}\n```\n\n{rows}"
+    )
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    name = parameter.name.upper()
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return f"[{name} ...]"
+    return name if parameter.default is parameter.empty else f"[{name}]"
+
+
+def _takes(hint: Any) -> str:
+    kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return "nothing: it is a switch" if kind is bool else type_name(kind).removesuffix(" or none")
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    found = parameter.default
+    return "" if found is parameter.empty or found is None or found is False else f"`{value(found)}`"
+
+
+def _help(hint: Any) -> str:
+    """What the command line says of a parameter."""
+    return next((prose(part.help) for part in get_args(hint) if isinstance(part, Parameter) and part.help), "")
