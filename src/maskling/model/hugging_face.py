@@ -200,7 +200,7 @@ def _global_every(tree: Tree, num_layers: int, where: str) -> int:
         return said
     for every in (said, *range(1, num_layers + 1)):
         if kinds == ["sliding_attention" if layer % every else "full_attention" for layer in range(num_layers)]:
-            return every
+            return int(every)
     raise ModelError(f"{where}/config.json: layer_types does not repeat with the first of every n layers global")
 
 
