@@ -13,10 +13,11 @@ import torch
 from maskling.data.corruption import Vocabulary
 from maskling.data.examples import Examples
 from maskling.data.shards import open_shards
-from maskling.errors import NumericsError
+from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import pick
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.beginning import completed, first_module
+from maskling.train.compiling import compiled
 from maskling.train.loop import Parts, take_step
 from maskling.train.optimizer import Optimizer
 from maskling.train.recipe import Recipe
@@ -132,3 +133,27 @@ def test_the_same_step_is_the_same_work(recipe_of: Make):
     one, other = ready(recipe_of())[2], ready(recipe_of())[2]
     assert (one.batches[0].input_ids == other.batches[0].input_ids).all()
     assert (one.numbers == other.numbers).all()
+
+
+@pytest.mark.slow
+def test_a_compiled_encoder_takes_the_same_steps(recipe_of: Make):
+    losses = []
+    for compile_it in (False, True):
+        recipe, parts, work = ready(recipe_of())
+        encode = compiled(parts.module) if compile_it else parts.encode
+        losses.append([take_step(replace(parts, encode=encode), work, 1.0, recipe).loss for _ in range(2)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_an_encoder_that_cannot_be_compiled_is_refused_with_the_remedy(recipe_of: Make, monkeypatch):
+    recipe, parts, work = ready(recipe_of())
+
+    def compile_(_: object) -> object:
+        def fail(*inputs: object) -> None:
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    with pytest.raises(SettingsError, match=r"system.compile: .*No working C\+\+ compiler"):
+        take_step(replace(parts, encode=compiled(parts.module)), work, 1.0, recipe)

@@ -25,6 +25,7 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.train import checkpoint
 from maskling.train.beginning import completed, empty_module, first_module, init_folder, weights_fingerprint
 from maskling.train.budget import planned
+from maskling.train.compiling import compiled
 from maskling.train.events import Event, Finished, Started, Warned
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
@@ -156,7 +157,7 @@ def _first_state(recipe: Recipe, material: Material, newest: checkpoint.Checkpoi
 
 
 def _parts(module: MaskedLM, recipe: Recipe, compute: Compute, world: World) -> Parts:
-    encode = torch.compile(module.forward) if recipe.system.compile else module
+    encode = compiled(module) if recipe.system.compile else module
     return Parts(module, recipe.optimizer.build(module), compute, world, encode)
 
 
