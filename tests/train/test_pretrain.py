@@ -189,6 +189,17 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(recipe_of
     assert metrics(tmp_path) == metrics(straight)
 
 
+def test_a_run_folder_says_what_it_is(recipe_of: Make, straight: Path):
+    # What the tokenizer decides is filled in.
+    assert read_config(straight).model.vocab_size == len(toy_corpus.SPECIAL) + len(toy_corpus.WORDS)
+    environment = json.loads((straight / "env.json").read_text())
+    assert {"maskling", "torch", "processor", "threads", "compute"} <= environment.keys()
+    kinds = [(line["kind"], line["step"]) for line in metrics(straight)]
+    steps, evaluations = [1, 3, 6, 9, 12], [4, 8, 12]
+    assert [step for kind, step in kinds if kind == "step"] == steps
+    assert [step for kind, step in kinds if kind == "evaluation"] == evaluations
+
+
 def test_only_the_newest_checkpoints_and_the_best_are_kept(recipe_of: Make, tmp_path: Path):
     # A rate this high makes the first evaluation the best.
     events = run(

@@ -1,0 +1,42 @@
+"""metrics.jsonl: whole lines, of steps that count."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from maskling.train.events import Step
+from maskling.train.journal import Journal
+
+
+def step(number: int, loss: float = 1.5) -> Step:
+    return Step(number, 9, loss, loss, None, 1e-3, 0.3, 100.0, 0.99, 2.0, 5.0)
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_lines_after_the_step_gone_on_from_are_taken_back_and_a_cut_off_one_too(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal(path, 0)
+    for number in (1, 2, 3, 4):
+        journal.step(step(number))
+    path.write_bytes(path.read_bytes() + b'{"kind": "step", "step": 2, "lo')
+    Journal(path, 2).step(step(3, loss=7.0))
+    assert [(line["step"], line["loss"]) for line in lines(path)] == [(1, 1.5), (2, 1.5), (3, 7.0)]
+
+
+def test_a_new_run_begins_with_an_empty_file(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    Journal(path, 0).step(step(1))
+    Journal(path, 0)
+    assert lines(path) == []
+
+
+def test_what_is_no_number_is_null(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    Journal(path, 0).step(step(1, loss=math.nan))
+    assert lines(path)[0]["loss"] is None
+    assert "NaN" not in path.read_text()
