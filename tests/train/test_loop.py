@@ -136,6 +136,8 @@ def test_the_same_step_is_the_same_work(recipe_of: Make):
 
 
 @pytest.mark.slow
+# torch's compiler looks at a gradient that is not there, and warns itself of it.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_a_compiled_encoder_takes_the_same_steps(recipe_of: Make):
     losses = []
     for compile_it in (False, True):
