@@ -154,7 +154,8 @@ def test_a_bad_file_is_reported_and_the_rest_is_there(tmp_path: Path):
     (folder / "photo.jpg").write_bytes(b"\xff\xd8")
     result = prepared(folder, tmp_path / "out", settings())
     assert [Path(file.name).name for file in result.manifest.text.bad_files] == ["b.jsonl.gz", "empty.txt"]
-    assert result.manifest.text.skipped == {".jpg": 1}
+    assert result.manifest.made_from is not None
+    assert result.manifest.made_from.sources.skipped == {".jpg": 1}
     assert result.manifest.text.kept >= 16
     assert "b.jsonl.gz" in result.warnings()[0]
     assert ".jpg" in result.warnings()[-1]

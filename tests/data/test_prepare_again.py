@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import random
@@ -181,6 +182,43 @@ def test_a_finished_folder_is_left_alone(corpus: Path, tmp_path: Path):
     assert isinstance(said, Prepared)
     assert said.already
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_its_own_files_are_no_sources(tmp_path: Path):
+    jsonl(tmp_path / "a.jsonl", texts(20))
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+    prepared(tmp_path, tmp_path / "data", KEPT)
+    assert (tmp_path / "data" / "tokenizer" / "vocab.txt").exists()
+    assert prepared(tmp_path, tmp_path / "data", KEPT).already
+    (tmp_path / "elsewhere").mkdir()
+    for path in list(tmp_path.glob("*.*")):
+        path.rename(tmp_path / "elsewhere" / path.name)
+    run = prepare([str(tmp_path / "elsewhere")], tmp_path / "elsewhere" / "data", KEPT)
+    for event in run:
+        if isinstance(event, ShardWritten):
+            run.close()
+    again = prepared(tmp_path / "elsewhere", tmp_path / "elsewhere" / "data", KEPT)
+    assert again.manifest.made_from is not None
+    assert again.manifest.made_from.sources.skipped == {".jpg": 1}
+    assert again.manifest.made_from.sources.count == 1
+
+
+def test_standard_input_is_never_taken_for_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def piped(seed: int) -> list[str]:
+        raw = jsonl(tmp_path / "piped.jsonl", texts(20, seed)).read_bytes()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+        return ["-"]
+
+    chosen = settings(corpus={"format": "jsonl"}, shards={"keep_text": True})
+    run = prepare(piped(1), tmp_path / "out", chosen)
+    for event in run:
+        if isinstance(event, ShardWritten):
+            run.close()
+    list(prepare(piped(2), tmp_path / "out", chosen))
+    list(prepare(piped(2), tmp_path / "fresh", chosen))
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    with pytest.raises(DataError, match="made from standard input"):
+        list(prepare(piped(2), tmp_path / "out", chosen))
 
 
 # ---- the folder of something else

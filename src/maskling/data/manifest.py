@@ -78,8 +78,7 @@ class BadFile(_Record):
 class TextReport(_Record):
     """What became of the documents that were read.
 
-    rejected: reasons and how many documents fell to each; skipped: suffixes that no reader knows.
-    bad_files: the first of `num_bad_files`.
+    rejected: reasons and how many documents fell to each; bad_files: the first of `num_bad_files`.
     """
 
     read: Count = 0
@@ -87,7 +86,6 @@ class TextReport(_Record):
     kept_bytes: Count = 0
     rejected: dict[str, Count] = Field(default_factory=dict)
     replaced_bytes: Count = 0
-    skipped: dict[str, Count] = Field(default_factory=dict)
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
 
@@ -101,12 +99,13 @@ class SourceNote(_Record):
 
 
 class SourceNotes(_Record):
-    """All sources. fingerprint: of every note; listed: the first of them."""
+    """All sources. fingerprint: of every note; listed: the first of them; skipped: suffixes that no reader knows."""
 
     count: Count
     bytes: Count | None
     fingerprint: Checksum
     listed: tuple[SourceNote, ...]
+    skipped: dict[str, Count] = Field(default_factory=dict)
 
 
 class MadeFrom(_Record):
@@ -187,9 +186,7 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     try:
         tree = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is damaged ({error}); {AGAIN}"
-        ) from None
+        raise DataError(f"{path} is damaged ({error}); {AGAIN}") from None
     if not isinstance(tree, dict) or tree.get("kind") != "maskling shards":
         raise DataError(f"{path} is not the manifest of a prepared folder; give the folder that 'prepare' wrote")
     version = tree.get("format_version")
@@ -204,6 +201,4 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the whole"
-        raise DataError(
-            f"{path} is damaged: {where}: {problem['msg'].lower()}; {AGAIN}"
-        ) from None
+        raise DataError(f"{path} is damaged: {where}: {problem['msg'].lower()}; {AGAIN}") from None

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maskling.corpus.document import Source
 from maskling.corpus.report import ReadReport
 from maskling.corpus.sources import expand
 from maskling.data.manifest import MANIFEST, MadeFrom, load_manifest
@@ -27,11 +28,12 @@ from maskling.data.preparation.made_from import (
     before_training,
     check_free,
     check_same,
+    differences_of,
     made_from,
     read_made_from,
     write_made_from,
 )
-from maskling.data.preparation.parts import TEXT, whole_parts
+from maskling.data.preparation.parts import TEXT, has_parts, whole_parts
 from maskling.data.preparation.pool import engine
 from maskling.data.preparation.tokenizing import tokenize
 from maskling.data.preparation.vocabulary import given_tokenizer, make_tokenizer
@@ -61,16 +63,16 @@ def prepare(sources: Sequence[str], out: Path, settings: PrepareSettings | None 
 
 def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) -> Iterator[PrepareEvent]:
     report = ReadReport()
-    found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
+    found = _outside(folder, expand(sources, report, any_suffix=settings.corpus.format != "auto"))
     given = given_tokenizer(settings.tokenizer)
-    made = made_from(found, settings, given.fingerprint if given is not None else None)
+    made = made_from(found, report.skipped, settings, given.fingerprint if given is not None else None)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if _is_finished(folder, made):
             _tidy(folder, settings.shards.keep_text)
             yield Prepared(folder, open_shards(folder).manifest, already=True)
             return
-        _begin(folder, made)
+        made = _begin(folder, made)
         parts, end = whole_parts(folder)
         if parts:
             yield Resumed(len(parts), len(list((folder / SHARDS).glob("*.json"))))
@@ -78,7 +80,7 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
             if end is None:
                 part_bytes = made.settings["shards"]["part_bytes"]
                 parts, end = yield from clean_text(folder, found, settings, part_bytes, parts, workers)
-            text = text_report([*(part.tally for part in parts), end.tally], report.skipped)
+            text = text_report([*(part.tally for part in parts), end.tally])
             check_something_left(text)
             tokenizer = yield from make_tokenizer(folder, parts, settings.tokenizer, given)
             below = fitted_limit(settings.shards.validation_fraction, parts)
@@ -86,6 +88,17 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
         manifest = finish(folder, made, text, tokenizer, encoded)
         _tidy(folder, settings.shards.keep_text)
         yield Prepared(folder, manifest, already=False)
+
+
+def _outside(folder: Path, sources: Sequence[Source]) -> list[Source]:
+    """Without what `prepare` itself writes: `prepare . --out data` must not read its own vocab.txt the next time."""
+    root = folder.resolve()
+
+    def is_inside(source: Source) -> bool:
+        on_disk = source.size is not None and "://" not in source.location
+        return on_disk and Path(source.location).resolve().is_relative_to(root)
+
+    return [source for source in sources if not is_inside(source)]
 
 
 def _is_finished(folder: Path, made: MadeFrom) -> bool:
@@ -96,35 +109,45 @@ def _is_finished(folder: Path, made: MadeFrom) -> bool:
     if manifest.made_from is None:
         raise DataError(f"{folder} was not made by 'prepare'; give another folder with --out")
     check_same(folder, manifest.made_from, made)
+    if _from_standard_input(made):
+        raise DataError(
+            f"{folder} is complete and was made from standard input, which cannot be compared with what comes now; "
+            f"use it as it is, give another folder with --out, or delete it"
+        )
     return True
 
 
-def _begin(folder: Path, made: MadeFrom) -> None:
-    """Take the folder, or go on in it. Raises DataError if it holds something else."""
+def _begin(folder: Path, made: MadeFrom) -> MadeFrom:
+    """Take the folder, or go on in it; returns what it is made from. Raises DataError if it holds something else."""
     note = read_made_from(folder)
     if note is None:
         check_free(folder)
-    elif note != made:
-        if not (folder / TEXT / "00000.json").exists():
-            # Nothing was finished (a wrong setting, a missing field), so nothing is lost by beginning afresh.
-            for name in (TEXT, TOKENIZER, SHARDS):
-                shutil.rmtree(folder / name, ignore_errors=True)
-        elif (folder / TOKENIZER).exists():
-            check_same(folder, note, made)
-        else:
-            # 'No room for the characters' is said when all text is read: that need not be done again.
-            check_same(folder, before_training(note), before_training(made))
-    if note != made:
+    elif _from_standard_input(made) or (differences_of(note, made) and not has_parts(folder)):
+        # What was read cannot be read again; or nothing was finished (a wrong setting, a missing field).
+        for name in (TEXT, TOKENIZER, SHARDS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    elif (folder / TOKENIZER).exists():
+        check_same(folder, note, made)
+    else:
+        # 'No room for the characters' is said when all text is read: that need not be done again.
+        check_same(folder, before_training(note), before_training(made))
+    if note is None or differences_of(note, made):
         write_made_from(folder, made)
+        note = made
     for place in (folder, folder / TEXT, folder / SHARDS):
         place.mkdir(exist_ok=True)
         remove_partial(place)
+    return note
+
+
+def _from_standard_input(made: MadeFrom) -> bool:
+    return any(source.name == "-" for source in made.sources.listed)
 
 
 def _tidy(folder: Path, keep_text: bool) -> None:
     """Delete what only an unfinished folder needs."""
     if keep_text:
-        for path in (folder / TEXT).iterdir():
+        for path in (folder / TEXT).glob("*"):
             if not path.name.endswith(".jsonl.zst"):
                 path.unlink()
     else:

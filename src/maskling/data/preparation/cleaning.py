@@ -87,6 +87,7 @@ def process_all(chunk: Chunk, settings: CorpusSettings) -> list[tuple[Position, 
 
 
 def chunked(documents: Iterator[tuple[Position, Document]]) -> Iterator[Chunk]:
+    """Documents in lists of about a megabyte, the size of one call."""
     chunk: Chunk = []
     size = 0
     for position, document in documents:

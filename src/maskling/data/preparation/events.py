@@ -105,8 +105,8 @@ class Prepared:
                 f"{self.unknown_share:.1%} of the tokens are unknown: the tokenizer does not fit this text; "
                 f"train one on it, or give one of its language with --tokenizer.path"
             )
+        made = self.manifest.made_from
         if not self.validation_documents:
-            made = self.manifest.made_from
             wanted = made is None or made.settings["shards"]["validation_fraction"] > 0
             lines.append(
                 "no document is held out, so there is nothing to measure on: "
@@ -126,10 +126,8 @@ class Prepared:
                 f"{self.manifest.text.replaced_bytes:,} bytes were not valid text and were replaced; "
                 f"see corpus.encoding and corpus.errors"
             )
-        if self.manifest.text.skipped:
-            skipped = ", ".join(
-                f"{count:,} {suffix or 'without'}" for suffix, count in self.manifest.text.skipped.items()
-            )
+        if made is not None and made.sources.skipped:
+            skipped = ", ".join(f"{count:,} {suffix or 'without'}" for suffix, count in made.sources.skipped.items())
             lines.append(f"files passed over for their suffix, which no reader knows: {skipped}; name one to read it")
         return lines
 

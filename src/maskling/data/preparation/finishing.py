@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from maskling.errors import CorpusError, DataError
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
-def text_report(tallies: Sequence[Tally], skipped: Mapping[str, int]) -> TextReport:
+def text_report(tallies: Sequence[Tally]) -> TextReport:
     """What became of all documents."""
     rejected: Counter[str] = Counter()
     for tally in tallies:
@@ -33,7 +33,6 @@ def text_report(tallies: Sequence[Tally], skipped: Mapping[str, int]) -> TextRep
         kept_bytes=sum(tally.kept_bytes for tally in tallies),
         rejected=dict(sorted(rejected.items())),
         replaced_bytes=sum(tally.replaced_bytes for tally in tallies),
-        skipped=dict(sorted(skipped.items())),
         num_bad_files=sum(tally.num_bad_files for tally in tallies),
         bad_files=tuple(bad[:NOTED_BAD_FILES]),
     )

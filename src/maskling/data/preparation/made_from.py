@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,13 @@ _AUTO_PART_BYTES = (4 << 20, 32 << 20)
 _UNKNOWN_PART_BYTES = 16 << 20
 
 
-def made_from(sources: Sequence[Source], settings: PrepareSettings, tokenizer: str | None) -> MadeFrom:
-    """Note settings and sources. tokenizer: the fingerprint of the one that `settings.tokenizer.path` names."""
+def made_from(
+    sources: Sequence[Source], skipped: Mapping[str, int], settings: PrepareSettings, tokenizer: str | None
+) -> MadeFrom:
+    """Note settings and sources.
+
+    skipped: suffixes of files that were passed over; tokenizer: fingerprint of the one that is given.
+    """
     notes = [_note(source, sampled=place < _SAMPLED_SOURCES) for place, source in enumerate(sources)]
     known = [note.bytes for note in notes if note.bytes is not None]
     total = sum(known) if len(known) == len(notes) else None
@@ -55,6 +60,7 @@ def made_from(sources: Sequence[Source], settings: PrepareSettings, tokenizer: s
             bytes=total,
             fingerprint=fingerprint([note.model_dump() for note in notes]),
             listed=tuple(notes[:LISTED_SOURCES]),
+            skipped=dict(sorted(skipped.items())),
         ),
     )
 
@@ -83,7 +89,7 @@ def before_training(made: MadeFrom) -> MadeFrom:
 
 def check_same(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
     """Refuse to go on in a folder made from something else. Raises DataError that names both."""
-    differences = _differences(old, new)
+    differences = differences_of(old, new)
     if not differences:
         return
     shown = "; ".join(differences[:_SHOWN_DIFFERENCES])
@@ -103,7 +109,8 @@ def check_free(folder: Path) -> None:
         raise DataError(f"{folder} holds other files already ({others[0]}, ...); give a new or empty folder with --out")
 
 
-def _differences(old: MadeFrom, new: MadeFrom) -> list[str]:
+def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
+    """What differs, a clause each; nothing if the one goes on from the other. Files passed over do not matter."""
     before, now = flatten(old.settings), flatten(new.settings)
     if old.tokenizer != new.tokenizer:
         # What else differs in [tokenizer] follows from this.

@@ -122,6 +122,11 @@ def whole_parts(folder: Path) -> tuple[list[Part], End | None]:
     return parts, end if end is not None and end.parts == len(parts) else None
 
 
+def has_parts(folder: Path) -> bool:
+    """Whether anything was finished."""
+    return _note_file(folder, 0).exists()
+
+
 def read_documents(folder: Path, part: Part) -> Iterator[dict[str, Any]]:
     """The documents of a part: id, source, text, sentences, digest. Raises DataError if it is damaged."""
     for line in io.BufferedReader(_open_compressed(text_file(folder, part.number), part.text), 1 << 20):
