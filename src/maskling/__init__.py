@@ -5,12 +5,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from maskling.threads import wait_politely
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from maskling.infer.load import load
     from maskling.train.pretrain import pretrain
     from maskling.train.recipe import Recipe
+
+# OpenMP reads its environment once, when torch is loaded; this is the last place that is surely before that.
+wait_politely()
 
 # Public names, resolved on first use so that `import maskling` stays light.
 _WHERE = {

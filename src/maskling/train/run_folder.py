@@ -5,6 +5,7 @@ config.toml (everything resolved), env.json, metrics.jsonl, checkpoints/, model/
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import version
@@ -42,6 +43,15 @@ def write_env(run_dir: Path, description: str, threads: int) -> None:
         "compute": description,
     }
     write_json(run_dir / "env.json", environment)
+
+
+def written_threads(run_dir: Path) -> int | None:
+    """The number of threads that the run has used so far, None if it is not known. Sums differ in rounding with it."""
+    try:
+        threads = json.loads((run_dir / "env.json").read_text(encoding="utf-8"))["threads"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return threads if isinstance(threads, int) and threads > 0 else None
 
 
 def written_recipe(run_dir: Path) -> Recipe | None:

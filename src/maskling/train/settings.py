@@ -31,8 +31,13 @@ class TrainSettings(Settings):
     log_every: int = Field(10, ge=1, description="steps between lines of metrics.jsonl")
     pair_weight: float = Field(1.0, ge=0, description="weight of the pair loss beside the masked-token loss")
     clip: float | None = Field(1.0, gt=0, description="longest gradient; longer ones are scaled down to it")
-    on_nonfinite: Literal["stop", "skip"] = Field(
-        "stop", description="when a loss or gradient is no longer a number: stop, or leave the step out and count it"
+    on_nonfinite: Literal["stop", "skip", "rewind"] = Field(
+        "stop",
+        description="when a loss or gradient is no longer a number: stop, leave the step out and count it, or go back "
+        "to the last checkpoint and go on with later text",
+    )
+    on_full_disk: Literal["stop", "continue"] = Field(
+        "stop", description="when a checkpoint or a line of metrics cannot be written: stop, or warn and go on training"
     )
     spike: float = Field(8.0, ge=0, description="warn of a loss this many deviations above its mean; 0 never warns")
     plateau_after: int = Field(
@@ -83,9 +88,10 @@ class SystemSettings(Settings):
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     dtype: Literal["auto", "fp32", "bf16"] = Field("auto", description="numbers that matrix products use")
-    threads: int | None = Field(None, ge=1, description="threads of torch; none is one for each core")
+    threads: int | None = Field(None, ge=1, description="threads of torch; none is one for each core, later what it began with")
     workers: int = Field(0, ge=0, description="processes that build batches; 0 is a thread beside the training")
     micro_batch_tokens: int = Field(8192, ge=1, description="most tokens in one forward pass; larger steps accumulate")
+    rank_timeout: float = Field(600.0, gt=0, description="seconds that the ranks of a torchrun wait for each other")
     compile: bool = Field(False, description="compile the encoder; pays after a minute or so, needs a C++ compiler")
 
 
