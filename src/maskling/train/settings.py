@@ -88,7 +88,9 @@ class SystemSettings(Settings):
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     dtype: Literal["auto", "fp32", "bf16"] = Field("auto", description="numbers that matrix products use")
-    threads: int | None = Field(None, ge=1, description="threads of torch; none is one for each core, later what it began with")
+    threads: int | None = Field(
+        None, ge=1, description="threads of torch; none is one for each core, or what the run began with"
+    )
     workers: int = Field(0, ge=0, description="processes that build batches; 0 is a thread beside the training")
     micro_batch_tokens: int = Field(8192, ge=1, description="most tokens in one forward pass; larger steps accumulate")
     rank_timeout: float = Field(600.0, gt=0, description="seconds that the ranks of a torchrun wait for each other")
