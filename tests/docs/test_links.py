@@ -1,0 +1,161 @@
+"""What the pages for people point to exists: files, headings, tests, commands and settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskling.cli.main import application
+from maskling.cli.settings import Pairs, layers, split_settings
+from maskling.config import Layer, Settings, flatten, resolve
+from maskling.corpus.settings import CorpusSettings
+from maskling.data.settings import PrepareSettings
+from maskling.data.vocabulary import VocabularySettings
+from maskling.errors import SettingsError
+from maskling.train.recipe import Recipe, read_recipe
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("README*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+TEST = re.compile(r"(?:tests/)?(\w+/test_\w+\.py)(?:::(test_\w+))?")
+# A setting in prose: `train.steps`, `corpus.filters.min_characters`.
+SETTING = re.compile(r"(?:maskling .*--)?(?:--)?([a-z]+(?:\.[a-z0-9_-]+)+)")
+FILES = (".py", ".md", ".json", ".jsonl", ".toml", ".npy", ".safetensors", ".txt", ".zst", "/")
+
+
+class TextSettings(Settings):
+    """What `evaluate` and `inspect` take for text."""
+
+    corpus: CorpusSettings = CorpusSettings()
+
+
+def known_settings() -> set[str]:
+    """The dotted path of every setting of every section and strategy, with and without its strategy chosen."""
+    roots: list[type[Settings]] = [Recipe, PrepareSettings, VocabularySettings]
+    return {path for root in roots for path in _paths(root, "")}
+
+
+def _paths(model: type[Settings], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for inner in _models(field.annotation):
+            yield from _paths(inner, f"{prefix}{name}.")
+
+
+def _models(annotation: Any) -> list[type[Settings]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, Settings) else []
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+
+
+def blocks(page: Path, language: str | None = None) -> list[str]:
+    return [text for kind, text in FENCE.findall(page.read_text(encoding="utf-8")) if language in (None, kind)]
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def commands(page: Path) -> list[str]:
+    """Every `maskling ...` in a page's blocks that is meant to work: what is shown with its error is left out."""
+    found = []
+    for block in blocks(page):
+        lines = [*block.replace("\\\n", " ").splitlines(), ""]
+        for line, below in pairwise(lines):
+            parts = [part.split("|")[-1].strip() for part in line.removeprefix("$ ").split("&&")]
+            if not below.startswith("error:") and "[OPTIONS]" not in line:
+                found += [part for part in parts if re.match(r"maskling [a-z]+( |$)", part)]
+    return found
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(prose(page)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        found = page.parent / name if name else page
+        assert found.exists(), f"{page.name} points to {target}"
+        if anchor:
+            assert anchor in anchors(found), f"{page.name} points to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_are_understood(page: Path) -> None:
+    app = application()
+    for command in commands(page):
+        words, pairs = split_settings(shlex.split(command, comments=True)[1:])
+        _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        _resolve(words[0], pairs, bound.arguments.get("preset"))
+
+
+def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
+    given = layers(None, pairs, preset=preset)
+    if verb == "prepare":
+        resolve(PrepareSettings, given)
+    elif verb == "tokenizer":
+        resolve(VocabularySettings, given)
+    elif verb in ("train", "init"):
+        read_recipe(given)
+    elif verb == "evaluate":
+        resolve(TextSettings, given)
+    elif verb == "inspect":
+        of_text = [pair for pair in pairs if pair[0].startswith("corpus.")]
+        resolve(TextSettings, layers(None, tuple(of_text)))
+        read_recipe(layers(None, tuple(pair for pair in pairs if pair not in of_text), preset=preset))
+    else:
+        assert not pairs, f"{verb} takes no settings"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_settings_in_prose_exist(page: Path) -> None:
+    known = known_settings()
+    sections = {path.split(".")[0] for path in known if "." in path}
+    for code in INLINE.findall(prose(page)):
+        match = SETTING.match(code)
+        if match and match[1].split(".")[0] in sections and not match[1].endswith(FILES):
+            assert match[1].replace("-", "_") in known, f"{page.name} speaks of {code}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_settings_files_are_read(page: Path) -> None:
+    for block in blocks(page, "toml"):
+        tree = tomllib.loads(block)
+        layer = Layer(page.name, tree)
+        if set(flatten(tree)) <= {path for path in known_settings() if path.split(".")[0] in Recipe.model_fields}:
+            read_recipe([layer])
+        else:
+            resolve(PrepareSettings, [layer])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_tests_that_are_named_exist(page: Path) -> None:
+    for file, name in TEST.findall(page.read_text(encoding="utf-8")):
+        path = ROOT / "tests" / file
+        assert path.exists(), f"{page.name} names tests/{file}"
+        assert not name or f"def {name}(" in path.read_text(encoding="utf-8"), f"{page.name} names {file}::{name}"
+
+
+def test_a_setting_that_is_none_is_found() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'steps'"):
+        _resolve("train", (("train.step", "5"),), None)
+    assert "masking.stop" in known_settings()
+    assert "corpus.filters.min_characters" in known_settings()
+    assert "train.step" not in known_settings()
