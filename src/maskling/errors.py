@@ -7,6 +7,7 @@
     ├── DataError            a prepared folder that is missing, damaged or made for something else
     ├── ModelError           a model folder or configuration that cannot be used
     ├── CheckpointError      a run folder or checkpoint that is missing, damaged or of another run
+    ├── RankError            another process of the same run has failed
     ├── NumericsError        a loss or gradient that is no longer a number
     └── MissingExtra         an optional package is needed; names the extra to install
 
@@ -42,6 +43,10 @@ class ModelError(MasklingError):
 
 class CheckpointError(MasklingError):
     """A run folder or checkpoint is missing, damaged, or belongs to another run."""
+
+
+class RankError(MasklingError):
+    """Another process of the same run failed, was killed, or does not answer."""
 
 
 class NumericsError(MasklingError):

@@ -97,11 +97,11 @@ def test_a_skipped_step_moves_nothing_and_says_so(recipe_of: Make):
     recipe, parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
     before = [parameter.detach().clone() for parameter in parts.module.parameters()]
     taken = take_step(spoiling(parts, 0, to_nan, 2), work, 1.0, recipe)
-    assert "micro-batch 1 of 2" in taken.skipped
-    assert "left out" in taken.skipped
+    assert "micro-batch 1 of 2" in taken.problem
+    assert "left out" in taken.problem
     assert all(torch.equal(one, other) for one, other in zip(before, parts.module.parameters(), strict=True))
     assert parts.optimizer.state() == {}
-    assert take_step(parts, work, 1.0, recipe).skipped is None
+    assert take_step(parts, work, 1.0, recipe).problem is None
 
 
 def test_weights_that_are_no_numbers_stop_the_run_even_where_steps_may_be_skipped(recipe_of: Make):

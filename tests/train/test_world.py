@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,46 +14,149 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import toy_corpus
+from maskling.train.journal import TIMING
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
 from maskling.train.run_folder import write_config
-from maskling.train.world import World
+from maskling.train.world import World, _buckets
 
 Make = Callable[..., Recipe]
+SCRIPT = Path(__file__).parents[1] / "rank.py"
+# Batches of 7 rows do not divide by 2, and pairs make a second loss.
+PAIRS = {"pairing.kind": "nsp", "train.steps": 6, "train.evaluate_every": 3, "train.batch_size": 7}
 
-RANK = """
-import sys
-from pathlib import Path
-import torch
-from maskling.train.pretrain import pretrain
-from maskling.train.recipe import read_config
-torch.distributed.init_process_group("gloo")
-for event in pretrain(read_config(Path(sys.argv[1])), Path(sys.argv[2])):
-    pass
-torch.distributed.destroy_process_group()
-"""
+
+def torchrun(config: Path, run_dir: Path, *what: str, ranks: int = 2, restarts: int = 0) -> list[str]:
+    """The command line."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    return [*launcher, f"--max-restarts={restarts}", str(SCRIPT), str(config), str(run_dir), *what]
+
+
+def ran(command: list[str], timeout: int = 120) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, env=env)
+
+
+def config(folder: Path, recipe: Recipe) -> Path:
+    folder.mkdir()
+    write_config(folder, recipe)
+    return folder
+
+
+def weights(run_dir: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(run_dir / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
+
+
+def metrics(run_dir: Path) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMING} for line in lines]
+
+
+def assert_near(one: Path, other: Path, step: int) -> None:
+    there = weights(other, step)
+    assert all(torch.allclose(value, there[name], atol=1e-6) for name, value in weights(one, step).items())
+    for here, there in zip(metrics(one), metrics(other), strict=True):
+        assert here.keys() == there.keys()
+        for name, value in here.items():
+            other = there[name]
+            assert value == pytest.approx(other, rel=1e-5) if isinstance(value, float) else value == other
 
 
 def test_one_process_is_a_world_of_its_own():
     world = World()
     assert world.leads
-    assert world.agree(7) == 7
+    assert world.agree(7) == world.highest(7) == 7
+    assert world.share({"a": [1, None]}) == {"a": [1, None]}
     assert torch.equal(world.sum(torch.tensor([1.0, 2.0])), torch.tensor([1.0, 2.0]))
 
 
-@pytest.mark.slow
-def test_two_ranks_give_the_weights_of_one(recipe_of: Make, tmp_path: Path):
-    recipe = recipe_of({"pairing.kind": "nsp", "train.steps": 4, "train.evaluate_every": 2, "train.batch_size": 7})
-    write_config(tmp_path, recipe)
-    for _ in pretrain(recipe, tmp_path / "one"):
+def test_buckets_hold_every_parameter_once_in_order_and_are_not_too_large():
+    sizes = [3, 5, 1, 11, 2, 2]
+    parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
+    buckets = list(_buckets(parameters, 4 * 8))
+    assert [[p.numel() for p in bucket] for bucket in buckets] == [[3, 5], [1], [11], [2, 2]]
+
+
+def test_two_ranks_give_the_weights_of_one_and_either_goes_on_for_the_other(recipe_of: Make, tmp_path: Path):
+    made = config(tmp_path / "config", recipe_of(PAIRS))
+    for _ in pretrain(recipe_of(PAIRS), tmp_path / "one"):
         pass
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", RANK, str(tmp_path), str(tmp_path / "two")]
-    ranks = [subprocess.Popen(command, env={**shared, "RANK": str(rank)}) for rank in range(2)]
-    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0]
-    name = "checkpoints/step-000004/model.safetensors"
-    one, two = load_file(tmp_path / "one" / name), load_file(tmp_path / "two" / name)
-    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)
+    # Two ranks begin, rank 1 leaves the loop after step 4, and one process goes on from the checkpoint of step 3.
+    assert ran(torchrun(made, tmp_path / "two-one", "leave", "4")).returncode == 0
+    assert not (tmp_path / "two-one" / "checkpoints" / "step-000006").exists()
+    for _ in pretrain(recipe_of({**PAIRS, "system.micro_batch_tokens": 64}), tmp_path / "two-one"):
+        pass
+    assert_near(tmp_path / "one", tmp_path / "two-one", 6)
+
+
+@pytest.mark.slow
+def test_one_process_begins_and_two_ranks_go_on(recipe_of: Make, tmp_path: Path):
+    made = config(tmp_path / "config", recipe_of({**PAIRS, "system.workers": 1}))
+    for _ in pretrain(recipe_of(PAIRS), tmp_path / "one"):
+        pass
+    for event in pretrain(recipe_of(PAIRS), tmp_path / "one-two"):
+        if getattr(event, "step", 0) == 4:
+            break
+    done = ran(torchrun(made, tmp_path / "one-two"))
+    assert done.returncode == 0, done.stderr
+    assert "not bit for bit" in done.stdout
+    assert_near(tmp_path / "one", tmp_path / "one-two", 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_two_ranks_stopped_and_gone_on_with_end_with_the_same_bits(recipe_of: Make, tmp_path: Path, dtype: str):
+    changes = {**PAIRS, "system.dtype": dtype, "model.dropout": 0.1, "model.attention_dropout": 0.1}
+    made = config(tmp_path / "config", recipe_of(changes))
+    assert ran(torchrun(made, tmp_path / "straight")).returncode == 0
+    for what, at in (("stop", "2"), ("leave", "5"), ("nothing", "0")):
+        assert ran(torchrun(made, tmp_path / "stopped", what, at)).returncode == 0
+    straight, stopped = weights(tmp_path / "straight", 6), weights(tmp_path / "stopped", 6)
+    assert all(torch.equal(straight[name], stopped[name]) for name in straight)
+    assert metrics(tmp_path / "straight") == metrics(tmp_path / "stopped")
+
+
+def test_a_rank_that_fails_takes_the_run_down_and_its_words_are_shown(recipe_of: Make, tmp_path: Path):
+    made = config(tmp_path / "config", recipe_of(PAIRS))
+    other = toy_corpus.write(tmp_path / "other", seed=2)
+    done = ran(torchrun(made, tmp_path / "run", "data", str(other)))
+    assert done.returncode == 1
+    assert f"error: rank 1: {other} holds corpus" in done.stderr
+    # Also the summary of torchrun, which is what a scheduler keeps.
+    assert "DataError" in done.stderr.partition("Root Cause")[2]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_rank_is_missed_at_once_and_torchrun_takes_the_run_up_again(recipe_of: Make, tmp_path: Path):
+    made = config(tmp_path / "config", recipe_of(PAIRS))
+    killed = ran(torchrun(made, tmp_path / "killed", "kill", "4"), timeout=60)
+    assert killed.returncode == 1
+    assert "error: another rank ended without a word" in killed.stderr
+    again = ran(torchrun(made, tmp_path / "again", "kill", "4", restarts=1))
+    assert again.returncode == 0, again.stderr
+    assert ran(torchrun(made, tmp_path / "straight")).returncode == 0
+    straight, found = weights(tmp_path / "straight", 6), weights(tmp_path / "again", 6)
+    assert all(torch.equal(straight[name], found[name]) for name in straight)
+    assert metrics(tmp_path / "straight") == metrics(tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_the_command_line_runs_under_torchrun_and_stops_with_a_checkpoint(recipe_of: Make, tmp_path: Path, toy: Path):
+    write_config(tmp_path, recipe_of({"train.steps": 100_000, "train.evaluate_every": 50_000}))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "maskling"]
+    command = [*launcher, "train", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        seen = []
+        for line in run.stderr:
+            seen.append(line)
+            if line.lstrip().startswith(("step", "0%")):
+                run.send_signal(signal.SIGTERM)
+                break
+        seen += run.stderr.read().splitlines(keepends=True)
+    said = "".join(seen)
+    assert said.count("2 ranks") == 1  # only rank 0 speaks
+    assert "stopped at step" in said
+    assert list((tmp_path / "run" / "checkpoints").iterdir())

@@ -6,7 +6,7 @@ Repeated on one machine the numbers are equal to the last digit, and equal under
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -41,9 +41,15 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(model: MaskedLM, batches: Iterable[Batch], compute: Compute) -> Measured:
+def measure(
+    model: MaskedLM,
+    batches: Iterable[Batch],
+    compute: Compute,
+    total: Callable[[Tensor], Tensor] = lambda own: own,
+) -> Measured:
     """Measure `model` on `batches`, in evaluation mode; the mode it was in is put back.
 
+    total: adds up over the processes that have the other batches; it gets (7,) float64.
     Raises DataError if there is nothing to predict.
     """
     was_training = model.training
@@ -63,9 +69,11 @@ def measure(model: MaskedLM, batches: Iterable[Batch], compute: Compute) -> Meas
             judged += len(batch.pair_labels)
     finally:
         model.train(was_training)
+    counts = torch.tensor([predictions, judged], dtype=torch.float64, device=sums.device)
+    loss, top1, top5, pair_loss, right, *whole = total(torch.cat([sums, counts])).tolist()
+    predictions, judged = map(int, whole)
     if not predictions:
         raise DataError("there is nothing to predict in the text to measure on; give more text")
-    loss, top1, top5, pair_loss, right = sums.tolist()
     return Measured(
         mlm_loss=loss / predictions,
         top1=top1 / predictions,

@@ -63,7 +63,7 @@ def planned(
     seconds: float,
     parts: Parts,
     work: Callable[[int], Work],
-    validation: Sequence[Batch],
+    validation: Sequence[Batch] | None,
     scratch: Path,
 ) -> TrainSettings:
     """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`.
@@ -74,13 +74,18 @@ def planned(
     began = time.perf_counter()
     before = {name: value.clone() for name, value in parts.module.state_dict().items()}
     durations: list[float] = []
-    while len(durations) < _WARM_UP_STEPS + _TIMED_STEPS or time.perf_counter() - began < _MEASURING_SHARE * seconds:
+    enough = False
+    while not enough:
         durations.append(_timed(partial(_take, recipe, parts, work, len(durations))))
-        if sum(durations) > seconds / 3:  # slow steps: two are better than none
-            break
-    evaluation_seconds = _timed(lambda: measure(parts.module, validation, parts.compute)) if validation else 0.0
+        measured = len(durations) >= _WARM_UP_STEPS + _TIMED_STEPS
+        enough = measured and time.perf_counter() - began >= _MEASURING_SHARE * seconds
+        enough = enough or sum(durations) > seconds / 3  # slow steps: a few are better than none
+        enough = bool(parts.world.agree(enough))  # ranks time differently, and must take the same steps
+    evaluation_seconds = 0.0
+    if validation is not None:
+        evaluation_seconds = _timed(lambda: measure(parts.module, validation, parts.compute, parts.world.sum))
     # A checkpoint comes with an export, which is read back and compared: about as much again.
-    save_seconds = 2 * _timed(lambda: _save(parts, scratch))
+    save_seconds = 2 * _timed(lambda: _save(parts, scratch)) if parts.world.leads else 0.0
     parts.module.load_state_dict(before)
     left = seconds - (time.perf_counter() - began)
     step_seconds = statistics.median(durations[_WARM_UP_STEPS:] or durations[-1:])

@@ -34,7 +34,9 @@ class State:
 
     step: optimizer steps taken. recipe, data, tokenizer: fingerprints of what the run is of. init: checksum of the
     weights it began with, if a folder gave them. best: the best evaluation so far, 'step' and what was measured.
-    skipped: steps that were left out because of numbers that were none. watch: the memory of the loss watcher.
+    skipped: steps that were left out because of numbers that were none. left_out: text that was left out when the run
+    went back: [first step that has other text, how many steps of text before it, how often it went back there].
+    watch: the memory of the loss watcher.
     compute: device, kernel and numbers that were used.
     """
 
@@ -45,8 +47,18 @@ class State:
     init: str | None = None
     best: dict[str, Any] | None = None
     skipped: int = 0
+    left_out: list[list[int]] = field(default_factory=list)
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy in memory of what a checkpoint holds, which the next step does not change."""
+
+    model: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    state: State
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,17 @@ class Checkpoint:
         return load_file(self.path / _FILES[1]) if optimizer_state else {}
 
 
+def snapshot(module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Snapshot:
+    """Copy everything into memory of its own."""
+    return Snapshot(_copied(_once(module)), _copied(optimizer_state), state)
+
+
 def save(run_dir: Path, module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Checkpoint:
+    """Write a checkpoint while the caller waits."""
+    return write(run_dir, snapshot(module, optimizer_state, state))
+
+
+def write(run_dir: Path, snapshot: Snapshot) -> Checkpoint:
     """Write a checkpoint; it appears under its name only when every byte of it is on the disk.
 
     Raises CheckpointError if it cannot be written; what was there before is then still there.
@@ -76,12 +98,11 @@ def save(run_dir: Path, module: Module, optimizer_state: Mapping[str, Tensor], s
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = folder_of(run_dir, state.step)
-    moments = {name: value.detach().cpu().contiguous() for name, value in optimizer_state.items()}
+    path, state = folder_of(run_dir, snapshot.state.step), snapshot.state
     try:
         with folder_written_aside(path) as aside:
-            save_file(_shared(module), aside / _FILES[0])
-            save_file(moments, aside / _FILES[1])
+            save_file(snapshot.model, aside / _FILES[0])
+            save_file(snapshot.moments, aside / _FILES[1])
             sums = {name: checksum(aside / name) for name in _FILES}
             write_json(aside / "state.json", {"format": FORMAT, **asdict(state), "checksums": sums})
     except (OSError, SafetensorError) as error:
@@ -169,17 +190,26 @@ def _step(path: Path) -> int:
     return int(match[1])
 
 
-def _shared(module: Module) -> dict[str, Any]:
-    """The module's tensors, each stored once: a tied weight goes by the first of its names."""
+def _once(module: Module) -> dict[str, Tensor]:
+    """The module's tensors, each once: a tied weight goes by the first of its names."""
     seen: set[tuple[int, tuple[int, ...]]] = set()
-    kept = {}
+    kept: dict[str, Tensor] = {}
     for name, value in module.state_dict().items():
         key = (value.data_ptr(), tuple(value.shape))
         if value.numel() and key in seen:
             continue
         seen.add(key)
-        kept[name] = value.detach().cpu().contiguous()
+        kept[name] = value
     return kept
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    import torch
+
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
 
 
 def _unshared(module: Module, stored: dict[str, Any]) -> dict[str, Any]:

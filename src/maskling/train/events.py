@@ -62,10 +62,16 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint, or the folder for other programs, is whole on disk."""
+    """A checkpoint, or the folder for other programs, is whole on disk; told on rank 0.
+
+    A checkpoint is written while training goes on, so this comes some steps after the step it is of.
+    stall_seconds: how long training stood still for it; write_seconds: how long the writing took.
+    """
 
     step: int
     path: Path
+    stall_seconds: float = 0.0
+    write_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -34,20 +34,20 @@ class Parts:
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a step. Losses in nats a prediction; pair: None without pairs; skipped: why it moved nothing."""
+    """What came of a step. Losses in nats a prediction; pair: None without pairs; problem: why it moved nothing."""
 
     loss: float
     mlm: float
     pair: float | None
     gradient_norm: float
-    skipped: str | None = None
+    problem: str | None = None
 
 
 def take_step(parts: Parts, work: Work, factor: float, recipe: Recipe) -> Taken:
     """Move the weights once, at `factor` times the highest learning rate.
 
-    Raises NumericsError if a loss or gradient is no longer a number and the recipe does not say to skip such steps,
-    or if the weights themselves are no longer numbers.
+    Raises NumericsError if a loss or gradient is no longer a number and the recipe says to stop then, or if the weights
+    themselves are no longer numbers and it does not say to go back.
     """
     weights = {"pair": recipe.train.pair_weight}
     sums = _gradients(parts, work, recipe)
@@ -60,13 +60,13 @@ def take_step(parts: Parts, work: Work, factor: float, recipe: Recipe) -> Taken:
     mlm = mlm_sum / work.num_predictions
     pair = pair_sum / work.num_pairs if work.num_pairs else None
     loss = mlm + weights["pair"] * (pair or 0.0)
-    skipped = None
+    problem = None
     if math.isfinite(loss) and math.isfinite(gradient_norm):
         parts.optimizer.step(factor)
     else:
-        skipped = _blame(parts, work, recipe, sums)
+        problem = _blame(parts, work, recipe, sums)
     parts.optimizer.clear_gradients()
-    return Taken(loss, mlm, pair, gradient_norm, skipped)
+    return Taken(loss, mlm, pair, gradient_norm, problem)
 
 
 def _gradients(parts: Parts, work: Work, recipe: Recipe) -> list[Tensor]:
@@ -90,37 +90,46 @@ def _gradients(parts: Parts, work: Work, recipe: Recipe) -> list[Tensor]:
 
 
 def _blame(parts: Parts, work: Work, recipe: Recipe, sums: list[Tensor]) -> str:
-    """Say where a step went wrong; raise it unless such steps are to be skipped."""
-    step = work.step + 1
+    """Say where a step went wrong; raise it if the run is to stop then. The same words on every rank."""
+    step, remedy = work.step + 1, recipe.train.on_nonfinite
     broken = [name for name, value in parts.module.named_parameters() if not bool(value.detach().isfinite().all())]
     if broken:
+        text = f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them"
+        if remedy == "rewind":
+            return text
         raise NumericsError(
-            f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them; go on from the "
-            f"checkpoint before with a lower optimizer.lr, in a new run with --init"
+            f"{text}; go on from the checkpoint before with a lower optimizer.lr, in a new run with --init"
         )
     micro = next((place for place, value in enumerate(sums) if not bool(value.isfinite().all())), None)
-    what = "loss"
-    if micro is None:
-        what, micro = "gradient", _first_bad_gradient(parts, work, recipe)
+    what = "loss" if parts.world.highest(int(micro is not None)) else "gradient"
+    if what == "gradient":
+        micro = _first_bad_gradient(parts, work, recipe)
     text = f"step {step:,}: the {what} is not a finite number ({_where(parts, work, micro)})"
-    if recipe.train.on_nonfinite == "skip":
+    if remedy == "skip":
         return f"{text}; the step was left out"
+    if remedy == "rewind":
+        return text
     raise NumericsError(
         f"{text}; likely causes: optimizer.lr too high, schedule.warmup too short, or numbers too coarse "
-        f"(system.dtype = 'fp32' is the finest); train.on_nonfinite = 'skip' leaves such steps out"
+        f"(system.dtype = 'fp32' is the finest); train.on_nonfinite = 'skip' leaves such steps out, 'rewind' goes back "
+        f"to the last checkpoint and on with later text"
     )
 
 
 def _where(parts: Parts, work: Work, micro: int | None) -> str:
-    """In words: micro-batch `micro` (1 for the first) and its examples."""
-    if micro is None:
-        return "on another rank, or in the sum of micro-batches"
-    where = f"micro-batch {micro} of {len(work.batches)}"
-    if parts.world.size > 1:
-        return f"{where} of rank {parts.world.rank}"
-    numbers = work.numbers_of(micro - 1)
-    shown = ", ".join(str(number) for number in numbers[:8])
-    return f"{where}, examples {shown}{', ...' if len(numbers) > 8 else ''}"
+    """In words: micro-batch `micro` (1 for the first) and its examples, of the first rank that has one."""
+    world = parts.world
+    source = world.size - world.highest(world.size - world.rank if micro is not None else 0)
+    text = "in the sum of micro-batches"
+    if micro is not None:
+        text = f"micro-batch {micro} of {len(work.batches)}"
+        if world.size > 1:
+            text = f"{text} of rank {world.rank}"
+        else:
+            numbers = work.numbers_of(micro - 1)
+            shown = ", ".join(str(number) for number in numbers[:8])
+            text = f"{text}, examples {shown}{', ...' if len(numbers) > 8 else ''}"
+    return str(world.share(text, min(source, world.size - 1)))
 
 
 def _first_bad_gradient(parts: Parts, work: Work, recipe: Recipe) -> int | None:

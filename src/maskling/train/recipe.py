@@ -43,7 +43,7 @@ DEFAULT_PRESET = "modern-mini"
 _NOT_THE_RESULT = {
     "": {"preset", "init", "system"},
     "data": {"path"},
-    "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "spike", "plateau_after"},
+    "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "on_full_disk", "spike", "plateau_after"},
 }
 
 

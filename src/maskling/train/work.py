@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,12 @@ class Work:
         return [int(number) for number in self.numbers[first : first + counts[place]]]
 
 
-def work_of(step: int, recipe: Recipe, examples: Examples, world: World) -> Work:
-    """The work of `step`, a function of the recipe and the step alone."""
+def work_of(
+    step: int, recipe: Recipe, examples: Examples, world: World, left_out: Sequence[Sequence[int]] = ()
+) -> Work:
+    """The work of `step`, a function of the recipe, the step, and the text that the run has left out."""
     rate = recipe.masking.rate_at(step / recipe.train.steps)
-    whole = examples.step(step, recipe.train.batch_size, rate)
+    whole = examples.step(text_step(step, left_out), recipe.train.batch_size, rate)
     return Work(
         step=step,
         mask_rate=rate,
@@ -52,6 +55,11 @@ def work_of(step: int, recipe: Recipe, examples: Examples, world: World) -> Work
         fill=whole.num_tokens / (whole.num_rows * recipe.data.seq_length),
         numbers=whole.number,
     )
+
+
+def text_step(step: int, left_out: Sequence[Sequence[int]]) -> int:
+    """Which step's text `step` takes. left_out: as in a checkpoint's state."""
+    return step + sum(count for first, count, *_ in left_out if step >= first)
 
 
 def rows_at_once(recipe: Recipe) -> int:

@@ -1,0 +1,140 @@
+"""Becoming one of the ranks that torchrun started, and telling the others why one has failed.
+
+`torchrun --nproc-per-node 8 -m maskling train ...` starts eight processes that find each other through their
+environment (RANK, WORLD_SIZE, MASTER_ADDR, ...). Gradients are added by gloo between processors, by NCCL between GPUs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
+
+from maskling.errors import MasklingError, RankError, SettingsError
+from maskling.train.world import World
+
+_FAILED = "maskling/failed"
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[World]:
+    """Within the block, this process is a rank of the world that torchrun started, or a world of its own.
+
+    device: as in system.device; each rank of a machine takes a GPU of its own. timeout_seconds: how long ranks wait
+    for each other. A process group that is there already is used, and left alone at the end.
+
+    Raises RankError, with its reason where it had time to leave one, when another rank has failed; SettingsError where
+    a machine has fewer GPUs than processes.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield World(dist.get_rank(), dist.get_world_size(), _device(device))
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    wait = timedelta(seconds=timeout_seconds)
+    store, rank, size = next(iter(rendezvous("env://", timeout=wait)))
+    store.set_timeout(wait)
+    try:
+        own = _device_or_error(device)
+        _all_ready(store, rank, size, own)
+        assert isinstance(own, torch.device)
+        backend = "nccl" if own.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
+        yield World(rank, size, own)
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        reason = _leave_reason(store, rank, error)
+        if _is_of_talking(error):
+            raise RankError(_lost(reason, rank)) from error
+        raise
+    finally:
+        if dist.is_initialized():
+            # Closes the connections: whoever waits for this rank learns that it is gone.
+            dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    """The device that this rank sends from. Raises SettingsError where there are too few GPUs."""
+    if name == "cpu" or not torch.cuda.is_available() or name.partition(":")[0] not in ("auto", "cuda"):
+        return torch.device("cpu")
+    local, on_this_machine = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if ":" in name and on_this_machine > 1:
+        raise SettingsError(
+            f"system.device = '{name}' would put {on_this_machine} processes on one GPU; leave it out, and each takes "
+            f"its own"
+        )
+    if ":" not in name:
+        there = torch.cuda.device_count()
+        if local >= there:
+            raise SettingsError(
+                f"{on_this_machine} processes were started on a machine with {there} GPUs; "
+                f"say torchrun --nproc-per-node {there}, or --system.device cpu"
+            )
+        torch.cuda.set_device(local)
+        return torch.device("cuda", local)
+    chosen = torch.device(name)
+    torch.cuda.set_device(chosen)
+    return chosen
+
+
+def _device_or_error(name: str) -> torch.device | MasklingError:
+    try:
+        return _device(name)
+    except MasklingError as error:
+        return error
+
+
+def _all_ready(store: Store, rank: int, size: int, own: torch.device | MasklingError) -> None:
+    """Raise this rank's error, or another's: else the others would wait for it until their time is over."""
+    store.set(f"maskling/ready/{rank}", "" if isinstance(own, torch.device) else str(own))
+    if isinstance(own, MasklingError):
+        raise own
+    for other in range(size):
+        problem = store.get(f"maskling/ready/{other}").decode()
+        if problem:
+            raise RankError(f"rank {other}: {problem}")
+
+
+def _leave_reason(store: Store, rank: int, error: BaseException) -> str:
+    """Say in the store why this rank fails, unless another has said so before. Returns what the first one said."""
+    own = "" if _is_of_talking(error) or isinstance(error, RankError) else f"rank {rank}: {_words(error)}"
+    with contextlib.suppress(RuntimeError):  # the store lives with torchrun, which may be gone
+        said = store.compare_set(_FAILED, "", own).decode() if own else ""
+        if not own and store.check([_FAILED]):
+            said = store.get(_FAILED).decode()
+        if own and said == own and "TORCHELASTIC_ERROR_FILE" in os.environ:
+            # The first to fail: torchrun shows its words at the end.
+            from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+            get_error_handler().record_exception(error)
+        return said
+    return ""
+
+
+def _is_of_talking(error: BaseException) -> bool:
+    """Whether an error comes of another rank's silence: gloo and NCCL have no type of their own for it."""
+    text = str(error)
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text or "Connection" in text)
+    )
+
+
+def _words(error: BaseException) -> str:
+    return str(error) if isinstance(error, MasklingError) else f"{type(error).__name__}: {error}"
+
+
+def _lost(reason: str, rank: int) -> str:
+    if reason and not reason.startswith(f"rank {rank}:"):
+        return reason
+    return (
+        "another rank ended without a word, or did not answer in time (killed, out of memory, its machine gone?); "
+        "the same command goes on from the last checkpoint"
+    )

@@ -1,0 +1,45 @@
+"""Weights and moments put back: from a checkpoint that rank 0 reads, or as the run began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from maskling.train.beginning import first_module
+from maskling.train.checkpoint import Checkpoint, State
+from maskling.train.loop import Parts
+from maskling.train.recipe import Recipe
+
+
+def restore(found: Checkpoint | None, parts: Parts) -> State | None:
+    """Load rank 0's checkpoint on every rank; returns its state, or None if rank 0 has found none.
+
+    Raises CheckpointError if it does not fit.
+    """
+    world = parts.world
+    state = world.share(found and asdict(found.state))
+    if state is None:
+        return None
+    moments = found.load(parts.module) if found else {}
+    world.fill(tensors_of(parts.module))
+    parts.optimizer.load_state(world.share_tensors(moments))
+    return State(**state)
+
+
+def begin_again(recipe: Recipe, parts: Parts) -> Parts:
+    """The weights that a run of `recipe` begins with, on every rank, and an optimizer that remembers nothing."""
+    if parts.world.leads:
+        with torch.no_grad():
+            parts.module.load_state_dict(first_module(recipe).state_dict())
+    parts.world.fill(tensors_of(parts.module))
+    return replace(parts, optimizer=recipe.optimizer.build(parts.module))
+
+
+def tensors_of(module: Module) -> Iterator[Tensor]:
+    """Every weight and every buffer, each once."""
+    return chain(module.parameters(), module.buffers())
