@@ -151,24 +151,56 @@ def _allows_none(model: type[BaseModel], key: str) -> bool:
 
 
 def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
-    lines = []
+    """A line for each setting that is wrong: its path, what is wrong with it, where it was set."""
+    said: dict[str, list[str]] = {}
+    ends: dict[str, str] = {}
     for problem in error.errors(include_url=False):
+        place = [str(part) for part in problem["loc"]]
         # A discriminated union adds the chosen kind to the location; people do not write it.
-        keys, known = _walk(model, [str(part) for part in problem["loc"]])
-        path = ".".join(keys)
-        origin = origins.get(path)
-        where = f" (from {origin})" if origin else ""
+        keys, known = _walk(model, place)
+        path, got = ".".join(keys), problem.get("input")
+        chosen_kind = problem["type"] == "union_tag_invalid"
+        origin = origins.get(f"{path}.kind" if chosen_kind else path)
+        ends[path] = f" (from {origin})" if origin else ""
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{path}: there is no such setting{suggestion(keys[-1], known)}{where}")
+            close = suggestion(keys[-1], known) or f"; there are {', '.join(known)}"
+            message = f"there is no such setting{close}"
         elif problem["type"] == "missing":
-            lines.append(f"{path}: this setting is needed")
+            message = "this setting is needed"
+        elif chosen_kind:
+            kinds = [kind.strip("' ") for kind in problem["ctx"]["expected_tags"].split(",")]
+            kind = problem["ctx"]["tag"]
+            message = f"there is no kind '{kind}'{suggestion(kind, kinds)} (there are {', '.join(kinds)})"
+        elif problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
+            inside = _walk(model, [*place, "?"])[1]
+            message = f"this is a section of settings; say one of them, such as {path}.{inside[0]}"
+        elif isinstance(got, Mapping) and problem["type"] != "value_error":
+            message, ends[path] = f"this is one setting and no section; say {path} alone", ""
         else:
-            message = problem["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
-            got = problem.get("input")
-            shown = f" (got {got!r})" if isinstance(got, str | int | float | bool | list | type(None)) else ""
-            lines.append(f"{path}: {message}{shown}{where}" if path else message)
-    return "\n".join(lines)
+            message = _plainer(problem)
+            if path and isinstance(got, str | int | float | bool | list | type(None)):
+                ends[path] = f", not {got!r}{ends[path]}"
+        said.setdefault(path, []).append(message)
+    return "\n".join(
+        f"{path}: {_either(messages)}{ends[path]}" if path else messages[0] for path, messages in said.items()
+    )
+
+
+def _either(messages: Sequence[str]) -> str:
+    """What a value that may be of several types should be."""
+    first, *others = dict.fromkeys(messages)
+    return first + "".join(f" or {message.removeprefix('should be ')}" for message in others)
+
+
+def _plainer(problem: Mapping[str, Any]) -> str:
+    """What pydantic says is wrong with a value, in our words."""
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "tuple": "a list"}
+    kind, _, what = problem["type"].partition("_")
+    if kind in kinds and what in ("type", "parsing", "from_float"):
+        return f"should be {kinds[kind]}"
+    message: str = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
+    return message[:1].lower() + message[1:]
 
 
 def _walk(model: type[BaseModel] | None, parts: list[str]) -> tuple[list[str], list[str]]:
@@ -177,6 +209,8 @@ def _walk(model: type[BaseModel] | None, parts: list[str]) -> tuple[list[str], l
     known: list[str] = list(model.model_fields) if model else []
     candidates = [model] if model else []
     for part in parts:
+        if not candidates:
+            break  # what pydantic adds below a single setting are the types that it tried
         fields = [found.model_fields[part] for found in candidates if part in found.model_fields]
         if fields or part not in {_kind(found) for found in candidates}:
             keys.append(part)

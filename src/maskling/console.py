@@ -7,13 +7,20 @@ there the same report is one plain line every few seconds.
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+import unicodedata
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+# Names and texts come from files; one that holds a newline or an escape code must not write over the screen.
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) != "\t"}
+_ERASE = "\r\x1b[K"
+_BAR = 24
+_BLOCKS, _PLAIN_BLOCKS = "━─", "#-"
+_REDRAW_SECONDS = 0.1
 
 
 class Console:
@@ -28,102 +35,130 @@ class Console:
     ) -> None:
         self.as_json = as_json
         self._every_seconds = every_seconds
-        self._out = out or sys.stdout
-        self._err = err or sys.stderr
+        # A stream that the shell has closed (>&-) is None.
+        self._out, self._err = out or sys.stdout, err or sys.stderr
         self._speaks = os.environ.get("RANK", "0") == "0"
-        self._terminal = self._err.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._terminal = (
+            self._err is not None and self._err.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+        )
         self._last = float("-inf")
-        self._bar: Progress | None = None
+        self._bar = ""
 
     def result(self, text: str = "") -> None:
         """A line of the answer, for a person; with `as_json` it is left out."""
         if self._speaks and not self.as_json:
             self.clear()
-            print(text, file=self._out, flush=True)
+            self._print(printable(text), self._out)
 
     def data(self, value: Any) -> None:
-        """The answer for a machine: one line of JSON, only with `as_json`."""
+        """The answer for a machine: one line of JSON, only with `as_json`. A number that is none becomes null."""
         if self._speaks and self.as_json:
-            print(json.dumps(value, ensure_ascii=False), file=self._out, flush=True)
+            self.clear()
+            self._print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False), self._out)
 
     def note(self, text: str) -> None:
         """A line about the work, on stderr."""
         if self._speaks:
-            if self._bar is not None:
-                self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            else:
-                print(text, file=self._err, flush=True)
+            bar = self._bar
+            self.clear()
+            self._print(printable(text), self._err)
+            self._show(bar)
 
     def warn(self, text: str) -> None:
         """Something a person should know, on stderr."""
         self.note(f"warning: {text}")
 
-    def error(self, text: str) -> None:
+    def error(self, *lines: str) -> None:
         """Why the command ends without doing what it was asked."""
-        self.clear()
         if self._speaks:
-            lines = text.splitlines() or [""]
-            print("\n".join([f"error: {lines[0]}", *(f"       {line}" for line in lines[1:])]), file=self._err)
+            if self._terminal:
+                self._write(_ERASE)  # a bar may stand there, drawn for the verb that has failed
+            for line in lines[:1]:
+                self._print(f"error: {printable(line)}", self._err)
+            for line in lines[1:]:
+                self._print(f"       {printable(line)}", self._err)
 
-    def progress(self, text: str, done: float, total: float | None, last: bool = False) -> None:
-        """How far a job is: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last)."""
+    def stopped(self, text: str = "") -> None:
+        """A person has stopped the command."""
+        if self._speaks:
+            if self._terminal:
+                self._write(_ERASE)  # a bar, and the ^C that the terminal has put behind it
+            self._print(f"stopped{text}", self._err)
+
+    def progress(self, text: str, done: float, total: float | None, last: bool = False, share: bool = True) -> None:
+        """How far a job is: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last).
+
+        text: fields with three spaces between them; where a terminal is narrow the ones before the last go first.
+        share: whether the line of a log begins with the part that is done, in per cent.
+        """
         if not self._speaks:
             return
+        now = time.monotonic()
         if self._terminal:
-            self._draw(text, done, total)
-        elif last or time.monotonic() - self._last >= self._every_seconds:
-            self._last = time.monotonic()
-            share = f"{100 * done / total:3.0f}%  " if total else ""
-            self.note(f"{share}{text}")
+            if now - self._last >= _REDRAW_SECONDS or last:
+                self._last = now
+                blocks = _BLOCKS if (self._err.encoding or "").lower().startswith("utf") else _PLAIN_BLOCKS
+                share_done = min(1.0, done / total) if total else None
+                self._show(bar_line(text, share_done, shutil.get_terminal_size().columns - 1, blocks))
+        elif last or now - self._last >= self._every_seconds:
+            self._last = now
+            self.note((f"{100 * done / total:3.0f}%  " if share and total else "") + text)
 
     def clear(self) -> None:
         """Take the bar off the screen."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._bar:
+            self._write(_ERASE)
+            self._bar = ""
 
-    def _draw(self, text: str, done: float, total: float | None) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    def _show(self, bar: str) -> None:
+        if bar:
+            self._bar = bar
+            self._write(_ERASE + bar)
 
-        if self._bar is None:
-            columns = (BarColumn(24), TaskProgressColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=RichConsole(file=self._err), transient=True, refresh_per_second=4)
-            self._bar.add_task(text, total=total)
-            self._bar.start()
-        task = self._bar.task_ids[0]
-        self._bar.update(task, description=text, completed=done, total=total)
+    def _write(self, text: str) -> None:
+        self._err.write(text)
+        self._err.flush()
 
-
-def size(count: float) -> str:
-    """12_345_678 as '12.3 M': counts as people read them."""
-    for unit in ("", " k", " M", " G", " T"):
-        if abs(count) < 1000 or unit == " T":
-            return f"{count:.0f}" if not unit else f"{count:.3g}{unit}"
-        count /= 1000
-    raise AssertionError("the loop always returns")
+    def _print(self, line: str, stream: TextIO | None) -> None:
+        if stream is not None:
+            print(line, file=stream, flush=True)
 
 
-def duration(seconds: float) -> str:
-    """3725 as '1h 02m', 125 as '2m 05s', 4.2 as '4s'."""
-    whole = max(0, round(seconds))
-    if whole >= 3600:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    if whole >= 60:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole}s"
+def printable(text: str) -> str:
+    """A text on one line, with control characters written out."""
+    return text.translate(_CONTROLS)
 
 
-def table(rows: list[list[str]], indent: str = "  ") -> list[str]:
-    """Aligned lines: columns as wide as their widest cell, numbers to the right."""
-    if not rows:
-        return []
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if cell[:1].isdigit() or cell[:1] in "-+." else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=False)
-        ]
-        lines.append((indent + "  ".join(cells)).rstrip())
-    return lines
+def columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese characters take two, accents of their own none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def bar_line(text: str, share: float | None, width: int, blocks: str = _BLOCKS) -> str:
+    """Per cent, bar and text in `width` columns; the bar is the first to go, then fields of the text."""
+    percent = "" if share is None else f"{100 * share:3.0f}%  "
+    fields = printable(text).split("   ")
+    while len(fields) > 2 and len(percent) + columns_of("   ".join(fields)) > width:
+        del fields[-2]
+    line = "   ".join(fields)
+    room = min(_BAR, width - columns_of(line) - len(percent) - 2)
+    if share is not None and room >= 8:
+        done = round(room * share)
+        percent += f"{blocks[0] * done}{blocks[1] * (room - done)}  "
+    line = percent + line
+    while columns_of(line) > width:
+        line = line[:-1]
+    return line
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -26,8 +26,9 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        _name_place(error, path, aside)
         raise
     flush_folder(path.parent)
 
@@ -49,8 +50,9 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
             if file.is_file():
                 flush_file(file)
         flush_folder(aside)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
+        _name_place(error, path, aside)
         raise
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -79,7 +81,8 @@ def remove_partial(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
     with written_aside(path) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n")
+        # A file name need not be text; what is none of it is written as JSON writes it anyway: "\udcff".
+        file.write(json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
 
 
 def checksum(path: Path) -> str:
@@ -94,7 +97,13 @@ def checksum(path: Path) -> str:
 def fingerprint(value: Any) -> str:
     """The xxh3-128 of `value` as canonical JSON (sorted keys, no spaces), in hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return xxhash.xxh3_128(text.encode()).hexdigest()
+    return xxhash.xxh3_128(text.encode(errors="backslashreplace")).hexdigest()
+
+
+def _name_place(error: BaseException, path: Path, aside: Path) -> None:
+    """Let a full disk say where: the system names no file, and the one beside `path` is nobody's concern."""
+    if isinstance(error, OSError) and error.errno is not None and str(error.filename or aside).startswith(str(aside)):
+        error.filename = str(path) + str(error.filename or aside).removeprefix(str(aside))
 
 
 def flush_file(path: Path) -> None:

@@ -27,6 +27,7 @@ class Span(Settings):
 class Train(Settings):
     batch_size: int = Field(32, ge=1)
     budget: str | None = None
+    workers: Literal["auto"] | int = "auto"
 
 
 class Run(Settings):
@@ -72,9 +73,13 @@ def test_the_same_kind_said_again_keeps_what_was_set():
         ),
         (
             [("train.batch-size", "0")],
-            "train.batch_size: input should be greater than or equal to 1 (got '0') (from --train.batch-size)",
+            "train.batch_size: should be at least 1, not '0' (from --train.batch-size)",
         ),
-        ([("masking.kind", "spam")], "masking"),
+        ([("seed", "x")], "seed: should be a whole number, not 'x' (from --seed)"),
+        ([("masking.kind", "spam")], "masking: there is no kind 'spam'; did you mean 'span'? (there are token, span)"),
+        ([("train", "3")], "train: this is a section of settings; say one of them, such as train.batch_size"),
+        ([("train.batch-size.x", "3")], "train.batch_size: this is one setting and no section"),
+        ([("train.workers", "many")], "train.workers: should be 'auto' or a whole number, not 'many'"),
         (
             [("masking.kind", "span"), ("masking.max-word", "3")],
             "masking.max_word: there is no such setting; did you mean 'max_words'? (from --masking.max-word)",

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.texts import texts_from
+from maskling.cli.layout import counted
+from maskling.cli.places import check_out_file
+from maskling.cli.texts import Texts
 from maskling.console import Console
 
 
 def embed(
-    model: Path,
-    *text: str,
+    model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
+    /,
+    *text: Annotated[str, Parameter(help="texts, each in quotes")],
     file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
     pooling: Annotated[Literal["mean", "cls"], Parameter(help="mean over tokens, or the first token")] = "mean",
-    normalize: Annotated[bool, Parameter(help="scale every vector to length 1", negative="")] = False,
-    json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout", negative="")] = False,
-    device: Annotated[str, Parameter(help="auto, cpu, cuda, mps")] = "auto",
+    normalize: Annotated[bool, Parameter(help="scale every vector to length 1")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
-    """Turn texts into vectors with a run, an export or any Hugging Face BERT, RoBERTa or ModernBERT folder.
+    """Turn texts into vectors.
 
-    Example: maskling embed runs/mine --file sentences.txt --out sentences.npy
+    With a BERT, RoBERTa or ModernBERT model. Texts that are too long for it are cut, and that is said.
+
+    Example: maskling embed runs/mine "Seven words about one dog." --out vectors.npy
     """
+    console = Console(as_json=json)
+    if out is not None:
+        check_out_file(out)
+    texts = Texts.of(text, file)
+
     from maskling.infer.load import load
 
-    console = Console(as_json=json)
-    texts = texts_from(text, file)
     loaded = load(model, device=device)
-    vectors = loaded.embed(texts, pooling=pooling, normalize=normalize)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        vectors = loaded.embed(texts.lines, pooling=pooling, normalize=normalize)
+    for warning in said:
+        console.warn(str(warning.message))
+    if texts.empty_lines:
+        console.warn(f"{counted(texts.empty_lines, 'empty line')} passed over: vectors and lines do not count alike")
     if out is not None:
         import numpy as np
 
@@ -38,9 +53,8 @@ def embed(
 
         with written_aside(out) as opened:
             np.save(opened, vectors)
-        console.note(f"{vectors.shape[0]:,} vectors of {vectors.shape[1]:,} numbers written to {out}")
-    for asked, vector in zip(texts, vectors, strict=True):
+        console.note(f"{counted(len(vectors), 'vector')} of {vectors.shape[1]:,} numbers written to {out}")
+    for asked, vector in zip(texts.lines, vectors, strict=True):
         console.data({"text": asked, "vector": vector.tolist()})
-    if out is None:
-        for vector in vectors:
+        if out is None:
             console.result(" ".join(f"{number:.5g}" for number in vector))

@@ -8,31 +8,38 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from maskling.cli.layout import table
+from maskling.cli.places import check_sources
 from maskling.cli.settings import SettingPairs, layers
 from maskling.config import Settings, resolve
-from maskling.console import Console, table
+from maskling.console import Console
 
 if TYPE_CHECKING:
     from maskling.export.card import HeldOut
 
 
 def evaluate(
-    model: Path,
+    model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
+    /,
     *sources: Annotated[str, Parameter(help="text to measure on, as 'prepare' reads it, instead of --data")],
-    data: Annotated[Path | None, Parameter(help="prepared folder: measure on its validation split")] = None,
-    pairing: Annotated[str | None, Parameter(help="single, nsp or sop; as the run had it, if left out")] = None,
+    data: Annotated[
+        Path | None, Parameter(help="prepared folder: measure on its validation split", metavar="FOLDER")
+    ] = None,
+    pairing: Annotated[
+        str | None, Parameter(help="single, nsp or sop; as the run had it, if left out", metavar="KIND")
+    ] = None,
     seq_length: Annotated[int | None, Parameter(help="tokens in a sequence; as the run had it, if left out")] = None,
-    rate: Annotated[float | None, Parameter(help="fraction of tokens to predict (0.15)")] = None,
+    rate: Annotated[float | None, Parameter(help="fraction of tokens to predict; as the run had it, else 0.15")] = None,
     examples: Annotated[int | None, Parameter(help="measure on so many examples only")] = None,
-    card: Annotated[bool, Parameter(help="put the numbers into the model's card", negative="")] = False,
-    json: Annotated[bool, Parameter(help="the numbers as JSON on stdout", negative="")] = False,
-    device: Annotated[str, Parameter(help="auto, cpu, cuda, mps")] = "auto",
+    card: Annotated[bool, Parameter(help="put the numbers into the model's card")] = False,
+    json: Annotated[bool, Parameter(help="the numbers as JSON on stdout")] = False,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     settings: SettingPairs = (),
 ) -> None:
-    """Measure held-out loss, perplexity and accuracy at fixed masks: the same numbers every time.
+    """Measure a model on text it was not trained on.
 
-    Loss per word and per byte compare models with different vocabularies. A run is measured on its own
-    validation split unless --data or text is given.
+    Loss, perplexity and accuracy at fixed masks: the same numbers every time. Loss per word and per byte compare
+    models with different vocabularies. A run is measured on its own validation split unless --data or text is given.
 
     Example: maskling evaluate runs/mine --data data/
     """
@@ -49,6 +56,15 @@ def evaluate(
 
     if sources and data is not None:
         raise SettingsError("give text to measure on, or --data, not both")
+    if settings and not sources:
+        raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give files to measure on")
+    if rate is not None and not 0 < rate < 1:
+        raise SettingsError(f"--rate is {rate:g}; it is a fraction of the tokens, above 0 and below 1, such as 0.15")
+    if seq_length is not None and seq_length < 8:
+        raise SettingsError(f"--seq-length is {seq_length}; sequences have 8 tokens or more")
+    if examples is not None and examples < 1:
+        raise SettingsError(f"--examples is {examples}; measure on 1 or more, or leave it out to use all")
+    check_sources(sources)
     console = Console(as_json=json)
     loaded = load(model, device=device)
     if sources:
@@ -57,7 +73,12 @@ def evaluate(
         recipe = recipe_of(loaded)
         if data is None and recipe is None:
             raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
-        text = prepared_text(data or Path(recipe.data.path if recipe else "data"), loaded)
+        folder = data or Path(recipe.data.path if recipe else "data")
+        if data is None and not folder.exists():
+            raise SettingsError(
+                f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
+            )
+        text = prepared_text(folder, loaded)
     found = measure(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
     for line in held_out_lines(found):
         console.result(line)

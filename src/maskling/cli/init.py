@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskling.cli.places import check_out_file
 from maskling.cli.settings import SettingPairs, layers
 from maskling.console import Console
 
@@ -14,11 +15,17 @@ from maskling.console import Console
 def init(
     out: Annotated[Path, Parameter(help="the file to write")] = Path("train.toml"),
     *,
-    preset: Annotated[str | None, Parameter(help="named settings to start from, such as small or bert-base")] = None,
-    force: Annotated[bool, Parameter(help="write over a file that is there", negative="")] = False,
+    preset: Annotated[
+        str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
+    ] = None,
+    force: Annotated[bool, Parameter(help="write over a file that is there")] = False,
+    json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Write a settings file with every setting, its value and what it means, to edit and give to 'train --config'.
+    """Write a settings file to edit.
+
+    It holds every setting of a run with its value and what it means, for 'maskling train --config'. Settings given
+    here, as --train.steps 5000, are in it.
 
     Example: maskling init train.toml --preset small
     """
@@ -27,9 +34,12 @@ def init(
     from maskling.train.recipe import read_recipe
     from maskling.train.written import commented_toml
 
+    check_out_file(out)
     if out.exists() and not force:
         raise SettingsError(f"{out} is there already; choose another name, or --force to write over it")
     resolved = read_recipe(layers(None, settings, preset=preset))
     with written_aside(out) as file:
         file.write(commented_toml(resolved.settings).encode())
-    Console().note(f"{out} written; edit it, then: maskling train --config {out} --data data/ --out runs/mine")
+    console = Console(as_json=json)
+    console.note(f"{out} written; edit it, then: maskling train --config {out} --data data/ --out runs/mine")
+    console.data({"file": str(out), "settings": resolved.settings.model_dump(mode="json")})

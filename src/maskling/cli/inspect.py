@@ -7,43 +7,98 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from maskling.cli.places import check_sources
 from maskling.cli.settings import SettingPairs, layers
-from maskling.config import Settings, resolve
+from maskling.config import Settings, load_toml, resolve
 from maskling.console import Console
+from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
     from maskling.cli.views.view import View
+    from maskling.train.recipe import Recipe
 
 
 def inspect(
-    *what: Annotated[str, Parameter(help="a prepared folder, tokenizer, run, checkpoint, model folder, or text files")],
+    *what: Annotated[str, Parameter(help="prepared folder, tokenizer, run, checkpoint, model folder; or text files")],
     text: Annotated[str | None, Parameter(help="show what the tokenizer found there makes of this text")] = None,
-    example: Annotated[int | None, Parameter(help="show this example of a prepared folder, masked")] = None,
-    preset: Annotated[str | None, Parameter(help="with --example: settings of this preset")] = None,
-    config: Annotated[Path | None, Parameter(help="with --example: settings from this file")] = None,
+    example: Annotated[int | None, Parameter(help="show this example of a prepared folder or run, masked")] = None,
+    preset: Annotated[
+        str | None, Parameter(help="with --example: made with the settings of this preset", metavar="NAME")
+    ] = None,
+    config: Annotated[
+        Path | None, Parameter(help="settings from this file, for --example or for reading text", metavar="FILE")
+    ] = None,
     samples: Annotated[int, Parameter(help="how many documents to show")] = 2,
-    verify: Annotated[bool, Parameter(help="read every byte and compare it with its checksum", negative="")] = False,
-    json: Annotated[bool, Parameter(help="one object of JSON on stdout", negative="")] = False,
+    verify: Annotated[bool, Parameter(help="read every byte and compare it with its checksum")] = False,
+    json: Annotated[bool, Parameter(help="one object of JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Show any artefact: text as it would be read, a tokenizer, prepared data, a masked example, a checkpoint, a run.
+    """Look at anything that is read or written here.
 
-    Settings choose how text is read (--corpus.plain line) or how an example is made (--masking.kind span).
+    Text as it would be read, a tokenizer, prepared data, a masked example, a checkpoint, a run, a model. Settings
+    choose how text is read (--corpus.plain line) or how an example is made (--masking.kind span).
 
     Example: maskling inspect data/ --example 7 --masking.kind word
     """
-    from maskling.errors import SettingsError
-
     if not what:
         raise SettingsError("say what to look at, for example: maskling inspect data/ --example 7")
+    check_sources(what)
+    kind = kind_of(what)
+    _refuse_what_is_not_for(kind, text, example, preset, config, samples, verify, settings)
     console = Console(as_json=json)
-    view = _view(what, text, example, preset, config, samples, verify, settings)
+    view = _view(kind, what, text, example, preset, config, samples, verify, settings)
     for line in view.lines:
         console.result(line)
     console.data(view.facts)
 
 
+def kind_of(what: tuple[str, ...]) -> str:
+    """data, checkpoint, run, model or tokenizer; whatever is none of these is taken for text."""
+    path = Path(what[0])
+    if len(what) > 1:
+        return "text"
+    if path.name.endswith(("tokenizer.json", "vocab.txt")) and path.is_file():
+        return "tokenizer"
+    marks = {
+        "data": ["manifest.json"],
+        "checkpoint": ["state.json"],
+        "run": ["config.toml"],
+        "model": ["config.json"],
+        "tokenizer": ["tokenizer.json", "vocab.txt"],
+    }
+    return next((kind for kind, names in marks.items() if any((path / name).is_file() for name in names)), "text")
+
+
+def _refuse_what_is_not_for(
+    kind: str,
+    text: str | None,
+    example: int | None,
+    preset: str | None,
+    config: Path | None,
+    samples: int,
+    verify: bool,
+    settings: SettingPairs,
+) -> None:
+    """Raise SettingsError for an option that would change nothing."""
+    if samples < 0:
+        raise SettingsError(f"--samples is {samples}; show 0 documents or more")
+    if example is not None and kind not in ("data", "run"):
+        raise SettingsError("--example shows an example of a prepared folder or of a run, and this is neither")
+    if example is not None and example < 0:
+        raise SettingsError(f"--example is {example}; the first example is number 0")
+    if example is not None and text is not None:
+        raise SettingsError("--example shows an example, --text what becomes of a text; give one of them")
+    if verify and kind != "data":
+        raise SettingsError(
+            "--verify checks a prepared folder; a checkpoint is always checked, other things have no sums"
+        )
+    chosen = [*(["preset"] if preset else []), *(["config"] if config else []), *(name for name, _ in settings)]
+    if chosen and example is None and (kind != "text" or text is not None):
+        raise SettingsError(f"--{chosen[0]} would change nothing here; it goes with --example, or with text to read")
+
+
 def _view(
+    kind: str,
     what: tuple[str, ...],
     text: str | None,
     example: int | None,
@@ -54,42 +109,37 @@ def _view(
     settings: SettingPairs,
 ) -> View:
     path = Path(what[0])
-    if len(what) == 1 and (path / "manifest.json").is_file():
-        from maskling.cli.views.data import view_data, view_example
-        from maskling.cli.views.tokenizer import view_tokenizer
-        from maskling.train.recipe import read_recipe
-
-        if example is not None:
-            return view_example(path, read_recipe(layers(config, settings, preset=preset)).settings, example)
-        if text is not None:
-            return view_tokenizer(path, text)
-        return view_data(path, samples, verify)
-    if len(what) == 1 and (path / "state.json").is_file():
-        from maskling.cli.views.run import view_checkpoint
-
-        return view_checkpoint(path)
-    if len(what) == 1 and (path / "config.toml").is_file() and text is None:
-        from maskling.cli.views.run import view_run
-
-        return view_run(path)
-    if len(what) == 1 and _is_tokenizer(path) and (text is not None or not (path / "config.json").is_file()):
+    if text is not None or kind == "tokenizer":
         from maskling.cli.views.tokenizer import view_tokenizer
 
         return view_tokenizer(path, text)
-    if len(what) == 1 and (path / "config.json").is_file():
-        from maskling.cli.views.run import view_model
+    if example is not None:
+        from maskling.cli.views.data import view_example
 
-        return view_model(path)
-    from maskling.cli.views.corpus import view_corpus
-    from maskling.corpus.settings import CorpusSettings
+        recipe = _recipe(path, kind, preset, config, settings)
+        return view_example(path if kind == "data" else Path(recipe.data.path), recipe, example)
+    if kind == "data":
+        from maskling.cli.views.data import view_data
 
-    class TextSettings(Settings):
-        corpus: CorpusSettings = CorpusSettings()
+        return view_data(path, samples, verify)
+    if kind == "text":
+        from maskling.cli.views.corpus import view_corpus
+        from maskling.corpus.settings import CorpusSettings
 
-    return view_corpus(what, resolve(TextSettings, layers(config, settings)).settings.corpus, samples)
+        class TextSettings(Settings):
+            corpus: CorpusSettings = CorpusSettings()
+
+        return view_corpus(what, resolve(TextSettings, layers(config, settings)).settings.corpus, samples)
+
+    from maskling.cli.views.run import view_checkpoint, view_model, view_run
+
+    return {"checkpoint": view_checkpoint, "run": view_run, "model": view_model}[kind](path)
 
 
-def _is_tokenizer(path: Path) -> bool:
-    names = ("tokenizer.json", "vocab.txt")
-    folders = (path, path / "tokenizer", path / "model")
-    return path.name in names or any((folder / name).is_file() for folder in folders for name in names)
+def _recipe(path: Path, kind: str, preset: str | None, config: Path | None, settings: SettingPairs) -> Recipe:
+    """How an example is made: as the run made it, or as the settings say."""
+    from maskling.train.recipe import Recipe, read_recipe
+
+    if kind == "run" and preset is None and config is None:
+        return resolve(Recipe, [load_toml(path / "config.toml"), *layers(None, settings)]).settings
+    return read_recipe(layers(config, settings, preset=preset)).settings

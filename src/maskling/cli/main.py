@@ -5,28 +5,45 @@ Exit codes: 0 done, 2 the user can mend it, 1 a fault of ours, 130 stopped by ha
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NoReturn
-
-from cyclopts import App, CycloptsError
-from rich.text import Text
+from typing import Any, NoReturn
 
 from maskling import __version__
 from maskling.cli import VERBS
-from maskling.cli.settings import split_settings
+from maskling.cli.help import overview, verb_help
+from maskling.cli.parsing import bind
 from maskling.config import suggestion
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError
 
 EXIT_DONE, EXIT_FAULT, EXIT_MENDABLE, EXIT_STOPPED = 0, 1, 2, 130
+ABOUT = "A masked language model of your own: BERT, from the text you have, on the hardware you have."
+EXAMPLE = "maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine"
+# Verbs that keep what they have finished.
+GO_ON = ("prepare", "train")
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM.
+
+    A class of its own, as Python ends a process whose exec() was left by KeyboardInterrupt itself with a signal
+    instead of our exit code, even if it was caught.
+    """
 
 
 def main() -> NoReturn:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files need not be text, and not every terminal can show every letter.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -34,60 +51,79 @@ def run(words: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     console = Console()
     try:
-        return _run(list(words))
-    except CycloptsError:
-        return EXIT_MENDABLE  # cyclopts has said what and suggested a remedy
+        _stop_on_signals()
+        return _run(list(words), console)
+    except SettingsError as error:
+        console.error(*str(error).split("\n"))  # one line for each setting
+        return EXIT_MENDABLE
     except MasklingError as error:
         console.error(str(error))
         return EXIT_MENDABLE
     except KeyboardInterrupt:
-        console.error("stopped")
+        console.stopped("; the same command goes on from there" if words[0] in GO_ON else "")
         return EXIT_STOPPED
     except BrokenPipeError:
         # Whoever read our output has left (`maskling fill ... | head`). Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        console.error(f"{where}{error.strerror or error}")
+        console.error(_said(error))
         return EXIT_MENDABLE
 
 
-def application() -> App:
-    """Every verb, in the order in which a person meets them."""
-    app = App(
-        name="maskling",
-        help="A masked language model of your own: BERT, from the text you have, on the hardware you have.",
-        version=__version__,
-        help_format="plaintext",
-        help_epilogue="Example: maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine",
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-        error_formatter=lambda error: Text(f"error: {error}"),
-    )
-    for place, (verb, where) in enumerate(VERBS.items()):
-        # Each verb is imported here, for its help; what it needs to do its work it imports when it does it.
-        module, function = where.split(":")
-        app.command(getattr(import_module(module), function), name=verb, sort_key=place, help_epilogue="")
-    return app
+def verbs() -> dict[str, Callable[..., Any]]:
+    """Each verb's function. What a verb needs to do its work it imports when it does it, so this is quick."""
+    return {verb: _function(verb) for verb in VERBS}
 
 
-def _run(words: list[str]) -> int:
-    signal.signal(signal.SIGTERM, _terminate)
-    words, pairs = split_settings(words)
-    if words and not words[0].startswith("-") and words[0] not in VERBS:
-        raise SettingsError(
-            f"maskling has no verb '{words[0]}'{suggestion(words[0], list(VERBS))} (the verbs are {', '.join(VERBS)})"
-        )
-    app = application()
-    command, bound, left_out = app.parse_args(words, exit_on_error=False)
-    if "settings" in left_out:
-        bound.arguments["settings"] = pairs
-    elif pairs:
-        raise SettingsError(f"'maskling {words[0]}' takes no settings, so --{pairs[0][0]} has no meaning here")
-    result = command(*bound.args, **bound.kwargs)
+def _run(words: list[str], console: Console) -> int:
+    first, rest = (words[0], words[1:]) if words else ("--help", [])
+    if first == "help":
+        first, rest = (rest[0], ["--help"]) if rest else ("--help", [])
+    if first in ("--help", "-h"):
+        for line in overview(verbs(), ABOUT, EXAMPLE):
+            console.result(line)
+        return EXIT_DONE
+    if first == "--version":
+        console.result(__version__)
+        return EXIT_DONE
+    if first not in VERBS:
+        close = suggestion(first, [*VERBS, "--help", "--version"])
+        raise SettingsError(f"maskling has no verb '{first}'{close} (the verbs are {', '.join(VERBS)})")
+    function = _function(first)
+    options = rest[: rest.index("--")] if "--" in rest else rest
+    if "--help" in options or "-h" in options:
+        for line in verb_help(first, function):
+            console.result(line)
+        return EXIT_DONE
+    bound = bind(first, function, rest)
+    result = function(*bound.args, **bound.kwargs)
     return result if isinstance(result, int) else EXIT_DONE
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def _function(verb: str) -> Callable[..., Any]:
+    module, name = VERBS[verb].split(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
+
+
+def _stop_on_signals() -> None:
+    def stop(*_: object) -> NoReturn:
+        raise Stopped
+
+    with contextlib.suppress(ValueError):  # outside the main thread signals go elsewhere
+        signal.signal(signal.SIGTERM, stop)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
+            signal.signal(signal.SIGINT, stop)
+
+
+def _said(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    mend = {
+        errno.ENOSPC: "; make room there, or choose another place, and run it again",
+        errno.EACCES: "; change who may read or write it, or choose another place",
+        errno.EROFS: "; choose another place",
+    }
+    reason = error.strerror or str(error)
+    return f"{where}{reason[:1].lower()}{reason[1:]}{mend.get(error.errno or 0, '')}"

@@ -7,22 +7,26 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskling.cli.places import SOURCES, check_out_folder, check_sources
 from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.console import Console
 
 
 def prepare(
-    *sources: Annotated[str, Parameter(help="files, folders, globs, URLs, -, python-docs:, hf:NAME[:CONFIG[:SPLIT]]")],
-    out: Annotated[Path | None, Parameter(help="folder to write; an unfinished one goes on")] = None,
-    config: Annotated[Path | None, Parameter(help="settings file (TOML)")] = None,
-    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop", negative="")] = False,
-    json: Annotated[bool, Parameter(help="the result as JSON on stdout", negative="")] = False,
+    *sources: Annotated[str, Parameter(help=SOURCES)],
+    out: Annotated[Path | None, Parameter(help="folder to write; an unfinished one goes on", metavar="FOLDER")] = None,
+    config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
+    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
+    json: Annotated[bool, Parameter(help="the result as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Turn text into clean, deduplicated, tokenized shards; trains a tokenizer if none is given.
+    """Turn text into a folder to train on.
 
-    Reads plain text, JSON Lines, CSV, TSV, Parquet, HTML, Markdown and EPUB, each also as .gz, .bz2, .xz or .zst.
+    Text is read, cleaned, deduplicated and tokenized; a tokenizer is trained on it unless --tokenizer.path gives one.
+    Plain text, JSON Lines, CSV, TSV, Parquet, HTML, Markdown and EPUB are read, each also as .gz, .bz2, .xz or .zst.
+
     Any setting is an option too, as --tokenizer.vocab-size 8000 or --corpus.plain line; --show lists them all.
+    Stopped at any moment, the same command goes on.
 
     Example: maskling prepare books/ notes.jsonl.zst --out data/ --tokenizer.vocab-size 16000
     """
@@ -39,6 +43,8 @@ def prepare(
         return
     if not sources or out is None:
         raise SettingsError("say what to read and where to write: maskling prepare books/ --out data/")
+    check_sources(sources)
+    check_out_folder(out)
 
     from maskling.cli.prepare_report import PrepareReport
     from maskling.data.prepare import prepare as prepare_shards

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from maskling.console import Console, size
+from maskling.cli.layout import byte_size, counted, size
+from maskling.console import Console
 from maskling.data.preparation.events import (
     Prepared,
     PrepareEvent,
@@ -27,9 +28,10 @@ class PrepareReport:
         console = self._console
         match event:
             case Resumed():
-                console.note(f"going on: {event.parts:,} parts of text and {event.shards:,} shards are there already")
+                parts, shards = counted(event.parts, "part"), counted(event.shards, "shard")
+                console.note(f"going on: {parts} of text and {shards} are there already")
             case Reading():
-                text = f"read {event.documents:,} documents, {size(event.text_bytes)}B of text"
+                text = f"read {counted(event.documents, 'document')}, {byte_size(event.text_bytes)} of text"
                 console.progress(text, event.source_bytes, event.total_bytes)
             case TokenizerTraining():
                 console.clear()
@@ -38,7 +40,7 @@ class PrepareReport:
                 where = "trained" if event.path is None else f"taken from {event.path}"
                 console.note(f"tokenizer {where}: {event.vocab_size:,} tokens")
             case ShardWritten():
-                text = f"tokenized {event.parts:,} of {event.num_parts:,} parts, {size(event.tokens)} tokens"
+                text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
                 console.progress(text, event.parts, event.num_parts)
             case Prepared():
                 console.clear()
@@ -53,8 +55,8 @@ class PrepareReport:
         lines = [
             f"{event.folder} was prepared before and is complete" if event.already else f"{event.folder} is ready",
             f"  documents   {text.kept:,} of {text.read:,}" + (f" (left out: {left_out})" if left_out else ""),
-            f"  train       {event.train_tokens:,} tokens in {event.train_documents:,} documents",
-            f"  validation  {event.validation_tokens:,} tokens in {event.validation_documents:,} documents",
+            f"  train       {event.train_tokens:,} tokens in {counted(event.train_documents, 'document')}",
+            f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
             f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes a token, "
             f"{100 * event.unknown_share:.2f}% unknown",
             f"  entropy     {entropy:.2f} nats a token, perplexity {math.exp(entropy):,.0f}, "

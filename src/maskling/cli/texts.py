@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskling.errors import CorpusError, SettingsError
 
 
-def texts_from(arguments: tuple[str, ...], file: Path | None) -> list[str]:
-    """The texts a person gave; empty lines of a file are passed over.
+@dataclass(frozen=True)
+class Texts:
+    """What a person gave. empty_lines: of a file, which are no texts and were passed over."""
 
-    Raises SettingsError when there is none or both are given, CorpusError when the file cannot be read.
-    """
-    if arguments and file is not None:
-        raise SettingsError("give texts as arguments or with --file, not both")
-    if arguments:
-        return list(arguments)
-    if file is None and sys.stdin.isatty():
-        raise SettingsError("there is no text: give it in quotes, or with --file FILE (- is standard input)")
+    lines: list[str]
+    empty_lines: int = 0
+
+    @staticmethod
+    def of(arguments: tuple[str, ...], file: Path | None) -> Texts:
+        """The arguments, or the lines of a file or of standard input.
+
+        Raises SettingsError when there is none or both are given, CorpusError when the file cannot be read.
+        """
+        if arguments and file is not None:
+            raise SettingsError("give texts as arguments or with --file, not both")
+        if arguments:
+            return Texts(list(arguments))
+        if file is None and (sys.stdin is None or sys.stdin.isatty()):
+            raise SettingsError("there is no text: give it in quotes, or with --file FILE (- is standard input)")
+        name, raw = _read(file)
+        try:
+            lines = raw.decode("utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise CorpusError(f"{name} is not UTF-8 (byte {error.start:,}); convert it first") from None
+        lines = lines[:-1] if lines[-1] == "" else lines
+        texts = [line.strip() for line in lines if line.strip()]
+        if not texts:
+            raise CorpusError(f"{name} has no text; put one on each line")
+        return Texts(texts, len(lines) - len(texts))
+
+
+def _read(file: Path | None) -> tuple[str, bytes]:
+    if file is None or str(file) == "-":
+        if sys.stdin is None:
+            raise SettingsError("standard input is closed; give a text in quotes, or a file with --file")
+        return "standard input", sys.stdin.buffer.read()
     try:
-        raw = sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
-        lines = raw.decode("utf-8-sig").split("\n")
+        return str(file), file.read_bytes()
     except FileNotFoundError:
         raise CorpusError(f"{file}: there is no such file") from None
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{file or 'standard input'} is not UTF-8 (byte {error.start}); convert it first") from None
-    texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
-        raise CorpusError(f"{file or 'standard input'} has no text")
-    return texts
+    except IsADirectoryError:
+        raise CorpusError(f"{file} is a folder; give a file with one text a line") from None

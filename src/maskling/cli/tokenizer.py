@@ -7,20 +7,27 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.settings import SettingPairs, layers
+from maskling.cli.places import SOURCES, check_out_folder, check_sources, visible
+from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.console import Console
+
+# What a tokenizer's folder may hold. Anything else is something to keep.
+FILES = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"}
 
 
 def tokenizer(
-    *sources: Annotated[str, Parameter(help="files, folders, globs, URLs, -, python-docs:, hf:NAME[:CONFIG[:SPLIT]]")],
-    out: Annotated[Path | None, Parameter(help="folder to write the tokenizer's files into")] = None,
-    config: Annotated[Path | None, Parameter(help="settings file (TOML)")] = None,
+    *sources: Annotated[str, Parameter(help=SOURCES)],
+    out: Annotated[Path | None, Parameter(help="folder to write the tokenizer's files into", metavar="FOLDER")] = None,
+    config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
+    force: Annotated[bool, Parameter(help="write over a tokenizer that is there")] = False,
+    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
+    json: Annotated[bool, Parameter(help="the result as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Train a tokenizer and nothing else; 'prepare' does the same on its way.
+    """Train a vocabulary and nothing else.
 
-    Kinds: wordpiece (BERT), bpe (byte-level, as RoBERTa), unigram (as SentencePiece). The same text gives the same
-    files, on any machine.
+    'maskling prepare' does the same on its way, and --tokenizer.path gives it this one. Kinds: wordpiece (BERT), bpe
+    (byte-level, as RoBERTa), unigram (as SentencePiece). The same text gives the same files, on any machine.
 
     Example: maskling tokenizer books/ --out tok/ --tokenizer.kind bpe --tokenizer.vocab-size 8000
     """
@@ -28,16 +35,32 @@ def tokenizer(
     from maskling.data.vocabulary import VocabularySettings, learn_vocabulary
     from maskling.errors import SettingsError
 
-    resolved = resolve(VocabularySettings, layers(config, settings)).settings
+    console = Console(as_json=json)
+    resolved = resolve(VocabularySettings, layers(config, settings))
+    if show:
+        for line in shown(resolved):
+            console.result(line)
+        console.data(resolved.settings.model_dump(mode="json"))
+        return
     if not sources or out is None:
         raise SettingsError("say what to read and where to write: maskling tokenizer books/ --out tok/")
-    if out.exists() and any(out.iterdir()) and not (out / "tokenizer.json").exists():
-        raise SettingsError(f"{out} holds something else than a tokenizer; give another folder with --out")
+    if resolved.settings.tokenizer.path is not None:
+        raise SettingsError(
+            "tokenizer.path names a tokenizer that is there already, and this verb trains one; leave it out"
+        )
+    check_sources(sources)
+    check_out_folder(out)
+    if others := [name for name in visible(out) if name not in FILES]:
+        raise SettingsError(f"{out} holds other things than a tokenizer ({others[0]}); give another folder with --out")
+    if visible(out) and not force:
+        raise SettingsError(f"{out} holds a tokenizer already; give another folder, or --force to write over it")
 
     from maskling.cli.prepare_report import PrepareReport
+    from maskling.tokenizer.tokenizer import Tokenizer
 
-    console = Console()
     report = PrepareReport(console)
-    for event in learn_vocabulary(sources, out, resolved):
+    for event in learn_vocabulary(sources, out, resolved.settings):
         report.show(event)
     console.note(f"written to {out}; use it with: maskling prepare ... --tokenizer.path {out}")
+    made = Tokenizer.load(out)
+    console.data({"folder": str(out), "vocab_size": made.vocab_size, "fingerprint": made.fingerprint})

@@ -7,28 +7,39 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from maskling.cli.places import check_out_folder, visible
 from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.console import Console
+from maskling.errors import SettingsError
 
 STOPPED = 130
 
 
 def train(
     *,
-    data: Annotated[Path | None, Parameter(help="folder that 'maskling prepare' wrote")] = None,
-    out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there goes on")] = None,
-    preset: Annotated[str | None, Parameter(help="named settings to start from, such as small or bert-base")] = None,
-    config: Annotated[Path | None, Parameter(help="settings file (TOML)")] = None,
-    init: Annotated[Path | None, Parameter(help="model folder to go on from: its weights, shape, tokenizer")] = None,
+    data: Annotated[Path | None, Parameter(help="folder that 'maskling prepare' wrote", metavar="FOLDER")] = None,
+    out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there goes on", metavar="FOLDER")] = None,
+    preset: Annotated[
+        str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
+    init: Annotated[
+        Path | None, Parameter(help="model to go on from: its weights, its shape, its tokenizer", metavar="FOLDER")
+    ] = None,
     seed: Annotated[int | None, Parameter(help="decides weights, order, masks and dropout")] = None,
-    budget: Annotated[str | None, Parameter(help="time for the run, as 4m or 2h; sets train.steps")] = None,
-    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop", negative="")] = False,
-    json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout", negative="")] = False,
+    budget: Annotated[
+        str | None, Parameter(help="time for the run, as 4m or 2h; sets train.steps", metavar="TIME")
+    ] = None,
+    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
-    """Pretrain a masked language model on a prepared folder. Ctrl-C stops with a checkpoint; the same command goes on.
+    """Train a model on a prepared folder.
 
-    Any setting is an option too, as --train.steps 10000 or --masking.rate 0.2; --show lists them all.
+    Ctrl-C stops with a checkpoint, and the same command goes on from there, to the same weights.
+
+    Any setting is an option too, as --train.steps 10000 or --masking.rate 0.2; --show lists them all, and
+    'maskling init' writes them into a file for --config.
 
     Example: maskling train --preset small --data data/ --out runs/mine --budget 30m
     """
@@ -42,10 +53,9 @@ def train(
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         return 0
-    from maskling.errors import SettingsError
-
     if out is None:
         raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
+    check_run_folder(out)
 
     from maskling.cli.run_report import RunReport
     from maskling.train.pretrain import pretrain
@@ -56,6 +66,15 @@ def train(
         for event in pretrain(resolved.settings, out, stop=stop):
             report.show(event)
     return STOPPED if report.stopped else 0
+
+
+def check_run_folder(out: Path) -> None:
+    """Raise SettingsError if `out` is a folder of something else than a run, and a run would mix with it."""
+    check_out_folder(out)
+    if any((out / name).exists() for name in ("config.toml", "checkpoints")):
+        return
+    if others := [name for name in visible(out) if name != "measuring"]:
+        raise SettingsError(f"{out} holds other things than a run ({others[0]}); give a new or empty folder with --out")
 
 
 def _word(value: object) -> str | None:

@@ -92,6 +92,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     return tree
 
 
+def weight_shapes(folder: Path) -> dict[str, list[int]]:
+    """The shape of each weight of a model folder, by the name it is filed under. Raises ModelError if it is damaged."""
+    return {name: list(tensor.shape) for name, tensor in _read_weights(folder).items()}
+
+
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     """Every weight under the name it is filed under, mapped from the file rather than copied."""
     weights: dict[str, Tensor] = {}

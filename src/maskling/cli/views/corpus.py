@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from maskling.cli.layout import counted, size, table
 from maskling.cli.views.view import View, shortened
-from maskling.console import size, table
 from maskling.corpus.dedup import Seen
 from maskling.corpus.pipeline import CleanDocument, process, unseen
 from maskling.corpus.reading import ReadReport, read
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
+
+SHOWN_FILES = 20
 
 
 def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int) -> View:
@@ -20,7 +22,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int) 
     rejected: Counter[str] = Counter()
     kept = characters = sentences = 0
     shown: list[CleanDocument] = []
-    for _, document in read(expand(sources, report), settings, report):
+    for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
         clean = process(document, settings)
         if isinstance(clean, CleanDocument):
             clean = unseen(clean, seen, settings)
@@ -32,18 +34,27 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int) 
         sentences += len(clean.sentences)
         if len(shown) < samples:
             shown.append(clean)
+    files = [[f"{file.documents:,}", file.name] for file in report.files[:SHOWN_FILES]]
+    left_out = [[f"{count:,}", reason.replace("_", " ")] for reason, count in rejected.most_common()]
     lines = [
-        f"{kept:,} documents, {size(characters)} characters, {sentences:,} sentences in {len(report.files):,} files",
-        *(f"left out, {reason.replace('_', ' ')}: {count:,}" for reason, count in rejected.most_common()),
-        *report.problems(),
-        *table([[file.name, f"{file.documents:,}", "documents"] for file in report.files[:20]]),
+        f"{counted(kept, 'document')}, {size(characters)} characters, {counted(sentences, 'sentence')} "
+        f"in {counted(len(report.files), 'file')}",
+        *table(files),
+        *(
+            [f"  and {counted(len(report.files) - SHOWN_FILES, 'more file')}"]
+            if len(report.files) > SHOWN_FILES
+            else []
+        ),
+        *(["left out", *table(left_out)] if left_out else []),
+        *(f"problem: {line}" for line in report.problems()),
     ]
     for sample in shown:
-        lines += ["", f"{sample.id}", f"  {shortened(sample.text)}"]
+        lines += ["", sample.id, f"  {shortened(sample.text)}"]
     facts = {
         "documents": kept,
         "characters": characters,
         "sentences": sentences,
+        "files": {file.name: file.documents for file in report.files},
         "rejected": dict(rejected),
         "problems": report.problems(),
         "samples": [{"id": sample.id, "text": sample.text} for sample in shown],

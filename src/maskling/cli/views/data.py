@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from maskling.cli.layout import byte_size, counted, table
 from maskling.cli.views.view import View, shortened
-from maskling.console import size, table
 from maskling.data.corruption import Vocabulary
 from maskling.data.examples import Example, Examples
 from maskling.data.manifest import SPLITS
@@ -20,30 +20,44 @@ from maskling.train.recipe import Recipe
 def view_data(folder: Path, samples: int, verify: bool) -> View:
     """Counts, sources, what was left out, and the first documents of the training split."""
     shards = open_shards(folder, verify=verify)
-    manifest, tokenizer = shards.manifest, Tokenizer.load(shards.tokenizer_folder)
-    rows, splits = [], {}
+    manifest, tokenizer, text = shards.manifest, Tokenizer.load(shards.tokenizer_folder), shards.manifest.text
+    splits = {}
     for name in SPLITS:
         split = shards.split(name)
         count = {"documents": split.num_documents, "sentences": split.num_sentences, "tokens": split.num_tokens}
         splits[name] = {**count, "shards": len(manifest.shards(name))}
-        rows.append([name, *(word for what, number in splits[name].items() for word in (f"{number:,}", what))])
-    text = manifest.text
+    heads = list(next(iter(splits.values())))
+    left_out = "".join(f", {reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
+    entropy = manifest.unigram_entropy
+    rows = [
+        ["read", f"{counted(text.read, 'document')}, kept {text.kept:,} ({byte_size(text.kept_bytes)}){left_out}"],
+        ["vocabulary", f"{counted(manifest.vocab_size, 'token')}, fingerprint {manifest.tokenizer}"],
+        ["unigram", f"{entropy:.3f} nats, perplexity {math.exp(entropy):,.0f}: knowing only how often tokens occur"],
+        ["frequent", _most_frequent(shards, tokenizer)],
+        *(["problem", f"{bad.name}: {bad.problem}"] for bad in text.bad_files),
+    ]
+    if tokenizer.fingerprint != manifest.tokenizer:
+        rows.append(["problem", f"{shards.tokenizer_folder} holds another tokenizer, {tokenizer.fingerprint}"])
     lines = [
         f"prepared folder {folder}{' (every byte checked)' if verify else ''}",
+        *table(
+            [["", *heads], *([name, *(f"{n:,}" for n in row.values())] for name, row in splits.items())], heads=True
+        ),
+        "",
         *table(rows),
-        f"  vocabulary {manifest.vocab_size:,} tokens, fingerprint {manifest.tokenizer}",
-        f"  unigram entropy {manifest.unigram_entropy:.3f} nats, perplexity {math.exp(manifest.unigram_entropy):,.0f}: "
-        f"the loss of knowing only how often tokens occur",
-        f"  read {text.read:,} documents, kept {text.kept:,} ({size(text.kept_bytes)} bytes)"
-        + "".join(f"; {reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items()),
-        *(f"  {bad.name}: {bad.problem}" for bad in text.bad_files),
-        "  most frequent: " + _most_frequent(shards, tokenizer),
     ]
-    facts = {"splits": splits, "vocab_size": manifest.vocab_size, "unigram_entropy": manifest.unigram_entropy}
     documents = _documents(shards.split("train"), tokenizer, samples)
     for document in documents:
         lines += ["", f"  {shortened(document, 400)}"]
-    return View(lines, {**facts, "rejected": dict(text.rejected), "samples": documents})
+    facts = {
+        "splits": splits,
+        "vocab_size": manifest.vocab_size,
+        "tokenizer": manifest.tokenizer,
+        "unigram_entropy": entropy,
+        "rejected": dict(text.rejected),
+        "samples": documents,
+    }
+    return View(lines, facts)
 
 
 def view_example(folder: Path, recipe: Recipe, number: int) -> View:
@@ -80,9 +94,9 @@ def _example_view(example: Example, tokenizer: Tokenizer, recipe: Recipe, number
         f"{recipe.masking.kind} masking, {int(example.chosen.sum())} of {ordinary} ordinary tokens chosen "
         f"({100 * example.chosen.sum() / max(1, ordinary):.1f}%)",
         "",
-        "chosen:     " + _wrapped(marked),
+        "chosen:     " + " ".join(marked),
         "",
-        "model sees: " + _wrapped(seen),
+        "model sees: " + " ".join(seen),
         "",
         *table(rows),
     ]
@@ -102,10 +116,6 @@ def _what(original: str, seen: str, tokenizer: Tokenizer) -> str:
     if seen == tokenizer.mask_token:
         return "masked"
     return "kept" if seen == original else "random"
-
-
-def _wrapped(tokens: list[str]) -> str:
-    return " ".join(tokens)
 
 
 def _most_frequent(shards: Shards, tokenizer: Tokenizer) -> str:

@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+from maskling.cli.layout import byte_size, counted, size, table
 from maskling.cli.views.view import View
-from maskling.console import size, table
+from maskling.errors import CheckpointError
+
+SHOWN_EVALUATIONS = 12
 
 
 def view_run(folder: Path) -> View:
-    """Settings that are not the defaults, checkpoints, and the losses so far."""
+    """What the run is, its checkpoints, and the losses so far."""
     from maskling.train.checkpoint import read
     from maskling.train.recipe import read_config
 
     recipe = read_config(folder)
-    lines = [
-        f"run {folder}",
-        f"  {recipe.model.kind} model, {recipe.model.num_layers} layers of {recipe.model.hidden_size}, "
-        f"{recipe.train.steps:,} steps of {recipe.train.batch_size} rows of {recipe.data.seq_length} tokens, "
-        f"{recipe.masking.kind} masking at {recipe.masking.rate}, pairs: {recipe.pairing.kind}",
+    rows = [
+        ["model", f"{recipe.model.kind}, {recipe.model.num_layers} layers of {recipe.model.hidden_size}"],
+        [
+            "run",
+            f"{counted(recipe.train.steps, 'step')} of {counted(recipe.train.batch_size, 'row')} "
+            f"of {recipe.data.seq_length} tokens, seed {recipe.seed}",
+        ],
+        ["data", f"{recipe.data.path}, pairs: {recipe.pairing.kind}, masks: {recipe.masking.kind} at {_rate(recipe)}"],
     ]
     checkpoints = []
-    for path in sorted((folder / "checkpoints").glob("step-*")):
-        state = read(path).state
-        checkpoints.append(state.step)
-        lines.append(f"  checkpoint {path.name}: whole")
-    metrics = _metrics(folder / "metrics.jsonl")
-    rows = [
-        [f"step {entry['step']:,}", f"loss {entry['mlm_loss']:.3f}", f"top-1 {100 * entry['top1']:.1f}%", _pair(entry)]
-        for entry in metrics
-        if entry["kind"] == "evaluation"
-    ]
-    lines += [f"  held-out{line}" for line in table(rows[-12:])]
+    for path in sorted((folder / "checkpoints").glob("step-??????*")):
+        if not path.name.removeprefix("step-").isdigit():
+            continue  # the left-overs of a stop
+        problem = ""
+        try:
+            read(path)
+        except CheckpointError as error:
+            problem = str(error)
+        checkpoints.append({"name": path.name, "whole": not problem, "problem": problem})
+        rows.append(["checkpoint", f"{path.name}, {problem or 'whole'}"])
+    metrics, unreadable = _metrics(folder / "metrics.jsonl")
+    if unreadable:
+        rows.append(["metrics", f"metrics.jsonl has {counted(unreadable, 'line')} that cannot be read"])
     if (folder / "model" / "config.json").is_file():
-        lines.append(f"  model folder: {folder / 'model'}")
+        rows.append(["for use", str(folder / "model")])
+    evaluations = [entry for entry in metrics if entry.get("kind") == "evaluation"]
+    lines = [f"run {folder}", *table(rows), *_evaluations(evaluations)]
     return View(lines, {"recipe": recipe.model_dump(mode="json"), "checkpoints": checkpoints, "metrics": metrics})
 
 
@@ -46,42 +57,69 @@ def view_checkpoint(folder: Path) -> View:
     from maskling.train.checkpoint import read
 
     state = asdict(read(folder).state)
-    files = [[path.name, f"{size(path.stat().st_size)}B"] for path in sorted(folder.iterdir())]
-    rows = [[key, str(value)] for key, value in state.items()]
+    rows = [[key, _shown(value)] for key, value in state.items() if value not in (None, [], {})]
+    files = [[path.name, byte_size(path.stat().st_size)] for path in sorted(folder.iterdir())]
     return View([f"checkpoint {folder} (whole, checksums agree)", *table(rows), *table(files)], {"state": state})
 
 
 def view_model(folder: Path) -> View:
-    """The configuration, the number of weights, and what they are called."""
-    from safetensors import safe_open
+    """The configuration, the number of weights, and what they are called. Raises ModelError if it is damaged."""
+    from maskling.model.folder import read_config, weight_shapes
 
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="np") as file:
-            names |= {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    total = sum(_product(shape) for shape in names.values())
+    config = read_config(folder)
+    names = weight_shapes(folder)
+    total = sum(map(math.prod, names.values()))
     keys = ("architectures", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
     lines = [
-        f"model {folder}: {size(total)} weights in {len(names)} tensors",
-        *table([[key, str(config[key])] for key in keys if key in config]),
+        f"model {folder}: {size(total)} weights in {counted(len(names), 'tensor')}",
+        *table([[key, _shown(config[key])] for key in keys if key in config]),
+        "",
         *table([[name, " x ".join(map(str, shape))] for name, shape in names.items()]),
     ]
     return View(lines, {"config": config, "weights": names, "parameters": total})
 
 
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+def _rate(recipe: Any) -> str:
+    final = recipe.masking.final_rate
+    return f"{recipe.masking.rate}" if final is None else f"{recipe.masking.rate} falling to {final}"
 
 
-def _pair(entry: dict[str, Any]) -> str:
-    return "" if entry["pair_accuracy"] is None else f"pairs {100 * entry['pair_accuracy']:.1f}%"
+def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """What the journal of a run holds, and how many of its lines are damaged."""
+    entries, unreadable = [], 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    for line in filter(str.strip, lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict):
+            entries.append(entry)
+        else:
+            unreadable += 1
+    return entries, unreadable
 
 
-def _product(shape: list[int]) -> int:
-    total = 1
-    for number in shape:
-        total *= number
-    return total
+def _evaluations(entries: list[dict[str, Any]]) -> list[str]:
+    """A table of the newest evaluations."""
+    try:
+        rows = [
+            [f"{entry['step']:,}", f"{entry['mlm_loss']:.3f}", f"{100 * entry['top1']:.1f}%", _pairs(entry)]
+            for entry in entries[-SHOWN_EVALUATIONS:]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return ["  held-out numbers were written by another version of maskling and cannot be shown"]
+    heads = ["step", "held-out loss", "top-1", "pairs" if any(row[3] for row in rows) else ""]
+    return ["", *table([heads, *rows], heads=True)] if rows else []
+
+
+def _pairs(entry: dict[str, Any]) -> str:
+    return "" if entry["pair_accuracy"] is None else f"{100 * entry['pair_accuracy']:.1f}%"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(inner)}" for key, inner in value.items() if inner not in (None, []))
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

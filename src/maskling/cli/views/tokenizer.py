@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskling.cli.layout import counted, table
 from maskling.cli.views.view import View
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -12,13 +13,14 @@ def view_tokenizer(path: Path, text: str | None) -> View:
     """Sizes and special tokens; with `text`, its pieces, a bar before each that starts a word."""
     tokenizer = Tokenizer.load(path)
     special = {name: tokenizer.token(getattr(tokenizer.special, name)) for name in ("pad", "unk", "cls", "sep", "mask")}
+    starting = int(tokenizer.starts_word.sum())
+    rows = [
+        ["vocabulary", f"{counted(tokenizer.vocab_size, 'token')}, {starting:,} can start a word"],
+        ["special", "  ".join(f"{name} {token}" for name, token in special.items())],
+        ["fingerprint", tokenizer.fingerprint],
+    ]
     view = View(
-        [
-            f"{tokenizer}",
-            f"  vocabulary  {tokenizer.vocab_size:,} tokens, {int(tokenizer.starts_word.sum()):,} can start a word",
-            "  special     " + "  ".join(f"{name} {token}" for name, token in special.items()),
-            f"  fingerprint {tokenizer.fingerprint}",
-        ],
+        [f"tokenizer {path}", *table(rows)],
         {"vocab_size": tokenizer.vocab_size, "special": special, "fingerprint": tokenizer.fingerprint},
     )
     if text is not None:
@@ -32,11 +34,16 @@ def view_tokens(tokenizer: Tokenizer, text: str) -> View:
     ids = [int(token) for token in encoded.ids]
     tokens = [tokenizer.token(token) for token in ids]
     pieces = [f"|{token}" if starts else token for token, starts in zip(tokens, encoded.word_starts, strict=True)]
-    words = int(encoded.word_starts.sum())
+    words, num_bytes = int(encoded.word_starts.sum()), len(text.encode("utf-8", "replace"))
+    per_token = f", {num_bytes / len(ids):.2f} bytes a token" if ids else ""
     lines = [
-        f"{len(ids):,} tokens, {words:,} words, {len(text.encode()) / max(1, len(ids)):.2f} bytes a token",
-        "  " + " ".join(pieces),
-        "  " + " ".join(map(str, ids)),
-        f"  read back: {tokenizer.decode(encoded.ids)}",
+        f"{counted(len(ids), 'token')}, {counted(words, 'word')}{per_token}",
+        *table(
+            [
+                ["pieces", " ".join(pieces)],
+                ["ids", " ".join(map(str, ids))],
+                ["read back", tokenizer.decode(encoded.ids)],
+            ]
+        ),
     ]
     return View(lines, {"text": text, "tokens": tokens, "ids": ids, "words": words})

@@ -1,0 +1,58 @@
+"""How numbers and tables are written for people."""
+
+from __future__ import annotations
+
+import re
+
+from maskling.console import columns_of, printable
+
+_NUMBER = re.compile(r"[-+]?\d[\d,._]*([eE][-+]?\d+)?( ?[a-zA-Z%]{1,2})?")
+
+
+def size(count: float) -> str:
+    """12_345_678 as '12.3 M': counts as people read them."""
+    for unit in ("", " k", " M", " G", " T"):
+        if abs(count) < 999.5 or unit == " T":
+            return f"{count:.0f}" if not unit else f"{count:.3g}{unit}"
+        count /= 1000
+    raise AssertionError("the loop always returns")
+
+
+def byte_size(count: float) -> str:
+    """12_345_678 as '12.3 MB', 41 as '41 B'."""
+    short = size(count)
+    return f"{short}B" if " " in short else f"{short} B"
+
+
+def counted(count: int, what: str) -> str:
+    """'1 document', '2 documents'."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """3725 as '1h 02m', 125 as '2m 05s', 4.2 as '4s'."""
+    whole = max(0, round(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+    if whole >= 60:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole}s"
+
+
+def table(rows: list[list[str]], indent: str = "  ", heads: bool = False) -> list[str]:
+    """Aligned lines: columns as wide as their widest cell; a column of numbers stands to the right.
+
+    heads: whether the first row names the columns.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
+    columns = [[row[place] for row in rows if place < len(row)] for place in range(max(map(len, rows), default=0))]
+    widths = [max(map(columns_of, column)) for column in columns]
+    numbers = [all(not cell or _NUMBER.fullmatch(cell) for cell in column[heads:]) for column in columns]
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, number in zip(row, widths, numbers, strict=False):
+            space = " " * (width - columns_of(cell))
+            cells.append(space + cell if number else cell + space)
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return lines
