@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from maskling.errors import CheckpointError
 from maskling.files import checksum, folder_written_aside, recover_folder, remove_partial, write_json
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FILES = ("model.safetensors", "optimizer.safetensors")
+# A state is less than a kilobyte; this leaves room for a run that went back a thousand times.
+_MOST_STATE_BYTES = 1 << 20
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -70,14 +74,20 @@ class Checkpoint:
 
     def load(self, module: Module, optimizer_state: bool = True) -> dict[str, Tensor]:
         """Put its weights into `module`; returns the optimizer's state. Raises CheckpointError if they do not fit."""
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
-            module.load_state_dict(_unshared(module, load_file(self.path / _FILES[0])))
+            weights = load_file(self.path / _FILES[0])
+            moments = load_file(self.path / _FILES[1]) if optimizer_state else {}
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{self.path} is damaged: {error}; delete it, and the one before is taken") from None
+        try:
+            module.load_state_dict(_unshared(module, weights))
         except RuntimeError as error:
             first = str(error).split("\n\t")[1:2] or [str(error)]
             raise CheckpointError(f"{self.path} holds another model than this run's: {first[0]}") from None
-        return load_file(self.path / _FILES[1]) if optimizer_state else {}
+        return moments
 
 
 def snapshot(module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Snapshot:
@@ -121,17 +131,19 @@ def folder_of(run_dir: Path, step: int) -> Path:
 def read(path: Path) -> Checkpoint:
     """Check a checkpoint and read its state. Raises CheckpointError, naming the file, if it is not whole."""
     try:
+        if (path / "state.json").stat().st_size > _MOST_STATE_BYTES:
+            raise ValueError("too large")
         found = json.loads((path / "state.json").read_text(encoding="utf-8"))
         if found.pop("format") != FORMAT:
             raise CheckpointError(f"{path} was written by another version of maskling; use that version to go on")
         sums = found.pop("checksums")
-        state = State(**found)
+        state = _checked(State(**found), path)
         for name in _FILES:
             if checksum(path / name) != sums[name]:
                 raise CheckpointError(f"{path / name} is damaged: its checksum is not the one in state.json")
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is not whole: {Path(str(error.filename)).name} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"{path / 'state.json'} is damaged: it is not the state of a checkpoint") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
@@ -176,6 +188,18 @@ def prune(run_dir: Path, step: int, keep: int, best_step: int | None) -> None:
     for path in behind[keep:]:
         if _step(path) != best_step:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _checked(state: State, path: Path) -> State:
+    """The state, if it says what a state can say: it may have been written by anyone. Raises ValueError otherwise."""
+    TypeAdapter(State).validate_json(json.dumps(asdict(state)), strict=True)
+    best_is_known = state.best is None or (type(state.best["step"]) is int and type(state.best["mlm_loss"]) is float)
+    left_out = all(len(entry) == 3 and min(entry) >= 0 for entry in state.left_out)
+    watch = not state.watch or state.watch.keys() == {"mean", "variance", "seen", "plateau_said"}
+    elsewhere = _NAME.fullmatch(path.name) is None  # a copy under a name of its own
+    if not (elsewhere or state.step == _step(path)) or state.step < 0 or not (best_is_known and left_out and watch):
+        raise ValueError("not the state of this checkpoint")
+    return state
 
 
 def _newest_first(run_dir: Path) -> Iterator[Path]:

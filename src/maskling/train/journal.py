@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from maskling.errors import CheckpointError
 from maskling.files import written_aside
 from maskling.train.events import Evaluated, Step
 
@@ -26,7 +29,7 @@ class Journal:
             file.write(b"".join(kept))
 
     def step(self, event: Step) -> None:
-        """Write the line of a step."""
+        """Write the line of a step. Raises CheckpointError if it cannot be written; then nothing of it is there."""
         self._write({"kind": "step", **asdict(event)})
 
     def evaluated(self, event: Evaluated, unigram_entropy: float) -> None:
@@ -45,8 +48,23 @@ class Journal:
     def _write(self, record: dict[str, Any]) -> None:
         # JSON has no NaN; null is what every reader of it understands.
         plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
-        with self.path.open("ab", buffering=0) as file:
-            file.write(json.dumps(plain).encode() + b"\n")
+        line = json.dumps(plain).encode() + b"\n"
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                before = file.tell()
+                try:
+                    written = file.write(line)
+                except OSError:
+                    file.truncate(before)
+                    raise
+                if written != len(line):
+                    file.truncate(before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path} could not be written: {error.strerror}; make room on the disk, and the same command goes "
+                f"on from the last checkpoint"
+            ) from None
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from maskling.config import flatten
+from maskling.errors import CheckpointError
 from maskling.export.card import CardFacts, HeldOut
 from maskling.export.folder import export_model
 from maskling.model.masked_lm import MaskedLM
@@ -19,6 +22,7 @@ def write_model(
     """Write `run_dir/model`, checked before it replaces what was there.
 
     best: the evaluation of these weights, as a checkpoint keeps it; None if there is no text to evaluate on.
+    Raises CheckpointError if the disk does not take it.
     """
     manifest, train = material.shards.manifest, material.shards.split("train")
     facts = CardFacts(
@@ -35,7 +39,13 @@ def write_model(
         recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
         held_out=_held_out(best, material.unigram_entropy),
     )
-    export_model(module, material.tokenizer, run_dir / "model", facts)
+    try:
+        export_model(module, material.tokenizer, run_dir / "model", facts)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{run_dir / 'model'} could not be written: {error}; what stood there before was kept; make room on the "
+            f"disk, and the same command writes it"
+        ) from None
     return run_dir / "model"
 
 

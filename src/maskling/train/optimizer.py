@@ -158,6 +158,12 @@ class Optimizer:
             )
         for part, parameter in self._parameters():
             found = by_name.get(self._names[id(parameter)], {})
+            for what, value in found.items():
+                if value.numel() != 1 and value.shape != parameter.shape:
+                    raise CheckpointError(
+                        f"the optimizer's state '{self._names[id(parameter)]}|{what}' has shape {list(value.shape)}, "
+                        f"but the weight has {list(parameter.shape)}; the checkpoint is of another model or damaged"
+                    )
             part.state[parameter] = {
                 what: value.clone() if what == "step" else value.to(parameter.device, parameter.dtype, copy=True)
                 for what, value in found.items()

@@ -36,7 +36,7 @@ from maskling.train.material import Material
 from maskling.train.model_folder import write_model
 from maskling.train.recipe import Recipe
 from maskling.train.restoring import restore, tensors_of
-from maskling.train.run_folder import PLANNED, with_train, write_config, write_env, written_threads
+from maskling.train.run_folder import PLANNED, set_aside, with_train, write_config, write_env, written_threads
 from maskling.train.running import Ending, Running
 from maskling.train.settings import seconds
 from maskling.train.start import Start, find_start, first_state, shared
@@ -44,7 +44,9 @@ from maskling.train.work import Work, work_of
 from maskling.train.world import World
 
 
-def pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def pretrain(
+    recipe: Recipe, run_dir: Path, stop: Callable[[], bool] = lambda: False, force_new: bool = False
+) -> Iterator[Event]:
     """Train a model, or go on with the run in `run_dir`, telling of each thing that happens.
 
     Started by torchrun, each process is one rank of the same run; all are told the same steps and evaluations, and
@@ -54,15 +56,18 @@ def pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool] = lambda: F
     with by the same call. So does leaving the loop, which costs the steps since the last checkpoint. torch's global
     generator is reseeded at each step, and its number of threads set.
 
+    force_new: begin anew even where there is a run; that is moved to RUN.1 (or the next free number), never deleted.
+
     Raises CheckpointError if `run_dir` holds another run, is in use, or cannot be written to; SettingsError, DataError,
     TokenizerError or ModelError if what it is to be made of does not fit together; NumericsError when numbers stop
     being numbers; RankError when another rank has failed.
     """
     run_dir = Path(run_dir)
-    with (
-        joined(recipe.system.device, recipe.system.rank_timeout) as world,
-        only_here(run_dir) if world.leads else contextlib.nullcontext(),
-    ):
+    with joined(recipe.system.device, recipe.system.rank_timeout) as world, contextlib.ExitStack() as held:
+        if world.leads:
+            if force_new and (aside := set_aside(run_dir)):
+                yield Warned(f"the run that was in {run_dir} is now in {aside}")
+            held.enter_context(only_here(run_dir))
         yield from _pretrain(recipe, run_dir, stop, world)
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import os
 import platform
+from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from maskling import __version__
 from maskling.errors import CheckpointError, SettingsError
-from maskling.files import write_json, written_aside
+from maskling.files import flush_folder, write_json, written_aside
 from maskling.train.checkpoint import State
+from maskling.train.lock import only_here
 from maskling.train.recipe import Recipe, read_config
 from maskling.train.settings import TrainSettings
 
@@ -60,7 +63,7 @@ def written_recipe(run_dir: Path) -> Recipe | None:
         return None
     try:
         return read_config(run_dir)
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:
         raise CheckpointError(
             f"{run_dir / 'config.toml'} cannot be understood ({error}); restore it, or give another --out"
         ) from None
@@ -73,6 +76,26 @@ def adopt_plan(recipe: Recipe, written: Recipe | None) -> Recipe:
     plan = {name: getattr(written.train, name) for name in PLANNED}
     adopted = with_train(recipe, recipe.train.model_copy(update=plan))
     return recipe if adopted.differences(written) else adopted
+
+
+def set_aside(run_dir: Path) -> Path | None:
+    """Move the run in `run_dir` to the first free name beside it, RUN.1, RUN.2, ...; returns where it is now.
+
+    Nothing is written over or deleted. None if there is no run, or if torchrun only starts the same command again.
+    Raises CheckpointError if the run is being trained.
+    """
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    if again or not any((run_dir / name).exists() for name in ("config.toml", "checkpoints", "model")):
+        return None
+    with only_here(run_dir):
+        aside = next(path for path in map(partial(_numbered, run_dir), count(1)) if not path.exists())
+        run_dir.rename(aside)
+    flush_folder(run_dir.parent)
+    return aside
+
+
+def _numbered(run_dir: Path, number: int) -> Path:
+    return run_dir.with_name(f"{run_dir.name}.{number}")
 
 
 def with_train(recipe: Recipe, train: TrainSettings) -> Recipe:

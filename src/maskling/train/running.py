@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from maskling.data.batch import Batch
@@ -72,6 +73,9 @@ class Running:
         self._writer = Writer(run_dir, self._train.keep)
         self._submitted: int | None = None
         self._exported: int | None = None
+        self._bad_step = 0
+        self._lost_lines = 0
+        self._unsaid: list[str] = []
         self._take_up(state)
 
     @property
@@ -180,6 +184,8 @@ class Running:
             yield Warned(f"{taken.problem}; the run goes back to its last checkpoint and on with later text")
             return Ending.WENT_BACK
         yield from self._warnings(step, taken)
+        while self._unsaid:
+            yield Warned(self._unsaid.pop())
         yield from self._tell(self._writer.done())
         saves = self._train.saves(step, self._steps)
         if self._validation is not None and self._train.evaluates(step, self._steps):
@@ -200,7 +206,7 @@ class Running:
             self._writer.wait()
             yield from self._tell(self._writer.done(), last=True)
             if self._state.best is None:
-                yield from self._export(step)
+                yield from self._export(step, last=True)
 
     def _end(self) -> Iterator[Event]:
         self._writer.wait()
@@ -216,7 +222,7 @@ class Running:
             except CheckpointError as error:
                 yield Warned(f"the best checkpoint is lost ({error}); the model folder gets the last weights instead")
                 self._state = replace(self._state, best=None)
-        yield from self._export(best)
+        yield from self._export(best, last=True)
 
     def _stepped(self, step: int, work: Work, taken: Taken, factor: float) -> Step:
         pace = self._pace.step(work, step)
@@ -234,9 +240,20 @@ class Running:
             seconds_left=pace.seconds_left,
             mfu=pace.mfu,
         )
-        if self._journal and self._train.logs(step, self._steps):
-            self._journal.step(event)
+        if self._journal is not None and self._train.logs(step, self._steps):
+            self._log(partial(self._journal.step, event))
         return event
+
+    def _log(self, write: Callable[[], None]) -> None:
+        """Write a line of metrics, or note that it is lost, if the run is to go on all the same."""
+        try:
+            write()
+        except CheckpointError as error:
+            if self._train.on_full_disk == "stop":
+                raise
+            if not self._lost_lines:
+                self._unsaid.append(f"{error}; training goes on without this line, and perhaps others")
+            self._lost_lines += 1
 
     def _warnings(self, step: int, taken: Taken) -> Iterator[Warned]:
         if taken.problem is not None:
@@ -255,8 +272,8 @@ class Running:
         event = Evaluated(step, measured, best=measured.mlm_loss < before)
         if event.best:
             self._state = replace(self._state, best={"step": step, **asdict(measured)})
-        if self._journal:
-            self._journal.evaluated(event, self._material.unigram_entropy)
+        if self._journal is not None:
+            self._log(partial(self._journal.evaluated, event, self._material.unigram_entropy))
         return event
 
     def _save(self, step: int) -> Iterator[Event]:
@@ -279,7 +296,15 @@ class Running:
             else:
                 yield Warned(f"{one.problem}; training goes on, and the next checkpoint will be tried")
 
-    def _export(self, step: int) -> Iterator[Saved]:
-        self._exported = step
+    def _export(self, step: int, last: bool = False) -> Iterator[Event]:
+        """Put the weights into the model folder. last: there will be no other, so failing is an error."""
         module, best = self._parts.module, self._state.best
-        yield Saved(step, write_model(self._run_dir, module, self._material, self._recipe, best))
+        try:
+            path = write_model(self._run_dir, module, self._material, self._recipe, best)
+        except CheckpointError as error:
+            if last or self._train.on_full_disk == "stop":
+                raise
+            yield Warned(f"{error}; training goes on")
+        else:
+            self._exported = step
+            yield Saved(step, path)

@@ -1,0 +1,144 @@
+"""A model folder for other programs, from what is there already: a model folder, or a checkpoint of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from maskling.config import flatten
+from maskling.data.shards import Shards, open_shards
+from maskling.errors import CheckpointError, DataError, MasklingError, ModelError
+from maskling.export.card import CardFacts, HeldOut
+from maskling.export.folder import export_model
+from maskling.model.building import build
+from maskling.model.folder import read_folder
+from maskling.model.masked_lm import MaskedLM
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train import checkpoint
+from maskling.train.recipe import Recipe, read_config
+
+# What a model folder may hold besides tokenizer files, for a new one to take its place.
+_OURS = {"config.json", "README.md", "modules.json", "1_Pooling", "LICENSE", ".gitattributes", "generation_config.json"}
+_SUFFIXES = (".safetensors", ".bin", ".index.json")
+
+
+def export_folder(source: Path, out: Path) -> None:
+    """Write the model in `source`, of any BERT family and age, to `out` in today's layout.
+
+    safetensors, config.json, tokenizer files, what SentenceTransformer needs, and a card: the one that is there, for
+    it is its owner's, or a new one. Raises ModelError if `source` is no whole masked language model, if `out` holds
+    something else than a model, or if what was written does not read back the same.
+    """
+    _refuse_place(source, out)
+    config, module, missing, _ = read_folder(source)
+    head = [name for name in missing if not name.startswith(_PAIR_HEADS)]
+    if head:
+        raise ModelError(
+            f"{source} has no masked-token head ({head[0]} is missing): it is an encoder alone; export the folder of the "
+            f"masked language model that it was made from"
+        )
+    card = source / "README.md"
+    facts = CardFacts(name=source.resolve().name, seq_length=_trained_length(source), converted_from=str(source))
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
+    export_model(module, Tokenizer.load(source), out, facts, card=text)
+
+
+def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
+    """Write the weights that a run had after `step` steps to `out`.
+
+    Raises CheckpointError if there is no such checkpoint or it is not whole; otherwise as `export_folder`.
+    """
+    path = checkpoint.folder_of(run_dir, step)
+    _refuse_place(path, out)
+    if not path.is_dir():
+        kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
+        there = f"there are {', '.join(kept)}" if kept else "it has none"
+        raise CheckpointError(f"{run_dir} has no checkpoint of step {step:,}; {there}")
+    found, recipe = checkpoint.read(path), read_config(run_dir)
+    module = build(recipe.model, recipe.seed)
+    found.load(module, optimizer_state=False)
+    shards = _shards(recipe, found.state.data)
+    export_model(module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, _facts(run_dir, recipe, shards, found))
+
+
+_PAIR_HEADS = ("cls.seq_relationship", "bert.pooler", "pooler", "pair_head")
+
+
+def _refuse_place(source: Path, out: Path) -> None:
+    """Raises ModelError unless `out` is free, or a model folder and not where the model comes from."""
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise ModelError(f"{out} is where the model comes from; give another folder with --out")
+    if not out.is_dir():
+        if out.exists():
+            raise ModelError(f"{out} is a file; give a folder with --out")
+        return
+    names = sorted(path.name for path in out.iterdir())
+    others = [name for name in names if not (name in _OURS or name.endswith(_SUFFIXES) or _of_tokenizer(name))]
+    if others or (names and "config.json" not in names):
+        raise ModelError(f"{out} holds other things than a model ({(others or names)[0]}); give a new or empty folder")
+
+
+def _of_tokenizer(name: str) -> bool:
+    return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config"))
+
+
+def _trained_length(folder: Path) -> int | None:
+    """The longest sequence that the model in a folder was trained on, where the folder says so."""
+    try:
+        length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return length if isinstance(length, int) and length > 2 else None
+
+
+def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:
+    """What the run was trained on, if it is still there."""
+    try:
+        shards = open_shards(Path(recipe.data.path))
+    except DataError:
+        return None
+    return shards if shards.manifest.fingerprint == fingerprint else None
+
+
+def _tokenizer(run_dir: Path, recipe: Recipe, fingerprint: str) -> Tokenizer:
+    """The run's tokenizer, from its model folder or from what it was trained on."""
+    places = [run_dir / "model", Path(recipe.data.path) / "tokenizer"]
+    for place in places:
+        try:
+            tokenizer = Tokenizer.load(place)
+        except MasklingError:
+            continue
+        if tokenizer.fingerprint == fingerprint:
+            return tokenizer
+    raise CheckpointError(
+        f"the tokenizer of {run_dir}, {fingerprint}, is neither in {places[0]} nor in {places[1]}; bring one of them back"
+    )
+
+
+def _facts(run_dir: Path, recipe: Recipe, shards: Shards | None, found: checkpoint.Checkpoint) -> CardFacts:
+    train, made_from = (shards.split("train"), shards.manifest.made_from) if shards else (None, None)
+    return CardFacts(
+        name=run_dir.resolve().name,
+        preset=recipe.preset,
+        steps=found.state.step,
+        batch_size=recipe.train.batch_size,
+        seq_length=recipe.data.seq_length,
+        documents=train.num_documents if train else None,
+        tokens=train.num_tokens if train else None,
+        sources=tuple(source.name for source in made_from.sources.listed) if made_from else (),
+        data_fingerprint=found.state.data,
+        started_from=recipe.init,
+        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
+        held_out=_held_out(found.state, shards),
+    )
+
+
+def _held_out(state: checkpoint.State, shards: Shards | None) -> HeldOut | None:
+    """What was measured of these very weights, if they are the best so far."""
+    best: dict[str, Any] | None = state.best
+    if best is None or best["step"] != state.step:
+        return None
+    names = ("mlm_loss", "top1", "top5", "predictions", "pair_accuracy", "pairs", "step")
+    entropy = shards.manifest.unigram_entropy if shards else None
+    return HeldOut(unigram_entropy=entropy, **{name: best[name] for name in names})
