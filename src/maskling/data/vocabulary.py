@@ -39,7 +39,7 @@ def learn_vocabulary(
 ) -> Iterator[Reading | TokenizerTraining | TokenizerTrained]:
     """Train a tokenizer on what `sources` name and write its files into the folder `out`, whole or not at all.
 
-    The same text gives `prepare` the same tokenizer. Raises CorpusError if no text is left, TokenizerError.
+    `prepare` learns from the training documents alone, this from all. Raises CorpusError if no text is left, TokenizerError.
     """
     report, seen = ReadReport(), Seen()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
