@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from maskling.cli.main import application
-from maskling.cli.settings import Pairs, layers, split_settings
+from maskling.cli.main import verbs
+from maskling.cli.parsing import bind
+from maskling.cli.settings import Pairs, layers
 from maskling.config import Layer, Settings, flatten, resolve
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.settings import PrepareSettings
@@ -99,11 +100,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_are_understood(page: Path) -> None:
-    app = application()
+    known = verbs()
     for command in commands(page):
-        words, pairs = split_settings(shlex.split(command, comments=True)[1:])
-        _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
-        _resolve(words[0], pairs, bound.arguments.get("preset"))
+        verb, *words = shlex.split(command, comments=True)[1:]
+        bound = bind(verb, known[verb], words)
+        _resolve(verb, bound.arguments.get("settings", ()), bound.arguments.get("preset"))
 
 
 def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
