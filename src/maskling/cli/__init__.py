@@ -7,6 +7,7 @@ VERBS = {
     "fill": "maskling.cli.fill:fill",
     "embed": "maskling.cli.embed:embed",
     "inspect": "maskling.cli.inspect:inspect",
+    "export": "maskling.cli.export:export",
     "tokenizer": "maskling.cli.tokenizer:tokenizer",
     "init": "maskling.cli.init:init",
 }

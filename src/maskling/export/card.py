@@ -50,8 +50,9 @@ class CardFacts:
     """What the card says beside what the model itself says; whatever is None or empty is left out.
 
     recipe: flat settings, 'masking.rate' -> 0.15; paths on this machine are left out of the card. tokens, documents:
-    of the training split. seq_length: the longest sequence the model saw, which is also where `SentenceTransformer`
-    and `maskling.load` cut texts.
+    of the training split. started_from: the model folder that training began with; converted_from: the one that was
+    only brought into another layout. seq_length: the longest sequence the model saw, which is also where
+    `SentenceTransformer` and `maskling.load` cut texts.
     """
 
     name: str | None = None
@@ -64,6 +65,7 @@ class CardFacts:
     sources: tuple[str, ...] = ()
     data_fingerprint: str | None = None
     started_from: str | None = None
+    converted_from: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     held_out: HeldOut | None = None
     license: str | None = None

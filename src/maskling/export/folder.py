@@ -18,8 +18,10 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
-def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardFacts) -> None:
+def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardFacts, card: str | None = None) -> None:
     """Write config.json, model.safetensors, the tokenizer's files, README.md and what SentenceTransformer needs.
+
+    card: the text of README.md, if it is not to be made from `facts`.
 
     The folder takes the place of `out` as a whole, and only after it was read back: the logits of a fixed batch must
     be those of `module`, and the tokenizer's fingerprint its own. Raises ModelError where they are not; then `out`
@@ -34,7 +36,8 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
         # ModernBERT and RoBERTa have no use for token types; a tokenizer that sent them would break their calls.
         tokenizer.save(aside, longest, token_types=isinstance(config, BertConfig) and config.family == "bert")
         write_pooling(aside, config.hidden_size, longest)
-        (aside / "README.md").write_text(render_card(facts, model_facts(module, tokenizer)), encoding="utf-8")
+        text = render_card(facts, model_facts(module, tokenizer)) if card is None else card
+        (aside / "README.md").write_text(text, encoding="utf-8")
         _check(module, tokenizer, aside, out)
 
 

@@ -13,7 +13,6 @@ from maskling.export.card import CardFacts, HeldOut
 from maskling.export.folder import export_model
 from maskling.model.building import build
 from maskling.model.folder import read_folder
-from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.recipe import Recipe, read_config
@@ -23,25 +22,32 @@ _OURS = {"config.json", "README.md", "modules.json", "1_Pooling", "LICENSE", ".g
 _SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
-def export_folder(source: Path, out: Path) -> None:
+def export_folder(source: Path, out: Path) -> tuple[str, ...]:
     """Write the model in `source`, of any BERT family and age, to `out` in today's layout.
 
     safetensors, config.json, tokenizer files, what SentenceTransformer needs, and a card: the one that is there, for
-    it is its owner's, or a new one. Raises ModelError if `source` is no whole masked language model, if `out` holds
+    it is its owner's, or a new one. Returns the names of weights that have no place in a masked language model and
+    were left out. Raises ModelError if `source` is no whole masked language model, if `out` holds
     something else than a model, or if what was written does not read back the same.
     """
     _refuse_place(source, out)
-    config, module, missing, _ = read_folder(source)
-    head = [name for name in missing if not name.startswith(_PAIR_HEADS)]
-    if head:
+    config, module, missing, unexpected = read_folder(source)
+    if missing:
         raise ModelError(
-            f"{source} has no masked-token head ({head[0]} is missing): it is an encoder alone; export the folder of the "
-            f"masked language model that it was made from"
+            f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or not whole; export the "
+            f"folder of the masked language model that it was made from"
+        )
+    tokenizer = Tokenizer.load(source)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ModelError(
+            f"{source}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
+            f"the two do not belong together"
         )
     card = source / "README.md"
     facts = CardFacts(name=source.resolve().name, seq_length=_trained_length(source), converted_from=str(source))
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
-    export_model(module, Tokenizer.load(source), out, facts, card=text)
+    export_model(module, tokenizer, out, facts, card=text)
+    return unexpected
 
 
 def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
@@ -59,10 +65,9 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     module = build(recipe.model, recipe.seed)
     found.load(module, optimizer_state=False)
     shards = _shards(recipe, found.state.data)
-    export_model(module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, _facts(run_dir, recipe, shards, found))
-
-
-_PAIR_HEADS = ("cls.seq_relationship", "bert.pooler", "pooler", "pair_head")
+    export_model(
+        module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, _facts(run_dir, recipe, shards, found)
+    )
 
 
 def _refuse_place(source: Path, out: Path) -> None:
@@ -73,7 +78,7 @@ def _refuse_place(source: Path, out: Path) -> None:
         if out.exists():
             raise ModelError(f"{out} is a file; give a folder with --out")
         return
-    names = sorted(path.name for path in out.iterdir())
+    names = sorted((path.name for path in out.iterdir()), key=lambda name: (name.startswith("."), name))
     others = [name for name in names if not (name in _OURS or name.endswith(_SUFFIXES) or _of_tokenizer(name))]
     if others or (names and "config.json" not in names):
         raise ModelError(f"{out} holds other things than a model ({(others or names)[0]}); give a new or empty folder")
@@ -112,7 +117,8 @@ def _tokenizer(run_dir: Path, recipe: Recipe, fingerprint: str) -> Tokenizer:
         if tokenizer.fingerprint == fingerprint:
             return tokenizer
     raise CheckpointError(
-        f"the tokenizer of {run_dir}, {fingerprint}, is neither in {places[0]} nor in {places[1]}; bring one of them back"
+        f"the tokenizer of {run_dir}, {fingerprint}, is neither in {places[0]} nor in {places[1]}; "
+        f"bring one of them back"
     )
 
 

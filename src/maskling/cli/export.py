@@ -1,0 +1,62 @@
+"""`maskling export`: a folder that other programs open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskling.cli.layout import counted
+from maskling.cli.places import check_out_folder
+from maskling.console import Console
+from maskling.errors import SettingsError
+
+
+def export(
+    model: Annotated[Path, Parameter(help="a run, or a folder with any BERT, RoBERTa or ModernBERT model")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="folder to write", metavar="FOLDER")] = None,
+    step: Annotated[int | None, Parameter(help="with a run: the checkpoint of this step, not the best one")] = None,
+    json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
+) -> None:
+    """Write a model for other programs.
+
+    config.json, model.safetensors, tokenizer files and a model card, as transformers and sentence-transformers open
+    them. A run gives its best weights; an older folder is brought into today's layout and keeps its card. The folder
+    counts only when it was read back and its answers were the same.
+
+    Example: maskling export runs/mine --out exported/
+    """
+    if out is None:
+        raise SettingsError("say where to write: maskling export runs/mine --out exported/")
+    check_out_folder(out)
+
+    from maskling.infer.load import find_model, load
+    from maskling.train.exporting import export_checkpoint, export_folder
+
+    console = Console(as_json=json)
+    left_out: tuple[str, ...] = ()
+    if step is None:
+        left_out = export_folder(find_model(model), out)
+    elif (model / "config.toml").is_file():
+        export_checkpoint(model, step, out)
+    else:
+        raise SettingsError(f"--step chooses a checkpoint of a run, and {model} is none; leave it out")
+    written = load(out, device="cpu")
+    if left_out:
+        console.note(
+            f"left out: {counted(len(left_out), 'weight')} with no place in a masked language model ({left_out[0]})"
+        )
+    parameters = written.module.num_parameters()
+    console.note(f"{out} written and read back: {parameters:,} parameters, {written.tokenizer.vocab_size:,} tokens")
+    console.data(
+        {
+            "folder": str(out),
+            "parameters": parameters,
+            "vocab_size": written.tokenizer.vocab_size,
+            "architecture": type(written.module).__name__,
+            "left_out": list(left_out),
+        }
+    )
