@@ -140,3 +140,14 @@ def test_dropout_drops_its_share_keeps_the_mean_and_repeats(chance: float) -> No
     assert torch.equal(x.grad * 2.0, once.detach())
     assert drop(x, chance, training=False) is x
     assert drop(x, 0.0, training=True) is x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_logits_beyond_the_labels_count_for_nothing(dtype: torch.dtype) -> None:
+    exact, labels = torch.randn(11, 37), torch.randint(37, (7,))
+    padded, plain = (exact[:rows].clone().to(dtype).requires_grad_() for rows in (11, 7))
+    losses = [token_loss(logits, labels) for logits in (padded, plain)]
+    torch.stack(losses).sum().backward()
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(padded.grad[:7], plain.grad)
+    assert not padded.grad[7:].any()

@@ -123,3 +123,8 @@ def test_terms_add_and_divide_once():
     term = Term(torch.tensor(1.0), 1) + Term(torch.tensor(9.0), 4)
     assert term.mean() == 2.0
     assert math.isnan(Term(torch.tensor(0.0), 0).mean())
+
+
+def test_batches_of_any_number_of_predictions_run_the_head_on_few_different_numbers():
+    sizes = {len(on_cpu(batch(masked=masked)).masked_positions) for masked in range(1, ROWS * SEQ)}
+    assert sizes == set(range(64, ROWS * SEQ + 63, 64))

@@ -86,12 +86,12 @@ def measure(
 
 
 def _masked(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
-    """(3,) sums of loss, top-1 hits and top-5 hits. chosen: (n, width); labels: (n,)."""
+    """(3,) sums of loss, top-1 hits and top-5 hits. chosen: (m, width), the first n of them labelled; labels: (n,)."""
     sums = []
     # The comparisons below need a few bytes a logit beside the logits themselves.
     rows = max(1, rows_at_once(model) // 2)
-    for some, wanted in zip(torch.split(chosen, rows), torch.split(labels, rows), strict=True):
-        logits = model.predict(some).float()
+    for some, wanted in zip(torch.split(chosen, rows), torch.split(labels, rows), strict=False):
+        logits = model.predict(some)[: len(wanted)].float()
         losses = F.cross_entropy(logits, wanted, reduction="none")
         ahead = _places(logits, wanted)
         sums.append(torch.stack([_sum(losses), _sum(ahead < 1), _sum(ahead < 5)]))

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.token_loss import token_loss
 from maskling.objectives.loss import Term
-from maskling.objectives.tensors import TensorBatch
+from maskling.objectives.tensors import EVENLY, TensorBatch
 
 # Logits in fp32 beyond this are made, used and forgotten in pieces, and made again in the backward pass:
 # 32 rows of 512 tokens at 30 % masks over 30,000 tokens would be 590 MB, and their gradients as much again.
@@ -22,21 +22,21 @@ def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes:
     hidden: (rows, seq, width), what the encoder returned for `batch`.
     """
     chosen = at_masks(hidden, batch)
-    count = len(batch.labels)
     rows = rows_at_once(model, logits_bytes)
-    if count <= rows:
-        return Term(_loss(model, chosen, batch.labels), count)
-    # Pieces of nearly equal size, so that the last is not a sliver.
-    pieces = -(-count // rows)
+    if len(chosen) <= rows:
+        return Term(_loss(model, chosen, batch.labels), len(batch.labels))
+    # Pieces of nearly equal size, so that the last is not a sliver, and again of few different ones.
+    size = -(-len(chosen) // -(-len(chosen) // rows))
+    size += min(rows - size, -size % EVENLY)
     losses = [
         checkpoint(_loss, model, some, labels, use_reentrant=False, preserve_rng_state=False)
-        for some, labels in zip(chosen.tensor_split(pieces), batch.labels.tensor_split(pieces), strict=True)
+        for some, labels in zip(chosen.split(size), batch.labels.split(size), strict=False)  # padding has no labels
     ]
-    return Term(torch.stack(losses).sum(), count)
+    return Term(torch.stack(losses).sum(), len(batch.labels))
 
 
 def at_masks(hidden: Tensor, batch: TensorBatch) -> Tensor:
-    """The vectors of the tokens to predict: (n, width)."""
+    """The vectors of the tokens to predict, and behind them those of the padding: (m, width)."""
     return hidden.flatten(0, 1).index_select(0, batch.masked_positions)
 
 

@@ -11,13 +11,18 @@ from torch import Tensor
 from maskling.data.batch import Batch
 from maskling.model.attention import Visible
 
+# oneDNN compiles a kernel for each shape of a matrix product and keeps a thousand of them: every batch has another
+# number of predictions, and in 34 steps that made 700 MB of kernels. A few numbers make a few kernels.
+EVENLY = 64
+
 
 @dataclass(frozen=True)
 class TensorBatch:
     """`maskling.data.batch.Batch`, on a device.
 
     input_ids, position_ids, token_type_ids: (rows, seq) int64 or int32. visible: who sees whom.
-    masked_positions: (n,) int64, places in the flat batch to predict; labels: (n,) int64, what belongs there.
+    masked_positions: (m,) int64, places in the flat batch to predict, and then the first place again and again until
+    they are a multiple of `EVENLY`; labels: (n,) int64, what belongs at the first n of them.
     first_positions: (k,) int64, the [CLS] of each example; pair_labels: (k,) int64, or empty without pairs.
     """
 
@@ -45,7 +50,7 @@ class TensorBatch:
             position_ids=move(batch.position_ids),
             token_type_ids=move(batch.token_type_ids),
             visible=Visible.from_example_ids(torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device),
-            masked_positions=move(batch.masked_positions),
+            masked_positions=move(np.pad(batch.masked_positions, (0, -len(batch.masked_positions) % EVENLY))),
             labels=move(batch.labels),
             first_positions=move(batch.first_positions),
             pair_labels=move(batch.pair_labels),
