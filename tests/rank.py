@@ -2,15 +2,18 @@
 
 Prints each event of rank 0 as a line of JSON. WHAT happens on rank RANK (1) after step STEP: 'leave' leaves the loop,
 'kill' sends SIGKILL to itself in its first life only, 'stop' asks for a stop. With 'data', STEP is the folder of other
-data that rank RANK is given.
+data that rank RANK is given. With 'chaos', one rank of each of the first STEP lives dies at a random
+instant.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,6 +29,10 @@ def main(config: str, run_dir: str, what: str = "nothing", at: str = "0", which:
     lives = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     asked: list[bool] = []
     recipe = read_config(Path(config))
+    if what == "chaos" and lives < int(at):
+        draws = random.Random(lives)
+        if draws.randrange(2) == int(os.environ["RANK"]):
+            threading.Timer(draws.uniform(0.1, 4), os.kill, (os.getpid(), signal.SIGKILL)).start()
     if mine and what == "data":
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": at})})
     try:

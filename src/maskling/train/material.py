@@ -24,9 +24,12 @@ class Material:
     tokenizer: Tokenizer
 
     @classmethod
-    def open(cls, folder: Path) -> Material:
-        """Open a prepared folder. Raises DataError, or TokenizerError if another tokenizer lies beside the shards."""
-        shards = open_shards(folder)
+    def open(cls, folder: Path, verify: bool = False) -> Material:
+        """Open a prepared folder; `verify` compares every byte with the checksums.
+
+        Raises DataError, or TokenizerError if another tokenizer lies beside the shards.
+        """
+        shards = open_shards(folder, verify)
         tokenizer = Tokenizer.load(shards.tokenizer_folder)
         if shards.manifest.tokenizer != tokenizer.fingerprint:
             raise TokenizerError(

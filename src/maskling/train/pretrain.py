@@ -74,7 +74,7 @@ def pretrain(
 def _pretrain(recipe: Recipe, run_dir: Path, stop: Callable[[], bool], world: World) -> Iterator[Event]:
     began = time.perf_counter()
     compute = _prepare_machine(recipe, run_dir)
-    material = Material.open(Path(recipe.data.path))
+    material = Material.open(Path(recipe.data.path), verify=recipe.data.verify and world.leads)
     start = shared(find_start(run_dir, recipe, material) if world.leads else None, world, material)
     recipe, state, warnings = start.recipe, start.state, list(start.warnings)
     module = (first_module if world.leads and not start.resumed else empty_module)(recipe).to(compute.device)

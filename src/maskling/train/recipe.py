@@ -42,7 +42,7 @@ DEFAULT_PRESET = "modern-mini"
 # Where a run lives, what it is watched with and how fast it goes: none of it changes the weights it ends with.
 _NOT_THE_RESULT = {
     "": {"preset", "init", "system"},
-    "data": {"path"},
+    "data": {"path", "verify"},
     "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "on_full_disk", "spike", "plateau_after"},
 }
 

@@ -15,6 +15,7 @@ class DataSettings(Settings):
 
     path: str = Field("data", description="the folder that 'maskling prepare' wrote")
     seq_length: int = Field(128, ge=8, description="tokens in a row, special tokens included")
+    verify: bool = Field(True, description="read every byte before the first step and compare it with its checksum")
 
 
 class TrainSettings(Settings):
