@@ -104,5 +104,5 @@ def modern(tokenizer: Tokenizer) -> MaskedLM:
 def _built(config: ModelConfig, tokenizer: Tokenizer) -> MaskedLM:
     special = tokenizer.special
     return build(
-        config.with_vocabulary(len(tokenizer), pad=special.pad, cls=special.cls, sep=special.sep), seed=5
+        config.with_vocabulary(len(tokenizer), pad=special.pad, cls=special.cls, sep=special.sep), seed=7
     ).eval()

@@ -220,7 +220,7 @@ def test_only_the_newest_checkpoints_and_the_best_are_kept(recipe_of: Make, tmp_
     kept = {int(path.name[5:]) for path in (tmp_path / "checkpoints").iterdir()}
     assert kept == {best, 8, 10}
     card = (tmp_path / "model" / "README.md").read_text()
-    assert f"{events[-1].best_loss:.3f}" in card
+    assert f"{events[-1].best_loss:.4f}" in card
 
 
 def test_a_run_that_lost_its_model_folder_ends_with_the_best_weights_in_it(recipe_of: Make, tmp_path: Path):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.files import write_json, written_aside
-from maskling.model.building import build
+from maskling.model.building import build, undrawn
 from maskling.model.config import ModelConfig
 from maskling.model.hugging_face import from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
@@ -49,9 +49,12 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0) -
     if pair_head is None:
         pair_head = any(name in weights for name in ("cls.seq_relationship.weight", "pair_head.classifier.weight"))
     config = from_hugging_face(tree, str(folder), pair_head=pair_head)
-    module = build(config, seed)
+    module = undrawn(config)
     try:
         missing, unexpected = module.load_hugging_face(weights)
+        if missing:
+            module = build(config, seed)
+            module.load_hugging_face(weights)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
     needed = [name for name in missing if not name.startswith(module.head_prefixes)]

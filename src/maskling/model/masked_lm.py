@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
@@ -111,3 +112,14 @@ class MaskedLM(nn.Module, ABC):
 
 def _shape(tensor: Tensor) -> str:
     return " x ".join(str(size) for size in tensor.shape) or "a single number"
+
+
+def draw(weight: Tensor, spread: float, generator: Generator) -> None:
+    """Fill `weight` in place from a normal distribution of deviation `spread` cut off at two deviations.
+
+    By the inverse of its distribution function: torch's trunc_normal_ draws again what falls outside, which took 8 of
+    the 10 seconds before the first step of a base model.
+    """
+    inside = math.erf(2 / math.sqrt(2))
+    weight.uniform_(-inside, inside, generator=generator).erfinv_().mul_(spread * math.sqrt(2))
+    weight.clamp_(-2 * spread, 2 * spread)  # rounding

@@ -18,7 +18,7 @@ from maskling.model.activations import ACTIVATIONS
 from maskling.model.attention import Visible, attend
 from maskling.model.config import BertConfig
 from maskling.model.dropout import drop
-from maskling.model.masked_lm import MaskedLM
+from maskling.model.masked_lm import MaskedLM, draw
 
 
 class BertLayer(nn.Module):
@@ -118,7 +118,7 @@ class Bert(MaskedLM):
                 module.weight.fill_(1.0)
                 module.bias.zero_()
             elif isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.trunc_normal_(module.weight, 0.0, spread, -2 * spread, 2 * spread, generator=generator)
+                draw(module.weight, spread, generator)
                 if isinstance(module, nn.Linear):
                     module.bias.zero_()
         self.decoder_bias.zero_()

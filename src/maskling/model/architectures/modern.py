@@ -20,7 +20,7 @@ from maskling.model.attention import Visible, attend
 from maskling.model.config import ModernConfig
 from maskling.model.dropout import drop
 from maskling.model.gated import gated
-from maskling.model.masked_lm import MaskedLM
+from maskling.model.masked_lm import MaskedLM, draw
 from maskling.model.rotary import Rotation, rotation
 
 
@@ -123,8 +123,7 @@ class Modern(MaskedLM):
                 module.weight.fill_(1.0)
             elif isinstance(module, nn.Linear | nn.Embedding):
                 adds = name.endswith(("attention_out", "down", "transform"))
-                std = small if adds else spread
-                nn.init.trunc_normal_(module.weight, 0.0, std, -2 * std, 2 * std, generator=generator)
+                draw(module.weight, small if adds else spread, generator)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     module.bias.zero_()
         self.decoder_bias.zero_()
