@@ -179,7 +179,8 @@ def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[st
         else:
             message = _plainer(problem)
             if path and isinstance(got, str | int | float | bool | list | type(None)):
-                ends[path] = f", not {got!r}{ends[path]}"
+                shown = f", not {got!r}" if message.startswith("should be") else f" (got {got!r})"
+                ends[path] = shown + ends[path]
         said.setdefault(path, []).append(message)
     return "\n".join(
         f"{path}: {_either(messages)}{ends[path]}" if path else messages[0] for path, messages in said.items()

@@ -11,7 +11,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -51,8 +52,8 @@ def run(words: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     console = Console()
     try:
-        _stop_on_signals()
-        return _run(list(words), console)
+        with _stopped_by_signals():
+            return _run(list(words), console)
     except SettingsError as error:
         console.error(*str(error).split("\n"))  # one line for each setting
         return EXIT_MENDABLE
@@ -108,14 +109,25 @@ def _function(verb: str) -> Callable[..., Any]:
     return function
 
 
-def _stop_on_signals() -> None:
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Within the block Ctrl-C and SIGTERM raise Stopped."""
+
     def stop(*_: object) -> NoReturn:
         raise Stopped
 
-    with contextlib.suppress(ValueError):  # outside the main thread signals go elsewhere
-        signal.signal(signal.SIGTERM, stop)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
-            signal.signal(signal.SIGINT, stop)
+    if threading.current_thread() is not threading.main_thread():  # signals go elsewhere
+        yield
+        return
+    # Under nohup, or in the background of a script, Ctrl-C is ignored, and stays so.
+    heard = [signal.SIGTERM]
+    heard += [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+    before = {name: signal.signal(name, stop) for name in heard}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def _said(error: OSError) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from maskling.cli.layout import table
 from maskling.config import Layer, Resolved, flatten, load_toml, overrides
 
 Pairs = tuple[tuple[str, str], ...]
@@ -56,12 +57,18 @@ def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
 def shown(resolved: Resolved[Any]) -> list[str]:
     """Every setting on a line: its dotted path, its value, where the value came from."""
     values = flatten(resolved.settings.model_dump())
-    width, value_width = max(map(len, values)), max(len(_literal(value)) for value in values.values())
-    return [
-        f"{path:<{width}}  {_literal(value):<{value_width}}  {resolved.origins.get(path, 'default')}"
-        for path, value in values.items()
-    ]
+    # What kind a section is of says what its other settings mean, so it stands first.
+    order = sorted(values, key=lambda path: (_section(path, values), not path.endswith(".kind")))
+    return table([[path, _literal(values[path]), resolved.origins.get(path, "default")] for path in order], indent="")
+
+
+def _section(path: str, values: dict[str, Any]) -> int:
+    """Where the section of a setting begins among all."""
+    section = path.rpartition(".")[0]
+    return next(place for place, other in enumerate(values) if other.rpartition(".")[0] == section)
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -21,6 +21,7 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
     """Counts, sources, what was left out, and the first documents of the training split."""
     shards = open_shards(folder, verify=verify)
     manifest, tokenizer, text = shards.manifest, Tokenizer.load(shards.tokenizer_folder), shards.manifest.text
+    fits = tokenizer.fingerprint == manifest.tokenizer
     splits = {}
     for name in SPLITS:
         split = shards.split(name)
@@ -33,10 +34,10 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
         ["read", f"{counted(text.read, 'document')}, kept {text.kept:,} ({byte_size(text.kept_bytes)}){left_out}"],
         ["vocabulary", f"{counted(manifest.vocab_size, 'token')}, fingerprint {manifest.tokenizer}"],
         ["unigram", f"{entropy:.3f} nats, perplexity {math.exp(entropy):,.0f}: knowing only how often tokens occur"],
-        ["frequent", _most_frequent(shards, tokenizer)],
+        *([["frequent", _most_frequent(shards, tokenizer)]] if fits else []),
         *(["problem", f"{bad.name}: {bad.problem}"] for bad in text.bad_files),
     ]
-    if tokenizer.fingerprint != manifest.tokenizer:
+    if not fits:
         rows.append(["problem", f"{shards.tokenizer_folder} holds another tokenizer, {tokenizer.fingerprint}"])
     lines = [
         f"prepared folder {folder}{' (every byte checked)' if verify else ''}",
@@ -46,7 +47,7 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
         "",
         *table(rows),
     ]
-    documents = _documents(shards.split("train"), tokenizer, samples)
+    documents = _documents(shards.split("train"), tokenizer, samples) if fits else []
     for document in documents:
         lines += ["", f"  {shortened(document, 400)}"]
     facts = {

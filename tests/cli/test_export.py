@@ -1,0 +1,100 @@
+"""An export answers as what it was made from, whatever that was, and never takes the place of other things."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import small_models
+from commands import Command
+from maskling.export.card import CardFacts
+from maskling.export.folder import export_model
+from maskling.infer.load import load
+
+TEXTS = ["kalo [MASK] miner.", "[MASK]"]
+
+
+def answers(folder: str | Path) -> list[float]:
+    """Probabilities that a model gives; equal for equal models."""
+    return [one.probability for filled in load(folder, device="cpu").fill(TEXTS) for mask in filled for one in mask]
+
+
+def test_a_run_gives_its_best_weights_and_its_card(maskling: Command, here: Path):
+    said = maskling("export", "runs/mine", "--out", "exported", "--json")
+    assert said.code == 0
+    assert json.loads(said.out)["folder"] == "exported"
+    assert answers("exported") == answers("runs/mine")
+    assert (here / "exported/README.md").read_text() == (here / "runs/mine/model/README.md").read_text()
+
+
+def test_a_checkpoint_gives_the_weights_of_its_step(maskling: Command, here: Path):
+    assert maskling("export", "runs/mine", "--step", "2", "--out", "two").code == 0
+    assert maskling("export", "runs/mine", "--step", "3", "--out", "three").code == 0
+    assert answers("two") != answers("three")
+    best = json.loads((here / "runs/mine/checkpoints/step-000003/state.json").read_text())["best"]["step"]
+    assert answers("runs/mine") == answers({2: "two", 3: "three"}[best])
+    assert "| optimizer steps | 2 |" in (here / "two/README.md").read_text()
+
+
+def test_a_checkpoint_can_be_exported_when_its_data_is_gone(maskling: Command, here: Path):
+    shutil.rmtree(here / "data")
+    assert maskling("export", "runs/mine", "--step", "3", "--out", "three").code == 0
+    shutil.rmtree(here / "runs/mine/model")
+    assert "bring one of them back" in maskling("export", "runs/mine", "--step", "3", "--out", "four").complaint
+
+
+def test_a_folder_of_2018_is_brought_into_the_layout_of_today(maskling: Command, tmp_path: Path):
+    tokenizer = small_models.wordpiece(tmp_path / "vocabulary")
+    module = small_models.bert(tokenizer)
+    export_model(module, tokenizer, tmp_path / "now", CardFacts())
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("config.json", "vocab.txt"):
+        shutil.copy(tmp_path / "now" / name, old)
+    weights = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        for name, value in load_file(tmp_path / "now" / "model.safetensors").items()
+    }
+    torch.save(weights | {"classifier.weight": torch.zeros(2, 24)}, old / "pytorch_model.bin")
+    said = maskling("export", old, "--out", tmp_path / "again")
+    assert said.code == 0
+    assert "left out: 1 weight" in said.err
+    again = load_file(tmp_path / "again" / "model.safetensors")
+    assert {name: value.tolist() for name, value in again.items()} == {
+        name: value.tolist() for name, value in load_file(tmp_path / "now" / "model.safetensors").items()
+    }
+    assert "converted from `old`" in (tmp_path / "again" / "README.md").read_text()
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "again").eval()
+    encoded = transformers.AutoTokenizer.from_pretrained(tmp_path / "again")("the quick brown fox", return_tensors="pt")
+    ours = load(tmp_path / "again", device="cpu").embed("the quick brown fox")
+    with torch.no_grad():
+        hidden = theirs(**encoded, output_hidden_states=True).hidden_states[-1][0].mean(0)
+    np.testing.assert_allclose(ours, hidden.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_without_a_head_is_refused(maskling: Command, here: Path):
+    weights = here / "runs/mine/model/model.safetensors"
+    kept = {name: value for name, value in load_file(weights).items() if name.startswith("model.")}
+    save_file(kept, weights, metadata={"format": "pt"})
+    assert "without its masked-token head" in maskling("export", "runs/mine", "--out", "exported").complaint
+    assert not (here / "exported").exists()
+
+
+def test_an_export_takes_the_place_of_an_export_and_of_nothing_else(maskling: Command, here: Path):
+    assert maskling("export", "runs/mine", "--out", "exported").code == 0
+    assert maskling("export", "runs/mine", "--step", "2", "--out", "exported").code == 0
+    (here / "exported" / "notes.txt").write_text("mine")
+    assert (
+        "holds other things than a model (notes.txt)" in maskling("export", "runs/mine", "--out", "exported").complaint
+    )
+    (here / "git" / ".git").mkdir(parents=True)
+    assert "holds other things than a model (.git)" in maskling("export", "runs/mine", "--out", "git").complaint
+    (here / "empty").mkdir()
+    assert maskling("export", "runs/mine", "--out", "empty").code == 0

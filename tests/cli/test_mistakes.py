@@ -1,0 +1,182 @@
+"""Every mistake on a command line is one line that names it and the remedy, and exit code 2."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from commands import PREPARE, TRAIN, Command
+
+MISTAKES = [
+    ("preprae books", "no verb 'preprae'; did you mean 'prepare'?"),
+    ("--verson", "did you mean '--version'?"),
+    ("prepare books --ouput x", "prepare has no option --ouput; did you mean '--out'?"),
+    ("prepare books --out", "--out needs a value"),
+    ("prepare books", "say what to read and where to write"),
+    ("prepare --out x", "say what to read and where to write"),
+    ("prepare books --out x --json=maybe", "--json: 'maybe' is not true or false"),
+    ("prepare books --out x --train.steps 3", "train: there is no such setting; there are corpus, tokenizer"),
+    ("prepare books --out x --tokenizer.vocab-sise 3", "did you mean 'vocab_size'?"),
+    ("prepare books --out x --tokeniser.vocab-size 3", "did you mean 'tokenizer'?"),
+    ("prepare books --out x --tokenizer.vocab-size three", "should be a whole number, not 'three'"),
+    ("prepare books --out x --corpus.filters.min-charcters 3", "did you mean 'min_characters'?"),
+    ("prepare books --out x --corpus.filters 3", "this is a section of settings"),
+    ("prepare books --out x --corpus.encoding utf-99", "there is no such encoding"),
+    ("prepare books --out x --config nothing.toml", "nothing.toml: there is no such settings file"),
+    ("prepare books --out x --config books", "books cannot be read"),
+    ("prepare books --out x --tokenizer.path nowhere", "nowhere: there is no such file or folder"),
+    ("prepare books --out books/00.txt", "books/00.txt is a file; give a folder"),
+    ("prepare books --out books/00.txt/x", "books/00.txt is a file, so books/00.txt/x cannot be made"),
+    ("prepare books --out runs", "runs holds other files already"),
+    ("prepare nothing --out x", "nothing: there is no such file or folder"),
+    ("prepare *.nothing --out x", "no file matches this pattern"),
+    ("train x", "train has no place for 'x'"),
+    ("train --data data", "training needs --out FOLDER"),
+    ("train --data nowhere --out x", "nowhere is not a folder; make one with: maskling prepare"),
+    ("train --data books --out x", "books is not a prepared folder"),
+    ("train --data data --out books", "books holds other things than a run (00.txt)"),
+    ("train --data data --out data", "data holds other things than a run"),
+    ("train --data data --out runs/mine/model", "runs/mine/model holds other things than a run"),
+    ("train --data data --out books/00.txt", "books/00.txt is a file; give a folder"),
+    ("train --data data --out x --preset tinny", "no preset 'tinny'; did you mean 'tiny'?"),
+    ("train --data data --out x --model.kind mordern", "no kind 'mordern'; did you mean 'modern'?"),
+    ("train --data data --out x --budget nonsense", "should be a time such as '90s', '4m' or '1h30m', not 'nonsense'"),
+    ("train --data data --out x --budget 0s", "should be a time"),
+    ("train --data data --out x --seed x", "--seed: 'x' is not a whole number"),
+    ("train --data data --out x --seed -1", "seed: should be at least 0, not '-1'"),
+    ("train --data data --out x --masking.rate 2", "masking.rate: should be less than 1, not '2'"),
+    ("train --data data --out x --data.seq-length 4000000", "lower the one or raise the other"),
+    ("train --data data --out x --model.num-heads 3", "num_heads = 3 does not divide"),
+    ("train --data data --out x --model.vocab-size 10", "is less than the tokenizer's"),
+    ("train --data data --out x --system.device tpu", "'tpu' is no device"),
+    ("train --data data --out x --init books", "books holds no tokenizer"),
+    ("fill", "fill needs MODEL"),
+    ("fill nowhere [MASK]", "nowhere: there is no such folder"),
+    ("fill books [MASK]", "books holds no model"),
+    ("fill data [MASK]", "data is a prepared data folder, not a model"),
+    ("fill runs/mine/checkpoints [MASK]", "holds no model"),
+    ("fill runs/mine none", "there is no [MASK] in 'none'"),
+    ("fill runs/mine the [MASK]", "a text of several words stands in quotes"),
+    ("fill runs/mine [MASK] --top-k 0", "ask for 1 answer or more"),
+    ("fill runs/mine [MASK] --top-k x", "--top-k: 'x' is not a whole number"),
+    ("fill runs/mine [MASK] --targets 中文", "cannot be written with this model's vocabulary"),
+    ("fill runs/mine [MASK] --file books/00.txt", "as arguments or with --file, not both"),
+    ("fill runs/mine --file nothing.txt", "nothing.txt: there is no such file"),
+    ("fill runs/mine --file books", "books is a folder"),
+    ("fill runs/mine [MASK] --masking.rate 1", "takes no settings"),
+    ("embed runs/mine a --pooling max", "--pooling: 'max' is not one of mean, cls"),
+    ("embed runs/mine a --out books", "books is a folder; give the name of a file in it"),
+    ("evaluate nowhere", "nowhere: there is no such folder"),
+    ("evaluate runs/mine books --data data", "or --data, not both"),
+    ("evaluate runs/mine --rate 0", "--rate is 0"),
+    ("evaluate runs/mine --rate 2", "--rate is 2"),
+    ("evaluate runs/mine --seq-length 4", "--seq-length is 4"),
+    ("evaluate runs/mine --examples 0", "--examples is 0"),
+    ("evaluate runs/mine --pairing pairs", "there is no pairing 'pairs'"),
+    ("evaluate runs/mine --corpus.plain line", "says how text is read, and there is none"),
+    ("inspect", "say what to look at"),
+    ("inspect nothing", "nothing: there is no such file or folder"),
+    ("inspect data --example -1", "the first example is number 0"),
+    ("inspect data --samples -1", "--samples is -1"),
+    ("inspect data --masking.kind span", "would change nothing here"),
+    ("inspect books --example 1", "and this is neither"),
+    ("inspect books --text hello", "holds no tokenizer"),
+    ("inspect books --verify", "--verify checks a prepared folder"),
+    ("export runs/mine", "say where to write"),
+    ("export runs/mine --out books", "books holds other things than a model"),
+    ("export runs/mine --out runs/mine", "is where the model comes from"),
+    ("export runs/mine --out runs/mine/model", "is where the model comes from"),
+    ("export runs/mine --out x --step 7", "no checkpoint of step 7; there are step-"),
+    ("export runs/mine/model --out x --step 3", "--step chooses a checkpoint of a run"),
+    ("tokenizer books", "say what to read and where to write"),
+    ("tokenizer books --out books", "books holds other things than a tokenizer"),
+    ("tokenizer books --out data/tokenizer", "holds a tokenizer already"),
+    ("tokenizer books --out runs/mine/model", "holds other things than a tokenizer"),
+    ("tokenizer books --out x --tokenizer.path data", "leave it out"),
+    ("init books", "books is a folder"),
+    ("init books/00.txt", "is there already"),
+    ("init x --preset tinny", "did you mean 'tiny'?"),
+]
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_writes_no_file(maskling: Command, here: Path, words: str, said: str):
+    before = files(here)
+    assert said in maskling(*words.split()).complaint
+    assert files(here) == before
+
+
+def test_a_run_goes_on_only_as_it_began(maskling: Command, here: Path):
+    same = ["train", "--data", "data", "--out", "runs/mine", *TRAIN, "--pairing.kind", "nsp"]
+    again = maskling(*same, "--train.steps", "3")
+    assert again.code == 0
+    assert "had already finished" in again.err
+    assert "planned for 3 steps" in maskling(*same, "--train.steps", "4").complaint
+    other = maskling(*same, "--train.steps", "3", "--seed", "5").complaint
+    assert "runs/mine holds a run with seed = 0, but this command asks for 5" in other
+
+
+def test_an_empty_name_is_a_mistake(maskling: Command, here: Path):
+    for verb in ("prepare", "tokenizer"):
+        assert "an empty name" in maskling(verb, "", "--out", "x").complaint
+    assert "an empty name" in maskling("evaluate", "runs/mine", "").complaint
+    assert "an empty name" in maskling("inspect", "").complaint
+
+
+def test_a_file_of_settings_is_named_in_its_mistakes(maskling: Command, here: Path):
+    (here / "typo.toml").write_text('[corpus]\nplian = "line"\n')
+    said = maskling("prepare", "books", "--out", "x", "--config", "typo.toml")
+    assert said.complaint == "corpus.plian: there is no such setting; did you mean 'plain'? (from typo.toml)"
+
+
+def test_two_wrong_settings_are_two_lines(maskling: Command, here: Path):
+    said = maskling("prepare", "books", "--out", "x", "--corpus.plain", "x", "--tokenizer.vocab-size", "y")
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 2
+
+
+def test_a_run_that_lost_its_data_says_what_to_give(maskling: Command, here: Path):
+    (here / "data").rename(here / "moved")
+    assert "was trained on data, which is not there" in maskling("evaluate", "runs/mine").complaint
+    assert maskling("evaluate", "runs/mine", "--data", "moved").code == 0
+
+
+def test_a_model_with_another_tokenizer_is_not_evaluated(maskling: Command, here: Path):
+    assert maskling("prepare", "books", "--out", "lower", *PREPARE, "--tokenizer.lowercase", "false").code == 0
+    said = maskling("evaluate", "runs/mine", "--data", "lower").complaint
+    assert "was prepared with tokenizer" in said
+
+
+def test_a_tokenizer_is_written_over_only_when_told_to(maskling: Command, here: Path):
+    words = ["tokenizer", "books", "--out", "tok", "--tokenizer.vocab-size", "90"]
+    assert maskling(*words).code == 0
+    assert "holds a tokenizer already" in maskling(*words).complaint
+    assert maskling(*words, "--force").code == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_one_line(maskling: Command, here: Path):
+    (here / "mine").mkdir(mode=0o500)
+    assert "mine" in maskling("init", "mine/train.toml").complaint
+
+
+def test_the_names_of_files_cannot_write_over_the_screen(maskling: Command, here: Path):
+    name = "new\nline \x1b[31m.jsonl"
+    (here / name).write_text("this is no JSON\n")
+    said = maskling("prepare", name, "--out", "x", *PREPARE)
+    assert r"new\nline \x1b[31m.jsonl: line 1 is not JSON" in said.complaint
+
+
+def test_a_name_that_is_no_text_is_read_like_any_other(maskling: Command, here: Path):
+    try:
+        os.link(here / "books" / "00.txt", b"strange-\xff.txt")
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    os.rename(b"strange-\xff.txt", b"books/strange-\xff.txt")  # noqa: PTH104 - a Path is text
+    assert maskling("prepare", "books", "--out", "x", *PREPARE).code == 0
