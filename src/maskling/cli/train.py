@@ -30,6 +30,9 @@ def train(
     budget: Annotated[
         str | None, Parameter(help="time for the run, as 4m or 2h; sets train.steps", metavar="TIME")
     ] = None,
+    force_new: Annotated[
+        bool, Parameter(help="begin anew; a run that is there is moved to RUN.1, not deleted")
+    ] = False,
     show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
     json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
     settings: SettingPairs = (),
@@ -63,7 +66,7 @@ def train(
 
     report = RunReport(console, resolved.settings.train.log_every)
     with stop_asked() as stop:
-        for event in pretrain(resolved.settings, out, stop=stop):
+        for event in pretrain(resolved.settings, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0
 
