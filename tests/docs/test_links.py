@@ -154,6 +154,12 @@ def test_tests_that_are_named_exist(page: Path) -> None:
         assert not name or f"def {name}(" in path.read_text(encoding="utf-8"), f"{page.name} names {file}::{name}"
 
 
+def test_every_page_is_in_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    listed = {(index.parent / target).resolve() for target in LINK.findall(prose(index))}
+    assert [page for page in (ROOT / "docs").rglob("*.md") if page.resolve() not in {*listed, index}] == []
+
+
 def test_a_setting_that_is_none_is_found() -> None:
     with pytest.raises(SettingsError, match="did you mean 'steps'"):
         _resolve("train", (("train.step", "5"),), None)
