@@ -1,0 +1,120 @@
+"""A stop at any moment, however rude, loses nothing; pipes and streams that are closed are no faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from commands import PREPARE, TRAIN
+from tiny_corpus import contents, jsonl, texts
+
+MASKLING = [sys.executable, "-m", "maskling"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def stopped(words: list[str], folder: Path, after: str, how: signal.Signals) -> tuple[int, str]:
+    """Start a command, send it a signal when a line of its log begins with `after`; returns its code and last line."""
+    with started(words, folder) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.lstrip().startswith(after):
+                break
+        process.send_signal(how)
+        _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    return process.returncode, err.splitlines()[-1] if err else ""
+
+
+def finished(words: list[str], folder: Path) -> str:
+    with started(words, folder) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return err
+
+
+# Stopped by hand is 130; what is killed has no say.
+WAYS = [
+    (signal.SIGINT, 130),
+    pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
+    pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("how", "code"), WAYS)
+def test_prepare_goes_on_to_the_same_bytes(tmp_path: Path, how: signal.Signals, code: int):
+    jsonl(tmp_path / "text.jsonl", texts(8_000))
+    words = ["prepare", "text.jsonl", *PREPARE, "--shards.part-bytes", "100000", "--out"]
+    found, last = stopped([*words, "stopped"], tmp_path, "", how)
+    assert found == code
+    if code == 130:
+        assert last == "stopped; the same command goes on from there"
+    assert not (tmp_path / "stopped" / "manifest.json").exists()
+    finished([*words, "stopped"], tmp_path)
+    finished([*words, "whole"], tmp_path)
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("how", "code"), WAYS)
+def test_train_goes_on_to_the_same_weights(here: Path, how: signal.Signals, code: int):
+    words = ["train", "--data", "data", *TRAIN, "--train.steps", "90", "--train.evaluate-every", "15", "--out"]
+    found, last = stopped([*words, "stopped"], here, "held-out", how)
+    assert found == code
+    if code == 130:
+        assert last.startswith("stopped at step ")
+        assert last.endswith("with a checkpoint; the same command goes on from there")
+    again = finished([*words, "stopped"], here)
+    assert code != 130 or "going on from step" in again  # what is killed early may have no checkpoint yet
+    finished([*words, "whole"], here)
+    for name in ("checkpoints/step-000090/model.safetensors", "model/model.safetensors"):
+        assert (here / "stopped" / name).read_bytes() == (here / "whole" / name).read_bytes()
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which 'maskling' is this project's; exit code of the first command of a pipe."""
+    own = f"maskling() {{ '{sys.executable}' -m maskling \"$@\"; }}; set -o pipefail; {line}"
+    done = subprocess.run(["bash", "-c", own], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_reader_that_leaves_early_is_no_fault(here: Path):
+    for command in ("train --show", "--help", "inspect data --samples 40"):
+        done = shell(f"maskling {command} | head -n 1", here)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 1
+
+
+def test_closed_streams_are_no_fault(here: Path):
+    assert "there is no text" in shell("maskling fill runs/mine <&-", here).stderr
+    assert shell("maskling train --show >&-", here).returncode == 0
+    assert shell("maskling fill nowhere x 2>&-", here).returncode == 2
+
+
+def test_a_full_disk_behind_stdout_is_one_line(here: Path):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = shell("maskling train --show >/dev/full", here)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "no space left" in done.stderr
+
+
+def test_a_dash_is_standard_input(here: Path):
+    done = shell(
+        "cat books/*.txt | maskling prepare - --out piped --tokenizer.vocab-size 150 --corpus.plain line", here
+    )
+    assert done.returncode == 0, done.stderr
+    done = shell("printf '[MASK] a\\n\\nb [MASK]\\n' | maskling fill runs/mine --file - --top-k 1 --json", here)
+    assert len(done.stdout.splitlines()) == 2
+    assert shell("echo '[MASK] a' | maskling fill runs/mine --top-k 1", here).stdout.startswith("[MASK] a\n")
