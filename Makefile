@@ -5,18 +5,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check
 # A machine without an NVIDIA driver takes the CPU build of torch; one with it takes the CUDA build.
 TORCH_INDEX := $(shell command -v nvidia-smi >/dev/null 2>&1 || echo --extra-index-url https://download.pytorch.org/whl/cpu)
 DEMO ?= demo
 
 .PHONY: setup demo test test-all check lint format docs clean
+.NOTPARALLEL:
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskling needs Python 3.11 or newer; say which with: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH_INDEX) -e ".[dev]"
+	# Torch first and alone: were its index asked for every package, one that cannot be reached would cost minutes.
+	$(PIP) install --retries 1 --no-deps $(TORCH_INDEX) torch
+	$(PIP) install -e ".[dev]"
 	touch $@
 
 demo: setup
@@ -37,6 +41,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+docs: setup
+	$(BIN)/python docs/generate.py
 
 format: setup
 	$(BIN)/ruff format .
