@@ -1,0 +1,134 @@
+"""What the benchmarks share: text made ready once, turns in processes of their own, a table and a file of JSON.
+
+Turns alternate, so that what else the machine does hits every side alike; medians are what counts, and ratios more
+than numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import maskling  # noqa: F401 - before torch, as in the tool itself
+
+FOLDER = Path("build/benchmarks")
+VOCAB = 16_000
+SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 512, 8), "base": (12, 768, 12)}
+
+
+def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:
+    """A prepared folder of the text that `sources` name, made if it is not there."""
+    from maskling.config import Layer, resolve
+    from maskling.data.prepare import prepare
+    from maskling.data.settings import PrepareSettings
+    from maskling.files import fingerprint
+
+    out = folder / f"data-{fingerprint(list(sources))[:12]}"
+    settings = resolve(PrepareSettings, [Layer("benchmark", {"tokenizer": {"vocab_size": VOCAB}})]).settings
+    for _ in prepare(sources, out, settings):
+        pass
+    return out
+
+
+def lines(sources: Sequence[str], characters: int) -> list[str]:
+    """The first paragraphs of the text, about so many characters of them."""
+    from maskling.corpus.reading import read
+    from maskling.corpus.report import ReadReport
+    from maskling.corpus.settings import CorpusSettings
+    from maskling.corpus.sources import expand
+
+    report, found, size = ReadReport(), [], 0
+    for _, document in read(expand(sources, report), CorpusSettings(), report):
+        for line in document.text.splitlines():
+            if line.strip():
+                found.append(line.strip())
+                size += len(line)
+        if size >= characters:
+            break
+    return found
+
+
+def in_its_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
+    """Run `script --turn TASK`, which prints one line of JSON last. A failure is an answer too."""
+    command = [sys.executable, script, "--turn", json.dumps(task)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or ["failed"])[-1][:200]}
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of one call."""
+    start = clock()
+    run()
+    return clock() - start
+
+
+def alternating(
+    runs: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Median seconds of each, in turns, after one that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            took = timed(run, clock)
+            if turn:
+                seconds[name].append(took)
+    return {name: statistics.median(took) for name, took in seconds.items()}
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def conditions() -> dict[str, Any]:
+    """What the numbers depend on."""
+    import numpy
+    import torch
+
+    from maskling.train.run_folder import _processor
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+    }
+
+
+def report(name: str, rows: Iterable[dict[str, Any]], file: Path | None) -> None:
+    """Print rows with the same keys as a table, and write them with the conditions as JSON."""
+    rows = list(rows)
+    if rows:
+        cells = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+        for row in cells:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    file = file or FOLDER / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"benchmark": name, "conditions": conditions(), "rows": rows}, indent=2) + "\n")
+    print(f"written: {file}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else "-" if value is None else str(value)

@@ -1,0 +1,162 @@
+"""Using a model: fill, embed and evaluate, beside transformers' pipeline and sentence-transformers.
+
+    python benchmarks/inference.py [--size mini base] [--text FOLDER ...] [--rounds 7] [--threads 1] [--quick]
+
+Random weights, exported by maskling and opened by both sides. fill: one sentence of about 16 tokens, milliseconds.
+embed: lines of text of mixed lengths, real tokens a second, the peer at its best of three batch sizes; both fp32 and
+bf16. evaluate: tokens a second over fixed masks; there is nothing to compare it with. cold: a process that is started,
+opens the model and fills once, beside one that only imports torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import SIZES, alternating, lines, prepared, report
+
+SENTENCE = "The function returns a [MASK] of all names that the module defines itself."
+COLD = f"import maskling, sys; maskling.load(sys.argv[1]).fill({SENTENCE!r})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", nargs="+", default=["python-docs:"])
+    parser.add_argument("--size", nargs="+", default=["mini", "base"], choices=SIZES)
+    parser.add_argument("--texts", type=int, default=256, help="lines to embed")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--processor-time", action="store_true", help="for busy machines; use --threads 1 with it")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    if options.quick:
+        options.size, options.texts, options.rounds = ["tiny"], 16, 1
+    import torch
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    data = prepared(options.text)
+    texts = lines(options.text, 400 * options.texts)[: options.texts]
+    clock = time.process_time if options.processor_time else time.perf_counter
+    rows: list[dict[str, Any]] = []
+    folder = Path(tempfile.mkdtemp())
+    try:
+        for size in options.size:
+            model = exported(size, data, folder / size)
+            for what, runs, amount, unit in (
+                ("fill", fills(model), 1e-3, "ms"),
+                ("embed", embeds(model, texts), real_tokens(model, texts), "tokens/s"),
+                ("evaluate", evaluates(model, data, options.quick), 1e-3, "ms"),
+                ("cold fill", colds(model), 1.0, "s"),
+            ):
+                # Of other processes only the clock on the wall knows.
+                took = alternating(runs, options.rounds, time.perf_counter if what == "cold fill" else clock)
+                rows += [
+                    {
+                        "size": size,
+                        "what": what,
+                        "side": side,
+                        "median": amount / seconds if unit == "tokens/s" else seconds / amount,
+                        "unit": unit,
+                        "x of the first": seconds / took[next(iter(took))],
+                    }
+                    for side, seconds in took.items()
+                ]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report("inference", rows, options.json)
+
+
+def exported(size: str, data: Path, out: Path) -> Path:
+    from maskling.export.card import CardFacts
+    from maskling.export.folder import export_model
+    from maskling.model.building import build
+    from maskling.model.config import BertConfig
+    from maskling.tokenizer.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(data / "tokenizer")
+    num_layers, width, heads = SIZES[size]
+    config = BertConfig(hidden_size=width, num_layers=num_layers, num_heads=heads, intermediate_size=4 * width)
+    special = tokenizer.special
+    config = config.with_vocabulary(tokenizer.vocab_size, pad=special.pad, cls=special.cls, sep=special.sep)
+    export_model(build(config, 0), tokenizer, out, CardFacts())
+    return out
+
+
+def real_tokens(model: Path, texts: list[str]) -> int:
+    from maskling.tokenizer.tokenizer import Tokenizer
+
+    return sum(min(512, len(one.ids) + 2) for one in Tokenizer.load(model).encode_batch(texts))
+
+
+def fills(model: Path) -> dict[str, Callable[[], object]]:
+    import maskling
+
+    runs: dict[str, Callable[[], object]] = {}
+    for dtype in ("fp32", "auto"):
+        opened = maskling.load(model, dtype=dtype)
+        runs[f"maskling {dtype}"] = lambda opened=opened: opened.fill(SENTENCE)
+    try:
+        import torch
+        from transformers import pipeline
+    except ImportError:
+        return runs
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        peer = pipeline("fill-mask", model=str(model), dtype=dtype, device="cpu")
+        runs[f"pipeline {name}"] = lambda peer=peer: peer(SENTENCE)
+    return runs
+
+
+def embeds(model: Path, texts: list[str]) -> dict[str, Callable[[], object]]:
+    import maskling
+
+    runs: dict[str, Callable[[], object]] = {}
+    for dtype in ("fp32", "auto"):
+        opened = maskling.load(model, dtype=dtype)
+        runs[f"maskling {dtype}"] = lambda opened=opened: opened.embed(texts)
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        return runs
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        peer = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": dtype})
+        for size in (8, 32, 128):
+            runs[f"sentence-transformers {name}, {size}"] = lambda peer=peer, size=size: peer.encode(
+                texts, batch_size=size, show_progress_bar=False
+            )
+    return runs
+
+
+def evaluates(model: Path, data: Path, quick: bool) -> dict[str, Callable[[], object]]:
+    import maskling
+    from maskling.evaluate.held_out import evaluate
+    from maskling.evaluate.text import prepared_text
+
+    runs: dict[str, Callable[[], object]] = {}
+    for dtype in ("fp32", "auto"):
+        opened = maskling.load(model, dtype=dtype)
+        text = prepared_text(data, opened)
+        runs[f"maskling {dtype}"] = lambda opened=opened, text=text: evaluate(
+            opened, text, seq_length=128, examples=20 if quick else 200
+        )
+    return runs
+
+
+def colds(model: Path) -> dict[str, Callable[[], object]]:
+    def process(code: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", code, str(model)], check=True, capture_output=True)
+
+    return {"maskling": process(COLD), "import torch": process("import torch")}
+
+
+if __name__ == "__main__":
+    main()

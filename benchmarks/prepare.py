@@ -1,0 +1,109 @@
+"""Raw text to something to train on: maskling beside datasets' map-tokenize-group, or beside tokenizers alone.
+
+    python benchmarks/prepare.py [--text FOLDER ...] [--megabytes 20] [--workers 2] [--quick]
+
+All sides use one vocabulary, made beforehand and not timed. Ours reads, cleans, drops duplicates, splits sentences,
+tokenizes, writes shards with checksums; the peers only tokenize and group. Without `pip install datasets` the peer is
+`tokenizers` alone, encoding batches in memory on the same number of threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import alternating, lines, prepared, report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--text", nargs="+", default=["python-docs:"])
+    parser.add_argument("--megabytes", type=float, default=20)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    if options.quick:
+        options.megabytes, options.rounds, options.workers = 0.3, 1, 1
+    os.environ["RAYON_NUM_THREADS"] = str(options.workers)  # tokenizers reads it when it starts its threads
+    tokenizer = prepared(options.text) / "tokenizer"
+    text = lines(options.text, int(options.megabytes * 1e6))
+    folder = Path(tempfile.mkdtemp())
+    try:
+        file = folder / "text.jsonl"
+        # Forty lines are a document: as long as an encyclopedia's.
+        documents = ["\n".join(text[first : first + 40]) for first in range(0, len(text), 40)]
+        file.write_text("".join(json.dumps({"text": one}) + "\n" for one in documents), encoding="utf-8")
+        size = file.stat().st_size
+        runs = {"maskling": ours(file, folder, tokenizer, options.workers)}
+        runs |= datasets(file, tokenizer, options.workers) or alone(documents, tokenizer)
+        seconds = alternating(runs, options.rounds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    rows: list[dict[str, Any]] = [
+        {"side": name, "seconds": took, "MB/s": size / took / 1e6, "maskling is x": took / seconds["maskling"]}
+        for name, took in seconds.items()
+    ]
+    report("prepare", rows, options.json)
+
+
+def ours(file: Path, folder: Path, tokenizer: Path, workers: int) -> Callable[[], None]:
+    from maskling.config import Layer, resolve
+    from maskling.data.prepare import prepare
+    from maskling.data.settings import PrepareSettings
+
+    tree = {"tokenizer": {"path": str(tokenizer)}, "system": {"workers": workers}}
+    settings = resolve(PrepareSettings, [Layer("benchmark", tree)]).settings
+
+    def run() -> None:
+        out = Path(tempfile.mkdtemp(dir=folder)) / "data"
+        for _ in prepare([str(file)], out, settings):
+            pass
+        shutil.rmtree(out)
+
+    return run
+
+
+def datasets(file: Path, tokenizer: Path, workers: int, seq: int = 128) -> dict[str, Callable[[], None]]:
+    try:
+        from datasets import disable_caching, load_dataset
+        from transformers import PreTrainedTokenizerFast
+    except ImportError:
+        return {}
+    disable_caching()
+    tokens = PreTrainedTokenizerFast.from_pretrained(str(tokenizer))
+
+    def group(batch: dict[str, list[list[int]]]) -> dict[str, list[list[int]]]:
+        ids = [token for one in batch["input_ids"] for token in one]
+        return {"input_ids": [ids[first : first + seq] for first in range(0, len(ids) - seq, seq)]}
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as cache:
+            data = load_dataset("json", data_files=str(file), split="train", cache_dir=cache)
+            data = data.map(lambda batch: tokens(batch["text"]), batched=True, num_proc=workers, remove_columns="text")
+            data.map(group, batched=True, num_proc=workers, remove_columns=data.column_names)
+
+    return {"datasets": run}
+
+
+def alone(documents: list[str], tokenizer: Path) -> dict[str, Callable[[], None]]:
+    from tokenizers import Tokenizer
+
+    tokens = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+
+    def run() -> None:
+        for first in range(0, len(documents), 1000):
+            tokens.encode_batch_fast(documents[first : first + 1000])
+
+    return {"tokenizers, in memory": run}
+
+
+if __name__ == "__main__":
+    main()

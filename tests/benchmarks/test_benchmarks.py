@@ -1,0 +1,28 @@
+"""Each benchmark runs with one command, prints a table and writes JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["train", "masking", "prepare", "inference", "scaling"])
+def test_a_benchmark_runs_and_writes_what_it_found(name: str, tmp_path: Path):
+    file = tmp_path / "found.json"
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file)]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+    found = json.loads(file.read_text())
+    assert found["benchmark"] == name
+    assert found["conditions"]["torch"]
+    assert found["rows"]
+    ours = [row for row in found["rows"] if str(row.get("side", "")).startswith("maskling")]
+    numbers = [row.get("tokens/s", row.get("median", row.get("seconds"))) for row in ours]
+    assert all(number and number > 0 for number in numbers)
