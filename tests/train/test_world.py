@@ -117,6 +117,19 @@ def test_two_ranks_stopped_and_gone_on_with_end_with_the_same_bits(recipe_of: Ma
     assert metrics(tmp_path / "straight") == metrics(tmp_path / "stopped")
 
 
+@pytest.mark.slow
+def test_one_rank_times_four_micro_batches_is_two_times_two_is_four_times_one(recipe_of: Make, tmp_path: Path):
+    changes = {"train.steps": 50, "train.evaluate_every": 25, "train.log_every": 1, "system.micro_batch_tokens": 64}
+    made = config(tmp_path / "config", recipe_of({**PAIRS, **changes, "train.batch_size": 8}))
+    for ranks in (1, 2, 4):
+        done = ran(torchrun(made, tmp_path / str(ranks), ranks=ranks))
+        assert done.returncode == 0, done.stderr
+    one, *others = ([line["loss"] for line in metrics(tmp_path / str(n)) if line["kind"] == "step"] for n in (1, 2, 4))
+    assert len(one) == 50
+    for other in others:
+        assert other == pytest.approx(one, rel=1e-6)
+
+
 def test_a_rank_that_fails_takes_the_run_down_and_its_words_are_shown(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of(PAIRS))
     other = toy_corpus.write(tmp_path / "other", seed=2)
