@@ -32,7 +32,9 @@ def main(config: str, run_dir: str, what: str = "nothing", at: str = "0", which:
     if what == "chaos" and lives < int(at):
         draws = random.Random(lives)
         if draws.randrange(2) == int(os.environ["RANK"]):
-            threading.Timer(draws.uniform(0.1, 4), os.kill, (os.getpid(), signal.SIGKILL)).start()
+            killer = threading.Timer(draws.uniform(0.1, 4), os.kill, (os.getpid(), signal.SIGKILL))
+            killer.daemon = True
+            killer.start()
     if mine and what == "data":
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"path": at})})
     try:

@@ -13,13 +13,13 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import Store
+from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from maskling.errors import MasklingError, RankError, SettingsError
 from maskling.train.world import World
 
-_FAILED = "maskling/failed"
+_FAILED = "failed"
 
 
 @contextlib.contextmanager
@@ -39,8 +39,12 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
         yield World()
         return
     wait = timedelta(seconds=timeout_seconds)
-    store, rank, size = next(iter(rendezvous("env://", timeout=wait)))
-    store.set_timeout(wait)
+    found, rank, size = next(iter(rendezvous("env://", timeout=wait)))
+    found.set_timeout(wait)
+    # torchrun's store outlives the ranks. Without a name of its own, a life that torchrun starts again would find the
+    # addresses of the one before (seen with --standalone: "connection refused", then the next restart is lost as well).
+    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"maskling/{size}/{life}", found)
     try:
         own = _device_or_error(device)
         _all_ready(store, rank, size, own)
@@ -94,11 +98,11 @@ def _device_or_error(name: str) -> torch.device | MasklingError:
 
 def _all_ready(store: Store, rank: int, size: int, own: torch.device | MasklingError) -> None:
     """Raise this rank's error, or another's: else the others would wait for it until their time is over."""
-    store.set(f"maskling/ready/{rank}", "" if isinstance(own, torch.device) else str(own))
+    store.set(f"ready/{rank}", "" if isinstance(own, torch.device) else str(own))
     if isinstance(own, MasklingError):
         raise own
     for other in range(size):
-        problem = store.get(f"maskling/ready/{other}").decode()
+        problem = store.get(f"ready/{other}").decode()
         if problem:
             raise RankError(f"rank {other}: {problem}")
 
