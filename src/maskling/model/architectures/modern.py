@@ -86,8 +86,10 @@ class Modern(MaskedLM):
         """
         rows, seq = input_ids.shape
         config = self.config
+        device = input_ids.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.word.weight.dtype
         turns = {
-            theta: rotation(position_ids, config.head_size, theta)
+            theta: rotation(position_ids, config.head_size, theta, dtype)
             for theta in {config.global_rope_theta, config.local_rope_theta}
         }
         x: Tensor = drop(self.embedding_norm(self.word(input_ids.flatten())), config.dropout, self.training)
