@@ -32,6 +32,7 @@ MISTAKES = [
     ("prepare books --out runs", "runs holds other files already"),
     ("prepare nothing --out x", "nothing: there is no such file or folder"),
     ("prepare *.nothing --out x", "no file matches this pattern"),
+    ("prepare books --out x --tokenizer.path data --tokenizer.vocab-size 9000", "as tokenizer.path gives a tokenizer"),
     ("train x", "train has no place for 'x'"),
     ("train --data data", "training needs --out FOLDER"),
     ("train --data nowhere --out x", "nowhere is not a folder; make one with: maskling prepare"),
@@ -51,7 +52,11 @@ MISTAKES = [
     ("train --data data --out x --model.num-heads 3", "num_heads = 3 does not divide"),
     ("train --data data --out x --model.vocab-size 10", "is less than the tokenizer's"),
     ("train --data data --out x --system.device tpu", "'tpu' is no device"),
-    ("train --data data --out x --init books", "books holds no tokenizer"),
+    ("train --data data --out x --init books", "books holds no model"),
+    ("train --data data --out x --init nowhere", "nowhere: there is no such folder"),
+    ("train --data data --out x --init runs/mine --model.kind bert", "--model.kind would change nothing"),
+    ("train --data data --out x --budget 5m --train.steps 500", "--train.steps would change nothing"),
+    ("train --data data --out x --preset tiny --preset small", "--preset is given twice"),
     ("fill", "fill needs MODEL"),
     ("fill nowhere [MASK]", "nowhere: there is no such folder"),
     ("fill books [MASK]", "books holds no model"),
@@ -144,7 +149,9 @@ def test_two_wrong_settings_are_two_lines(maskling: Command, here: Path):
 def test_a_run_that_lost_its_data_says_what_to_give(maskling: Command, here: Path):
     (here / "data").rename(here / "moved")
     assert "was trained on data, which is not there" in maskling("evaluate", "runs/mine").complaint
+    assert "--data.path FOLDER" in maskling("inspect", "runs/mine", "--example", "1").complaint
     assert maskling("evaluate", "runs/mine", "--data", "moved").code == 0
+    assert maskling("inspect", "runs/mine", "--example", "1", "--data.path", "moved").code == 0
 
 
 def test_a_model_with_another_tokenizer_is_not_evaluated(maskling: Command, here: Path):

@@ -169,7 +169,7 @@ def test_a_bad_file_stops_everything_when_asked(tmp_path: Path):
 
 def test_nothing_left_after_the_filters_says_what_took_it(tmp_path: Path):
     source = jsonl(tmp_path / "a.jsonl", ["Hi.", "Yes.", "12345678901234567890"])
-    with pytest.raises(CorpusError, match=r"nothing is left of the 3 documents.*1 not_alphabetic, 2 too_short"):
+    with pytest.raises(CorpusError, match=r"nothing is left of the 3 documents.*1 not alphabetic, 2 too short"):
         prepared(source, tmp_path / "out", settings(corpus={"filters": {"min_characters": 5}}))
 
 

@@ -117,7 +117,12 @@ def _view(
         from maskling.cli.views.data import view_example
 
         recipe = _recipe(path, kind, preset, config, settings)
-        return view_example(path if kind == "data" else Path(recipe.data.path), recipe, example)
+        folder = path if kind == "data" else Path(recipe.data.path)
+        if not folder.exists():
+            raise SettingsError(
+                f"{path} was trained on {folder}, which is not there (as seen from here); say --data.path FOLDER"
+            )
+        return view_example(folder, recipe, example)
     if kind == "data":
         from maskling.cli.views.data import view_data
 

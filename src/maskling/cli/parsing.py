@@ -73,8 +73,8 @@ def _said(error: CycloptsError, verb: str) -> str:
                 f"one of {', '.join(choices)}" if choices else _KINDS.get(_name(error.target_type), "another value")
             )
             return f"{error.argument.name}: '{error.token.value}' is not {wanted}"
-        case RepeatArgumentError() if error.argument is not None:
-            return f"{error.argument.name} is given twice; leave one of them out"
+        case RepeatArgumentError():
+            return f"{error.token.keyword} is given twice; leave one of them out"
     return " ".join(str(error).split())
 
 

@@ -8,8 +8,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import SOURCES, check_out_folder, check_sources
-from maskling.cli.settings import SettingPairs, layers, shown
+from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
 from maskling.console import Console
+
+# What decides a tokenizer that is trained.
+TRAINING = [
+    f"tokenizer.{name}"
+    for name in ("kind", "vocab_size", "lowercase", "strip_accents", "split_chinese", "min_count", "max_alphabet")
+]
 
 
 def prepare(
@@ -36,6 +42,8 @@ def prepare(
 
     console = Console(as_json=json)
     resolved = resolve(PrepareSettings, layers(config, settings))
+    if resolved.settings.tokenizer.path is not None:
+        refuse_idle(resolved, TRAINING, "tokenizer.path gives a tokenizer as it is")
     if show:
         for line in shown(resolved):
             console.result(line)
@@ -49,6 +57,6 @@ def prepare(
     from maskling.cli.prepare_report import PrepareReport
     from maskling.data.prepare import prepare as prepare_shards
 
-    report = PrepareReport(console)
+    report = PrepareReport(console, resolved.settings.tokenizer.vocab_size)
     for event in prepare_shards(sources, out, resolved.settings):
         report.show(event)

@@ -20,8 +20,10 @@ from maskling.data.preparation.events import (
 class PrepareReport:
     """Shows the events of a preparation."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, asked: int) -> None:
+        """asked: the size of a vocabulary that is to be trained."""
         self._console = console
+        self._asked = asked
 
     def show(self, event: PrepareEvent) -> None:
         """Print what an event has to say."""
@@ -38,7 +40,9 @@ class PrepareReport:
                 console.note(f"training a vocabulary on {event.words:,} different words")
             case TokenizerTrained():
                 where = "trained" if event.path is None else f"taken from {event.path}"
-                console.note(f"tokenizer {where}: {event.vocab_size:,} tokens")
+                less = event.path is None and event.vocab_size < self._asked
+                why = f", not the {self._asked:,} asked for: the text gives no more" if less else ""
+                console.note(f"tokenizer {where}: {event.vocab_size:,} tokens{why}")
             case ShardWritten():
                 text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
                 console.progress(text, event.parts, event.num_parts)

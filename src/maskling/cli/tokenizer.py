@@ -58,7 +58,7 @@ def tokenizer(
     from maskling.cli.prepare_report import PrepareReport
     from maskling.tokenizer.tokenizer import Tokenizer
 
-    report = PrepareReport(console)
+    report = PrepareReport(console, resolved.settings.tokenizer.vocab_size)
     for event in learn_vocabulary(sources, out, resolved.settings):
         report.show(event)
     console.note(f"written to {out}; use it with: maskling prepare ... --tokenizer.path {out}")

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import check_out_folder, visible
-from maskling.cli.settings import SettingPairs, layers, shown
+from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -51,6 +51,10 @@ def train(
     console = Console(as_json=json)
     named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget}
     resolved = read_recipe(layers(config, settings, **{name: _word(value) for name, value in named.items()}))
+    if resolved.settings.init is not None:
+        refuse_idle(resolved, ["model."], "the shape of the model comes from the folder of init")
+    if resolved.settings.train.budget is not None:
+        refuse_idle(resolved, ["train.steps"], "train.budget sets the steps")
     if show:
         for line in shown(resolved):
             console.result(line)
@@ -59,6 +63,10 @@ def train(
     if out is None:
         raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
     check_run_folder(out)
+    if resolved.settings.init is not None and not (out / "config.toml").exists():
+        from maskling.infer.load import find_model
+
+        find_model(resolved.settings.init)
 
     from maskling.cli.run_report import RunReport
     from maskling.train.pretrain import pretrain

@@ -151,4 +151,6 @@ def _near(name: str) -> str:
     folder = Path(name).parent
     if not folder.is_dir():
         return f" (nor a folder {folder})"
+    if Path(name).is_symlink():
+        return "; it is a link, and what it points to is gone"
     return suggestion(Path(name).name, sorted(entry.name for entry in folder.iterdir()))

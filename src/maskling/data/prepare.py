@@ -66,6 +66,8 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
     found = _outside(folder, expand(sources, report, any_suffix=settings.corpus.format != "auto"))
     given = given_tokenizer(settings.tokenizer)
     made = made_from(found, report.skipped, settings, given.fingerprint if given is not None else None)
+    if folder.is_dir():
+        check_free(folder)  # before a lock is left in a folder that is not ours
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if _is_finished(folder, made):

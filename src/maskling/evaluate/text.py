@@ -53,7 +53,7 @@ def prepared_text(folder: Path, model: Model) -> HeldOutText:
         tokens_per_word=_tokens_per_word(split),
         tokens_per_byte=num_tokens / num_bytes if num_bytes else None,
         unigram_entropy=manifest.unigram_entropy,
-        name=f"a validation split of {split.num_documents:,} documents",
+        name=f"a validation split of {_documents(split)}",
     )
 
 
@@ -66,8 +66,12 @@ def raw_text(sources: Sequence[str], model: Model, settings: CorpusSettings | No
         tokens_per_word=_tokens_per_word(split),
         tokens_per_byte=split.num_tokens / text.num_bytes,
         unigram_entropy=_entropy(split, model.tokenizer.vocab_size),
-        name=f"{split.num_documents:,} documents of {', '.join(Path(source).name or source for source in sources)}",
+        name=f"{_documents(split)} of {', '.join(Path(source).name or source for source in sources)}",
     )
+
+
+def _documents(split: Split) -> str:
+    return f"{split.num_documents:,} document{'' if split.num_documents == 1 else 's'}"
 
 
 def _tokens_per_word(split: Split) -> float:

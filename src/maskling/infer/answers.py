@@ -73,7 +73,7 @@ class FilledMasks(Sequence[tuple[Filled, ...]]):
     def rows(self) -> list[list[str]]:
         """A table for a person: mask (where there are several), probability, word, text."""
         return [
-            [*([f"mask {number}"] if len(self.masks) > 1 else []), f"{one.probability:.4f}", one.word, one.text]
+            [*([f"mask {number}"] if len(self.masks) > 1 else []), _shown(one.probability), one.word, one.text]
             for number, mask in enumerate(self.masks, 1)
             for one in mask
         ]
@@ -124,4 +124,9 @@ class FilledTogether(Sequence[Together]):
 
     def rows(self) -> list[list[str]]:
         """A table for a person: probability, words, text."""
-        return [[f"{one.probability:.4f}", " ".join(one.words), one.text] for one in self.fillings]
+        return [[_shown(one.probability), " ".join(one.words), one.text] for one in self.fillings]
+
+
+def _shown(probability: float) -> str:
+    """Four digits after the point, or the magnitude of what would be 0.0000."""
+    return f"{probability:.4f}" if probability >= 0.00005 else f"{probability:.0e}"

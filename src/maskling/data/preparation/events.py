@@ -101,9 +101,15 @@ class Prepared:
         """What a person should know before training on this, a line each."""
         lines = []
         if self.unknown_share > MUCH_UNKNOWN:
+            given = self.manifest.made_from is not None and self.manifest.made_from.tokenizer is not None
             lines.append(
-                f"{self.unknown_share:.1%} of the tokens are unknown: the tokenizer does not fit this text; "
-                f"train one on it, or give one of its language with --tokenizer.path"
+                f"{self.unknown_share:.1%} of the tokens are unknown: "
+                + (
+                    "the tokenizer does not fit this text; train one on it, or give one of its language with --tokenizer.path"
+                    if given
+                    else "the vocabulary has no room for every character, or the text is very short; "
+                    "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which knows all"
+                )
             )
         made = self.manifest.made_from
         if not self.validation_documents:

@@ -41,9 +41,10 @@ def text_report(tallies: Sequence[Tally]) -> TextReport:
 def check_something_left(text: TextReport) -> None:
     """Raises CorpusError if no document was kept."""
     if not text.kept:
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in text.rejected.items())
+        reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in text.rejected.items())
+        what = "the one document that was read" if text.read == 1 else f"the {text.read:,} documents that were read"
         raise CorpusError(
-            f"nothing is left of the {text.read:,} documents that were read: {reasons}; "
+            f"nothing is left of {what}: {reasons}; "
             f"loosen corpus.filters, or see corpus.plain for other ways to divide a text into documents"
         )
 
