@@ -105,7 +105,8 @@ class Prepared:
             lines.append(
                 f"{self.unknown_share:.1%} of the tokens are unknown: "
                 + (
-                    "the tokenizer does not fit this text; train one on it, or give one of its language with --tokenizer.path"
+                    "the tokenizer does not fit this text; train one on it, or give one of its language with "
+                    "--tokenizer.path"
                     if given
                     else "the vocabulary has no room for every character, or the text is very short; "
                     "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which knows all"
