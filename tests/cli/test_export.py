@@ -98,3 +98,13 @@ def test_an_export_takes_the_place_of_an_export_and_of_nothing_else(maskling: Co
     assert "holds other things than a model (.git)" in maskling("export", "runs/mine", "--out", "git").complaint
     (here / "empty").mkdir()
     assert maskling("export", "runs/mine", "--out", "empty").code == 0
+
+
+def test_the_card_has_the_numbers_of_an_evaluation_and_keeps_its_other_words(maskling: Command, here: Path):
+    card = here / "runs/mine/model/README.md"
+    card.write_text(card.read_text() + "\nMy own words.\n")
+    numbers = json.loads(maskling("evaluate", "runs/mine", "books/00.txt", "books/01.txt", "--card", "--json").out)
+    assert f"| masked-token loss | {numbers['mlm_loss']:.4f} |" in card.read_text()
+    assert card.read_text().endswith("My own words.\n")
+    assert maskling("export", "runs/mine", "--out", "exported").code == 0
+    assert (here / "exported/README.md").read_text() == card.read_text()

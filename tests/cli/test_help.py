@@ -41,6 +41,11 @@ def test_help_fits_a_terminal_of_80_columns(maskling: Command, verb: str, monkey
     assert maskling("help", verb) == maskling(verb, "-h") == said
 
 
+def test_a_very_narrow_terminal_is_no_fault(maskling: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "5")
+    assert maskling("train", "--help").code == 0
+
+
 def test_help_for_one_option_among_others_is_still_help(maskling: Command):
     assert maskling("train", "--data", "nowhere", "--help").code == 0
 

@@ -92,7 +92,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_reader_that_leaves_early_is_no_fault(here: Path):
-    for command in ("train --show", "--help", "inspect data --samples 40"):
+    for command in ("train --show", "--help", "inspect data --samples 40"):  # more lines than are read
         done = shell(f"maskling {command} | head -n 1", here)
         assert (done.returncode, done.stderr) == (0, "")
         assert len(done.stdout.splitlines()) == 1

@@ -80,12 +80,12 @@ def evaluate(
             )
         text = prepared_text(folder, loaded)
     found = measure(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
-    for line in held_out_lines(found):
-        console.result(line)
-    console.data({**asdict(found), "perplexity": found.perplexity})
     if card:
         update_card(loaded.folder, found)
         console.note(f"numbers written into {loaded.folder / 'README.md'}")
+    for line in held_out_lines(found):
+        console.result(line)
+    console.data({**asdict(found), "perplexity": found.perplexity})
 
 
 def held_out_lines(found: HeldOut) -> list[str]:

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from maskling.cli.settings import SettingPairs
 
-_WIDEST = 100
+_NARROWEST, _WIDEST = 40, 100
 _VALUES = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
@@ -120,4 +120,4 @@ def _example(example: str) -> list[str]:
 
 
 def _width() -> int:
-    return min(_WIDEST, shutil.get_terminal_size().columns)
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
