@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from maskling.files import (
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), written_aside(path) as file:
+    with pytest.raises(RuntimeError), written_aside(path) as file:  # noqa: PT012 - the block is what fails
         file.write(b"new, but not")
         raise RuntimeError
     assert path.read_bytes() == b"old"
@@ -32,11 +33,33 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path):
     path = tmp_path / "model"
     with folder_written_aside(path) as aside:
         (aside / "a").write_text("old")
-    with pytest.raises(RuntimeError), folder_written_aside(path) as aside:
+    with pytest.raises(RuntimeError), folder_written_aside(path) as aside:  # noqa: PT012 - the block is what fails
         (aside / "a").write_text("new")
         raise RuntimeError
     assert (path / "a").read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_says_which_file_it_was_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_json(tmp_path / "a.json", {})
+    assert caught.value.filename == str(tmp_path / "a.json")
+    with pytest.raises(OSError, match="No space left") as caught, folder_written_aside(tmp_path / "model") as aside:
+        write_json(aside / "config.json", {})
+    assert caught.value.filename == str(tmp_path / "model" / "config.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_no_text_are_written_and_told_apart(tmp_path: Path):
+    names = ["a\udcff", "a\udcfe", "a"]
+    write_json(tmp_path / "a.json", names)
+    assert json.loads((tmp_path / "a.json").read_text()) == names
+    assert len({fingerprint(name) for name in names}) == 3
 
 
 def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path):
