@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from cyclopts import Parameter
-from generator.markdown import prose, table, type_name, value
 
+from generator.markdown import prose, table, type_name, value
 from maskling.cli import VERBS
 from maskling.cli.settings import SettingPairs
 

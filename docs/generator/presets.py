@@ -8,8 +8,8 @@ from importlib import resources
 from itertools import takewhile
 
 import torch
-from generator.markdown import prose, table, value
 
+from generator.markdown import prose, table, value
 from maskling.config import flatten
 from maskling.model.architectures.bert import Bert
 from maskling.model.architectures.modern import Modern

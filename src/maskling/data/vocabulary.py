@@ -39,7 +39,8 @@ def learn_vocabulary(
 ) -> Iterator[Reading | TokenizerTraining | TokenizerTrained]:
     """Train a tokenizer on what `sources` name and write its files into the folder `out`, whole or not at all.
 
-    `prepare` learns from the training documents alone, this from all. Raises CorpusError if no text is left, TokenizerError.
+    `prepare` learns from the training documents alone, this from all.
+    Raises CorpusError if no text is left, TokenizerError.
     """
     report, seen = ReadReport(), Seen()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
@@ -50,7 +51,9 @@ def learn_vocabulary(
     with engine(settings.system.num_workers) as workers:
         chunks = ((chunk, settings.corpus) for chunk in chunked(read(found, settings.corpus, report)))
         for outcomes in in_order(workers, process_all, chunks):
-            kept = [unseen(outcome, seen, settings.corpus) for _, outcome in outcomes if isinstance(outcome, CleanDocument)]
+            kept = [
+                unseen(outcome, seen, settings.corpus) for _, outcome in outcomes if isinstance(outcome, CleanDocument)
+            ]
             texts = [document.text for document in kept if isinstance(document, CleanDocument)]
             counts.update(count_words(texts, settings.tokenizer))
             documents += len(texts)

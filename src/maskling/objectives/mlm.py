@@ -30,7 +30,9 @@ def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes:
     size += min(rows - size, -size % EVENLY)
     losses = [
         checkpoint(_loss, model, some, labels, use_reentrant=False, preserve_rng_state=False)
-        for some, labels in zip(torch.split(chosen, size), torch.split(batch.labels, size), strict=False)  # padding has no labels
+        for some, labels in zip(
+            torch.split(chosen, size), torch.split(batch.labels, size), strict=False
+        )  # padding has no labels
     ]
     return Term(torch.stack(losses).sum(), len(batch.labels))
 
