@@ -40,7 +40,7 @@ def test_the_first_session_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert [words[0] for words in session] == ["prepare", "train", "fill"]
     for words in session:
         assert run(smaller(words)) == 0, words
-    assert "raise a KeyError." in capsys.readouterr().out
+    assert "if the index is out of range." in capsys.readouterr().out
 
 
 @pytest.mark.slow
