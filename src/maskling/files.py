@@ -46,8 +46,11 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
     aside.mkdir(parents=True)
     try:
         yield aside
+        # safetensors writes files that only their owner may read; others may read what they may list.
+        readable = aside.stat().st_mode & 0o666
         for file in sorted(aside.rglob("*")):
             if file.is_file():
+                file.chmod(readable)
                 flush_file(file)
         flush_folder(aside)
     except BaseException as error:

@@ -71,6 +71,14 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_files_of_a_folder_are_as_readable_as_the_folder(tmp_path: Path):
+    with folder_written_aside(tmp_path / "model") as aside:
+        (aside / "weights").write_text("x")
+        (aside / "weights").chmod(0o600)
+    folder, file = (tmp_path / "model").stat().st_mode, (tmp_path / "model" / "weights").stat().st_mode
+    assert file & 0o777 == folder & 0o666
+
+
 def test_a_stop_between_the_two_renames_is_mended(tmp_path: Path):
     old = tmp_path / "model.old"
     old.mkdir()

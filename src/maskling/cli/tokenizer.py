@@ -19,6 +19,7 @@ def tokenizer(
     *sources: Annotated[str, Parameter(help=SOURCES)],
     out: Annotated[Path | None, Parameter(help="folder to write the tokenizer's files into", metavar="FOLDER")] = None,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
+    max_length: Annotated[int | None, Parameter(help="longest sequence, written into tokenizer_config.json")] = None,
     force: Annotated[bool, Parameter(help="write over a tokenizer that is there")] = False,
     show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
     json: Annotated[bool, Parameter(help="the result as JSON on stdout")] = False,
@@ -36,7 +37,7 @@ def tokenizer(
     from maskling.errors import SettingsError
 
     console = Console(as_json=json)
-    resolved = resolve(VocabularySettings, layers(config, settings))
+    resolved = resolve(VocabularySettings, layers(config, settings, max_length=max_length))
     if show:
         for line in shown(resolved):
             console.result(line)
