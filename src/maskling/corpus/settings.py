@@ -8,6 +8,9 @@ from pydantic import Field, field_validator
 
 from maskling.config import Settings
 
+# The names of READERS, which import this file.
+FORMATS = ("plain", "jsonl", "csv", "tsv", "parquet", "html", "markdown", "epub")
+
 
 class CleanSettings(Settings):
     """What is tidied in every text."""
@@ -70,9 +73,7 @@ class CorpusSettings(Settings):
     @field_validator("format")
     @classmethod
     def _known_format(cls, value: str) -> str:
-        from maskling.corpus.readers import READERS  # which import this file
-
-        known = ("auto", *READERS)
+        known = ("auto", *FORMATS)
         if value not in known:
             raise ValueError(f"there is no such reader; there are {', '.join(known)}")
         return value
