@@ -78,6 +78,7 @@ def test_buckets_hold_every_parameter_once_in_order_and_are_not_too_large():
     assert [[p.numel() for p in bucket] for bucket in buckets] == [[3, 5], [1], [11], [2, 2]]
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_weights_of_one_and_either_goes_on_for_the_other(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of(PAIRS))
     for _ in pretrain(recipe_of(PAIRS), tmp_path / "one"):
@@ -130,6 +131,7 @@ def test_one_rank_times_four_micro_batches_is_two_times_two_is_four_times_one(re
         assert other == pytest.approx(one, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_takes_the_run_down_and_its_words_are_shown(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of(PAIRS))
     other = toy_corpus.write(tmp_path / "other", seed=2)
