@@ -1,0 +1,1 @@
+"""Labelled text: read, checked, encoded, and packed into batches."""

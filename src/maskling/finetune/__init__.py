@@ -1,0 +1,1 @@
+"""A pretrained encoder put to a task of its own: classes, scores, tags, answers, vectors."""

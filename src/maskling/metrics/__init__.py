@@ -1,0 +1,1 @@
+"""The numbers by which the field judges predictions, each counted as its reference does."""
