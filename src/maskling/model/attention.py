@@ -121,4 +121,5 @@ def attend(
         context = bmm_attention(q, k, v, visible.bias(window, q.dtype), dropout)
     else:
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout, scale=1.0)
-    return context.transpose(1, 2).reshape(len(qkv), -1)
+    # Not len(qkv), which is a plain number: whoever traces this would have its rows built in.
+    return context.transpose(1, 2).reshape(qkv.shape[0], -1)
