@@ -28,6 +28,11 @@ _LONGEST_BATCH: Final = 1 << 20
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
+def mended(text: str) -> str:
+    """A text that the library takes: half a surrogate pair (from a broken JSON escape) is no character."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 class Encoder:
     """Encodes texts to arrays, through the table of chunks where the tokenizer allows it.
 
@@ -60,11 +65,10 @@ class Encoder:
         try:
             return self._encode_clean(texts)
         except TokenizerError:
-            # Half a surrogate pair (from a broken JSON escape) is no character; the library refuses the whole text.
-            mended = [_SURROGATE.sub("\ufffd", text) for text in texts]
-            if mended == list(texts):
+            whole = [mended(text) for text in texts]
+            if whole == list(texts):
                 raise
-            return self._encode_clean(mended)
+            return self._encode_clean(whole)
 
     def _encode_clean(self, texts: Sequence[str]) -> Encoded:
         if self._chunking is None:

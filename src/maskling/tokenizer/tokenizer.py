@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files as whole_files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import files, reading
-from maskling.tokenizer.cache import Encoder
+from maskling.tokenizer.cache import Encoder, mended
 from maskling.tokenizer.chinese import resolve_words
 from maskling.tokenizer.chunks import chunking
 from maskling.tokenizer.encoded import Encoded
 from maskling.tokenizer.learner import by_encodings
-from maskling.tokenizer.library import from_tree, guarded, to_tree, without_specials
+from maskling.tokenizer.library import Tree, from_tree, guarded, to_tree, without_specials
+from maskling.tokenizer.offsets import Located, located
 from maskling.tokenizer.settings import ChineseWords
 from maskling.tokenizer.special import UNUSED, SpecialIds
 from maskling.tokenizer.spelling import tidy
@@ -131,6 +132,15 @@ class Tokenizer:
         return starts
 
     @property
+    def tree(self) -> Tree:
+        """The parsed tokenizer.json. Not to be written to."""
+        return self._tree
+
+    def with_tree(self, tree: Tree) -> Tokenizer:
+        """A tokenizer of another tokenizer.json, with the special tokens and limits of this one."""
+        return _rebuild(tree, self._names, self.max_length, self.token_types, self.chinese_words)
+
+    @property
     def mask_token(self) -> str:
         """How the mask is written in a text: '[MASK]' or '<mask>'."""
         return self._names["mask"]
@@ -165,6 +175,37 @@ class Tokenizer:
     def encode_pieces(self, texts: Sequence[str]) -> list[Tokens]:
         """`encode_batch` under the name that says what is promised of slices of a text (see `encode_flat`)."""
         return self.encode_batch(texts)
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[Located]:
+        """The tokens of each text and the characters they stand for; the ids are those of `encode_batch`.
+
+        Slower: the library is asked for every text. Raises TokenizerError if it fails.
+        """
+        clean = [mended(text) for text in texts]
+        with guarded("the tokenizer failed on a text"):
+            return located(clean, self._plain.encode_batch(clean, add_special_tokens=False))
+
+    @functools.cached_property
+    def _plain(self) -> tokenizers.Tokenizer:
+        return without_specials(self._library)
+
+    @functools.cached_property
+    def separators(self) -> int:
+        """How many [SEP] part two segments: 2 where [CLS] A [SEP] [SEP] B [SEP] is the model's form (RoBERTa)."""
+        return 2 if self._library.num_special_tokens_to_add(True) == 4 else 1
+
+    def normalized(self, text: str) -> str:
+        """A text as the vocabulary sees it: in small letters, for instance."""
+        normalizer = self._library.normalizer
+        with guarded("the tokenizer failed on a text"):
+            return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    def pre_tokens(self, text: str) -> list[str]:
+        """A text normalized and cut into the pieces that no token crosses, as the vocabulary spells them."""
+        pre_tokenizer = self._library.pre_tokenizer
+        with guarded("the tokenizer failed on a text"):
+            normal = self.normalized(text)
+            return [normal] if pre_tokenizer is None else [p for p, _ in pre_tokenizer.pre_tokenize_str(normal)]
 
     def decode(self, ids: ArrayLike, skip_special: bool = False) -> str:
         """The text of some ids as a person would write it. Raises TokenizerError for an id outside the vocabulary."""

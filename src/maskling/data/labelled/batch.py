@@ -1,0 +1,135 @@
+"""Rows of labelled sequences, ready for a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskling.data.batch import lay_out
+from maskling.data.labelled.targets import Targets
+from maskling.data.labelled.windows import Int64Array, Windows
+from maskling.data.packing import Layout, Packing
+from maskling.data.text import Text
+
+T = TypeVar("T", bound=Targets)
+
+
+@dataclass(frozen=True)
+class LabelledBatch(Generic[T]):
+    """Rows of `seq` tokens, each of one or more whole sequences that must not see each other.
+
+    input_ids, position_ids, token_type_ids, example_ids: (rows, seq) int32, as in `maskling.data.batch.Batch`.
+    first_positions: (k,) int64, flat places of the [CLS] of each sequence, ascending; lengths: (k,) int64, its tokens.
+    records: (k,) int64, the number of the record each sequence is of.
+    targets: of the k sequences.
+    """
+
+    input_ids: NDArray[np.int32]
+    position_ids: NDArray[np.int32]
+    token_type_ids: NDArray[np.int32]
+    example_ids: NDArray[np.int32]
+    first_positions: Int64Array
+    lengths: Int64Array
+    records: Int64Array
+    targets: T
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.input_ids)
+
+    @property
+    def seq(self) -> int:
+        """Tokens of a row, padding included."""
+        return int(self.input_ids.shape[1])
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int(self.lengths.sum())
+
+    @property
+    def fill(self) -> float:
+        """The fraction of places that are not padding."""
+        return self.num_tokens / max(1, self.rows * self.seq)
+
+
+@dataclass(frozen=True)
+class LabelledStep(Generic[T]):
+    """Some sequences in rows, to be shared out over ranks and micro-batches.
+
+    windows, targets: ordered by row and column. number: (k,) int64, which sequence of all each is.
+    Every rank holds the whole step and lays out only its own rows.
+    """
+
+    windows: Windows
+    targets: T
+    number: Int64Array
+    layout: Layout
+    seq_length: int
+    pad: int
+
+    @classmethod
+    def packed(
+        cls, windows: Windows, targets: T, number: Int64Array, packing: Packing, seq_length: int, pad: int
+    ) -> LabelledStep[T]:
+        """Put sequences `number` of `windows` into rows."""
+        layout = packing.pack(windows.length[number], seq_length)
+        order = np.lexsort((layout.column, layout.row))
+        number = number[order]
+        layout = Layout(layout.row[order], layout.column[order], layout.num_rows)
+        return cls(windows.take(number), targets.take(number), number, layout, seq_length, pad)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows over all ranks."""
+        return self.layout.num_rows
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are not padding, over all ranks."""
+        return len(self.windows.ids)
+
+    @cached_property
+    def num_targets(self) -> float:
+        """What the loss summed over all ranks is divided by."""
+        return self.targets.total
+
+    @property
+    def fill(self) -> float:
+        """The fraction of places that are not padding."""
+        return self.num_tokens / max(1, self.num_rows * self.seq_length)
+
+    def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[LabelledBatch[T]]:
+        """The rows of one rank, in micro-batches of at most `micro_rows`, dealt as `maskling.data.step.Step` does.
+
+        Every rank gets the same number of micro-batches; one is empty where there are too few rows to go round.
+        """
+        count = -(-self.num_rows // (micro_rows * world))
+        bounds = np.arange(count * world + 1) * self.num_rows // (count * world)
+        mine = bounds[rank * count : (rank + 1) * count + 1].tolist()
+        return [self._rows(first, last) for first, last in pairwise(mine)]
+
+    def _rows(self, first: int, last: int) -> LabelledBatch[T]:
+        begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
+        which = np.arange(begin, end)
+        windows = self.windows.take(which)
+        nothing = np.zeros(0, np.int64)
+        text = Text(windows.ids, windows.ids, np.zeros(len(windows.ids), bool), windows.length, windows.second, nothing)
+        part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
+        rows = lay_out(text, part, self.seq_length, self.pad)
+        return LabelledBatch(
+            input_ids=rows.input_ids,
+            position_ids=rows.position_ids,
+            token_type_ids=rows.token_type_ids,
+            example_ids=rows.example_ids,
+            first_positions=rows.first_positions,
+            lengths=windows.length,
+            records=windows.record,
+            targets=self.targets.take(which),
+        )
