@@ -34,14 +34,14 @@ def undrawn(config: ModelConfig) -> MaskedLM:
     """
     if not config.vocab_size:
         raise ModelError("model.vocab_size is 0 and no tokenizer has filled it in; set it, or give a tokenizer")
-    with _Undrawn():
+    with Undrawn():
         return Bert(config) if isinstance(config, BertConfig) else Modern(config)
 
 
 _DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
 
-class _Undrawn(TorchFunctionMode):
+class Undrawn(TorchFunctionMode):
     """Within it new layers keep what their memory holds: nothing is drawn twice, torch's own generator left alone.
 
     The meta device would do, but its first use imports torch._dynamo: 0.7 seconds before the first answer.

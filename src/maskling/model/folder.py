@@ -45,7 +45,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0) -
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight of the encoder.
     """
     tree = read_config(folder)
-    weights = _read_weights(folder)
+    weights = read_weights(folder)
     if pair_head is None:
         pair_head = any(name in weights for name in ("cls.seq_relationship.weight", "pair_head.classifier.weight"))
     config = from_hugging_face(tree, str(folder), pair_head=pair_head)
@@ -72,9 +72,9 @@ def write_weights(module: MaskedLM, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
     apart = {name: weights.pop(name) for name in list(weights) if name.startswith("pair_head.")}
-    _write_safetensors(weights, folder / SAFETENSORS)
+    write_safetensors(weights, folder / SAFETENSORS)
     if apart:
-        _write_safetensors(apart, folder / PAIR_HEAD)
+        write_safetensors(apart, folder / PAIR_HEAD)
     else:
         (folder / PAIR_HEAD).unlink(missing_ok=True)
     write_json(folder / "config.json", to_hugging_face(module.config))
@@ -97,10 +97,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def weight_shapes(folder: Path) -> dict[str, list[int]]:
     """The shape of each weight of a model folder, by the name it is filed under. Raises ModelError if it is damaged."""
-    return {name: list(tensor.shape) for name, tensor in _read_weights(folder).items()}
+    return {name: list(tensor.shape) for name, tensor in read_weights(folder).items()}
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> dict[str, Tensor]:
     """Every weight under the name it is filed under, mapped from the file rather than copied."""
     weights: dict[str, Tensor] = {}
     for name in _weight_files(folder):
@@ -151,6 +151,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
+def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
     with written_aside(path) as file:
         save_file(weights, file.name, metadata={"format": "pt"})

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from abc import abstractmethod
+from typing import ClassVar
 
-import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
-from maskling.errors import ModelError
 from maskling.model.attention import Visible
 from maskling.model.config import ModelConfig
+from maskling.model.named import Named
 
 
-class NameReport(NamedTuple):
-    """Names, as transformers spells them, that a set of weights lacked or had too many."""
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-
-
-class MaskedLM(nn.Module, ABC):
+class MaskedLM(Named):
     """An encoder with a head that guesses masked tokens and, if asked for, one that judges pairs.
 
     The head is apart from the encoder because only masked positions go through it.
@@ -60,58 +51,12 @@ class MaskedLM(nn.Module, ABC):
     def initialize(self, generator: Generator) -> None:
         """Fill the weights as training starts with them."""
 
-    @abstractmethod
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """Each parameter's name here and in transformers; several there are stacked along their rows here."""
-
-    @abstractmethod
-    def canonical(self, name: str) -> str | None:
-        """A name found in a file as transformers spells it today, None for what carries no weight.
-
-        A tied duplicate becomes the name of what it repeats.
-        """
-
-    def to_hugging_face(self) -> dict[str, Tensor]:
-        """The weights under transformers' names, tied duplicates left out. Shares memory with the module."""
-        state = self.state_dict()
-        return {
-            theirs: piece
-            for ours, several in self.names().items()
-            for theirs, piece in zip(several, state[ours].chunk(len(several)), strict=True)
-        }
-
-    @torch.no_grad()
-    def load_hugging_face(self, weights: Mapping[str, Tensor]) -> NameReport:
-        """Copy weights with transformers' names, old or new, into this module, in the module's dtype.
-
-        What `weights` lacks stays as it is. Raises ModelError for the first weight of another shape.
-        """
-        found: dict[str, Tensor] = {}
-        unexpected = []
-        expected = self.to_hugging_face()
-        for name, tensor in weights.items():
-            known = self.canonical(name)
-            if known is not None and known not in expected:
-                unexpected.append(name)
-            elif known is not None and (known == name or known not in found):
-                found[known] = tensor
-        for name, tensor in found.items():
-            target = expected[name]
-            if target.shape != tensor.shape:
-                raise ModelError(
-                    f"weight {name} has shape {_shape(tensor)}, but config.json asks for {_shape(target)}; "
-                    f"the two files do not belong together"
-                )
-            target.copy_(tensor)
-        return NameReport(tuple(name for name in expected if name not in found), tuple(unexpected))
-
-    def num_parameters(self) -> int:
-        """Number of weights, tied ones once."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(str(size) for size in tensor.shape) or "a single number"
+    def shed_heads(self) -> None:
+        """Give up every weight that the encoder can do without; `predict` and `pair` do not work any more."""
+        for ours, theirs in self.names().items():
+            part = ours.partition(".")[0]
+            if theirs[0].startswith(self.head_prefixes) and hasattr(self, part):
+                delattr(self, part)
 
 
 def draw(weight: Tensor, spread: float, generator: Generator) -> None:

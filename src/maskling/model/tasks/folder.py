@@ -1,0 +1,134 @@
+"""Folders of task models as transformers lays them out, read, written, and made from those of encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from maskling.errors import ModelError
+from maskling.files import write_json
+from maskling.model.building import undrawn
+from maskling.model.config import ModelConfig
+from maskling.model.folder import SAFETENSORS, read_config, read_weights, write_safetensors
+from maskling.model.hugging_face import from_hugging_face, to_hugging_face
+from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of, to_tree
+from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
+
+
+class Built(NamedTuple):
+    """A task model to train, and what of it was drawn because the folder had nothing for it, by transformers' names."""
+
+    model: TaskModel
+    drawn: tuple[str, ...]
+
+
+class Said(NamedTuple):
+    """What a folder says of heads; see HeadConfig."""
+
+    dropout: float | None
+    pooling: Pooling
+
+
+def read_task_folder(folder: Path) -> TaskModel | None:
+    """Load a BERT, RoBERTa or ModernBERT with a head for a task, upcast to fp32; None if the folder has no such head.
+
+    Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight.
+    """
+    tree, weights = read_config(folder), read_weights(folder)
+    head_config = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
+    if head_config is None:
+        return None
+    model = TaskModel(undrawn(from_hugging_face(tree, str(folder))), head_config)
+    _need(_load(model, weights, folder), folder)
+    return model
+
+
+def build_task_model(
+    folder: Path,
+    kind: HeadKind,
+    labels: tuple[str, ...],
+    seed: int,
+    *,
+    fresh: bool = False,
+    dropout: float | None = None,
+    head_dropout: float | None = None,
+    pooling: Pooling | None = None,
+) -> Built:
+    """A task model whose encoder is that of any model folder: an export, a Hugging Face folder, a task model.
+
+    What the folder has of the head is taken too: BERT's pooler, ModernBERT's prediction head, and the last layer if
+    it was made for the same task and the same labels. The rest is drawn from (seed, 'head').
+    fresh: take only the shape, and draw every weight, to see what pretraining is worth. dropout: of the encoder in
+    training, attention's included; head_dropout, pooling: see HeadConfig. Left out, they are what the folder says,
+    and pooling is the mean where it says nothing: a model of masked tokens has not learned to say all with its [CLS].
+    Raises ModelError as `read_task_folder` does.
+    """
+    tree, weights = read_config(folder), read_weights(folder)
+    config = from_hugging_face(tree, str(folder))
+    if dropout is not None:
+        config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
+    had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
+    said = _said(tree, had)
+    head_config = HeadConfig(
+        kind, labels, said.dropout if head_dropout is None else head_dropout, pooling or said.pooling
+    )
+    if fresh:
+        model = new_task_model(config, head_config, seed)
+        return Built(model, tuple(model.to_hugging_face()))
+    model = TaskModel(undrawn(config), head_config)
+    model.initialize(head_generator(seed))
+    if had is None or not _same_outputs(had, head_config):
+        last = {theirs for ours, theirs in model.head.names().items() if ours.startswith("classifier.")}
+        weights = {name: tensor for name, tensor in weights.items() if model.canonical(name) not in last}
+    drawn = _load(model, weights, folder)
+    own = set(model.head.names().values())
+    _need([name for name in drawn if name not in own], folder)
+    return Built(model, tuple(drawn))
+
+
+def write_task_weights(model: TaskModel, folder: Path) -> None:
+    """Write config.json and model.safetensors as transformers reads them, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.to_hugging_face().items()}
+    write_safetensors(weights, folder / SAFETENSORS)
+    write_json(folder / "config.json", task_tree(model.config, model.head_config))
+
+
+def task_tree(config: ModelConfig, head_config: HeadConfig) -> dict[str, Any]:
+    """The config.json of a task model."""
+    return to_hugging_face(config) | to_tree(head_config, config)
+
+
+def _said(tree: Mapping[str, Any], had: HeadConfig | None) -> Said:
+    """What a folder's config.json says of heads, whether it has one or not."""
+    if had is not None:
+        return Said(had.dropout, had.pooling)
+    dropout = tree.get("classifier_dropout")
+    return Said(
+        None if dropout is None else float(dropout), "cls" if tree.get("classifier_pooling") == "cls" else "mean"
+    )
+
+
+def _same_outputs(one: HeadConfig, other: HeadConfig) -> bool:
+    if one.kind in ("regress", "answer"):  # whatever their outputs are called
+        return one.kind == other.kind
+    return (one.kind, one.labels) == (other.kind, other.labels)
+
+
+def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path) -> list[str]:
+    """Copy the weights that the model has a place for; the names of those that it found none for."""
+    try:
+        return list(model.load_hugging_face(weights).missing)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+
+
+def _need(missing: list[str], folder: Path) -> None:
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ModelError(
+            f"{folder} lacks the weight {missing[0]}{more}; its files are incomplete or of another architecture"
+        )
