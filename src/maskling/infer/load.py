@@ -17,8 +17,11 @@ from maskling.errors import CheckpointError, ModelError
 from maskling.infer.answers import FilledMasks, FilledTogether
 from maskling.infer.embed import Pooling, embed_texts
 from maskling.infer.fill import fill_texts
+from maskling.infer.likelihood import score_texts
+from maskling.infer.masked_copies import Method
 from maskling.infer.reader import Reader
 from maskling.infer.rows import BATCH_TOKENS
+from maskling.infer.scored_text import ScoredText
 from maskling.model.device import Precision, pick
 from maskling.model.folder import read_folder
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -83,6 +86,15 @@ class Model(Reader):
                 stacklevel=2,
             )
         return done.vectors[0] if isinstance(texts, str) else done.vectors
+
+    @overload
+    def score(self, texts: str, method: Method = "original") -> ScoredText: ...  # type: ignore[overload-overlap]
+    @overload
+    def score(self, texts: Sequence[str], method: Method = "original") -> list[ScoredText]: ...
+    def score(self, texts: str | Sequence[str], method: Method = "original") -> ScoredText | list[ScoredText]:
+        """How likely a text is, by tokens and words: its pseudo-log-likelihood. See `Scoring` for the methods."""
+        scored = score_texts(self, [texts] if isinstance(texts, str) else texts, method=method)
+        return scored[0] if isinstance(texts, str) else scored
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:

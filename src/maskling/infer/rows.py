@@ -27,32 +27,56 @@ class Query:
     position: int
 
 
-def batches(lengths: Sequence[int], batch_tokens: int = BATCH_TOKENS) -> Iterator[NDArray[np.int64]]:
+def batches(
+    lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int = BATCH_TOKENS
+) -> Iterator[NDArray[np.int64]]:
     """Numbers of sequences to run together, longest first: rows x longest <= batch_tokens, one row at the least."""
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
-        rows = max(1, batch_tokens // max(1, lengths[order[start]]))
+        rows = max(1, batch_tokens // max(1, int(lengths[order[start]])))
         yield order[start : start + rows]
         start += rows
 
 
-@torch.inference_mode()
-def encode(module: MaskedLM, compute: Compute, rows: Sequence[Row], pad: int) -> tuple[Tensor, Tensor]:
-    """The last hidden states of sequences run together.
+def encode(
+    module: MaskedLM, compute: Compute, rows: Sequence[Row], pad: int, layer: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The hidden states of sequences run together.
 
-    rows: each (length,) token ids. Returns (rows, longest, hidden) float32 and (rows, longest) bool, True at tokens.
+    rows: each (length,) token ids; layer: see `encode_padded`. Returns (rows, longest, hidden) float32 and
+    (rows, longest) bool, True at tokens.
     """
-    lengths = torch.tensor([len(row) for row in rows])
-    columns = torch.arange(int(lengths.max()))
-    real = columns < lengths[:, None]
-    input_ids = torch.full(real.shape, pad, dtype=torch.int64)
-    input_ids[real] = torch.from_numpy(np.concatenate(rows))
+    lengths = np.array([len(row) for row in rows])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    input_ids = np.full(real.shape, pad, dtype=np.int64)
+    input_ids[real] = np.concatenate(rows)
+    hidden = encode_padded(module, compute, input_ids, lengths, layer)
+    return hidden, torch.from_numpy(real).to(compute.device)
+
+
+@torch.inference_mode()
+def encode_padded(
+    module: MaskedLM,
+    compute: Compute,
+    input_ids: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    layer: int | None = None,
+) -> Tensor:
+    """The hidden states of sequences that are laid out side by side already.
+
+    input_ids: (rows, longest), anything behind the tokens; lengths: (rows,) tokens of each.
+    layer: whose states, counted as transformers counts them: 0 are the embeddings; the last if left out.
+    Returns (rows, longest, hidden) float32.
+    """
+    columns = torch.arange(input_ids.shape[1])
+    real = columns < torch.from_numpy(lengths)[:, None]
     visible = Visible.from_example_ids(real.to(torch.int32) - 1, compute.device)
-    input_ids, positions = input_ids.to(compute.device), columns.expand(real.shape).to(compute.device)
+    ids, positions = torch.from_numpy(input_ids).to(compute.device), columns.expand(real.shape).to(compute.device)
+    states: list[Tensor] | None = None if layer is None else []
     with compute.autocast():
-        hidden = module(input_ids, positions, torch.zeros_like(input_ids), visible)
-    return hidden.float(), real.to(compute.device)
+        hidden = module(ids, positions, torch.zeros_like(ids), visible, states)
+    return (hidden if states is None or layer is None else states[layer]).float()
 
 
 @torch.inference_mode()
