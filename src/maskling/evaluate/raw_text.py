@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from maskling.corpus.dedup import Seen
-from maskling.corpus.pipeline import CleanDocument, process, unseen
-from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.documents import clean_batches
+from maskling.corpus.pipeline import CleanDocument
+from maskling.corpus.reading import ReadReport
 from maskling.corpus.settings import CorpusSettings
-from maskling.corpus.sources import expand
 from maskling.data.shard_files import ShardArrays
 from maskling.data.shards import Split
 from maskling.errors import CorpusError
 from maskling.tokenizer.tokenizer import Tokenizer
-
-# Text that is encoded at once. Only its tokens are kept, two or four bytes each.
-_BATCH_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,9 +34,10 @@ def read_text(sources: Sequence[str], tokenizer: Tokenizer, settings: CorpusSett
     """
     settings = settings or CorpusSettings()
     report = ReadReport()
+    # Of each batch only the tokens are kept, two or four bytes each.
     shards: list[ShardArrays] = []
     num_bytes = 0
-    for documents in _batches(_clean(sources, settings, report)):
+    for documents in clean_batches(sources, settings, report):
         arrays, size = _encode(documents, tokenizer)
         num_bytes += size
         shards.append(arrays)
@@ -50,28 +47,6 @@ def read_text(sources: Sequence[str], tokenizer: Tokenizer, settings: CorpusSett
             f"filtered out; give other text, or loosen corpus.filters"
         )
     return RawText(Split(shards), num_bytes, report)
-
-
-def _clean(sources: Sequence[str], settings: CorpusSettings, report: ReadReport) -> Iterator[CleanDocument]:
-    seen = Seen()
-    for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
-        found = process(document, settings)
-        fresh = unseen(found, seen, settings) if isinstance(found, CleanDocument) else found
-        if isinstance(fresh, CleanDocument):
-            yield fresh
-
-
-def _batches(documents: Iterator[CleanDocument]) -> Iterator[list[CleanDocument]]:
-    batch: list[CleanDocument] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _encode(documents: Sequence[CleanDocument], tokenizer: Tokenizer) -> tuple[ShardArrays, int]:

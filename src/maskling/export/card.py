@@ -88,13 +88,13 @@ class ModelFacts:
 
 def render_card(facts: CardFacts, model: ModelFacts) -> str:
     """The text of README.md."""
-    template = _environment().get_template("card.md.jinja")
+    template = environment().get_template("card.md.jinja")
     return template.render(facts=facts, model=model, held_out=render_held_out(facts.held_out))
 
 
 def render_held_out(held_out: HeldOut | None) -> str:
     """The section of held-out numbers, between its two marks."""
-    body = _environment().get_template("held_out.md.jinja").render(held_out=held_out).strip()
+    body = environment().get_template("held_out.md.jinja").render(held_out=held_out).strip()
     return f"{BEGIN}\n{body}\n{END}"
 
 
@@ -119,8 +119,9 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
         file.write(updated.encode())
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Where the templates of cards are found, and how they write numbers, names and paths."""
+    made = Environment(
         loader=PackageLoader("maskling.export", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -128,11 +129,11 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["place"] = public_name
-    environment.filters["line"] = _line
-    environment.filters["code"] = _code
-    return environment
+    made.filters["count"] = lambda number: f"{number:,}"
+    made.filters["place"] = public_name
+    made.filters["line"] = _line
+    made.filters["code"] = _code
+    return made
 
 
 def _line(value: object) -> str:

@@ -10,9 +10,11 @@ from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError
 from maskling.export.card import CardFacts, HeldOut
+from maskling.export.extended_card import card_of
 from maskling.export.folder import export_model
 from maskling.model.building import build
 from maskling.model.folder import read_folder
+from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.recipe import Recipe, read_config
@@ -30,11 +32,22 @@ def export_folder(source: Path, out: Path) -> tuple[str, ...]:
     were left out. Raises ModelError if `source` is no whole masked language model, if `out` holds
     something else than a model, or if what was written does not read back the same.
     """
-    _refuse_place(source, out)
+    refuse_place(source, out)
+    module, tokenizer, unexpected = whole_model(source)
+    facts = CardFacts(name=source.resolve().name, seq_length=trained_length(source), converted_from=str(source))
+    export_model(module, tokenizer, out, facts, card=card_of(source))
+    return unexpected
+
+
+def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
+    """The model and tokenizer of a folder, and the names of weights that have no place in a masked language model.
+
+    Raises ModelError if `source` is no whole masked language model, or its tokenizer is another model's.
+    """
     config, module, missing, unexpected = read_folder(source)
     if missing:
         raise ModelError(
-            f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or not whole; export the "
+            f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or not whole; use the "
             f"folder of the masked language model that it was made from"
         )
     tokenizer = Tokenizer.load(source)
@@ -43,11 +56,7 @@ def export_folder(source: Path, out: Path) -> tuple[str, ...]:
             f"{source}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
             f"the two do not belong together"
         )
-    card = source / "README.md"
-    facts = CardFacts(name=source.resolve().name, seq_length=_trained_length(source), converted_from=str(source))
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
-    export_model(module, tokenizer, out, facts, card=text)
-    return unexpected
+    return module, tokenizer, unexpected
 
 
 def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
@@ -56,7 +65,7 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     Raises CheckpointError if there is no such checkpoint or it is not whole; otherwise as `export_folder`.
     """
     path = checkpoint.folder_of(run_dir, step)
-    _refuse_place(path, out)
+    refuse_place(path, out)
     if not path.is_dir():
         kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
         there = f"there are {', '.join(kept)}" if kept else "it has none"
@@ -70,7 +79,7 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     )
 
 
-def _refuse_place(source: Path, out: Path) -> None:
+def refuse_place(source: Path, out: Path) -> None:
     """Raises ModelError unless `out` is free, or a model folder and not where the model comes from."""
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise ModelError(f"{out} is where the model comes from; give another folder with --out")
@@ -88,7 +97,7 @@ def _of_tokenizer(name: str) -> bool:
     return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config"))
 
 
-def _trained_length(folder: Path) -> int | None:
+def trained_length(folder: Path) -> int | None:
     """The longest sequence that the model in a folder was trained on, where the folder says so."""
     try:
         length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
