@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskling.cli.evaluate_pairs import show_pairs
 from maskling.cli.layout import table
 from maskling.cli.places import check_sources
 from maskling.cli.settings import SettingPairs, layers
@@ -31,6 +32,17 @@ def evaluate(
     seq_length: Annotated[int | None, Parameter(help="tokens in a sequence; as the run had it, if left out")] = None,
     rate: Annotated[float | None, Parameter(help="fraction of tokens to predict; as the run had it, else 0.15")] = None,
     examples: Annotated[int | None, Parameter(help="measure on so many examples only")] = None,
+    pairs: Annotated[
+        list[str] | None,
+        Parameter(
+            help="judge minimal pairs of these files instead, BLiMP's or two columns",
+            consume_multiple=True,
+            metavar="FILE ...",
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["original", "within-word-l2r"], Parameter(help="how --pairs scores a sentence; see 'score'")
+    ] = "original",
     card: Annotated[bool, Parameter(help="put the numbers into the model's card")] = False,
     json: Annotated[bool, Parameter(help="the numbers as JSON on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
@@ -40,6 +52,7 @@ def evaluate(
 
     Loss, perplexity and accuracy at fixed masks: the same numbers every time. Loss per word and per byte compare
     models with different vocabularies. A run is measured on its own validation split unless --data or text is given.
+    --pairs asks how often the good sentence of two is the likelier one.
 
     Example: maskling evaluate runs/mine --data data/
     """
@@ -54,6 +67,8 @@ def evaluate(
     class TextSettings(Settings):
         corpus: CorpusSettings = CorpusSettings()
 
+    if pairs and (sources or data is not None or card):
+        raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
     if sources and data is not None:
         raise SettingsError("give text to measure on, or --data, not both")
     if settings and not sources:
@@ -67,6 +82,9 @@ def evaluate(
     check_sources(sources)
     console = Console(as_json=json)
     loaded = load(model, device=device)
+    if pairs:
+        show_pairs(loaded, pairs, method, console)
+        return
     if sources:
         text = raw_text(sources, loaded, resolve(TextSettings, layers(None, settings)).settings.corpus)
     else:
