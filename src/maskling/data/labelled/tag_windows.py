@@ -13,8 +13,7 @@ from maskling.data.labelled.labels import LabelSet
 from maskling.data.labelled.records import TaggedRecord
 from maskling.data.labelled.spacing import spaces_before
 from maskling.data.labelled.targets import IGNORED, WordTargets
-from maskling.data.labelled.windows import Windows, framed, room_in, windows_of
-from maskling.data.shards import ragged
+from maskling.data.labelled.windows import Int64Array, Windows, framed, room_in, windows_of
 from maskling.errors import SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -61,12 +60,12 @@ def encode_tagged(
     before = 0
     for number, record in enumerate(records):
         mine = pieces[before : before + len(record.words)]
-        ends = [0, *accumulate(len(ids) for ids in mine)]
+        ends = np.array([0, *accumulate(len(ids) for ids in mine)], np.int64)
         for left, right, first, last in word_windows(ends, room, around):
             ids = np.concatenate([np.zeros(0, np.int32), *mine[left:right]])
             parts.append((number, *framed(tokenizer, ids)))
             count.append(last - first)
-            places.append(1 + np.array(ends[first:last], np.int64) - ends[left])
+            places.append(1 + ends[first:last] - ends[left])
             words.append(np.arange(before + first, before + last))
         before += len(record.words)
     nothing = np.zeros(0, np.int64)
@@ -83,16 +82,10 @@ def tag_targets(records: Sequence[TaggedRecord], labels: LabelSet, encoded: TagW
     return WordTargets(words.count, words.places, words.words, labels.tag_indices(records)[words.words])
 
 
-def words_of(records: Sequence[TaggedRecord], number: int) -> NDArray[np.int64]:
-    """The numbers of the words of a record among the words of all records."""
-    first = sum(len(record.words) for record in records[:number])
-    return ragged(np.array([first]), np.array([len(records[number].words)]))
-
-
-def word_windows(ends: Sequence[int], room: int, context: int) -> Iterator[tuple[int, int, int, int]]:
+def word_windows(ends: Int64Array, room: int, context: int) -> Iterator[tuple[int, int, int, int]]:
     """Windows of whole words over a sentence.
 
-    ends: 0, and where each word ends, in tokens; no word is longer than room - 2 * context.
+    ends: (words + 1,) int64, 0 and where each word ends, in tokens; no word is longer than room - 2 * context.
     Yields (left, right, first, last): the window has words left to right - 1, and judges first to last - 1.
     """
     words = len(ends) - 1

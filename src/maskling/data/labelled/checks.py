@@ -1,0 +1,179 @@
+"""What is likely wrong with labelled sets, said before anything is learned from them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
+
+from maskling.data.labelled.labels import names_of, tags_of
+from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
+from maskling.metrics.entities import marks_entities
+
+# A class this much rarer than the commonest, or under this share of all, is called rare.
+RATIO = 10
+SHARE = 0.05
+_SHOWN = 3
+
+
+def check_texts(train: Sequence[TextRecord], others: Mapping[str, Sequence[TextRecord]]) -> list[str]:
+    """A line for each thing a person should look at. others: sets to be judged on, by name ('dev', 'test')."""
+    said = []
+    if not isinstance(train[0].label, float):
+        counts = Counter(name for record in train for name in names_of(record))
+        said += [*imbalance(counts), *typos(counts)]
+        for name, records in others.items():
+            found = (label for record in records if record.label is not None for label in names_of(record))
+            said += unseen(counts, found, name, "labels")
+        said += contradictions(train)
+    said += emptiness(train)
+    texts = {_key(record) for record in train}
+    for name, records in others.items():
+        said += leaks([_key(record) in texts for record in records], name, "texts")
+    return said
+
+
+def check_tagged(train: Sequence[TaggedRecord], others: Mapping[str, Sequence[TaggedRecord]]) -> list[str]:
+    """A line for each thing a person should look at. others: sets to be judged on, by name."""
+    tags = Counter(tag for record in train for tag in tags_of(record))
+    are_entities = marks_entities(tags)
+    counts: Counter[str] = Counter()
+    for tag, count in tags.items():
+        if not are_entities:
+            counts[tag] += count
+        elif tag[0] in "BSU":
+            counts[tag[2:]] += count
+        elif tag != "O":
+            counts[tag[2:]] += 0
+    said = [*imbalance(counts), *typos(counts)]
+    sets = {"train": train, **others}
+    for name, records in others.items():
+        said += unseen(tags, (tag for record in records for tag in record.tags or ()), name, "tags")
+    if are_entities:
+        for name, records in sets.items():
+            said += loose_tags(records, name)
+    sentences = {record.words for record in train}
+    for name, records in others.items():
+        said += leaks([record.words in sentences for record in records], name, "sentences")
+    return said
+
+
+def check_questions(train: Sequence[QuestionRecord], others: Mapping[str, Sequence[QuestionRecord]]) -> list[str]:
+    """A line for each thing a person should look at. others: sets to be judged on, by name."""
+    said = []
+    unanswered = [record for record in train if not record.impossible and not record.answers]
+    if unanswered:
+        said.append(f"{len(unanswered):,} questions have no answer and are not impossible: {_places(unanswered)}")
+    contexts = {record.context for record in train}
+    for name, records in others.items():
+        said += leaks([record.context in contexts for record in records], name, "contexts")
+    return said
+
+
+def imbalance(counts: Mapping[str, int]) -> list[str]:
+    """Classes that are rare: under a tenth of the commonest, or under 5 % of all (less where there are many)."""
+    total = sum(counts.values())
+    most = max(counts, key=lambda name: counts[name], default="")
+    share = min(SHARE, 0.5 / max(1, len(counts)))
+    rare = [name for name, count in counts.items() if count * RATIO < counts[most] or count < share * total]
+    if not rare:
+        return []
+    shown = ", ".join(f"'{name}' {counts[name]:,}" for name in sorted(rare, key=lambda name: counts[name])[:_SHOWN])
+    more = f" and {len(rare) - _SHOWN} more" if len(rare) > _SHOWN else ""
+    return [
+        f"classes are unbalanced: {shown}{more} against '{most}' {counts[most]:,} of {total:,}; accuracy flatters, "
+        f"look at macro-F1"
+    ]
+
+
+def typos(counts: Mapping[str, int]) -> list[str]:
+    """Pairs of labels of which one is likely the other misspelt: by case or spaces, or by a letter or two and rare."""
+    said = []
+    for one, other in combinations(sorted(counts), 2):
+        rare, common = sorted((one, other), key=lambda name: counts[name])
+        if _plain(one) == _plain(other) or (counts[rare] * RATIO <= counts[common] and _are_near(rare, common)):
+            said.append(f"'{rare}' ({counts[rare]:,}) may be '{common}' ({counts[common]:,}) misspelt")
+    return said
+
+
+def unseen(known: Mapping[str, int], found: Iterable[str], where: str, what: str) -> list[str]:
+    """Labels of another set that nothing can be learned about."""
+    counts = Counter(name for name in found if name not in known)
+    if not counts:
+        return []
+    shown = ", ".join(f"'{name}' ({count:,})" for name, count in counts.most_common(_SHOWN))
+    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+    return [f"{where} has {what} that train lacks: {shown}{more}; they cannot be told rightly"]
+
+
+def contradictions(records: Sequence[TextRecord]) -> list[str]:
+    """Texts that occur with several labels."""
+    labels: dict[tuple[str, str | None], set[object]] = defaultdict(set)
+    for record in records:
+        labels[_key(record)].add(record.label)
+    some = [record for record in records if len(labels[_key(record)]) > 1]
+    texts = {_key(record) for record in some}
+    return [f"{len(texts):,} texts occur with different labels: {_places(some)}"] if some else []
+
+
+def emptiness(records: Sequence[TextRecord]) -> list[str]:
+    """Records without text."""
+    some = [record for record in records if not record.text.strip()]
+    return [f"{len(some):,} texts are empty: {_places(some)}"] if some else []
+
+
+def leaks(is_in_train: Sequence[bool], where: str, what: str) -> list[str]:
+    """What a model will be judged on although it learned it."""
+    count = sum(is_in_train)
+    if not count:
+        return []
+    return [f"{count:,} of the {len(is_in_train):,} {what} of {where} are also in train; scores there are flattered"]
+
+
+def loose_tags(records: Sequence[TaggedRecord], where: str) -> list[str]:
+    """I- tags that follow no tag of their type."""
+    loose: list[TaggedRecord] = []
+    begun = 0
+    for record in records:
+        begun += sum(tag[:1] in "BS" for tag in record.tags or ())
+        for before, tag in pairwise(("O", *(record.tags or ()))):
+            if tag.startswith("I-") and before[2:] != tag[2:]:
+                loose.append(record)
+    if not loose:
+        return []
+    if len(loose) > begun:
+        return [f"{where} begins most entities with I- (IOB1 or IO); they are counted rightly, but B- would be clearer"]
+    return [f"{where} has {len(loose):,} I- tags that follow no tag of their type: {_places(loose)}"]
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Letters to insert, leave out or replace (Levenshtein 1966)."""
+    above = list(range(len(other) + 1))
+    for number, letter in enumerate(one, 1):
+        row = [number]
+        for place, another in enumerate(other, 1):
+            row.append(min(row[-1] + 1, above[place] + 1, above[place - 1] + (letter != another)))
+        above = row
+    return above[-1]
+
+
+def _are_near(one: str, other: str) -> bool:
+    shorter = min(len(one), len(other))
+    if abs(len(one) - len(other)) > 2 or one.isdecimal() or other.isdecimal():
+        return False
+    # "LOC" and "ORG" are two letters apart; so are "PER" and "PERS" and a third of a word may differ at most.
+    return edit_distance(one, other) <= min(2, shorter // 3)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+
+
+def _key(record: TextRecord) -> tuple[str, str | None]:
+    pair = record.text_pair
+    return " ".join(record.text.split()), None if pair is None else " ".join(pair.split())
+
+
+def _places(records: Sequence[TextRecord | TaggedRecord | QuestionRecord]) -> str:
+    ids = list(dict.fromkeys(record.id for record in records))
+    return ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")

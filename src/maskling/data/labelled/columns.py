@@ -1,0 +1,110 @@
+"""Which column of a file holds what: as a person says, else by the names that published sets use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from maskling.config import Settings, suggestion
+from maskling.errors import DataError
+
+# GLUE's files, its columns on the hub, CLUE's, Sentence-Transformers' and the usual names of a single text.
+PAIRS = (
+    ("text_a", "text_b"),
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("question", "sentence"),
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("query", "passage"),
+    ("#1 String", "#2 String"),
+)
+TEXTS = ("text", "sentence", "review", "content", "document", "tweet", "comment", "utterance", "body", "text_a")
+LABELS = (
+    "label",
+    "labels",
+    "gold_label",
+    "label_text",
+    "score",
+    "similarity_score",
+    "similarity",
+    "is_duplicate",
+    "Quality",
+    "sentiment",
+    "class",
+    "category",
+    "intent",
+    "stars",
+    "rating",
+    "target",
+)
+WORDS = ("words", "tokens", "word", "token")
+TAGS = ("tags", "ner_tags", "pos_tags", "labels", "tag", "ner", "upos", "label")
+
+
+class Columns(Settings):
+    """Where the texts and labels are. A number counts columns from 0 and says that there is no header."""
+
+    text: str | None = Field(None, description="column of the text (or of the words); found by its name if left out")
+    text_pair: str | None = Field(None, description="column of the second text of a pair")
+    label: str | None = Field(None, description="column of the label (or of the tags)")
+    separator: str | None = Field(
+        None, description="what stands between several labels of one text in a table, as in 'joy|surprise'"
+    )
+    on_bad_row: Literal["stop", "skip"] = Field("stop", description="what to do with a row that cannot be read")
+
+
+class Found(Settings):
+    """The columns of one file: text and text_pair by name; label None where the file has none."""
+
+    text: str
+    text_pair: str | None
+    label: str | None
+
+
+def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
+    """The columns for texts among those a file has.
+
+    Raises DataError, with the names there are, if one that was asked for is missing or none is known for the text.
+    """
+    for wanted in (columns.text, columns.text_pair, columns.label):
+        if wanted is not None and wanted not in names:
+            raise DataError(f"{where} has no column '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
+    text, pair = columns.text, columns.text_pair
+    if text is None:
+        found = next((both for both in PAIRS if all(name in names for name in both)), None)
+        if found is not None and pair in (None, found[1]):
+            text, pair = found
+        else:
+            text = next((name for name in TEXTS if name in names and name != pair), None)
+    if text is None:
+        raise DataError(
+            f"{where} has no column with a name known for texts, but {_shown(names)}; say which it is "
+            f"with columns.text and columns.label (in a table without a header by number, from 0)"
+        )
+    label = columns.label or next((name for name in LABELS if name in names and name not in (text, pair)), None)
+    return Found(text=text, text_pair=pair, label=label)
+
+
+def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
+    """The columns for words and their tags, as `find_columns`."""
+    for wanted in (columns.text, columns.label):
+        if wanted is not None and wanted not in names:
+            raise DataError(f"{where} has no field '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
+    text = columns.text or next((name for name in WORDS if name in names), None)
+    if text is None:
+        raise DataError(
+            f"{where} has no field with a name known for words ({', '.join(WORDS[:2])}), but {_shown(names)}; "
+            f"say which it is with columns.text"
+        )
+    label = columns.label or next((name for name in TAGS if name in names and name != text), None)
+    return Found(text=text, text_pair=None, label=label)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:12]) + (", ..." if len(names) > 12 else "") if names else "none"

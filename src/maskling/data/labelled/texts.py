@@ -1,0 +1,119 @@
+"""Texts and pairs of texts with their labels, from the files people have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from maskling.data.labelled.columns import Columns, Found, find_columns
+from maskling.data.labelled.lines import Reading, lines
+from maskling.data.labelled.records import Label, TextRecord
+from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, json_rows, table_rows
+from maskling.errors import DataError
+
+
+@dataclass(frozen=True)
+class Texts:
+    """records: what a file holds, in its order; warnings: a line for each thing that was wrong with it."""
+
+    records: list[TextRecord]
+    warnings: list[str]
+
+
+def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = False) -> Texts:
+    """Read JSON Lines (.jsonl, .ndjson, .json), tables (.csv, .tsv), or one text a line (.txt); compressed or not.
+
+    '-' is standard input, JSON Lines. numbers: labels are numbers, not names. Where there is no column for labels,
+    as in a file to predict on, records have none.
+    Raises DataError with the file and line.
+    """
+    columns = columns or Columns()
+    reading = Reading(path, columns.on_bad_row == "skip")
+    records: list[TextRecord] = []
+    found: Found | None = None
+    for number, row in _rows(reading, columns):
+        where = f"{reading.path}:{number}"
+        try:
+            # Fields of JSON may differ from row to row; the first says which are meant.
+            found = found or find_columns(list(row), columns, where)
+            records.append(
+                TextRecord(
+                    id=f"{reading.name}:{number}",
+                    text=_text(row, found.text),
+                    text_pair=_text(row, found.text_pair) if found.text_pair else None,
+                    label=_label(row, found.label, columns.separator, numbers),
+                )
+            )
+        except _BadRowError as error:
+            reading.fault(number, str(error))
+    reading.finish(len(records), "texts")
+    return Texts(records, reading.warnings)
+
+
+class _BadRowError(Exception):
+    """The message goes on after 'train.jsonl:3 '."""
+
+
+def _rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
+    suffix = reading.source.suffix
+    if suffix in JSON_SUFFIXES or reading.path == "-":
+        return json_rows(reading)
+    if suffix in TABLE_SUFFIXES:
+        return table_rows(reading, columns)
+    if suffix == ".txt":
+        return ((number, {"text": line}) for number, line in lines(reading) if line and not line.isspace())
+    known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
+    raise DataError(f"{reading.path}: files that end in '{suffix}' are not read; give one of {known}, or .gz of it")
+
+
+def _text(row: Row, name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise _BadRowError(f"has {_kind(value)} for the text in '{name}'")
+    return value
+
+
+def _label(row: Row, name: str | None, separator: str | None, numbers: bool) -> Label:
+    value = row.get(name) if name is not None else None
+    if value is None or value == "":
+        return () if value == "" and separator else None
+    if numbers:
+        return _number(value, name)
+    if separator and isinstance(value, str):
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
+    if isinstance(value, list):
+        return tuple(_name(part, name) for part in value)
+    return _name(value, name)
+
+
+def _name(value: Any, column: str | None) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value.strip()
+        case int():
+            return str(value)
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            raise _BadRowError(f"has {_kind(value)} for a label in '{column}'; to learn numbers, use regress")
+
+
+def _number(value: Any, column: str | None) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise _BadRowError(f"has {value!r} in '{column}', and a number is needed")
+    return number
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    kinds = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
