@@ -40,7 +40,6 @@ class Measured:
         return math.exp(self.mlm_loss) if self.mlm_loss < 700 else math.inf
 
 
-@torch.no_grad()
 def measure(
     model: MaskedLM,
     batches: Iterable[Batch],
@@ -52,37 +51,56 @@ def measure(
     total: adds up over the processes that have the other batches; it gets (7,) float64.
     Raises DataError if there is nothing to predict.
     """
+    tally = Tally(model, compute)
     was_training = model.training
     model.eval()
-    # loss, top 1, top 5; pair loss, pairs judged right
-    sums = torch.zeros(5, dtype=torch.float64, device="cpu" if compute.device.type == "mps" else compute.device)
-    predictions = judged = 0
     try:
-        for one in batches:
-            batch = TensorBatch.of(one, compute.device)
-            with compute.autocast():
-                hidden = model(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.visible)
-                sums[:3] += _masked(model, at_masks(hidden, batch), batch.labels).to(sums.device)
-                if len(batch.pair_labels):
-                    sums[3:] += _paired(judge(model, hidden, batch), batch.pair_labels).to(sums.device)
-            predictions += len(batch.labels)
-            judged += len(batch.pair_labels)
+        for batch in batches:
+            tally.add(batch)
     finally:
         model.train(was_training)
-    counts = torch.tensor([predictions, judged], dtype=torch.float64, device=sums.device)
-    loss, top1, top5, pair_loss, right, *whole = total(torch.cat([sums, counts])).tolist()
-    predictions, judged = map(int, whole)
-    if not predictions:
-        raise DataError("there is nothing to predict in the text to measure on; give more text")
-    return Measured(
-        mlm_loss=loss / predictions,
-        top1=top1 / predictions,
-        top5=top5 / predictions,
-        predictions=predictions,
-        pair_loss=pair_loss / judged if judged else None,
-        pair_accuracy=right / judged if judged else None,
-        pairs=judged,
-    )
+    return tally.measured(total)
+
+
+class Tally:
+    """The sums behind `Measured`, a batch at a time. The model is taken in the mode it is in."""
+
+    def __init__(self, model: MaskedLM, compute: Compute) -> None:
+        self._model, self._compute = model, compute
+        device = "cpu" if compute.device.type == "mps" else compute.device
+        # loss, top 1, top 5; pair loss, pairs judged right
+        self._sums = torch.zeros(5, dtype=torch.float64, device=device)
+        self._predictions = self._judged = 0
+
+    @torch.no_grad()
+    def add(self, one: Batch) -> None:
+        """Measure the model on a batch."""
+        model, sums = self._model, self._sums
+        batch = TensorBatch.of(one, self._compute.device)
+        with self._compute.autocast():
+            hidden = model(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.visible)
+            sums[:3] += _masked(model, at_masks(hidden, batch), batch.labels).to(sums.device)
+            if len(batch.pair_labels):
+                sums[3:] += _paired(judge(model, hidden, batch), batch.pair_labels).to(sums.device)
+        self._predictions += len(batch.labels)
+        self._judged += len(batch.pair_labels)
+
+    def measured(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> Measured:
+        """What the sums come to; `total` and what is raised as in `measure`."""
+        counts = torch.tensor([self._predictions, self._judged], dtype=torch.float64, device=self._sums.device)
+        loss, top1, top5, pair_loss, right, *whole = total(torch.cat([self._sums, counts])).tolist()
+        predictions, judged = map(int, whole)
+        if not predictions:
+            raise DataError("there is nothing to predict in the text to measure on; give more text")
+        return Measured(
+            mlm_loss=loss / predictions,
+            top1=top1 / predictions,
+            top5=top5 / predictions,
+            predictions=predictions,
+            pair_loss=pair_loss / judged if judged else None,
+            pair_accuracy=right / judged if judged else None,
+            pairs=judged,
+        )
 
 
 def _masked(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
