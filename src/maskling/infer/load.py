@@ -17,13 +17,17 @@ from maskling.errors import CheckpointError, ModelError
 from maskling.infer.answers import FilledMasks, FilledTogether
 from maskling.infer.embed import Pooling, embed_texts
 from maskling.infer.fill import fill_texts
+from maskling.infer.judge import Judge, TaskJudge
 from maskling.infer.likelihood import score_texts
 from maskling.infer.masked_copies import Method
+from maskling.infer.predict import Asked, predict_all
+from maskling.infer.predictions import Prediction
 from maskling.infer.reader import Reader
 from maskling.infer.rows import BATCH_TOKENS
 from maskling.infer.scored_text import ScoredText
 from maskling.model.device import Precision, pick
 from maskling.model.folder import read_folder
+from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
 
 # How the weights of a masked-token head are named: BERT's, RoBERTa's, ModernBERT's.
@@ -32,9 +36,13 @@ HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.")
 
 @dataclass(frozen=True)
 class Model(Reader):
-    """A model put to use. folder: where its weights were read from."""
+    """A model put to use.
+
+    folder: where its weights were read from; judge: what its head for a task says, None where it has no such head.
+    """
 
     folder: Path = Path()
+    judge: Judge | None = None
 
     @overload
     def fill(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too, and is taken as one text
@@ -96,6 +104,43 @@ class Model(Reader):
         scored = score_texts(self, [texts] if isinstance(texts, str) else texts, method=method)
         return scored[0] if isinstance(texts, str) else scored
 
+    def predict(
+        self,
+        asked: Asked | list[Asked],
+        *,
+        threshold: float = 0.5,
+        n_best: int = 3,
+        allow_none: bool = False,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> Prediction | list[Prediction]:
+        """What a fine-tuned model says; one prediction for one text, pair or question, a list for a list.
+
+        A tuple is one thing: a pair of texts, the words of a sentence, a question and its context. See `predict_all`.
+        Warns when something was too long and was cut; long texts, sentences and contexts are read in windows instead.
+        Raises ModelError for a model without a head for a task.
+        """
+        if self.judge is None:
+            raise ModelError(
+                f"{self.folder} has no head for a task, which predict needs; make one with "
+                f"'maskling finetune {self.folder} --task classify --train FILE --out FOLDER'"
+            )
+        many = asked if isinstance(asked, list) else [asked]
+        done = predict_all(
+            self,
+            self.judge,
+            many,
+            threshold=threshold,
+            n_best=n_best,
+            allow_none=allow_none,
+            batch_tokens=batch_tokens,
+        )
+        if done.cut:
+            warnings.warn(
+                f"{done.cut:,} of {len(many):,} inputs had a part longer than the model takes, which was cut",
+                stacklevel=2,
+            )
+        return list(done.predictions) if isinstance(asked, list) else done.predictions[0]
+
 
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:
     """Open the model in a run folder, an export, or a Hugging Face folder.
@@ -104,7 +149,12 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
     Raises ModelError or CheckpointError for a path that holds no model.
     """
     folder = find_model(path)
-    config, module, missing, _ = read_folder(folder)
+    task = read_task_folder(folder)
+    if task is None:
+        config, module, missing, _ = read_folder(folder)
+        headless = any(name.startswith(HEADS) for name in missing)
+    else:
+        config, module, headless = task.config, task.encoder, True
     tokenizer = Tokenizer.load(folder)
     if tokenizer.vocab_size > config.vocab_size:
         raise ModelError(
@@ -114,8 +164,8 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
     compute = pick(device, dtype)
     lengths = [config.max_positions, tokenizer.max_length, _trained_length(folder)]
     longest = min(length for length in lengths if length is not None)
-    headless = any(name.startswith(HEADS) for name in missing)
-    return Model(module.to(compute.device).eval(), tokenizer, compute, longest, headless, folder)
+    judge = None if task is None else TaskJudge(task.to(compute.device).eval(), compute, tokenizer.special.pad)
+    return Model(module.to(compute.device).eval(), tokenizer, compute, longest, headless, folder, judge)
 
 
 def find_model(path: str | os.PathLike[str]) -> Path:

@@ -78,6 +78,11 @@ def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
     return tree
 
 
+def surely_headless(tree: Tree) -> bool:
+    """Whether config.json alone says that there is no head for a task."""
+    return bool(tree.get("architectures")) and _kind(tree, {}) is None
+
+
 def head_of(tree: Tree, shapes: Mapping[str, Sequence[int]], where: str) -> HeadConfig | None:
     """The head that a model folder has, None if it holds an encoder or a masked language model.
 

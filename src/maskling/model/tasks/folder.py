@@ -14,7 +14,7 @@ from maskling.model.building import undrawn
 from maskling.model.config import ModelConfig
 from maskling.model.folder import SAFETENSORS, read_config, read_weights, write_safetensors
 from maskling.model.hugging_face import from_hugging_face, to_hugging_face
-from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of, to_tree
+from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of, surely_headless, to_tree
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
 
 
@@ -37,7 +37,10 @@ def read_task_folder(folder: Path) -> TaskModel | None:
 
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight.
     """
-    tree, weights = read_config(folder), read_weights(folder)
+    tree = read_config(folder)
+    if surely_headless(tree):
+        return None
+    weights = read_weights(folder)
     head_config = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     if head_config is None:
         return None
