@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from maskling.data.labelled.records import QuestionRecord
 from maskling.data.labelled.targets import SpanTargets
-from maskling.data.labelled.windows import Int64Array, Windows, framed, room_in, starts_of_windows, windows_of
+from maskling.data.labelled.windows import Int64Array, Windows, framed, room_in, spread, windows_of
 from maskling.errors import SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -65,8 +65,7 @@ def encode_questions(
         asked = question.ids[:max_question]
         text = encoded[place[record.context]]
         left = room - len(asked)
-        for start in starts_of_windows(len(text.ids), left, min(overlap, left // 2)).tolist():
-            some = slice(start, start + left)
+        for some in spread(len(text.ids), left, min(overlap, left // 2)):
             ids, second = framed(tokenizer, asked, text.ids[some])
             first = len(asked) + 1 + tokenizer.separators
             parts.append((number, ids, second))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 from maskling.data.labelled.labels import names_of, tags_of
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
-from maskling.metrics.entities import marks_entities
+from maskling.metrics.entities import entities, marks_entities
 
 # A class this much rarer than the commonest, or under this share of all, is called rare.
 RATIO = 10
@@ -37,14 +38,7 @@ def check_tagged(train: Sequence[TaggedRecord], others: Mapping[str, Sequence[Ta
     """A line for each thing a person should look at. others: sets to be judged on, by name."""
     tags = Counter(tag for record in train for tag in tags_of(record))
     are_entities = marks_entities(tags)
-    counts: Counter[str] = Counter()
-    for tag, count in tags.items():
-        if not are_entities:
-            counts[tag] += count
-        elif tag[0] in "BSU":
-            counts[tag[2:]] += count
-        elif tag != "O":
-            counts[tag[2:]] += 0
+    counts = Counter(found.type for record in train for found in entities(tags_of(record))) if are_entities else tags
     said = [*imbalance(counts), *typos(counts)]
     sets = {"train": train, **others}
     for name, records in others.items():
@@ -166,7 +160,8 @@ def _are_near(one: str, other: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+    bare = re.sub(r"[\s_-]", "", name.casefold())
+    return name if not bare or bare.isdecimal() else bare  # "1" and "-1" are two
 
 
 def _key(record: TextRecord) -> tuple[str, str | None]:

@@ -48,8 +48,8 @@ class LabelTargets(Targets):
     """A label for each sequence, to be told from its first token.
 
     labels: (w,) int64 classes, (w, classes) float32 zeros and ones where several may fit, or (w,) float32 numbers.
-    weights: (w,) float32, one over the number of windows of the record: each record counts as one, however long, and
-    no window needs to know where its fellows are.
+    weights: (w,) float32, `Windows.shares`: each record counts as one, however long, a window of it by its tokens, and
+    no window needs to know where its fellows are. What is foretold of a record is the mean by the same weights.
     """
 
     labels: NDArray[np.int64] | NDArray[np.float32]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from maskling.data.labelled.labels import LabelSet
 from maskling.data.labelled.records import TextRecord
 from maskling.data.labelled.targets import LabelTargets
-from maskling.data.labelled.windows import Windows, framed, room_in, starts_of_windows, windows_of
+from maskling.data.labelled.windows import Windows, framed, room_in, spread, windows_of
 from maskling.errors import DataError, SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ def encode_texts(
     overlap: int = 0,
     max_windows: int | None = None,
 ) -> TextWindows:
-    """Encode texts, a long one in windows of equal length, and pairs, the longer text of which is cut where it must be.
+    """Encode texts, a long one in windows, and pairs, the longer text of which is cut where it must be.
 
     max_length: tokens of a sequence, special ones counted. overlap: tokens that neighbouring windows share at the
     least. max_windows: of a text, all that it takes if None; 1 keeps the beginning, as most tools do.
@@ -52,9 +52,9 @@ def encode_texts(
         room = room_in(tokenizer, max_length)
         if not 0 <= overlap < room:
             raise SettingsError(f"overlap must be between 0 and {room - 1} with max_length {max_length}, not {overlap}")
-        starts = starts_of_windows(len(tokens), room, overlap, max_windows).tolist()
-        cut += len(starts) * room < len(tokens)
-        parts += [(number, *framed(tokenizer, tokens.ids[start : start + room])) for start in starts]
+        some = spread(len(tokens), room, overlap, max_windows)
+        cut += len(some) * room - (len(some) - 1) * overlap < len(tokens)
+        parts += [(number, *framed(tokenizer, tokens.ids[window])) for window in some]
     return TextWindows(windows_of(parts), cut)
 
 
@@ -87,5 +87,4 @@ def number_targets(records: Sequence[TextRecord], windows: Windows) -> LabelTarg
 
 
 def _for_windows(labels: NDArray[np.int64] | NDArray[np.float32], windows: Windows) -> LabelTargets:
-    share = 1 / windows.per_record(len(labels))[windows.record]
-    return LabelTargets(labels[windows.record], share.astype(np.float32))
+    return LabelTargets(labels[windows.record], windows.shares)
