@@ -6,6 +6,7 @@ VERBS = {
     "evaluate": "maskling.cli.evaluate:evaluate",
     "fill": "maskling.cli.fill:fill",
     "embed": "maskling.cli.embed:embed",
+    "score": "maskling.cli.score:score",
     "inspect": "maskling.cli.inspect:inspect",
     "export": "maskling.cli.export:export",
     "tokenizer": "maskling.cli.tokenizer:tokenizer",

@@ -13,7 +13,6 @@ from maskling.evaluate.pair_files import MinimalPair
 from maskling.infer.likelihood import Scoring
 from maskling.infer.masked_copies import Method
 from maskling.infer.reader import Reader
-from maskling.infer.rows import BATCH_TOKENS
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class PairScoring:
         pairs: Sequence[MinimalPair],
         *,
         method: Method = "original",
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
     ) -> None:
         self._pairs = pairs
         sentences = [pair.good for pair in pairs] + [pair.bad for pair in pairs]
