@@ -45,6 +45,9 @@ def evaluate(
     ] = "original",
     card: Annotated[bool, Parameter(help="put the numbers into the model's card")] = False,
     json: Annotated[bool, Parameter(help="the numbers as JSON on stdout")] = False,
+    dtype: Annotated[
+        Literal["fp32", "bf16"], Parameter(help="numbers to calculate in; bf16 is faster, coarser")
+    ] = "fp32",
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     settings: SettingPairs = (),
 ) -> None:
@@ -58,8 +61,7 @@ def evaluate(
     """
     from maskling.corpus.settings import CorpusSettings
     from maskling.errors import SettingsError
-    from maskling.evaluate.held_out import evaluate as measure
-    from maskling.evaluate.held_out import recipe_of
+    from maskling.evaluate.held_out import Evaluation, recipe_of
     from maskling.evaluate.text import prepared_text, raw_text
     from maskling.export.card import update_card
     from maskling.infer.load import load
@@ -73,15 +75,9 @@ def evaluate(
         raise SettingsError("give text to measure on, or --data, not both")
     if settings and not sources:
         raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give files to measure on")
-    if rate is not None and not 0 < rate < 1:
-        raise SettingsError(f"--rate is {rate:g}; it is a fraction of the tokens, above 0 and below 1, such as 0.15")
-    if seq_length is not None and seq_length < 8:
-        raise SettingsError(f"--seq-length is {seq_length}; sequences have 8 tokens or more")
-    if examples is not None and examples < 1:
-        raise SettingsError(f"--examples is {examples}; measure on 1 or more, or leave it out to use all")
     check_sources(sources)
     console = Console(as_json=json)
-    loaded = load(model, device=device)
+    loaded = load(model, device=device, dtype=dtype)
     if pairs:
         show_pairs(loaded, pairs, method, console)
         return
@@ -97,7 +93,11 @@ def evaluate(
                 f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
             )
         text = prepared_text(folder, loaded)
-    found = measure(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
+    evaluation = Evaluation(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
+    for done in evaluation.run():
+        console.progress(f"measuring on {text.name}", done, 1)
+    console.clear()
+    found = evaluation.held_out()
     if card:
         update_card(loaded.folder, found)
         console.note(f"numbers written into {loaded.folder / 'README.md'}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from maskling.data.corruption import Corruption, Vocabulary
 from maskling.data.examples import Examples
-from maskling.data.masking.strategy import Masking
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
 from maskling.data.packing import BestFitPacking
@@ -17,12 +18,13 @@ from maskling.evaluate.text import HeldOutText
 from maskling.export.card import HeldOut
 from maskling.infer.load import Model
 from maskling.infer.rows import BATCH_TOKENS
-from maskling.objectives.measure import Measured, measure
+from maskling.objectives.measure import Measured, Tally
 from maskling.train.recipe import Recipe, read_config
 
 # Longest sequences for a model that nobody told how long it was trained on.
 LONGEST = 512
 RATE = 0.15
+SHORTEST = 8
 
 
 def evaluate(
@@ -35,7 +37,23 @@ def evaluate(
     examples: int | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> HeldOut:
-    """Measure a model with masks that are the same each time: every number repeats to the last digit.
+    """Measure a model with masks that are the same each time: see `Evaluation`."""
+    evaluation = Evaluation(
+        model,
+        text,
+        pairing=pairing,
+        seq_length=seq_length,
+        rate=rate,
+        examples=examples,
+        batch_tokens=batch_tokens,
+    )
+    for _ in evaluation.run():
+        pass
+    return evaluation.held_out()
+
+
+class Evaluation:
+    """A model being measured with masks that are the same each time: every number repeats to the last digit.
 
     Whatever is left out is as the model's run had it, or for a model of no run: pairing nsp if it has a pair head and
     single if not, sequences of up to 512 tokens (`seq_length`), 15 % of them to predict (`rate`). A text of one
@@ -46,39 +64,80 @@ def evaluate(
     a vocabulary of small pieces has an easy time, as the rest of the word gives each away. The loss of a hidden
     piece times the pieces of a word compares between vocabularies, as long as few tokens are unknown: an unknown
     token counts as an average one.
-    Raises ModelError for a model without a head, DataError or SettingsError for what does not fit.
     """
-    model.need_head("evaluate")
-    recipe = recipe_of(model)
-    chosen = _pairing(pairing, model, recipe, text)
-    length = seq_length or (recipe.data.seq_length if recipe else min(model.max_length, LONGEST))
-    if length > model.module.config.max_positions:
-        raise SettingsError(
-            f"sequences of {length:,} tokens are longer than the {model.module.config.max_positions:,} this model has "
-            f"positions for; lower seq_length"
+
+    def __init__(
+        self,
+        model: Model,
+        text: HeldOutText,
+        *,
+        pairing: str | None = None,
+        seq_length: int | None = None,
+        rate: float | None = None,
+        examples: int | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> None:
+        """Raises ModelError for a model without a head, DataError or SettingsError for what does not fit."""
+        model.need_head("evaluate")
+        recipe = recipe_of(model)
+        usual = recipe.data.seq_length if recipe else min(model.max_length, LONGEST)
+        self._length = usual if seq_length is None else seq_length
+        self._rate = (recipe.evaluate.rate if recipe else RATE) if rate is None else rate
+        check_ranges(rate=self._rate, seq_length=self._length, examples=examples)
+        if self._length > model.module.config.max_positions:
+            raise SettingsError(
+                f"sequences of {self._length:,} tokens are longer than the {model.module.config.max_positions:,} this "
+                f"model has positions for; lower seq_length"
+            )
+        self._model, self._text, self._examples, self._batch_tokens = model, text, examples, batch_tokens
+        self._packing = recipe.packing if recipe else BestFitPacking()
+        self._pairing = _pairing(pairing, model, recipe, text)
+        self._found: list[Measured] = []
+
+    def run(self) -> Iterator[float]:
+        """Measure, and yield the part that is done, from 0 to 1, after each batch."""
+        single = SinglePairing()
+        vocabulary = Vocabulary.of(self._model.tokenizer)
+        passes = [
+            Examples(self._text.split, vocabulary, pairing, masking, Corruption(), self._packing, self._length, seed=0)
+            for masking, pairing in ((TokenMasking(), self._pairing), (WordMasking(), single))
+        ]
+        counts = [min(self._examples or made.num_examples, made.num_examples) for made in passes]
+        done, total = 0, sum(counts)
+        self._model.module.eval()
+        for made, count in zip(passes, counts, strict=True):
+            tally = Tally(self._model.module, self._model.compute)
+            for batch in made.fixed(count, self._rate, max(1, self._batch_tokens // self._length)):
+                tally.add(batch)
+                done += int((batch.example_ids.max(axis=1) + 1).sum())
+                yield done / total
+            self._found.append(tally.measured())
+
+    def held_out(self) -> HeldOut:
+        """The numbers, once `run` has ended."""
+        (plain, words), text = self._found, self._text
+        return HeldOut(
+            mlm_loss=plain.mlm_loss,
+            top1=plain.top1,
+            top5=plain.top5,
+            predictions=plain.predictions,
+            unigram_entropy=text.unigram_entropy,
+            pair_accuracy=plain.pair_accuracy,
+            pairs=plain.pairs,
+            loss_per_word=words.mlm_loss * text.tokens_per_word,
+            loss_per_byte=None if text.tokens_per_byte is None else words.mlm_loss * text.tokens_per_byte,
+            text=text.name,
         )
-    rate = rate or (recipe.evaluate.rate if recipe else RATE)
-    packing = recipe.packing if recipe else BestFitPacking()
-    vocabulary = Vocabulary.of(model.tokenizer)
 
-    def measured(masking: Masking, how: Pairing) -> Measured:
-        made = Examples(text.split, vocabulary, how, masking, Corruption(), packing, length, seed=0)
-        batches = made.fixed(examples, rate, max(1, batch_tokens // length))
-        return measure(model.module, batches, model.compute)
 
-    plain, words = measured(TokenMasking(), chosen), measured(WordMasking(), SinglePairing())
-    return HeldOut(
-        mlm_loss=plain.mlm_loss,
-        top1=plain.top1,
-        top5=plain.top5,
-        predictions=plain.predictions,
-        unigram_entropy=text.unigram_entropy,
-        pair_accuracy=plain.pair_accuracy,
-        pairs=plain.pairs,
-        loss_per_word=words.mlm_loss * text.tokens_per_word,
-        loss_per_byte=None if text.tokens_per_byte is None else words.mlm_loss * text.tokens_per_byte,
-        text=text.name,
-    )
+def check_ranges(rate: float, seq_length: int, examples: int | None) -> None:
+    """Raises SettingsError for a share, a length or a number of examples that nothing can be measured with."""
+    if not 0 < rate < 1:
+        raise SettingsError(f"rate is {rate:g}; it is a fraction of the tokens, above 0 and below 1, such as {RATE}")
+    if seq_length < SHORTEST:
+        raise SettingsError(f"seq_length is {seq_length}; sequences have {SHORTEST} tokens or more")
+    if examples is not None and examples < 1:
+        raise SettingsError(f"examples is {examples}; measure on 1 or more, or leave it out to use all")
 
 
 def recipe_of(model: Model) -> Recipe | None:
