@@ -12,7 +12,7 @@ from maskling.export.card import CardFacts, ModelFacts, render_card
 from maskling.export.probe import answers, check_same
 from maskling.export.sentence_transformers import write_pooling
 from maskling.files import ASIDE, folder_written_aside
-from maskling.model.config import BertConfig
+from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.folder import read_folder, write_weights
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -27,26 +27,35 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
     be those of `module`, and the tokenizer's fingerprint its own. Raises ModelError where they are not; then `out`
     is as it was before.
     """
-    for left in out.parent.glob(f"{glob.escape(out.name)}.*{ASIDE}"):
-        shutil.rmtree(left, ignore_errors=True)  # of an export that was killed
+    clear_partial(out)
     config = module.config
     longest = min(facts.seq_length or config.max_positions, config.max_positions)
     with folder_written_aside(out) as aside:
         write_weights(module, aside)
-        # ModernBERT and RoBERTa have no use for token types; a tokenizer that sent them would break their calls.
-        tokenizer.save(aside, longest, token_types=isinstance(config, BertConfig) and config.family == "bert")
+        save_tokenizer(tokenizer, config, aside, longest)
         write_pooling(aside, config.hidden_size, longest)
         text = render_card(facts, model_facts(module, tokenizer)) if card is None else card
         (aside / "README.md").write_text(text, encoding="utf-8")
         _check(module, tokenizer, aside, out)
 
 
+def clear_partial(out: Path) -> None:
+    """Delete what an export to `out` that was killed has left beside it."""
+    for left in out.parent.glob(f"{glob.escape(out.name)}.*{ASIDE}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def save_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: Path, longest: int) -> None:
+    """Write the files of a tokenizer for a model. longest: the most tokens of a sequence."""
+    # ModernBERT and RoBERTa have no use for token types; a tokenizer that sent them would break their calls.
+    tokenizer.save(folder, longest, token_types=isinstance(config, BertConfig) and config.family == "bert")
+
+
 def model_facts(module: MaskedLM, tokenizer: Tokenizer) -> ModelFacts:
     """What a card says of the model itself."""
     config = module.config
-    family = {"bert": "BERT", "roberta": "RoBERTa", "xlm-roberta": "XLM-RoBERTa", "camembert": "CamemBERT"}
     return ModelFacts(
-        architecture=family[config.family] if isinstance(config, BertConfig) else "ModernBERT",
+        architecture=family_name(config),
         num_parameters=sum(parameter.numel() for parameter in module.parameters()),
         num_layers=config.num_layers,
         hidden_size=config.hidden_size,
@@ -58,11 +67,22 @@ def model_facts(module: MaskedLM, tokenizer: Tokenizer) -> ModelFacts:
     )
 
 
+def family_name(config: ModelConfig) -> str:
+    """The family of a model as people write it."""
+    names = {"bert": "BERT", "roberta": "RoBERTa", "xlm-roberta": "XLM-RoBERTa", "camembert": "CamemBERT"}
+    return names[config.family] if isinstance(config, BertConfig) else "ModernBERT"
+
+
 def _check(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
     loaded = read_folder(aside)
     if loaded.missing:
         raise ModelError(f"{out} was not written: read back, the model lacked {', '.join(loaded.missing)}")
     check_same(answers(module), answers(loaded.module.to(next(module.parameters()).device)), str(out))
+    check_tokenizer(tokenizer, aside, out)
+
+
+def check_tokenizer(tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+    """Raise ModelError if the tokenizer in `aside`, which is to become `out`, is another one."""
     found = Tokenizer.load(aside).fingerprint
     if found != tokenizer.fingerprint:
         raise ModelError(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.model.attention import Visible
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.tasks.model import TaskModel
 from maskling.randomness import stream
 
 TOLERANCE = 1e-5
@@ -15,13 +20,50 @@ TOLERANCE = 1e-5
 PROBE_LENGTH = 160
 
 
+class Probe(NamedTuple):
+    """A fixed batch, encoded: two rows of random ids, one with padding.
+
+    hidden: (2, seq, hidden); places: (n,) int64, columns without padding, the first among them.
+    """
+
+    hidden: Tensor
+    visible: Visible
+    places: Tensor
+
+
 @torch.no_grad()
 def answers(module: MaskedLM) -> dict[str, Tensor]:
-    """The logits of a fixed batch, in evaluation mode and fp32: two rows of random ids, one with padding.
+    """The logits of a fixed batch, in evaluation mode and fp32.
 
     The mode that the module was in is put back. Returns CPU tensors: masked-token logits (places, vocab), and pair
     logits (2, 2) where there is a pair head.
     """
+    with probing(module) as probe:
+        found = {"masked-token": module.predict(probe.hidden[:, probe.places].flatten(0, 1)).cpu()}
+        if module.config.pair_head:
+            found["pair"] = module.pair(probe.hidden[:, 0]).cpu()
+    return found
+
+
+@torch.no_grad()
+def task_answers(model: TaskModel) -> dict[str, Tensor]:
+    """The same of a model for a task: one kind of logits, under its name."""
+    with probing(model) as probe:
+        seq = probe.hidden.shape[1]
+        match model.head_config.kind:
+            case "tag":
+                logits = model.tag(probe.hidden, torch.cat((probe.places, probe.places + seq)))
+            case "answer":
+                logits = model.answer(probe.hidden)[:, probe.places]
+            case _:
+                first = torch.arange(2, device=probe.hidden.device) * seq
+                logits = model.classify(probe.hidden, first, probe.visible)
+    return {model.head_config.kind: logits.cpu()}
+
+
+@contextlib.contextmanager
+def probing(module: MaskedLM | TaskModel) -> Iterator[Probe]:
+    """Encode the batch; within the block the module is in evaluation mode, and what it was in comes back."""
     config = module.config
     seq = min(config.max_positions, PROBE_LENGTH)
     draws = stream(0, "export probe").integers(0, config.vocab_size, (2, seq))
@@ -38,13 +80,9 @@ def answers(module: MaskedLM) -> dict[str, Tensor]:
     try:
         visible = Visible.from_example_ids(examples, device)
         hidden = module(ids.to(device), positions.to(device), types.to(device), visible)
-        places = torch.arange(0, seq - seq // 4, max(1, seq // 16), device=device)
-        found = {"masked-token": module.predict(hidden[:, places].flatten(0, 1)).cpu()}
-        if config.pair_head:
-            found["pair"] = module.pair(hidden[:, 0]).cpu()
+        yield Probe(hidden, visible, torch.arange(0, seq - seq // 4, max(1, seq // 16), device=device))
     finally:
         module.train(was_training)
-    return found
 
 
 def check_same(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
