@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -33,6 +34,10 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     bad_rows: int = 0
     first_fault: str = ""
+
+    def __post_init__(self) -> None:
+        if Path(self.path).is_dir():
+            raise DataError(f"{self.path} is a folder; name the file in it")
 
     @property
     def source(self) -> Source:

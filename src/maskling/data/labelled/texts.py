@@ -65,7 +65,8 @@ def _rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
     if suffix == ".txt":
         return ((number, {"text": line}) for number, line in lines(reading) if line and not line.isspace())
     known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
-    raise DataError(f"{reading.path}: files that end in '{suffix}' are not read; give one of {known}, or .gz of it")
+    what = f"files that end in '{suffix}'" if suffix else "files without an ending"
+    raise DataError(f"{reading.path}: {what} are not read; give one of {known}, compressed or not")
 
 
 def _text(row: Row, name: str) -> str:

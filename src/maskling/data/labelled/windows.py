@@ -96,7 +96,7 @@ def room_in(tokenizer: Tokenizer, max_length: int, num_segments: int = 1, least:
 def spread(length: int, room: int, overlap: int, at_most: int | None = None) -> list[slice]:
     """Windows of `room` tokens over a text of `length` tokens, each sharing `overlap` tokens with the one before.
 
-    The last is shorter, as in BERT's own code: measured on long reviews, rows are fuller so (0.99) than with windows
+    The last is shorter, as in BERT's own code: measured on long reviews, rows are fuller so (0.98) than with windows
     of one size (0.80), and it is short by tokens that others would only read twice.
     at_most: where that many windows do not cover the text, they are full and stand apart, the first at its beginning
     and the last at its end; a single one is the beginning.

@@ -1,0 +1,121 @@
+"""Questions are read from SQuAD's files, and answers that drifted are put right."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskling.data.labelled.questions import NEAR, locate, read_questions
+from maskling.data.labelled.records import Answer, QuestionRecord
+from maskling.errors import DataError
+
+CONTEXT = "Kermit sings. Miss Piggy sings too, and Gonzo flies." + " " * 60 + "Miss Piggy left."
+
+
+def squad(folder, *questions, name="dev.json", context=CONTEXT):
+    path = folder / name
+    paragraphs = [{"context": context, "qas": list(questions)}]
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "Muppets", "paragraphs": paragraphs}]}))
+    return str(path)
+
+
+def question(start, text="Miss Piggy", **more):
+    return {"id": "q1", "question": "Who?", "answers": [{"text": text, "answer_start": start}], **more}
+
+
+def test_squad_1_and_2(tmp_path):
+    none = {"id": "q2", "question": "Why?", "answers": [], "plausible_answers": [], "is_impossible": True}
+    unanswered = {"id": "q3", "question": "When?"}
+    path = squad(tmp_path, question(14, is_impossible=False), none, unanswered)
+    found = read_questions(path)
+    assert found.records == [
+        QuestionRecord("q1", "Who?", CONTEXT, (Answer("Miss Piggy", 14),)),
+        QuestionRecord("q2", "Why?", CONTEXT, (), impossible=True),
+        QuestionRecord("q3", "When?", CONTEXT),
+    ]
+    assert found.warnings == []
+
+
+def test_lines_as_the_hub_has_them(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [
+        {"question": "Who?", "context": CONTEXT, "answers": {"text": ["Gonzo", "Kermit"], "answer_start": [40, 0]}},
+        {"id": "x", "question": "Why?", "context": CONTEXT, "answers": {"text": [], "answer_start": []}},
+        {"question": "Who?", "context": CONTEXT},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    records = read_questions(str(path)).records
+    assert records[0] == QuestionRecord("a.jsonl:1", "Who?", CONTEXT, (Answer("Gonzo", 40), Answer("Kermit", 0)))
+    assert [(record.id, record.impossible) for record in records[1:]] == [("x", True), ("a.jsonl:3", False)]
+
+
+def test_an_answer_a_few_characters_off_is_moved_and_counted(tmp_path):
+    found = read_questions(squad(tmp_path, question(11)))
+    assert found.records[0].answers == (Answer("Miss Piggy", 14),)
+    assert "1 answers stood a few characters off" in found.warnings[0]
+    assert "q1" in found.warnings[0]
+
+
+def test_an_answer_that_is_not_there_keeps_its_text_and_loses_its_place(tmp_path):
+    found = read_questions(squad(tmp_path, question(14, "Fozzie"), question(34, "sings"), question(70, "Kermit")))
+    # "sings" is within reach twice, "Kermit" too far away.
+    assert [record.answers[0] for record in found.records] == [
+        Answer("Fozzie", -1),
+        Answer("sings", -1),
+        Answer("Kermit", -1),
+    ]
+    assert "3 answers are not in their context" in found.warnings[0]
+
+
+@given(context=st.text("ab", max_size=120), start=st.integers(-3, 130), text=st.text("ab", max_size=9))
+def test_a_located_answer_is_where_it_should_be_or_the_only_one_near(context, start, text):
+    found = locate(text, start, context)
+    near = [
+        place
+        for place in range(max(0, start - NEAR), min(len(context), start + NEAR) + 1)
+        if text and context[place : place + len(text)] == text
+    ]
+    if start in near:
+        assert found == start
+    else:
+        assert found == (near[0] if len(near) == 1 else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ('{"a": 1}\n{"a": 2}\n', "name JSON Lines .jsonl"),
+        ('{"rows": []}', "has no list 'data'"),
+        ('{"data": [{"title": "x"}]}', "article 1 has no list 'paragraphs'"),
+        ('{"data": [{"paragraphs": [{"qas": []}]}]}', "article 1 has a paragraph without 'context'"),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "q7"}]}]}]}',
+            "question q7 has no text in 'question'",
+        ),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "q7", "question": "?", "answers": [1]}]}]}]}',
+            "question q7 has an answer without",
+        ),
+        ('{"data": []}', "has no questions in it"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path, text, said):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(DataError) as raised:
+        read_questions(str(path))
+    assert said in str(raised.value)
+
+
+def test_bad_questions_can_be_left_out(tmp_path):
+    found = read_questions(squad(tmp_path, {"id": "bad"}, question(14)), skip=True)
+    assert [record.id for record in found.records] == ["q1"]
+    assert "1 rows left out" in found.warnings[0]
+    path = tmp_path / "b.jsonl"
+    path.write_text('{"question": "?", "contxt": "x"}\n')
+    with pytest.raises(DataError, match=r"b.jsonl:1 has no text in 'context' .* did you mean 'contxt'"):
+        read_questions(str(path))

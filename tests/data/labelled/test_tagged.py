@@ -1,0 +1,109 @@
+"""Tagged words are read from columns and JSON Lines."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.records import TaggedRecord
+from maskling.data.labelled.tagged import read_tagged
+from maskling.errors import DataError
+
+
+def written(folder, name, text):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+EXPECTED = [(("Jim", "ran"), ("B-PER", "O")), (("to", "Rome", "."), ("O", "B-LOC", "O"))]
+
+
+def parts(records):
+    return [(record.words, record.tags) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.conll", "Jim\tB-PER\nran\tO\n\nto\tO\nRome\tB-LOC\n.\tO\n"),
+        ("a.txt", "-DOCSTART- -X- O O\n\nJim NNP I-NP B-PER\nran VBD I-VP O\n\n\nto TO I O\nRome NNP I B-LOC\n. . O O"),
+        ("a.bio", "# id 7 domain=x\nJim _ _ B-PER\nran _ _ O\n\n# id 8 domain=y\nto _ _ O\nRome _ _ B-LOC\n. _ _ O\n"),
+        ("a.conll", "# a comment\nJim\tB-PER\t\nran\tO\t\n  \nto\tO\t\nRome\tB-LOC\t\n.\tO\t\n"),
+        (
+            "a.jsonl",
+            "".join(json.dumps({"id": 1, "tokens": words, "ner_tags": tags}) + "\n" for words, tags in EXPECTED),
+        ),
+        ("a.jsonl", "".join(json.dumps({"words": words, "tags": tags}) + "\n" for words, tags in EXPECTED)),
+    ],
+)
+def test_the_same_sentences_from_every_layout(tmp_path, name, text):
+    assert parts(read_tagged(written(tmp_path, name, text)).records) == EXPECTED
+
+
+def test_words_that_begin_with_a_hash_are_words(tmp_path):
+    path = written(tmp_path, "a.conll", "#photography\tO\n#\tO\n#1\tB-X\n\n# \tO\na\tO\n")
+    assert parts(read_tagged(path).records) == [
+        (("#photography", "#", "#1"), ("O", "O", "B-X")),
+        (("#", "a"), ("O", "O")),
+    ]
+    path = written(tmp_path, "b.conll", "a O\n# O\n#x B-Y\n")
+    assert parts(read_tagged(path).records) == [(("a", "#", "#x"), ("O", "O", "B-Y"))]
+
+
+def test_conllu_gives_words_and_their_universal_parts_of_speech(tmp_path):
+    text = (
+        "# sent_id = 1\n# text = Don't go\n1-2\tDon't\t_\t_\t_\n1\tDo\tdo\tAUX\tVB\n2\tn't\tnot\tPART\tRB\n"
+        "2.1\tx\t_\tX\t_\n3\tgo\tgo\tVERB\tVB\n\n"
+    )
+    path = written(tmp_path, "a.conllu", text)
+    assert parts(read_tagged(path).records) == [(("Do", "n't", "go"), ("AUX", "PART", "VERB"))]
+    assert parts(read_tagged(path, Columns(label="4")).records) == [(("Do", "n't", "go"), ("VB", "RB", "VB"))]
+
+
+def test_columns_go_by_number(tmp_path):
+    path = written(tmp_path, "a.conll", "B-PER x Jim\nO y ran\n")
+    (record,) = read_tagged(path, Columns(text="2", label="0")).records
+    assert record == TaggedRecord("a.conll:1", ("Jim", "ran"), ("B-PER", "O"))
+
+
+def test_one_column_are_words_to_predict_on(tmp_path):
+    assert parts(read_tagged(written(tmp_path, "a.conll", "Jim\nran\n\nto\n")).records) == [
+        (("Jim", "ran"), None),
+        (("to",), None),
+    ]
+    assert parts(read_tagged(written(tmp_path, "a.jsonl", '{"words": ["a"]}\n')).records) == [(("a",), None)]
+
+
+def test_tags_by_number_keep_their_numbers(tmp_path):
+    (record,) = read_tagged(written(tmp_path, "a.jsonl", '{"tokens": ["a", "b"], "ner_tags": [0, 3]}\n')).records
+    assert record.tags == ("0", "3")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "said"),
+    [
+        ("a.conll", "a\tO\nb\n", {}, "a.conll:2 has 1 columns, and the lines before it have 2"),
+        ("a.conll", "a O\nNew York B-LOC\n", {}, "a.conll:2 has 3 columns"),
+        ("a.conll", "\n\n", {}, "a.conll has no sentences"),
+        ("a.conll", "a O\n", {"label": "2"}, "a.conll:1 has no column 2"),
+        ("a.conll", "a O\n", {"label": "ner"}, "give a number"),
+        ("a.jsonl", '{"words": ["a", "b"], "tags": ["O"]}\n', {}, "a.jsonl:1 has 2 words and 1 tags"),
+        ("a.jsonl", '{"words": "a b", "tags": ["O"]}\n', {}, "a.jsonl:1 has no list of words in 'words'"),
+        ("a.jsonl", '{"words": ["a"], "tags": "O"}\n', {}, "a.jsonl:1 has no list of tags in 'tags'"),
+        ("a.jsonl", '{"text": "a"}\n', {}, "no field with a name known for words"),
+        ("a.jsonl", '{"words": ["a"], "tgs": ["O"]}\n', {"label": "tags"}, "no field 'tags'; did you mean 'tgs'"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path, name, text, columns, said):
+    with pytest.raises(DataError) as raised:
+        read_tagged(written(tmp_path, name, text), Columns(**columns))
+    assert said in str(raised.value)
+
+
+def test_bad_lines_can_be_left_out(tmp_path):
+    found = read_tagged(written(tmp_path, "a.conll", "a O\nb\nc O\n"), Columns(on_bad_row="skip"))
+    assert parts(found.records) == [(("a", "c"), ("O", "O"))]
+    assert "1 rows left out" in found.warnings[0]

@@ -1,0 +1,63 @@
+"""Tokens know the characters they stand for, whatever the tokenizer."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskling.tokenizer.tokenizer import Tokenizer
+from oracles.small_text import texts
+from oracles.tokenizer_recipes import RECIPES, small
+
+pieces = st.lists(
+    st.sampled_from([*" \n\u3000", "fox", "Naïve", "e\u0301", "中国", "，", "😀", "'t", "  "]), max_size=8
+)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@settings(max_examples=15)
+@given(text=pieces.map("".join))
+def test_ids_are_those_of_the_batch_and_spans_hold_all_letters_and_no_space_around(recipe, text):
+    tokenizer = small(recipe)
+    (found,) = tokenizer.encode_with_offsets([text])
+    assert found.ids.tolist() == tokenizer.encode(text).ids.tolist()
+    held = set()
+    for begin, end in zip(found.begins.tolist(), found.ends.tolist(), strict=True):
+        assert 0 <= begin <= end <= len(text)
+        assert text[begin:end].strip(" \n\u3000") == text[begin:end]
+        held |= set(range(begin, end))
+    letters = {place for place, character in enumerate(text) if character not in " \n\u3000\u0301"}
+    assert letters <= held
+
+
+def test_words_can_be_read_back_from_their_tokens():
+    for recipe in ("wordpiece", "bpe-cased", "unigram"):
+        tokenizer = small(recipe)
+        for text, found in zip(texts(), tokenizer.encode_with_offsets(texts()), strict=True):
+            starts = np.flatnonzero(tokenizer.encode(text).word_starts)
+            place = text.find("brown")
+            if place >= 0:
+                token = int(np.flatnonzero(found.begins == place)[0])
+                last = int(starts[np.searchsorted(starts, token, side="right")]) - 1
+                assert text[found.begins[token] : found.ends[last]] == "brown"
+
+
+def test_half_a_surrogate_pair_keeps_the_places_of_what_follows():
+    (found,) = small("wordpiece").encode_with_offsets(["\ud800 fox"])
+    assert "\ud800 fox"[found.begins[1] : found.ends[-1]] == "fox"
+
+
+@pytest.mark.parametrize(("recipe", "form"), [("wordpiece", "BertProcessing"), ("bpe", "RobertaProcessing")])
+def test_separators_between_segments_are_those_of_the_tokenizer(recipe, form):
+    tokenizer = small(recipe)
+    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tree))
+    processor = getattr(tokenizers.processors, form)
+    names = tokenizer.token(tokenizer.special.sep), tokenizer.token(tokenizer.special.cls)
+    library.post_processor = processor(*((name, library.token_to_id(name)) for name in names))
+    names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    assert Tokenizer(library, names).separators == (2 if form == "RobertaProcessing" else 1)
