@@ -23,7 +23,8 @@ from maskling.model.building import build
 from maskling.model.config import BertConfig, ModernConfig
 from maskling.model.cost import flops_per_token
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.token_loss import token_loss
+from maskling.model.token_loss import head_loss
+from maskling.objectives.tensors import EVENLY
 
 SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 512, 8), "base": (12, 768, 12)}
 VOCAB = 16_000
@@ -52,7 +53,7 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> None:
     rows = options.tokens // seq
     torch.manual_seed(0)
     ids = torch.randint(5, VOCAB, (rows, seq))
-    chosen = torch.randperm(rows * seq)[: rows * seq * 15 // 100].sort().values
+    chosen = torch.randperm(rows * seq)[: round(rows * seq * 0.15 / EVENLY) * EVENLY].sort().values
     labels = torch.randint(5, VOCAB, chosen.shape)
     examples = (torch.arange(seq) * options.examples // seq).expand(rows, seq)
     shape = {"hidden_size": width, "num_layers": num_layers, "num_heads": heads, "vocab_size": VOCAB}
@@ -128,8 +129,9 @@ def own(
         visible = Visible.from_example_ids(examples)
         with torch.autocast("cpu", torch.bfloat16):
             hidden = forward(ids, positions, types, visible)
-            logits = model.predict(hidden.flatten(0, 1)[chosen])
-        (token_loss(logits, labels) / len(labels)).backward()
+            features = model.transformed(hidden.flatten(0, 1)[chosen])
+            loss = head_loss(features, *model.decoder(), labels)
+        (loss / len(labels)).backward()
         model.zero_grad(set_to_none=True)
 
     return run

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from maskling.model.attention import Visible
@@ -40,8 +41,16 @@ class MaskedLM(Named):
         """
 
     @abstractmethod
+    def transformed(self, hidden: Tensor) -> Tensor:
+        """The masked-token head up to its output matrix. hidden: (..., hidden). Returns the same shape."""
+
+    @abstractmethod
+    def decoder(self) -> tuple[Tensor, Tensor]:
+        """The output matrix of that head, (vocab_size, hidden), and its bias, (vocab_size,)."""
+
     def predict(self, hidden: Tensor) -> Tensor:
         """Score every token of the vocabulary. hidden: (..., hidden). Returns (..., vocab_size) logits."""
+        return F.linear(self.transformed(hidden), *self.decoder())
 
     @abstractmethod
     def pair(self, first: Tensor) -> Tensor:

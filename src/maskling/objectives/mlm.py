@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.token_loss import token_loss
+from maskling.model.token_loss import head_loss
 from maskling.objectives.loss import Term
 from maskling.objectives.tensors import EVENLY, TensorBatch
 
@@ -28,11 +28,9 @@ def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes:
     # Pieces of nearly equal size, so that the last is not a sliver, and again of few different ones.
     size = -(-len(chosen) // -(-len(chosen) // rows))
     size += min(rows - size, -size % EVENLY)
+    pieces = zip(torch.split(chosen, size), torch.split(batch.labels, size), strict=False)  # padding has no labels
     losses = [
-        checkpoint(_loss, model, some, labels, use_reentrant=False, preserve_rng_state=False)
-        for some, labels in zip(
-            torch.split(chosen, size), torch.split(batch.labels, size), strict=False
-        )  # padding has no labels
+        checkpoint(_loss, model, some, labels, use_reentrant=False, preserve_rng_state=False) for some, labels in pieces
     ]
     return Term(torch.stack(losses).sum(), len(batch.labels))
 
@@ -48,4 +46,4 @@ def rows_at_once(model: MaskedLM, logits_bytes: int = LOGITS_BYTES) -> int:
 
 
 def _loss(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
-    return token_loss(model.predict(chosen), labels)
+    return head_loss(model.transformed(chosen), *model.decoder(), labels)

@@ -10,7 +10,6 @@ import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
@@ -92,12 +91,16 @@ class Bert(MaskedLM):
                 states.append(x.view(rows, seq, -1))
         return x.view(rows, seq, -1)
 
-    def predict(self, hidden: Tensor) -> Tensor:
-        """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
+    def transformed(self, hidden: Tensor) -> Tensor:
+        """See MaskedLM."""
         # RoBERTa's head uses the exact GELU whatever the layers use.
         activation = self.config.activation if self.config.family == "bert" else "gelu"
-        hidden = self.transform_norm(ACTIVATIONS[activation](self.transform(hidden)))
-        return F.linear(hidden, self.word.weight, self.decoder_bias)
+        out: Tensor = self.transform_norm(ACTIVATIONS[activation](self.transform(hidden)))
+        return out
+
+    def decoder(self) -> tuple[Tensor, Tensor]:
+        """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
+        return self.word.weight, self.decoder_bias
 
     def pair(self, first: Tensor) -> Tensor:
         """See MaskedLM. 0 says B follows A, 1 says it does not."""

@@ -11,7 +11,6 @@ import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
@@ -103,10 +102,14 @@ class Modern(MaskedLM):
             states.append(x)
         return x
 
-    def predict(self, hidden: Tensor) -> Tensor:
+    def transformed(self, hidden: Tensor) -> Tensor:
+        """See MaskedLM."""
+        out: Tensor = self.transform_norm(ACTIVATIONS[self.config.activation](self.transform(hidden)))
+        return out
+
+    def decoder(self) -> tuple[Tensor, Tensor]:
         """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
-        hidden = self.transform_norm(ACTIVATIONS[self.config.activation](self.transform(hidden)))
-        return F.linear(hidden, self.word.weight, self.decoder_bias)
+        return self.word.weight, self.decoder_bias
 
     def pair(self, first: Tensor) -> Tensor:
         """See MaskedLM. BERT's pooler and classifier; 0 says B follows A, 1 says it does not."""
