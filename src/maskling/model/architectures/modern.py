@@ -20,6 +20,7 @@ from maskling.model.config import ModernConfig
 from maskling.model.dropout import drop
 from maskling.model.gated import gated
 from maskling.model.masked_lm import MaskedLM, draw
+from maskling.model.norm import norm, working_dtype
 from maskling.model.rotary import Rotation, rotation
 
 
@@ -85,13 +86,12 @@ class Modern(MaskedLM):
         """
         rows, seq = input_ids.shape
         config = self.config
-        device = input_ids.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.word.weight.dtype
+        dtype = working_dtype(self.word.weight)
         turns = {
             theta: rotation(position_ids, config.head_size, theta, dtype)
             for theta in {config.global_rope_theta, config.local_rope_theta}
         }
-        x: Tensor = drop(self.embedding_norm(self.word(input_ids.flatten())), config.dropout, self.training)
+        x: Tensor = drop(self.embedding_norm(self.look_up(input_ids)), config.dropout, self.training)
         for index, layer in enumerate(self.layers):
             if states is not None:
                 states.append(x.view(rows, seq, -1))
@@ -104,8 +104,7 @@ class Modern(MaskedLM):
 
     def transformed(self, hidden: Tensor) -> Tensor:
         """See MaskedLM."""
-        out: Tensor = self.transform_norm(ACTIVATIONS[self.config.activation](self.transform(hidden)))
-        return out
+        return norm(ACTIVATIONS[self.config.activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
         """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
