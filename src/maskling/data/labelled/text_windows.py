@@ -59,13 +59,15 @@ def encode_texts(
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of each text fit, taking them from the end of whichever is longer (of equals, the second)."""
-    shorter = min(first, second, room // 2)
+    """How many tokens of each text fit, taking them from the end of whichever is longer at the time.
+
+    An odd token goes to the text that was longer, of two equals to the second, as in the `tokenizers` library; BERT's
+    own code gives it to the first.
+    """
     if first + second <= room:
         return first, second
-    if first > second:
-        return (room - shorter, shorter) if second <= room // 2 else (room - room // 2, room // 2)
-    return (shorter, room - shorter) if first <= room // 2 else (room - room // 2, room // 2)
+    shorter = min(first, second, room // 2)
+    return (shorter, room - shorter) if first <= second else (room - shorter, shorter)
 
 
 def class_targets(records: Sequence[TextRecord], labels: LabelSet, windows: Windows) -> LabelTargets:
