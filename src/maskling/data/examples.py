@@ -192,7 +192,8 @@ class Examples:
         """The text of examples with their masks."""
         has_pairs = self._pairing.has_pairs
         ids, words = assemble(self._split, rows.segments, self._vocabulary, has_pairs, self._masking.predicts_unknown)
-        chosen = self._masking.select(words, rate, keys(seed, "mask", rows.epoch, rows.index))
+        masking = keys(seed, "mask", rows.epoch, rows.index)
+        chosen = self._masking.select(words, self._masking.rates(rate, masking), masking)
         corrupting = keys(seed, "corrupt", rows.epoch, rows.index)
         seen = self._corruption.corrupt(ids, chosen, words, corrupting, self._vocabulary)
         labels = rows.segments.label if has_pairs else rows.length[:0]

@@ -80,8 +80,10 @@ def view_model(folder: Path) -> View:
 
 
 def _rate(recipe: Any) -> str:
-    final = recipe.masking.final_rate
-    return f"{recipe.masking.rate}" if final is None else f"{recipe.masking.rate} falling to {final}"
+    masking = recipe.masking
+    drawn = "" if masking.lowest_rate is None else f"{masking.lowest_rate} to "
+    final = "" if masking.final_rate is None else f" falling to {masking.final_rate}"
+    return f"{drawn}{masking.rate}{final}"
 
 
 def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:

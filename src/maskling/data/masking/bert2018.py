@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from maskling.data.masking.strategy import Masking
+from maskling.data.masking.strategy import Masking, Rate
 from maskling.data.masking.words import BoolArray, Int64Array, Units, Words, token_units, word_units
 from maskling.randomness import UInt64Array
 
@@ -28,7 +28,7 @@ class Bert2018Masking(Masking):
         None, ge=1, description="most predictions in an example; the original says 20 at length 128, 77 at 512"
     )
 
-    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Go through the words of each example in random order and take each that fits the budget."""
         units = word_units(words) if self.whole_word else token_units(words)
         budget = np.maximum(1, np.rint(rate * np.bincount(words.example, minlength=words.num_examples)))

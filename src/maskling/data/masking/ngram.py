@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from maskling.data.masking.runs import word_runs
-from maskling.data.masking.strategy import Masking, take
+from maskling.data.masking.strategy import Masking, Rate, take
 from maskling.data.masking.words import BoolArray, Words
 from maskling.randomness import UInt64Array
 
@@ -19,6 +19,6 @@ class NgramMasking(Masking):
     kind: Literal["ngram"] = "ngram"
     max_words: int = Field(3, ge=1, description="longest n-gram")
 
-    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Cut the words into n-grams and take n-grams in random order until the rate is met."""
         return take(word_runs(words, 1 / np.arange(1, self.max_words + 1), rate, keys), rate, keys)

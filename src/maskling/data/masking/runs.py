@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.data.masking.strategy import LENGTHS
+from maskling.data.masking.strategy import LENGTHS, Rate
 from maskling.data.masking.words import Units, Words, word_units
 from maskling.randomness import UInt64Array, uniforms
 
 
-def word_runs(words: Words, probabilities: NDArray[np.floating], rate: float, keys: UInt64Array) -> Units:
+def word_runs(words: Words, probabilities: NDArray[np.floating], rate: Rate, keys: UInt64Array) -> Units:
     """Cut each stretch of words between special tokens into runs that follow each other.
 
     probabilities: (longest,) float64, the chance of a run of 1, 2, ... words. A run is cut off where

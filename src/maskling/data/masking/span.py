@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from maskling.data.masking.runs import word_runs
-from maskling.data.masking.strategy import Masking, take
+from maskling.data.masking.strategy import Masking, Rate, take
 from maskling.data.masking.words import BoolArray, Words
 from maskling.randomness import UInt64Array
 
@@ -26,7 +26,7 @@ class SpanMasking(Masking):
     stop: float = Field(0.2, gt=0, lt=1, description="chance that a span ends after each word")
     max_words: int = Field(10, ge=1, description="longest span")
 
-    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Cut the words into spans and take spans in random order until the rate is met."""
         lengths = self.stop * (1 - self.stop) ** np.arange(self.max_words)
         return take(word_runs(words, lengths, rate, keys), rate, keys)

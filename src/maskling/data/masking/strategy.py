@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from maskling.config import Settings
 from maskling.data.masking.words import BoolArray, Units, Words
 from maskling.randomness import UInt64Array, uniforms
+
+# A fraction of the tokens: one for all examples, or (examples,) float64, one for each.
+Rate = float | NDArray[np.float64]
 
 
 class Masking(Settings, ABC):
@@ -19,30 +23,61 @@ class Masking(Settings, ABC):
     kind: str
     rate: float = Field(0.15, gt=0, lt=1, description="fraction of ordinary tokens to predict")
     final_rate: float | None = Field(None, gt=0, lt=1, description="rate at the end, reached in a straight line")
+    lowest_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="draw the rate of each example evenly between this one and `rate`, as models that write text want",
+    )
 
     predicts_unknown: ClassVar[bool] = False
     """Whether tokens of the text that are special themselves, as [UNK] is, count as ordinary."""
 
+    @model_validator(mode="after")
+    def _lowest_is_lowest(self) -> Self:
+        least = min(self.rate, self.rate if self.final_rate is None else self.final_rate)
+        if self.lowest_rate is not None and self.lowest_rate > least:
+            raise ValueError(
+                f"lowest_rate {self.lowest_rate} is above the rate {least} that it is the lower end of; lower it"
+            )
+        return self
+
     def rate_at(self, fraction: float) -> float:
-        """The rate after that fraction of training (Ankner et al. 2023 let it fall from 0.3 to 0.15)."""
+        """The rate after that fraction of training (Ankner et al. 2023 let it fall from 0.3 to 0.15).
+
+        With `lowest_rate`, the upper end of the range that each example's is drawn from.
+        """
         if self.final_rate is None:
             return self.rate
         return self.rate + (self.final_rate - self.rate) * min(max(fraction, 0.0), 1.0)
 
+    def rates(self, rate: float, keys: UInt64Array) -> Rate:
+        """The rate of each example: `rate`, or with `lowest_rate` a draw of its key alone.
+
+        Masked diffusion draws a time for each example and hides that fraction (Austin et al. 2021, D3PM, absorbing
+        states; Sahoo et al. 2024, MDLM). Theirs is drawn from all of (0, 1), and the loss of an example is weighed by
+        one over its rate, which makes the sum a bound on its likelihood; here each prediction weighs the same.
+        """
+        if self.lowest_rate is None:
+            return rate
+        return self.lowest_rate + (rate - self.lowest_rate) * uniforms(keys, RATE)
+
     @abstractmethod
-    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Choose the tokens to predict, for each example from its own words and key alone.
 
-        rate: the fraction to choose; keys: (examples,) uint64. Returns (n,) bool, True where a token is predicted.
+        rate: the fraction to choose, one for all or for each; keys: (examples,) uint64. Returns (n,) bool, True where
+        a token is predicted.
         """
 
 
 # Counters of the draws of one key: units are drawn at their positions, the rest above any position.
 ROUNDING = 1 << 32
 LENGTHS = 1 << 33
+RATE = 1 << 34
 
 
-def take(units: Units, rate: float, keys: UInt64Array) -> BoolArray:
+def take(units: Units, rate: Rate, keys: UInt64Array) -> BoolArray:
     """Take whole units in random order until about `rate` of the ordinary tokens of each example is met.
 
     A unit is taken if the tokens of those before it have not reached a mark. Its own length plays no

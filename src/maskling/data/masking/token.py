@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from maskling.data.masking.strategy import Masking, take
+from maskling.data.masking.strategy import Masking, Rate, take
 from maskling.data.masking.words import BoolArray, Words, token_units
 from maskling.randomness import UInt64Array
 
@@ -17,6 +17,6 @@ class TokenMasking(Masking):
 
     kind: Literal["token"] = "token"
 
-    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Take tokens in random order until the rate is met."""
         return take(token_units(words), rate, keys)

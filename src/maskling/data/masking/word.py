@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from maskling.data.masking.strategy import Masking, take
+from maskling.data.masking.strategy import Masking, Rate, take
 from maskling.data.masking.words import BoolArray, Words, word_units
 from maskling.randomness import UInt64Array
 
@@ -18,6 +18,6 @@ class WordMasking(Masking):
 
     kind: Literal["word"] = "word"
 
-    def select(self, words: Words, rate: float, keys: UInt64Array) -> BoolArray:
+    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Take words in random order until the rate is met."""
         return take(word_units(words), rate, keys)
