@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from maskling.cli.main import verbs
+from maskling.cli.main import verb_and_rest, verbs
 from maskling.cli.parsing import bind
 from maskling.cli.settings import Pairs, layers
 from maskling.config import Layer, Settings, flatten, resolve
@@ -102,7 +102,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_are_understood(page: Path) -> None:
     known = verbs()
     for command in commands(page):
-        verb, *words = shlex.split(command, comments=True)[1:]
+        verb, words = verb_and_rest(shlex.split(command, comments=True)[1:])
         bound = bind(verb, known[verb], words)
         _resolve(verb, bound.arguments.get("settings", ()), bound.arguments.get("preset"))
 
@@ -115,7 +115,7 @@ def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
         resolve(VocabularySettings, given)
     elif verb in ("train", "init"):
         read_recipe(given)
-    elif verb == "evaluate":
+    elif verb in ("evaluate", "tokenizer extend"):
         resolve(TextSettings, given)
     elif verb == "inspect":
         of_text = [pair for pair in pairs if pair[0].startswith("corpus.")]

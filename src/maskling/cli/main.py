@@ -78,10 +78,18 @@ def verbs() -> dict[str, Callable[..., Any]]:
     return {verb: _function(verb) for verb in VERBS}
 
 
+def verb_and_rest(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb at the front of a command line, of two words where there is one of two, and what follows it."""
+    of_two = " ".join(words[:2])
+    if len(words) > 1 and of_two in VERBS:
+        return of_two, list(words[2:])
+    return (words[0], list(words[1:])) if words else ("--help", [])
+
+
 def _run(words: list[str], console: Console) -> int:
-    first, rest = (words[0], words[1:]) if words else ("--help", [])
-    if first == "help":
-        first, rest = (rest[0], ["--help"]) if rest else ("--help", [])
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    first, rest = verb_and_rest(words)
     if first in ("--help", "-h"):
         for line in overview(verbs(), ABOUT, EXAMPLE):
             console.result(line)

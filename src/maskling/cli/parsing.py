@@ -24,6 +24,7 @@ from maskling.errors import SettingsError
 
 # A lone "-" is standard input, but cyclopts takes it for an option. No argument can hold a zero byte.
 _DASH = "\0"
+_COMMAND = "verb"  # what cyclopts calls each of them: ours may have two words
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -40,10 +41,10 @@ def bind(verb: str, function: Callable[..., Any], words: Sequence[str]) -> inspe
         default_parameter=Parameter(negative=""),
         suppress_keyboard_interrupt=False,
     )
-    app.command(function, name=verb)
+    app.command(function, name=_COMMAND)
     rest = [_DASH if word == "-" else word for word in rest]
     try:
-        _, bound, left_out = app.parse_args([verb, *rest], exit_on_error=False, print_error=False)
+        _, bound, left_out = app.parse_args([_COMMAND, *rest], exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise SettingsError(_said(error, verb)) from None
     if "settings" in left_out:

@@ -1,0 +1,46 @@
+"""`maskling extend`: a model for longer texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskling.cli.places import check_out_folder
+from maskling.console import Console
+from maskling.errors import SettingsError
+
+
+def extend(
+    model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
+    /,
+    *,
+    positions: Annotated[int | None, Parameter(help="longest sequence it shall read, in tokens")] = None,
+    rope_theta: Annotated[
+        float | None, Parameter(help="ModernBERT: another base for the rotary positions of its global layers")
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="folder to write the model into", metavar="FOLDER")] = None,
+    json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
+) -> None:
+    """Let a model read longer texts.
+
+    A table of positions (BERT, RoBERTa) is repeated from its start; ModernBERT has none. Texts that fitted before get
+    the same answers, unless --rope-theta is given. Train the result on long texts with 'maskling train --init'. (For
+    more words there is 'maskling tokenizer extend'.)
+
+    Example: maskling extend runs/mine --positions 1024 --out longer/
+    """
+    if out is None or positions is None:
+        raise SettingsError("say how long and where to write: maskling extend runs/mine --positions 1024 --out longer/")
+    if rope_theta is not None and not rope_theta > 0:
+        raise SettingsError(f"--rope-theta is {rope_theta:g}; it is a number above 0, such as 160000")
+    check_out_folder(out)
+
+    from maskling.infer.load import find_model
+    from maskling.train.extending import extend_positions
+
+    console = Console(as_json=json)
+    extend_positions(find_model(model), out, positions, rope_theta)
+    console.note(f"{out} written and read back: {positions:,} positions")
+    console.data({"folder": str(out), "positions": positions})
