@@ -70,7 +70,6 @@ class Tokenizer:
         self.vocab_size = len(self._tokens)
         self.special = SpecialIds(**{role: vocabulary[name] for role, name in self._names.items()})
         self._looks = Looks(self._tokens, self._tree["model"])
-        self._plain = without_specials(library)
         self._encoder = Encoder(self._plain, chunking(self._tree), self._looks, self.chinese_words == "jieba")
 
     @classmethod
@@ -205,19 +204,6 @@ class Tokenizer:
         with guarded("the tokenizer failed on a text"):
             normal = self.normalized(text)
             return [normal] if pre_tokenizer is None else [p for p, _ in pre_tokenizer.pre_tokenize_str(normal)]
-
-    def encode_spans(self, texts: Sequence[str]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """The tokens of each text, and where in it each stands: (n,) int64 ids, (n, 2) int64 first character and end.
-
-        Slower than `encode_batch`. Bytes of one character share its place; a token the library made of nothing in the
-        text has an empty one. Raises TokenizerError if the library fails.
-        """
-        with guarded("the tokenizer failed on a text"):
-            encodings = self._plain.encode_batch([mended(text) for text in texts], add_special_tokens=False)
-        return [
-            (np.array(found.ids, dtype=np.int64), np.array(found.offsets, dtype=np.int64).reshape(-1, 2))
-            for found in encodings
-        ]
 
     def decode(self, ids: ArrayLike, skip_special: bool = False) -> str:
         """The text of some ids as a person would write it. Raises TokenizerError for an id outside the vocabulary."""
