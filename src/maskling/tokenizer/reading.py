@@ -49,7 +49,6 @@ def read(path: Path) -> Found:
         raise TokenizerError(
             f"{path}: there is no such file or folder; give a vocab.txt, a tokenizer.json or a folder that holds one"
         )
-    _check_ids(found.library, path)
     return found
 
 
@@ -171,6 +170,7 @@ def _byte_level(vocab: Path, merges: Path, config: Mapping[str, Any]) -> tokeniz
 
 
 def _with_names(library: tokenizers.Tokenizer, config: Mapping[str, Any], where: Path) -> Found:
+    _check_ids(library, where)
     folder = where if where.is_dir() else where.parent
     said = [config, _read_json(folder / "special_tokens_map.json")] if config or where.is_dir() else [config]
     names = find_names(library.get_vocab(with_added_tokens=True), said, str(where))
@@ -197,6 +197,8 @@ def _with_flags(tree: Tree, config: Mapping[str, Any]) -> Tree:
 
 
 def _check_ids(library: tokenizers.Tokenizer, where: Path) -> None:
+    # Before anything else is asked of the library: it makes a row for every number up to the highest id, and where
+    # a file gives a token the id 2**31 that ends the process.
     vocabulary = library.get_vocab(with_added_tokens=True)
     ids = sorted(vocabulary.values())
     if ids != list(range(len(ids))):
