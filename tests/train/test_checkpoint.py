@@ -12,6 +12,9 @@ from torch import nn
 from maskling.errors import CheckpointError
 from maskling.train import checkpoint
 from maskling.train.checkpoint import State
+from maskling.train.task import Best
+
+BEST = Best(1, 0.1 + 0.2, {"mlm_loss": 0.1 + 0.2, "pairs": 0, "pair_loss": None})
 
 
 def module(seed: int) -> nn.Module:
@@ -20,7 +23,7 @@ def module(seed: int) -> nn.Module:
 
 
 def saved(folder: Path, step: int, seed: int = 0) -> Path:
-    state = State(step=step, recipe="r", data="d", tokenizer="t", best={"step": 1, "mlm_loss": 0.1 + 0.2})
+    state = State(step=step, recipe="r", data="d", tokenizer="t", best=BEST)
     return checkpoint.save(folder, module(seed), {"0.weight|exp_avg": torch.full((3,), 1.5)}, state).path
 
 
@@ -28,7 +31,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path):
     saved(tmp_path, 7, seed=1)
     found, problems = checkpoint.newest_whole(tmp_path)
     assert problems == []
-    assert found.state == State(step=7, recipe="r", data="d", tokenizer="t", best={"step": 1, "mlm_loss": 0.1 + 0.2})
+    assert found.state == State(step=7, recipe="r", data="d", tokenizer="t", best=BEST)
     other = module(2)
     moments = found.load(other)
     assert torch.equal(other[0].weight, module(1)[0].weight)
@@ -74,9 +77,9 @@ NO_STATES = [
     "[]",
     "3",
     "{}",
-    '{"format": 1}',
-    '{"format": 1, "checksums": {}}',
-    '{"format": 1, "checksums": 3, "step": 1, "recipe": "", "data": "", "tokenizer": ""}',
+    '{"format": 2}',
+    '{"format": 2, "checksums": {}}',
+    '{"format": 2, "checksums": 3, "step": 1, "recipe": "", "data": "", "tokenizer": ""}',
 ]
 
 
@@ -91,7 +94,7 @@ def test_json_that_is_no_state_is_damage(tmp_path: Path, text: str):
 def test_another_format_is_not_called_damaged(tmp_path: Path):
     path = saved(tmp_path, 5)
     state = json.loads((path / "state.json").read_text())
-    (path / "state.json").write_text(json.dumps({**state, "format": 2}))
+    (path / "state.json").write_text(json.dumps({**state, "format": 1}))
     with pytest.raises(CheckpointError, match="another version of maskling"):
         checkpoint.read(path)
 

@@ -10,11 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from maskling.errors import NumericsError
-from maskling.train import checkpoint, pretrain, running
+from maskling.train import checkpoint, pretraining, running
 from maskling.train.events import Step, Warned
 from maskling.train.loop import Taken, take_step
+from maskling.train.pretrain import pretrain
+from maskling.train.pretrain_work import work_of
 from maskling.train.recipe import Recipe
-from maskling.train.work import Work, text_step, work_of
+from maskling.train.work import Work, text_step
 
 Make = Callable[..., Recipe]
 CHANGES = {"train.on_nonfinite": "rewind", "train.log_every": 1, "model.dropout": 0.1}
@@ -38,10 +40,10 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
 
 def first_examples(recipe: Recipe, steps: list[int]) -> list[int]:
     """The number of the first example of each step's text."""
-    from maskling.train.material import Material
+    from maskling.train.prepared import Prepared
     from maskling.train.world import World
 
-    examples = Material.open(Path(recipe.data.path)).examples(recipe)
+    examples = Prepared.open(Path(recipe.data.path)).examples(recipe)
     return [int(work_of(step, recipe, examples, World()).numbers[0]) for step in steps]
 
 
@@ -65,11 +67,11 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
     (bad,) = first_examples(recipe, [5])
     # What it should come to: steps 5 and on take the text of two steps later, and nothing is ever wrong.
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "work_of", _shifted)
-        list(pretrain.pretrain(recipe, tmp_path / "wanted"))
+        patch.setattr(pretraining, "work_of", _shifted)
+        list(pretrain(recipe, tmp_path / "wanted"))
     poison(lambda number: number == bad)
 
-    events = list(pretrain.pretrain(recipe, tmp_path / "run"))
+    events = list(pretrain(recipe, tmp_path / "run"))
     assert [event.step for event in events if isinstance(event, Step)] == [*range(1, 7), *range(5, 13)]
     assert any("goes back" in event.text for event in events if isinstance(event, Warned))
     assert same(weights(tmp_path / "run"), weights(tmp_path / "wanted"))
@@ -77,10 +79,10 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
 
     # Left after it went back, before and after the next checkpoint, and gone on with.
     for stop in (7, 10):
-        for event in pretrain.pretrain(recipe, tmp_path / "again"):
+        for event in pretrain(recipe, tmp_path / "again"):
             if isinstance(event, Step) and event.step == stop:
                 break
-    list(pretrain.pretrain(recipe, tmp_path / "again"))
+    list(pretrain(recipe, tmp_path / "again"))
     assert same(weights(tmp_path / "again"), weights(tmp_path / "wanted"))
     lines = [(tmp_path / name / "metrics.jsonl").read_text().count("\n") for name in ("run", "again", "wanted")]
     assert lines == [12 + 3] * 3
@@ -94,11 +96,11 @@ def test_without_a_checkpoint_it_goes_back_to_the_beginning(recipe_of: Make, tmp
     recipe = recipe_of(CHANGES)
     (bad,) = first_examples(recipe, [1])
     poison(lambda number: number == bad)
-    events = list(pretrain.pretrain(recipe, tmp_path))
+    events = list(pretrain(recipe, tmp_path))
     assert [event.step for event in events if isinstance(event, Step)] == [1, 2, *range(1, 13)]
 
 
 def test_it_gives_up_where_no_text_helps(recipe_of: Make, tmp_path: Path, poison):
     poison(lambda _: True)
     with pytest.raises(NumericsError, match=r"step 1: .* going back to step 0 3 times.*lower optimizer\.lr"):
-        list(pretrain.pretrain(recipe_of(CHANGES), tmp_path))
+        list(pretrain(recipe_of(CHANGES), tmp_path))

@@ -136,13 +136,13 @@ def test_any_state_is_read_or_refused(whole: Path, tmp_path_factory: pytest.Temp
     except CheckpointError:
         return
     assert type(found.step) is int
-    assert found.best is None or checkpoint.folder_of(Path("run"), found.best["step"]).parent == Path("run/checkpoints")
+    assert found.best is None or checkpoint.folder_of(Path("run"), found.best.step).parent == Path("run/checkpoints")
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"best": {"step": "../../../etc", "mlm_loss": 1.0}},
+        {"best": {"step": "../../../etc", "value": 1.0, "numbers": {}}},
         {"step": "7"},
         {"step": 8},
         {"left_out": [["a"]]},
@@ -181,7 +181,7 @@ def test_moments_of_another_shape_are_refused(recipe_of: Make):
 def test_a_config_that_is_none_is_refused_in_words(tmp_path: Path, text: bytes):
     (tmp_path / "config.toml").write_bytes(text)
     with pytest.raises(CheckpointError, match=r"config\.toml cannot be understood"):
-        written_recipe(tmp_path)
+        written_recipe(tmp_path, Recipe)
 
 
 def test_what_is_saved_is_no_pickle(whole: Path):

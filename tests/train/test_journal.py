@@ -11,7 +11,7 @@ from maskling.train.journal import Journal
 
 
 def step(number: int, loss: float = 1.5) -> Step:
-    return Step(number, 9, loss, loss, None, 1e-3, 0.3, 100.0, 0.99, 2.0, 5.0)
+    return Step(number, 9, loss, {"mlm": loss, "pair": None}, 1e-3, {"mask_rate": 0.3}, 100.0, 0.99, 2.0, 5.0)
 
 
 def lines(path: Path) -> list[dict[str, object]]:
@@ -33,6 +33,14 @@ def test_a_new_run_begins_with_an_empty_file(tmp_path: Path):
     Journal(path, 0).step(step(1))
     Journal(path, 0)
     assert lines(path) == []
+
+
+def test_terms_and_facts_stand_beside_the_loss(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    Journal(path, 0).step(step(1))
+    (line,) = lines(path)
+    assert list(line)[:7] == ["kind", "step", "steps", "loss", "mlm", "pair", "lr"]
+    assert (line["mlm"], line["pair"], line["mask_rate"]) == (1.5, None, 0.3)
 
 
 def test_what_is_no_number_is_null(tmp_path: Path):

@@ -5,40 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from maskling.data.corruption import Vocabulary
-from maskling.data.examples import Examples
-from maskling.data.shards import open_shards
 from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import pick
-from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.beginning import completed, first_module
 from maskling.train.compiling import compiled
 from maskling.train.loop import Parts, take_step
 from maskling.train.optimizer import Optimizer
+from maskling.train.pretraining import Text
 from maskling.train.recipe import Recipe
-from maskling.train.work import Work, work_of
+from maskling.train.work import Work
 from maskling.train.world import World
 
 Make = Callable[..., Recipe]
 
 
-def ready(recipe: Recipe) -> tuple[Recipe, Parts, Work]:
-    """A recipe made whole, what takes its steps, and the work of its third step."""
-    shards = open_shards(Path(recipe.data.path))
-    tokenizer = Tokenizer.load(shards.tokenizer_folder)
-    recipe = completed(recipe, tokenizer, None)
-    examples = Examples(
-        shards.split("train"), Vocabulary.of(tokenizer), recipe.pairing, recipe.masking, recipe.corruption,
-        recipe.packing, recipe.data.seq_length, recipe.seed,
-    )  # fmt: skip
-    module = first_module(recipe)
-    parts = Parts(module, recipe.optimizer.build(module), pick("cpu", "fp32"), World(), module)
-    return recipe, parts, work_of(2, recipe, examples, World())
+def ready(recipe: Recipe) -> tuple[Parts, Work]:
+    """What takes the steps of a recipe, and the work of its third step."""
+    material = Text.open(recipe, checks=False)
+    recipe = material.completed(recipe, None)
+    task = material.task(recipe, World())
+    module = task.first_module()
+    parts = Parts(task, module, recipe.optimizer.build(module), pick("cpu", "fp32"), World(), module)
+    return parts, task.working(World())(2)
 
 
 def spoiling(parts: Parts, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Parts:
@@ -49,7 +40,7 @@ def spoiling(parts: Parts, micro: int, spoil: Callable[[torch.Tensor], torch.Ten
         hidden = parts.module(*args)
         return spoil(hidden) if next(calls) % each == micro else hidden
 
-    return Parts(parts.module, parts.optimizer, parts.compute, parts.world, encode)
+    return replace(parts, encode=encode)
 
 
 def to_nan(hidden: torch.Tensor) -> torch.Tensor:
@@ -67,17 +58,17 @@ class _NanGradient(torch.autograd.Function):
 
 
 def test_a_loss_that_is_no_number_is_named_by_step_micro_batch_and_examples(recipe_of: Make):
-    recipe, parts, work = ready(recipe_of())
+    parts, work = ready(recipe_of())
     assert len(work.batches) == 2
     numbers = ", ".join(str(number) for number in work.numbers_of(1)[:8])
     with pytest.raises(
         NumericsError, match=rf"step 3: the loss .*micro-batch 2 of 2, examples {numbers}.*optimizer.lr"
     ):
-        take_step(spoiling(parts, 1, to_nan, 2), work, 1.0, recipe)
+        take_step(spoiling(parts, 1, to_nan, 2), work, 1.0)
 
 
 def test_a_gradient_that_is_no_number_is_traced_to_its_micro_batch(recipe_of: Make):
-    recipe, parts, work = ready(recipe_of({"system.micro_batch_tokens": 64}))
+    parts, work = ready(recipe_of({"system.micro_batch_tokens": 64}))
     assert len(work.batches) == 4
     calls: list[int] = []
 
@@ -88,28 +79,28 @@ def test_a_gradient_that_is_no_number_is_traced_to_its_micro_batch(recipe_of: Ma
         bad = torch.equal(input_ids, torch.from_numpy(work.batches[2].input_ids))
         return _NanGradient.apply(hidden) if bad else hidden
 
-    broken = Parts(parts.module, parts.optimizer, parts.compute, parts.world, encode)
+    broken = replace(parts, encode=encode)
     with pytest.raises(NumericsError, match=r"step 3: the gradient .*micro-batch 3 of 4"):
-        take_step(broken, work, 1.0, recipe)
+        take_step(broken, work, 1.0)
 
 
 def test_a_skipped_step_moves_nothing_and_says_so(recipe_of: Make):
-    recipe, parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
+    parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
     before = [parameter.detach().clone() for parameter in parts.module.parameters()]
-    taken = take_step(spoiling(parts, 0, to_nan, 2), work, 1.0, recipe)
+    taken = take_step(spoiling(parts, 0, to_nan, 2), work, 1.0)
     assert "micro-batch 1 of 2" in taken.problem
     assert "left out" in taken.problem
     assert all(torch.equal(one, other) for one, other in zip(before, parts.module.parameters(), strict=True))
     assert parts.optimizer.state() == {}
-    assert take_step(parts, work, 1.0, recipe).problem is None
+    assert take_step(parts, work, 1.0).problem is None
 
 
 def test_weights_that_are_no_numbers_stop_the_run_even_where_steps_may_be_skipped(recipe_of: Make):
-    recipe, parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
+    parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
     with torch.no_grad():
         next(parts.module.parameters()).view(-1)[0] = math.nan
     with pytest.raises(NumericsError, match="1 weights are no longer numbers"):
-        take_step(parts, work, 1.0, recipe)
+        take_step(parts, work, 1.0)
 
 
 class Looking(Optimizer):
@@ -122,15 +113,15 @@ class Looking(Optimizer):
 
 def test_a_long_gradient_is_clipped_and_none_leaves_it(recipe_of: Make):
     for clip, expected in ((1e-3, 1e-3), (None, None)):
-        recipe, parts, work = ready(recipe_of({"train.clip": clip if clip else "none"}))
+        parts, work = ready(recipe_of({"train.clip": clip if clip else "none"}))
         optimizer = Looking(parts.module, [torch.optim.SGD(parts.module.parameters(), lr=0.1)])
-        taken = take_step(replace(parts, optimizer=optimizer), work, 1.0, recipe)
+        taken = take_step(replace(parts, optimizer=optimizer), work, 1.0)
         assert optimizer.norm == pytest.approx(expected or taken.gradient_norm, rel=1e-3)
         assert taken.gradient_norm > 0.01
 
 
 def test_the_same_step_is_the_same_work(recipe_of: Make):
-    one, other = ready(recipe_of())[2], ready(recipe_of())[2]
+    one, other = ready(recipe_of())[1], ready(recipe_of())[1]
     assert (one.batches[0].input_ids == other.batches[0].input_ids).all()
     assert (one.numbers == other.numbers).all()
 
@@ -141,14 +132,14 @@ def test_the_same_step_is_the_same_work(recipe_of: Make):
 def test_a_compiled_encoder_takes_the_same_steps(recipe_of: Make):
     losses = []
     for compile_it in (False, True):
-        recipe, parts, work = ready(recipe_of())
+        parts, work = ready(recipe_of())
         encode = compiled(parts.module) if compile_it else parts.encode
-        losses.append([take_step(replace(parts, encode=encode), work, 1.0, recipe).loss for _ in range(2)])
+        losses.append([take_step(replace(parts, encode=encode), work, 1.0).loss for _ in range(2)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_an_encoder_that_cannot_be_compiled_is_refused_with_the_remedy(recipe_of: Make, monkeypatch):
-    recipe, parts, work = ready(recipe_of())
+    parts, work = ready(recipe_of())
 
     def compile_(_: object) -> object:
         def fail(*inputs: object) -> None:
@@ -158,4 +149,4 @@ def test_an_encoder_that_cannot_be_compiled_is_refused_with_the_remedy(recipe_of
 
     monkeypatch.setattr(torch, "compile", compile_)
     with pytest.raises(SettingsError, match=r"system.compile: .*No working C\+\+ compiler"):
-        take_step(replace(parts, encode=compiled(parts.module)), work, 1.0, recipe)
+        take_step(replace(parts, encode=compiled(parts.module)), work, 1.0)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from maskling.cli.layout import counted, duration, size
 from maskling.console import Console
 from maskling.train.events import Evaluated, Event, Finished, Saved, Started, Step, Warned
+from maskling.train.task import Numbers
 
 
 class RunReport:
-    """Shows the events of a run."""
+    """Shows the events of a run. numbers: how its task says what an evaluation measured."""
 
-    def __init__(self, console: Console, log_every: int) -> None:
+    def __init__(self, console: Console, log_every: int, numbers: Callable[[Numbers], str]) -> None:
         self.stopped = False
         self._console = console
         self._log_every = log_every
-        self._unigram_entropy = 0.0
+        self._numbers = numbers
         self._steps = 0
 
     def show(self, event: Event) -> None:
@@ -25,14 +27,14 @@ class RunReport:
         console = self._console
         match event:
             case Started():
-                self._unigram_entropy, self._steps = event.unigram_entropy, event.steps
+                self._steps = event.steps
                 for line in started_lines(event):
                     console.note(line)
             case Step():
                 last = event.step == event.steps
                 console.progress(step_line(event), event.step, event.steps, last=last, share=False)
             case Evaluated():
-                console.note(evaluated_line(event, self._steps, self._unigram_entropy))
+                console.note(evaluated_line(event, self._steps, self._numbers))
             case Saved():
                 pass  # the path is in the last line; a line for each would drown the losses
             case Warned():
@@ -50,17 +52,19 @@ def started_lines(event: Started) -> list[str]:
     """The facts of a run before its first step."""
     resumed = "" if event.resumed_from is None else f", going on from step {event.resumed_from:,}"
     epochs = event.steps * event.examples_per_step / max(1, event.examples_per_epoch)
+    known = event.baseline
     return [
         f"model     {size(event.parameters)} parameters on {event.description}",
         f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples an epoch",
-        f"unigram   {event.unigram_entropy:.2f}, the loss of knowing only how often each token occurs",
+        *([f"{known.name:<8}  {known.loss:.2f}, the loss of knowing only {known.knows}"] if known else []),
         f"run       {counted(event.steps, 'step')}, {epochs:.3g} epochs{resumed}",
     ]
 
 
 def step_line(event: Step) -> str:
     """`step      2,000/20,000   loss 4.812   mlm 4.391  pair 0.421   lr 9.50e-05   12,400 tok/s   18m left`."""
-    parts = "" if event.pair is None else f"   mlm {event.mlm:.3f}  pair {event.pair:.3f}"
+    said = [f"{name} {value:.3f}" for name, value in event.terms.items() if value is not None]
+    parts = f"   {'  '.join(said)}" if len(said) > 1 else ""
     mfu = "" if event.mfu is None or event.mfu < 0.01 else f"   mfu {100 * event.mfu:.0f}%"
     speed = f"{event.tokens_per_second:,.0f} tok/s   fill {100 * event.fill:.1f}%{mfu}"
     return (
@@ -69,15 +73,10 @@ def step_line(event: Step) -> str:
     )
 
 
-def evaluated_line(event: Evaluated, steps: int, unigram_entropy: float) -> str:
-    """The held-out numbers, beside what knowing only frequencies would give."""
-    measured = event.measured
-    pair = "" if measured.pair_accuracy is None else f"  pairs {100 * measured.pair_accuracy:.1f}%"
+def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Numbers], str]) -> str:
+    """The held-out numbers after a step."""
     best = "   best so far" if event.best else ""
-    return (
-        f"{_place('held-out', event.step, steps)}   loss {measured.mlm_loss:.3f}   unigram {unigram_entropy:.2f}"
-        f"   top-1 {100 * measured.top1:.1f}%  top-5 {100 * measured.top5:.1f}%{pair}{best}"
-    )
+    return f"{_place('held-out', event.step, steps)}   {numbers(event.measured)}{best}"
 
 
 def _place(what: str, step: int, steps: int) -> str:
@@ -91,14 +90,16 @@ def finished_lines(event: Finished) -> list[str]:
         where = f"step {event.step:,} of {event.steps:,}"
         return [f"stopped at {where} with a checkpoint; the same command goes on from there"]
     ended = "had already finished" if event.already else f"finished in {duration(event.seconds)}"
-    best = "" if event.best_loss is None else f"; best held-out loss {event.best_loss:.3f} at step {event.best_step:,}"
+    value = "" if event.best_value is None else f"{event.best_name} {event.best_value:.3f} at step {event.best_step:,}"
+    best = f"; best held-out {value}" if value else ""
     model = [] if event.model is None else [f"model written to {event.model}"]
     return [f"the run {ended}{best}", *model]
 
 
 def as_json(event: Event) -> dict[str, Any]:
     """An event as a flat object with its name."""
-    fields = {name: value if _plain(value) else str(value) for name, value in asdict(event).items()}
+    found = event.flat() if isinstance(event, Step) else asdict(event)
+    fields = {name: value if _plain(value) else str(value) for name, value in found.items()}
     return {"event": type(event).__name__.lower(), **fields}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -11,6 +11,9 @@ from maskling.cli.places import check_out_folder, visible
 from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
 from maskling.console import Console
 from maskling.errors import SettingsError
+
+if TYPE_CHECKING:
+    from maskling.train.task import Numbers
 
 STOPPED = 130
 
@@ -72,11 +75,22 @@ def train(
     from maskling.train.pretrain import pretrain
     from maskling.train.signals import stop_asked
 
-    report = RunReport(console, resolved.settings.train.log_every)
+    report = RunReport(console, resolved.settings.train.log_every, held_out_numbers)
     with stop_asked() as stop:
         for event in pretrain(resolved.settings, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0
+
+
+def held_out_numbers(measured: Numbers) -> str:
+    """What was held out, beside what knowing only frequencies would give."""
+    shares = {name: 100 * (measured[name] or 0) for name in ("top1", "top5", "pair_accuracy")}
+    pair = "" if measured["pair_accuracy"] is None else f"  pairs {shares['pair_accuracy']:.1f}%"
+    loss = "none" if measured["mlm_loss"] is None else f"{measured['mlm_loss']:.3f}"
+    return (
+        f"loss {loss}   unigram {measured['unigram_entropy']:.2f}"
+        f"   top-1 {shares['top1']:.1f}%  top-5 {shares['top5']:.1f}%{pair}"
+    )
 
 
 def check_run_folder(out: Path) -> None:

@@ -60,10 +60,12 @@ def init_folder(init: str) -> Path:
     return inside if (inside / "config.json").exists() and not (folder / "config.json").exists() else folder
 
 
-def weights_fingerprint(init: str | None) -> str | None:
-    """What tells the weights of a folder from others; None without a folder, or if it is gone."""
+def weights_fingerprint(init: str | None, known: str | None = None) -> str | None:
+    """What tells the weights of a folder from others; None without a folder, `known` if it is gone."""
     if init is None:
         return None
+    if not init_folder(init).exists():
+        return known
     files = sorted(path for path in init_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
     return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
 

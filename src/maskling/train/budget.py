@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from maskling.data.batch import Batch
-from maskling.objectives.measure import measure
 from maskling.train import checkpoint
 from maskling.train.loop import Parts, take_step
-from maskling.train.recipe import Recipe
 from maskling.train.settings import TrainSettings
 from maskling.train.work import Work
 
@@ -58,14 +55,7 @@ def _affordable(
     return fits
 
 
-def planned(
-    recipe: Recipe,
-    seconds: float,
-    parts: Parts,
-    work: Callable[[int], Work],
-    validation: Sequence[Batch] | None,
-    scratch: Path,
-) -> TrainSettings:
+def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: Path) -> TrainSettings:
     """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`.
 
     The weights of `parts` are put back bit for bit; its optimizer is used up. scratch: a folder to write into, which
@@ -76,24 +66,24 @@ def planned(
     durations: list[float] = []
     enough = False
     while not enough:
-        durations.append(_timed(partial(_take, recipe, parts, work, len(durations))))
+        durations.append(_timed(partial(_take, parts, work, len(durations))))
         measured = len(durations) >= _WARM_UP_STEPS + _TIMED_STEPS
         enough = measured and time.perf_counter() - began >= _MEASURING_SHARE * seconds
         enough = enough or sum(durations) > seconds / 3  # slow steps: a few are better than none
         enough = bool(parts.world.agree(enough))  # ranks time differently, and must take the same steps
-    evaluation_seconds = 0.0
-    if validation is not None:
-        evaluation_seconds = _timed(lambda: measure(parts.module, validation, parts.compute, parts.world.sum))
+    task, evaluation_seconds = parts.task, 0.0
+    if task.evaluates:
+        evaluation_seconds = _timed(lambda: task.evaluate(parts.module, parts.compute, parts.world))
     # A checkpoint comes with an export, which is read back and compared: about as much again.
     save_seconds = 2 * _timed(lambda: _save(parts, scratch)) if parts.world.leads else 0.0
     parts.module.load_state_dict(before)
     left = seconds - (time.perf_counter() - began)
     step_seconds = statistics.median(durations[_WARM_UP_STEPS:] or durations[-1:])
-    return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, recipe.train)
+    return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, task.recipe.train)
 
 
-def _take(recipe: Recipe, parts: Parts, work: Callable[[int], Work], step: int) -> None:
-    take_step(parts, work(step), recipe.schedule.at(1, 1000), recipe)
+def _take(parts: Parts, work: Callable[[int], Work], step: int) -> None:
+    take_step(parts, work(step), parts.task.recipe.schedule.at(1, 1000))
 
 
 def _save(parts: Parts, scratch: Path) -> None:

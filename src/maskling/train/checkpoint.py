@@ -14,18 +14,19 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
 from maskling.files import checksum, folder_written_aside, recover_folder, remove_partial, write_json
+from maskling.train.task import Best
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-FORMAT = 1
+FORMAT = 2
 _FILES = ("model.safetensors", "optimizer.safetensors")
 # A state is less than a kilobyte; this leaves room for a run that went back a thousand times.
 _MOST_STATE_BYTES = 1 << 20
@@ -37,10 +38,10 @@ class State:
     """What a checkpoint says beside its tensors.
 
     step: optimizer steps taken. recipe, data, tokenizer: fingerprints of what the run is of. init: checksum of the
-    weights it began with, if a folder gave them. best: the best evaluation so far, 'step' and what was measured.
-    skipped: steps that were left out because of numbers that were none. left_out: text that was left out when the run
-    went back: [first step that has other text, how many steps of text before it, how often it went back there].
-    watch: the memory of the loss watcher.
+    weights it began with, if a folder gave them. best: the best evaluation so far; since_best: how many evaluations in
+    a row were no better. skipped: steps that were left out because of numbers that were none. left_out: text that was
+    left out when the run went back: [first step that has other text, how many steps of text before it, how often it
+    went back there]. watch: the memory of the loss watcher.
     compute: device, kernel and numbers that were used.
     """
 
@@ -49,11 +50,18 @@ class State:
     data: str
     tokenizer: str
     init: str | None = None
-    best: dict[str, Any] | None = None
+    best: Best | None = None
+    since_best: int = 0
     skipped: int = 0
     left_out: list[list[int]] = field(default_factory=list)
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> Self:
+        """What `asdict` made of a state, and JSON may have carried. Raises ValueError or TypeError otherwise."""
+        cls(**tree)  # pydantic would pass over what it does not know
+        return TypeAdapter(cls).validate_json(json.dumps(tree), strict=True)
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def read(path: Path) -> Checkpoint:
         if found.pop("format") != FORMAT:
             raise CheckpointError(f"{path} was written by another version of maskling; use that version to go on")
         sums = found.pop("checksums")
-        state = _checked(State(**found), path)
+        state = _checked(State.of(found), path)
         for name in _FILES:
             if checksum(path / name) != sums[name]:
                 raise CheckpointError(f"{path / name} is damaged: its checksum is not the one in state.json")
@@ -192,12 +200,11 @@ def prune(run_dir: Path, step: int, keep: int, best_step: int | None) -> None:
 
 def _checked(state: State, path: Path) -> State:
     """The state, if it says what a state can say: it may have been written by anyone. Raises ValueError otherwise."""
-    TypeAdapter(State).validate_json(json.dumps(asdict(state)), strict=True)
-    best_is_known = state.best is None or (type(state.best["step"]) is int and type(state.best["mlm_loss"]) is float)
     left_out = all(len(entry) == 3 and min(entry) >= 0 for entry in state.left_out)
     watch = not state.watch or state.watch.keys() == {"mean", "variance", "seen", "plateau_said"}
     elsewhere = _NAME.fullmatch(path.name) is None  # a copy under a name of its own
-    if not (elsewhere or state.step == _step(path)) or state.step < 0 or not (best_is_known and left_out and watch):
+    counted = min(state.step, state.since_best, state.skipped) >= 0
+    if not (elsewhere or state.step == _step(path)) or not (counted and left_out and watch):
         raise ValueError("not the state of this checkpoint")
     return state
 

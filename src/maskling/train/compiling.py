@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from maskling.errors import SettingsError
-from maskling.model.masked_lm import MaskedLM
 from maskling.objectives.terms import Encode
 
 
-def compiled(module: MaskedLM) -> Encode:
+def compiled(module: Module) -> Encode:
     """The module's forward pass, compiled when it is first called.
 
     What it returns raises SettingsError if that fails, as it does without a C++ compiler.

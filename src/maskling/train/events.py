@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskling.objectives.measure import Measured
+    from maskling.train.task import Baseline, Numbers
 
 
 @dataclass(frozen=True)
@@ -15,14 +16,14 @@ class Started:
     """The run is about to take its first step.
 
     description: device, threads, number type and attention kernel that are really used.
-    tokens: of the training split. unigram_entropy: nats, of the training split; a model that has learnt only how
-    often each token occurs has about this loss. resumed_from: the step of the checkpoint it goes on from.
+    tokens: of the training text. baseline: the loss of knowing only how often each answer occurs, if that is known.
+    resumed_from: the step of the checkpoint it goes on from.
     """
 
     description: str
     parameters: int
     tokens: int
-    unigram_entropy: float
+    baseline: Baseline | None
     examples_per_epoch: int
     examples_per_step: int
     steps: int
@@ -33,30 +34,38 @@ class Started:
 class Step:
     """One optimizer step was taken; losses in nats a prediction, over the whole batch of all ranks.
 
-    step: 1 for the first. tokens_per_second: real tokens, padding not counted. fill: real tokens / positions.
-    mfu: floating-point work of the model per second over what the device's matrix products reach, if known.
+    step: 1 for the first. loss: the weighted sum of `terms`; a term is None where the batch has nothing for it.
+    facts: what the task says beside that (the mask rate). tokens_per_second: real tokens, padding not counted.
+    fill: real tokens / positions. mfu: floating-point work of the model per second over what the device's matrix
+    products reach, if known.
     """
 
     step: int
     steps: int
     loss: float
-    mlm: float
-    pair: float | None
+    terms: Mapping[str, float | None]
     lr: float
-    mask_rate: float
+    facts: Mapping[str, float]
     tokens_per_second: float
     fill: float
     gradient_norm: float
     seconds_left: float
     mfu: float | None = None
 
+    def flat(self) -> dict[str, Any]:
+        """One level of names and values: 'mlm' and 'mask_rate' beside 'loss' and 'lr'."""
+        flat: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            flat |= value if isinstance(value, Mapping) else {name: value}
+        return flat
+
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The validation split was measured after `step` steps, at fixed masks."""
+    """What was held out was measured after `step` steps. measured: by name; numbers that are none are None."""
 
     step: int
-    measured: Measured
+    measured: Numbers
     best: bool
 
 
@@ -83,8 +92,9 @@ class Warned:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over: all steps taken, or stopped by hand with a checkpoint at `step`.
+    """The run is over: all steps taken, no better for too long, or stopped by hand with a checkpoint at `step`.
 
+    best_step, best_value: of the best evaluation; best_name: what that number is.
     model: the folder for other programs, if one was written. already: nothing was left to do.
     """
 
@@ -93,7 +103,8 @@ class Finished:
     seconds: float
     stopped: bool
     best_step: int | None
-    best_loss: float | None
+    best_name: str
+    best_value: float | None
     model: Path | None
     already: bool = False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
@@ -17,6 +16,7 @@ from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
+from maskling.train.model_folder import held_out
 from maskling.train.recipe import Recipe, read_config
 
 # What a model folder may hold besides tokenizer files, for a new one to take its place.
@@ -151,9 +151,6 @@ def _facts(run_dir: Path, recipe: Recipe, shards: Shards | None, found: checkpoi
 
 def _held_out(state: checkpoint.State, shards: Shards | None) -> HeldOut | None:
     """What was measured of these very weights, if they are the best so far."""
-    best: dict[str, Any] | None = state.best
-    if best is None or best["step"] != state.step:
+    if state.best is None or state.best.step != state.step:
         return None
-    names = ("mlm_loss", "top1", "top5", "predictions", "pair_accuracy", "pairs", "step")
-    entropy = shards.manifest.unigram_entropy if shards else None
-    return HeldOut(unigram_entropy=entropy, **{name: best[name] for name in names})
+    return held_out(state.best, shards.manifest.unigram_entropy if shards else None)

@@ -6,7 +6,6 @@ import errno
 import json
 import math
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,11 @@ class Journal:
 
     def step(self, event: Step) -> None:
         """Write the line of a step. Raises CheckpointError if it cannot be written; then nothing of it is there."""
-        self._write({"kind": "step", **asdict(event)})
+        self._write({"kind": "step", **event.flat()})
 
-    def evaluated(self, event: Evaluated, unigram_entropy: float) -> None:
-        """Write the line of an evaluation, beside the loss of a model that knows only how often tokens occur."""
-        self._write(
-            {
-                "kind": "evaluation",
-                "step": event.step,
-                **asdict(event.measured),
-                "perplexity": event.measured.perplexity,
-                "unigram_entropy": unigram_entropy,
-                "best": event.best,
-            }
-        )
+    def evaluated(self, event: Evaluated) -> None:
+        """Write the line of an evaluation. Raises CheckpointError as `step` does."""
+        self._write({"kind": "evaluation", "step": event.step, **event.measured, "best": event.best})
 
     def _write(self, record: dict[str, Any]) -> None:
         # JSON has no NaN; null is what every reader of it understands.

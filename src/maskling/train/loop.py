@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from maskling.errors import NumericsError
 from maskling.model.device import Compute
-from maskling.model.masked_lm import MaskedLM
 from maskling.objectives.loss import Term, weighted
-from maskling.objectives.tensors import TensorBatch
-from maskling.objectives.terms import Encode, terms
+from maskling.objectives.terms import Encode
 from maskling.randomness import integer
 from maskling.train.optimizer import Optimizer
-from maskling.train.recipe import Recipe
+from maskling.train.task import AnyTask
 from maskling.train.work import Work
 from maskling.train.world import World
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What takes steps together. encode: the module's forward pass, perhaps compiled."""
+    """What takes steps together. encode: the forward pass of the task's encoder, perhaps compiled."""
 
-    module: MaskedLM
+    task: AnyTask
+    module: Module
     optimizer: Optimizer
     compute: Compute
     world: World
@@ -34,64 +35,63 @@ class Parts:
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a step. Losses in nats a prediction; pair: None without pairs; problem: why it moved nothing."""
+    """What came of a step. terms: in nats a prediction, None for one without any; problem: why it moved nothing."""
 
     loss: float
-    mlm: float
-    pair: float | None
+    terms: Mapping[str, float | None]
     gradient_norm: float
     problem: str | None = None
 
 
-def take_step(parts: Parts, work: Work, factor: float, recipe: Recipe) -> Taken:
+def take_step(parts: Parts, work: Work, factor: float) -> Taken:
     """Move the weights once, at `factor` times the highest learning rate.
 
     Raises NumericsError if a loss or gradient is no longer a number and the recipe says to stop then, or if the weights
     themselves are no longer numbers and it does not say to go back.
     """
-    weights = {"pair": recipe.train.pair_weight}
-    sums = _gradients(parts, work, recipe)
+    weights, train = parts.task.weights, parts.task.recipe.train
+    sums = _gradients(parts, work)
     totals = parts.world.sum(torch.stack(sums).sum(0))
     parameters = [parameter for parameter in parts.module.parameters() if parameter.requires_grad]
     parts.world.sum_gradients(parameters)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.train.clip or math.inf)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf)
     # The only wait for the device in a step.
-    mlm_sum, pair_sum, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
-    mlm = mlm_sum / work.num_predictions
-    pair = pair_sum / work.num_pairs if work.num_pairs else None
-    loss = mlm + weights["pair"] * (pair or 0.0)
+    *added, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
+    terms = {
+        name: total / work.counts[name] if work.counts.get(name) else None
+        for name, total in zip(weights, added, strict=True)
+    }
+    loss = sum(weights[name] * (value or 0.0) for name, value in terms.items())
     problem = None
     if math.isfinite(loss) and math.isfinite(gradient_norm):
         parts.optimizer.step(factor)
     else:
-        problem = _blame(parts, work, recipe, sums)
+        problem = _blame(parts, work, sums)
     parts.optimizer.clear_gradients()
-    return Taken(loss, mlm, pair, gradient_norm, problem)
+    return Taken(loss, terms, gradient_norm, problem)
 
 
-def _gradients(parts: Parts, work: Work, recipe: Recipe) -> list[Tensor]:
-    """Run the micro-batches, adding up gradients. Returns for each (2,) fp32, the sums of its mlm and pair losses."""
+def _gradients(parts: Parts, work: Work) -> list[Tensor]:
+    """Run the micro-batches, adding up gradients. Returns for each (terms,) fp32, the sum of each term of the loss."""
     # Every micro-batch is divided by the counts of the WHOLE batch, known before the first backward: so the
     # gradients of micro-batches, and of ranks, only have to be added.
-    counts = {"mlm": work.num_predictions, "pair": work.num_pairs}
-    weights = {"pair": recipe.train.pair_weight}
-    device = parts.compute.device
+    task, device = parts.task, parts.compute.device
     parts.module.train()
     parts.optimizer.clear_gradients()
-    torch.manual_seed(integer(recipe.seed, "dropout", work.step, parts.world.rank))
-    sums = [torch.zeros(2, device=device)]
+    torch.manual_seed(integer(task.recipe.seed, "dropout", work.step, parts.world.rank))
+    sums = [torch.zeros(len(task.weights), device=device)]
     for batch in work.batches:
         with parts.compute.autocast():
-            found = terms(parts.module, TensorBatch.of(batch, device), parts.encode)
-        weighted(found, counts, weights).backward()  # type: ignore[no-untyped-call]
+            found = task.terms(parts.module, batch, parts.encode, device)
+        weighted(found, work.counts, task.weights).backward()  # type: ignore[no-untyped-call]
         none = Term(torch.zeros((), device=device), 0)
-        sums.append(torch.stack([found.get(name, none).sum.detach() for name in ("mlm", "pair")]))
+        sums.append(torch.stack([found.get(name, none).sum.detach() for name in task.weights]))
     return sums
 
 
-def _blame(parts: Parts, work: Work, recipe: Recipe, sums: list[Tensor]) -> str:
+def _blame(parts: Parts, work: Work, sums: list[Tensor]) -> str:
     """Say where a step went wrong; raise it if the run is to stop then. The same words on every rank."""
-    step, remedy = work.step + 1, recipe.train.on_nonfinite
+    step, remedy = work.step + 1, parts.task.recipe.train.on_nonfinite
     broken = [name for name, value in parts.module.named_parameters() if not bool(value.detach().isfinite().all())]
     if broken:
         text = f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them"
@@ -103,7 +103,7 @@ def _blame(parts: Parts, work: Work, recipe: Recipe, sums: list[Tensor]) -> str:
     micro = next((place for place, value in enumerate(sums) if not bool(value.isfinite().all())), None)
     what = "loss" if parts.world.highest(int(micro is not None)) else "gradient"
     if what == "gradient":
-        micro = _first_bad_gradient(parts, work, recipe)
+        micro = _first_bad_gradient(parts, work)
     text = f"step {step:,}: the {what} is not a finite number ({_where(parts, work, micro)})"
     if remedy == "skip":
         return f"{text}; the step was left out"
@@ -127,15 +127,15 @@ def _where(parts: Parts, work: Work, micro: int | None) -> str:
             text = f"{text} of rank {world.rank}"
         else:
             numbers = work.numbers_of(micro - 1)
-            shown = ", ".join(str(number) for number in numbers[:8])
+            shown = ", ".join(map(parts.task.name_of, numbers[:8]))
             text = f"{text}, examples {shown}{', ...' if len(numbers) > 8 else ''}"
     return str(world.share(text, min(source, world.size - 1)))
 
 
-def _first_bad_gradient(parts: Parts, work: Work, recipe: Recipe) -> int | None:
+def _first_bad_gradient(parts: Parts, work: Work) -> int | None:
     """Replay micro-batches one by one, adding gradients as the step did: the number of the first that spoils them."""
     for count in range(1, len(work.batches) + 1):
-        _gradients(parts, replace(work, batches=work.batches[:count]), recipe)
+        _gradients(parts, replace(work, batches=work.batches[:count]))
         grads = [parameter.grad for parameter in parts.module.parameters() if parameter.grad is not None]
         if not all(bool(grad.isfinite().all()) for grad in grads):
             return count

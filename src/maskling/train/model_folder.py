@@ -12,19 +12,18 @@ from maskling.errors import CheckpointError
 from maskling.export.card import CardFacts, HeldOut
 from maskling.export.folder import export_model
 from maskling.model.masked_lm import MaskedLM
-from maskling.train.material import Material
+from maskling.train.prepared import Prepared
 from maskling.train.recipe import Recipe
+from maskling.train.task import Best
 
 
-def write_model(
-    run_dir: Path, module: MaskedLM, material: Material, recipe: Recipe, best: dict[str, Any] | None
-) -> Path:
+def write_model(run_dir: Path, module: MaskedLM, prepared: Prepared, recipe: Recipe, best: Best | None) -> Path:
     """Write `run_dir/model`, checked before it replaces what was there.
 
-    best: the evaluation of these weights, as a checkpoint keeps it; None if there is no text to evaluate on.
+    best: the evaluation of these weights; None if there is no text to evaluate on.
     Raises CheckpointError if the disk does not take it.
     """
-    manifest, train = material.shards.manifest, material.shards.split("train")
+    manifest, train = prepared.shards.manifest, prepared.shards.split("train")
     facts = CardFacts(
         name=run_dir.resolve().name,
         preset=recipe.preset,
@@ -37,10 +36,10 @@ def write_model(
         data_fingerprint=manifest.fingerprint,
         started_from=recipe.init,
         recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
-        held_out=_held_out(best, material.unigram_entropy),
+        held_out=held_out(best, prepared.unigram_entropy),
     )
     try:
-        export_model(module, material.tokenizer, run_dir / "model", facts)
+        export_model(module, prepared.tokenizer, run_dir / "model", facts)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{run_dir / 'model'} could not be written: {error}; what stood there before was kept; make room on the "
@@ -49,8 +48,13 @@ def write_model(
     return run_dir / "model"
 
 
-def _held_out(best: dict[str, Any] | None, unigram_entropy: float) -> HeldOut | None:
+def held_out(best: Best | None, unigram_entropy: float | None) -> HeldOut | None:
+    """What was measured, as a card shows it. Raises CheckpointError if a checkpoint says that something is missing."""
     if best is None:
         return None
-    names = ("mlm_loss", "top1", "top5", "predictions", "pair_accuracy", "pairs", "step")
-    return HeldOut(unigram_entropy=unigram_entropy, **{name: best[name] for name in names})
+    names = ("mlm_loss", "top1", "top5", "predictions", "pair_accuracy", "pairs")
+    try:
+        numbers: dict[str, Any] = {name: best.numbers[name] for name in names}
+    except KeyError as error:
+        raise CheckpointError(f"the evaluation of step {best.step:,} in its checkpoint lacks {error}") from None
+    return HeldOut(unigram_entropy=unigram_entropy, step=best.step, **numbers)

@@ -1,17 +1,16 @@
-"""Every setting of a run, and where they come from: defaults, preset, file, command line. No torch."""
+"""Every setting of pretraining, and where they come from: defaults, preset, file, command line. No torch."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import tomli_w
 from pydantic import Field, model_validator
 
-from maskling.config import Layer, Resolved, Settings, flatten, load_toml, resolve, suggestion
+from maskling.config import Layer, Resolved, resolve, suggestion
 from maskling.data.corruption import Corruption
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.token import TokenMasking
@@ -19,12 +18,12 @@ from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.data.pairing import PAIRINGS
 from maskling.data.pairing.single import SinglePairing
 from maskling.errors import SettingsError
-from maskling.files import fingerprint
 from maskling.model.config import MODELS, BertConfig, ModernConfig
 from maskling.registry import choice
 from maskling.train.optimizer import OPTIMIZERS, AdamW
+from maskling.train.run_settings import RunSettings, read_settings
 from maskling.train.schedule import SCHEDULES, TrapezoidSchedule
-from maskling.train.settings import DataSettings, EvaluateSettings, SystemSettings, TrainSettings
+from maskling.train.settings import DataSettings, EvaluateSettings, PretrainSettings, SystemSettings
 
 # A field of a strategy may hold any of its table. pydantic needs the union that the table makes, mypy the base class.
 if TYPE_CHECKING:
@@ -39,16 +38,12 @@ else:
     AnyPacking, AnyOptimizer, AnySchedule = choice(PACKINGS), choice(OPTIMIZERS), choice(SCHEDULES)
 
 DEFAULT_PRESET = "modern-mini"
-# Where a run lives, what it is watched with and how fast it goes: none of it changes the weights it ends with.
-_NOT_THE_RESULT = {
-    "": {"preset", "init", "system"},
-    "data": {"path", "verify"},
-    "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "on_full_disk", "spike", "plateau_after"},
-}
 
 
-class Recipe(Settings):
-    """All settings of a run."""
+class Recipe(RunSettings):
+    """All settings of a pretraining run."""
+
+    not_the_result: ClassVar[Mapping[str, set[str]]] = {"": {"preset", "init"}, "data": {"path", "verify"}}
 
     preset: str | None = Field(None, description="named settings to start from")
     seed: int = Field(0, ge=0, lt=1 << 63, description="decides weights, order, masks and dropout")
@@ -61,7 +56,7 @@ class Recipe(Settings):
     packing: AnyPacking = BestFitPacking()
     optimizer: AnyOptimizer = AdamW()
     schedule: AnySchedule = TrapezoidSchedule()
-    train: TrainSettings = TrainSettings()
+    train: PretrainSettings = PretrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     system: SystemSettings = SystemSettings()
 
@@ -78,34 +73,6 @@ class Recipe(Settings):
                 f"one; use pairing.kind = 'single'"
             )
         return self
-
-    def to_toml(self) -> str:
-        """The whole recipe as a settings file; read back, it is the same recipe."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
-
-    @property
-    def fingerprint(self) -> str:
-        """Two runs with one fingerprint, on the same data, end with the same weights (but for rounding)."""
-        return fingerprint(self.decisive())
-
-    def decisive(self) -> dict[str, Any]:
-        """What changes the result, flat: 'masking.rate' -> 0.15."""
-        tree = self.model_dump(mode="json")
-        for section, names in _NOT_THE_RESULT.items():
-            part = tree[section] if section else tree
-            for name in names:
-                part.pop(name)
-        return flatten(tree)
-
-    def differences(self, other: Recipe) -> list[tuple[str, Any, Any]]:
-        """What changes the result and differs: (dotted path, value here, value there)."""
-        here, there = self.decisive(), other.decisive()
-        missing = "absent"
-        return [
-            (path, here.get(path, missing), there.get(path, missing))
-            for path in {**here, **there}
-            if here.get(path, missing) != there.get(path, missing)
-        ]
 
 
 def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAULT_PRESET) -> Resolved[Recipe]:
@@ -124,7 +91,7 @@ def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAU
 
 def read_config(run_dir: Path) -> Recipe:
     """The recipe that a run wrote into its folder. Raises SettingsError if there is none or it is damaged."""
-    return resolve(Recipe, [load_toml(run_dir / "config.toml")]).settings
+    return read_settings(run_dir, Recipe)
 
 
 def preset_names() -> list[str]:
@@ -164,11 +131,3 @@ def _kinds() -> Layer:
 
 def _folder() -> Any:
     return resources.files("maskling.presets")
-
-
-def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
-    """TOML has no null; settings read the text 'none' as None."""
-    return {
-        key: _without_none(value) if isinstance(value, dict) else "none" if value is None else value
-        for key, value in tree.items()
-    }

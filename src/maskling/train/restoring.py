@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from maskling.train.beginning import first_module
 from maskling.train.checkpoint import Checkpoint, State
 from maskling.train.loop import Parts
-from maskling.train.recipe import Recipe
 
 
 def restore(found: Checkpoint | None, parts: Parts) -> State | None:
@@ -28,16 +26,17 @@ def restore(found: Checkpoint | None, parts: Parts) -> State | None:
     moments = found.load(parts.module) if found else {}
     world.fill(tensors_of(parts.module))
     parts.optimizer.load_state(world.share_tensors(moments))
-    return State(**state)
+    return State.of(state)
 
 
-def begin_again(recipe: Recipe, parts: Parts) -> Parts:
-    """The weights that a run of `recipe` begins with, on every rank, and an optimizer that remembers nothing."""
+def begin_again(parts: Parts) -> Parts:
+    """The weights that the run began with, on every rank, and an optimizer that remembers nothing."""
+    task = parts.task
     if parts.world.leads:
         with torch.no_grad():
-            parts.module.load_state_dict(first_module(recipe).state_dict())
+            parts.module.load_state_dict(task.first_module().state_dict())
     parts.world.fill(tensors_of(parts.module))
-    return replace(parts, optimizer=recipe.optimizer.build(parts.module))
+    return replace(parts, optimizer=task.recipe.optimizer.build(parts.module))
 
 
 def tensors_of(module: Module) -> Iterator[Tensor]:

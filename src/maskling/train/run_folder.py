@@ -19,14 +19,13 @@ from maskling.errors import CheckpointError, SettingsError
 from maskling.files import flush_folder, write_json, written_aside
 from maskling.train.checkpoint import State
 from maskling.train.lock import only_here
-from maskling.train.recipe import Recipe, read_config
-from maskling.train.settings import TrainSettings
+from maskling.train.run_settings import R, RunSettings, read_settings
 
 # What a time budget decides.
 PLANNED = ("steps", "evaluate_every")
 
 
-def write_config(run_dir: Path, recipe: Recipe) -> None:
+def write_config(run_dir: Path, recipe: RunSettings) -> None:
     """Write config.toml."""
     with written_aside(run_dir / "config.toml") as file:
         file.write(recipe.to_toml().encode())
@@ -57,24 +56,24 @@ def written_threads(run_dir: Path) -> int | None:
     return threads if isinstance(threads, int) and threads > 0 else None
 
 
-def written_recipe(run_dir: Path) -> Recipe | None:
+def written_recipe(run_dir: Path, kind: type[R]) -> R | None:
     """The recipe in the folder's config.toml, None if there is none. Raises CheckpointError if it is damaged."""
     if not (run_dir / "config.toml").exists():
         return None
     try:
-        return read_config(run_dir)
+        return read_settings(run_dir, kind)
     except (SettingsError, RecursionError) as error:
         raise CheckpointError(
             f"{run_dir / 'config.toml'} cannot be understood ({error}); restore it, or give another --out"
         ) from None
 
 
-def adopt_plan(recipe: Recipe, written: Recipe | None) -> Recipe:
+def adopt_plan(recipe: R, written: R | None) -> R:
     """The recipe with the plan that an earlier start of the same run made for the same time budget."""
     if recipe.train.budget is None or written is None or written.train.budget != recipe.train.budget:
         return recipe
     plan = {name: getattr(written.train, name) for name in PLANNED}
-    adopted = with_train(recipe, recipe.train.model_copy(update=plan))
+    adopted = recipe.with_train(recipe.train.model_copy(update=plan))
     return recipe if adopted.differences(written) else adopted
 
 
@@ -98,24 +97,19 @@ def _numbered(run_dir: Path, number: int) -> Path:
     return run_dir.with_name(f"{run_dir.name}.{number}")
 
 
-def with_train(recipe: Recipe, train: TrainSettings) -> Recipe:
-    """The recipe with another [train] section."""
-    return recipe.model_copy(update={"train": train})
-
-
-def refuse_other_run(run_dir: Path, written: Recipe | None, recipe: Recipe, found: State, asked: State) -> None:
+def refuse_other_run(run_dir: Path, written: R | None, recipe: R, place: str, found: State, asked: State) -> None:
     """Raise CheckpointError, naming both values and the remedy, unless `asked` goes on with what was `found`.
 
     written: the recipe in the folder's config.toml; found, asked: the state of its checkpoint, and of a run of
-    `recipe` on the data at hand.
+    `recipe` on the data at hand, which lies in `place`.
     """
     remedy = "give another --out for a new run, or the old value to go on with this one"
     if found.data != asked.data or found.tokenizer != asked.tokenizer:
         what = "tokenizer" if found.tokenizer != asked.tokenizer else "corpus"
         before, now = (found.tokenizer, asked.tokenizer) if what == "tokenizer" else (found.data, asked.data)
         raise CheckpointError(
-            f"{run_dir} was trained on {what} {before}, but {recipe.data.path} holds {what} {now}; "
-            f"give the data folder it began with, or another --out for a new run"
+            f"{run_dir} was trained on {what} {before}, but {place} holds {what} {now}; "
+            f"give the data it began with, or another --out for a new run"
         )
     if found.init != asked.init:
         raise CheckpointError(

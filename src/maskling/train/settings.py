@@ -19,7 +19,7 @@ class DataSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """The [train] section."""
+    """The [train] section, as every kind of run has it."""
 
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     budget: str | None = Field(
@@ -30,7 +30,9 @@ class TrainSettings(Settings):
     save_every: int | None = Field(None, ge=1, description="steps between checkpoints; none is with each evaluation")
     keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best one")
     log_every: int = Field(10, ge=1, description="steps between lines of metrics.jsonl")
-    pair_weight: float = Field(1.0, ge=0, description="weight of the pair loss beside the masked-token loss")
+    patience: int | None = Field(
+        None, ge=1, description="evaluations in a row without a better one after which the run ends; none never ends it"
+    )
     clip: float | None = Field(1.0, gt=0, description="longest gradient; longer ones are scaled down to it")
     on_nonfinite: Literal["stop", "skip", "rewind"] = Field(
         "stop",
@@ -42,7 +44,10 @@ class TrainSettings(Settings):
     )
     spike: float = Field(8.0, ge=0, description="warn of a loss this many deviations above its mean; 0 never warns")
     plateau_after: int = Field(
-        1000, ge=0, description="warn once if the loss is at the unigram entropy after so many steps; 0 never warns"
+        1000,
+        ge=0,
+        description="warn once if the loss is no better than a guess by frequencies (in pretraining, the unigram "
+        "entropy) after so many steps; 0 never warns",
     )
 
     @field_validator("budget")
@@ -75,6 +80,12 @@ class TrainSettings(Settings):
 
     def _evaluate_every(self, steps: int) -> int:
         return self.evaluate_every or max(1, round(steps / 10))
+
+
+class PretrainSettings(TrainSettings):
+    """The [train] section of pretraining."""
+
+    pair_weight: float = Field(1.0, ge=0, description="weight of the pair loss beside the masked-token loss")
 
 
 class EvaluateSettings(Settings):

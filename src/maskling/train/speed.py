@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from maskling.model.cost import flops_per_token
 from maskling.model.device import Compute
-from maskling.train.recipe import Recipe
+from maskling.train.settings import TrainSettings
 from maskling.train.work import Work
 
 _MEMORY = 0.9  # of the running means: about the last ten steps
@@ -27,8 +26,8 @@ class PaceNow:
 class Pace:
     """Times steps from the end of one to the end of the next, waiting for data included, all else left out."""
 
-    def __init__(self, recipe: Recipe, compute: Compute) -> None:
-        self._recipe = recipe
+    def __init__(self, train: TrainSettings, compute: Compute) -> None:
+        self._train = train
         self._peak = peak_flops(compute)
         self._step_seconds = self._tokens = self._evaluation_seconds = 0.0
         self.resume()
@@ -49,11 +48,10 @@ class Pace:
         self._step_seconds += share * (took - self._step_seconds)
         self._tokens += share * (work.num_tokens - self._tokens)
         speed = self._tokens / self._step_seconds
-        train = self._recipe.train
+        train = self._train
         evaluations = train.evaluations(train.steps) - train.evaluations(step) if step < train.steps else 0
         left = (train.steps - step) * self._step_seconds + evaluations * self._evaluation_seconds
-        flops = flops_per_token(self._recipe.model, self._recipe.data.seq_length, work.mask_rate)
-        return PaceNow(speed, left, speed * flops / self._peak)
+        return PaceNow(speed, left, speed * work.flops_per_token / self._peak)
 
 
 def peak_flops(compute: Compute) -> float:

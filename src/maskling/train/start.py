@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from maskling.errors import DataError
 from maskling.train import checkpoint
-from maskling.train.beginning import completed, init_folder, weights_fingerprint
 from maskling.train.checkpoint import Checkpoint, State
-from maskling.train.material import Material
-from maskling.train.recipe import Recipe
 from maskling.train.run_folder import adopt_plan, refuse_other_run, written_recipe
+from maskling.train.run_settings import R
+from maskling.train.task import Material
 
 if TYPE_CHECKING:
     from maskling.train.world import World
 
 
 @dataclass(frozen=True)
-class Start:
+class Start(Generic[R]):
     """What a run goes on with.
 
     recipe: complete. state: of the checkpoint it goes on from, or of step 0. resumed: whether there is a checkpoint.
@@ -27,7 +26,7 @@ class Start:
     newest: the checkpoint, on rank 0 only.
     """
 
-    recipe: Recipe
+    recipe: R
     state: State
     resumed: bool
     unplanned: bool
@@ -35,24 +34,24 @@ class Start:
     newest: Checkpoint | None = None
 
 
-def find_start(run_dir: Path, recipe: Recipe, material: Material) -> Start:
+def find_start(run_dir: Path, recipe: R, material: Material[R]) -> Start[R]:
     """Look into the run folder. Raises CheckpointError if it holds another run than `recipe` asks for."""
     checkpoint.tidy(run_dir)
     newest, problems = checkpoint.newest_whole(run_dir)
-    written = written_recipe(run_dir)
-    asked = completed(recipe, material.tokenizer, written)
+    written = written_recipe(run_dir, material.settings)
+    asked = material.completed(recipe, written)
     recipe = adopt_plan(asked, written)
     state = first_state(recipe, material, newest)
     warnings = []
     if newest is not None:
-        refuse_other_run(run_dir, written, recipe, newest.state, state)
+        refuse_other_run(run_dir, written, recipe, material.place, newest.state, state)
         warnings = [f"{problem}; going on from step {newest.state.step:,} instead" for problem in problems]
         state = newest.state
     unplanned = newest is None and recipe.train.budget is not None and recipe is asked
     return Start(recipe, state, newest is not None, unplanned, warnings, newest)
 
 
-def shared(start: Start | None, world: World, material: Material) -> Start:
+def shared(start: Start[R] | None, world: World, material: Material[R]) -> Start[R]:
     """Rank 0's start, on every rank; the run folder need not be there for the others to see.
 
     Raises DataError where a rank has opened other data.
@@ -60,19 +59,16 @@ def shared(start: Start | None, world: World, material: Material) -> Start:
     said = start and [start.recipe.model_dump(mode="json"), asdict(start.state), start.resumed, start.unplanned]
     recipe, state, resumed, unplanned = world.share(said)
     if start is None:
-        start = Start(Recipe.model_validate(recipe), State(**state), resumed, unplanned)
-    if start.state.data != material.shards.manifest.fingerprint:
+        start = Start(material.settings.model_validate(recipe), State.of(state), resumed, unplanned)
+    if start.state.data != material.data:
         raise DataError(
-            f"{material.shards.folder} holds corpus {material.shards.manifest.fingerprint} for rank {world.rank}, but "
-            f"{start.state.data} for rank 0; copy the same prepared folder to every machine"
+            f"{material.place} holds corpus {material.data} for rank {world.rank}, but {start.state.data} for rank 0; "
+            f"copy the same data to every machine"
         )
     return start
 
 
-def first_state(recipe: Recipe, material: Material, newest: Checkpoint | None) -> State:
+def first_state(recipe: R, material: Material[R], newest: Checkpoint | None) -> State:
     """The state of step 0. newest: a checkpoint that knows the weights begun from, if their folder is gone since."""
-    init = weights_fingerprint(recipe.init)
-    if newest is not None and recipe.init is not None and not init_folder(recipe.init).exists():
-        init = newest.state.init  # gone since; its weights were taken long ago
-    manifest = material.shards.manifest
-    return State(0, recipe.fingerprint, manifest.fingerprint, manifest.tokenizer, init)
+    init = material.origin(recipe, newest.state.init if newest else None)
+    return State(0, recipe.fingerprint, material.data, material.tokenizer, init)

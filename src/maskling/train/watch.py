@@ -1,4 +1,4 @@
-"""What a person watching the loss would notice: spikes, and a plateau at the unigram entropy.
+"""What a person watching the loss would notice: spikes, and a plateau where guessing by frequencies stands.
 
 A running mean and variance of the loss, both exponential. All of its memory is four numbers, which a checkpoint keeps,
 so a resumed run warns where an uninterrupted one would.
@@ -7,7 +7,9 @@ so a resumed run warns where an uninterrupted one would.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from maskling.train.task import Baseline
 
 _MEMORY = 0.98  # of the running mean and variance: about the last 50 losses
 _SETTLED = 30  # losses before the mean is trusted
@@ -19,19 +21,19 @@ class Watch:
     """Sees every loss and returns warnings.
 
     spike: how many standard deviations above the running mean are a spike, 0 for no warning.
-    plateau_after: steps after which a loss at `unigram_entropy` (nats) or above earns one warning, 0 for none.
+    plateau_after: steps after which a loss at `baseline` or above earns one warning, 0 for none.
     """
 
     spike: float
     plateau_after: int
-    unigram_entropy: float
+    baseline: Baseline | None
     mean: float = 0.0
     variance: float = 0.0
     seen: int = 0
     plateau_said: bool = False
 
     def see(self, step: int, loss: float) -> list[str]:
-        """Take in the masked-word loss of `step` (nats a prediction, finite); returns what is worth saying about it."""
+        """Take in the loss of `step` (nats a prediction, finite); returns what is worth saying about it."""
         said = [text for text in (self._spike(step, loss), self._plateau(step)) if text]
         width = self._width()
         # A spike moves the mean by no more than the threshold, or one would hide the next.
@@ -45,8 +47,7 @@ class Watch:
 
     def state(self) -> dict[str, float | int | bool]:
         """What a checkpoint has to keep."""
-        kept = asdict(self)
-        return {name: kept[name] for name in ("mean", "variance", "seen", "plateau_said")}
+        return {name: getattr(self, name) for name in ("mean", "variance", "seen", "plateau_said")}
 
     def load_state(self, state: dict[str, float | int | bool]) -> None:
         """Take back what `state` returned."""
@@ -69,13 +70,14 @@ class Watch:
         )
 
     def _plateau(self, step: int) -> str | None:
-        if self.plateau_said or not self.plateau_after or step < self.plateau_after:
+        baseline = self.baseline
+        if baseline is None or self.plateau_said or not self.plateau_after or step < self.plateau_after:
             return None
-        if not self._trusted() or self.mean < self.unigram_entropy - 0.1:
+        if not self._trusted() or self.mean < baseline.loss - 0.1:
             return None
         self.plateau_said = True
+        others = f", {baseline.else_causes}" if baseline.else_causes else ""
         return (
-            f"step {step:,}: the loss is still {self.mean:.2f}, no better than guessing by how often tokens occur "
-            f"({self.unigram_entropy:.2f}); likely causes: a learning rate too high or too low, too short a warm-up, "
-            f"many repeated lines, or a vocabulary that does not fit the text"
+            f"step {step:,}: the loss is still {self.mean:.2f}, no better than guessing by {baseline.knows} "
+            f"({baseline.loss:.2f}); likely causes: a learning rate too high or too low, too short a warm-up{others}"
         )

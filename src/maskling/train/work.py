@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from maskling.data.batch import Batch
-from maskling.data.examples import Examples
-from maskling.train.recipe import Recipe
-from maskling.train.world import World
 
 
 @dataclass(frozen=True)
 class Work:
     """One step's share of the data.
 
-    step: 0 for the first. batches: this rank's micro-batches. num_predictions, num_pairs, num_tokens (padding not
-    counted), fill: over all micro-batches and ranks. numbers: (k,) int64, the examples of the whole step by their
-    number in the run, in the order of the rows.
+    step: 0 for the first. batches: this rank's micro-batches, as the task's `terms` takes them. counts: the predictions
+    of each term, num_tokens (padding not counted), fill: over all micro-batches and ranks.
+    flops_per_token: floating-point operations of training on one token. facts: what else a line about the step says.
+    numbers: (k,) int64, the examples of the whole step by their number in the run, in the order of the rows;
+    sizes: how many of them each of `batches` has.
     """
 
     step: int
-    mask_rate: float
-    batches: list[Batch]
-    num_predictions: int
-    num_pairs: int
+    batches: list[Any]
+    counts: Mapping[str, int]
     num_tokens: int
     fill: float
+    flops_per_token: float
     numbers: NDArray[np.int64]
+    sizes: list[int]
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     def numbers_of(self, place: int) -> list[int]:
         """The examples of micro-batch `place` (0 for the first), where this rank has all micro-batches."""
-        counts = [len(batch.first_positions) for batch in self.batches]
-        first = sum(counts[:place])
-        return [int(number) for number in self.numbers[first : first + counts[place]]]
-
-
-def work_of(
-    step: int, recipe: Recipe, examples: Examples, world: World, left_out: Sequence[Sequence[int]] = ()
-) -> Work:
-    """The work of `step`, a function of the recipe, the step, and the text that the run has left out."""
-    rate = recipe.masking.rate_at(step / recipe.train.steps)
-    whole = examples.step(text_step(step, left_out), recipe.train.batch_size, rate)
-    return Work(
-        step=step,
-        mask_rate=rate,
-        batches=[batch for batch in whole.batches(rows_at_once(recipe), world.rank, world.size) if batch.rows],
-        num_predictions=whole.num_predictions,
-        num_pairs=whole.num_pairs,
-        num_tokens=whole.num_tokens,
-        fill=whole.num_tokens / (whole.num_rows * recipe.data.seq_length),
-        numbers=whole.number,
-    )
+        first = sum(self.sizes[:place])
+        return [int(number) for number in self.numbers[first : first + self.sizes[place]]]
 
 
 def text_step(step: int, left_out: Sequence[Sequence[int]]) -> int:
     """Which step's text `step` takes. left_out: as in a checkpoint's state."""
     return step + sum(count for first, count, *_ in left_out if step >= first)
-
-
-def rows_at_once(recipe: Recipe) -> int:
-    """Rows of a micro-batch."""
-    return max(1, recipe.system.micro_batch_tokens // recipe.data.seq_length)

@@ -73,7 +73,7 @@ class Writer:
         try:
             checkpoint.write(self._run_dir, copy)
             # Only now, when there is one more whole checkpoint than there has to be.
-            checkpoint.prune(self._run_dir, state.step, self._keep, state.best["step"] if state.best else None)
+            checkpoint.prune(self._run_dir, state.step, self._keep, state.best.step if state.best else None)
         except CheckpointError as error:
             problem = str(error)
         return Written(state.step, path, stall_seconds, time.perf_counter() - began, problem)

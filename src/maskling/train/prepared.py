@@ -1,4 +1,4 @@
-"""What a run learns from: a prepared folder, its tokenizer, the examples of training and those of validation."""
+"""What pretraining is made of: a prepared folder, its tokenizer, the examples of training and those of validation."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from maskling.data.masking.token import TokenMasking
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import DataError, TokenizerError
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.pretrain_work import rows_at_once
 from maskling.train.recipe import Recipe
-from maskling.train.work import rows_at_once
 
 
 @dataclass(frozen=True)
-class Material:
+class Prepared:
     """A prepared folder, opened, and the tokenizer that wrote it."""
 
     shards: Shards
     tokenizer: Tokenizer
 
     @classmethod
-    def open(cls, folder: Path, verify: bool = False) -> Material:
+    def open(cls, folder: Path, verify: bool = False) -> Prepared:
         """Open a prepared folder; `verify` compares every byte with the checksums.
 
         Raises DataError, or TokenizerError if another tokenizer lies beside the shards.

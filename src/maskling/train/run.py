@@ -1,0 +1,158 @@
+"""A whole run, whatever it trains: opened, gone on with, trained, left.
+
+The step is the only state of the data, so going on after a stop is: load the newest whole checkpoint, take the next
+step. On a CPU the weights are then bit for bit those of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch.nn import Module
+
+from maskling.data.loader import ahead
+from maskling.model.allocator import keep_memory
+from maskling.model.attention import kernel_name
+from maskling.model.device import Compute, pick
+from maskling.threads import cores
+from maskling.train import checkpoint
+from maskling.train.budget import planned
+from maskling.train.compiling import compiled
+from maskling.train.events import Event, Finished, Started, Warned
+from maskling.train.joining import joined
+from maskling.train.lock import only_here
+from maskling.train.loop import Parts
+from maskling.train.restoring import restore, tensors_of
+from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_threads
+from maskling.train.run_settings import R
+from maskling.train.running import Ending, Running, finished, is_over
+from maskling.train.settings import seconds
+from maskling.train.start import Start, find_start, first_state, shared
+from maskling.train.task import AnyTask, Material
+from maskling.train.work import Work
+from maskling.train.world import World
+
+Open = Callable[[R, bool], Material[R]]
+
+
+def run(
+    recipe: R,
+    run_dir: Path,
+    open_material: Open[R],
+    stop: Callable[[], bool] = lambda: False,
+    force_new: bool = False,
+) -> Iterator[Event]:
+    """Train what `open_material` opens, or go on with the run in `run_dir`, telling of each thing that happens.
+
+    open_material: called with the recipe, and whether this rank is to compare what it opens with its checksums.
+    Otherwise, and in what it raises, as `pretrain`, which calls this; so does every other kind of training.
+    """
+    run_dir = Path(run_dir)
+    with joined(recipe.system.device, recipe.system.rank_timeout) as world, contextlib.ExitStack() as held:
+        if world.leads:
+            if force_new and (aside := set_aside(run_dir)):
+                yield Warned(f"the run that was in {run_dir} is now in {aside}")
+            held.enter_context(only_here(run_dir))
+        yield from _run(recipe, run_dir, open_material, stop, world)
+
+
+def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bool], world: World) -> Iterator[Event]:
+    began = time.perf_counter()
+    compute = _prepare_machine(recipe, run_dir)
+    material = open_material(recipe, world.leads)
+    start = shared(find_start(run_dir, recipe, material) if world.leads else None, world, material)
+    recipe, state = start.recipe, start.state
+    task = material.task(recipe, world)
+    module = (task.first_module() if world.leads and not start.resumed else task.empty_module()).to(compute.device)
+    if start.resumed and is_over(state, recipe.train):
+        over = _nothing_left(run_dir, module, start, task, began)
+        world.wait()
+        yield over
+        return
+
+    warnings = [*start.warnings, *task.warnings]
+    description = _describe(compute, task, world)
+    parts = _parts(task, module, compute, world)
+    if start.resumed:
+        restore(start.newest, parts)
+        if state.compute != description:
+            warnings.append(
+                f"the run goes on, but not bit for bit: so far it was on {state.compute}, now on {description}"
+            )
+    else:
+        world.fill(tensors_of(module))
+    if start.unplanned:
+        left = seconds(recipe.train.budget or "0") - (time.perf_counter() - began)
+        train = planned(left, parts, task.working(world), run_dir / "measuring")
+        plan = world.share({name: getattr(train, name) for name in PLANNED})
+        recipe = recipe.with_train(recipe.train.model_copy(update=plan))
+        task, state = task.with_recipe(recipe), first_state(recipe, material, None)
+        parts = replace(parts, task=task, optimizer=recipe.optimizer.build(module))
+
+    running = Running(run_dir, parts, replace(state, compute=description))
+    with contextlib.closing(running):
+        if world.leads:
+            write_config(run_dir, recipe)
+            write_env(run_dir, description, torch.get_num_threads())
+        world.wait()
+        supply = task.supply()
+        started = Started(
+            description=description,
+            parameters=sum(parameter.numel() for parameter in module.parameters()),
+            tokens=supply.tokens,
+            baseline=task.baseline,
+            examples_per_epoch=supply.examples_per_epoch,
+            examples_per_step=supply.examples_per_step,
+            steps=recipe.train.steps,
+            resumed_from=state.step if start.resumed else None,
+        )
+        first: list[Event] = [*map(Warned, warnings), started]
+        ending = Ending.WENT_BACK
+        while ending is Ending.WENT_BACK:
+            make = task.working(world, tuple(running.state.left_out))
+            todo = range(running.state.step, recipe.train.steps)
+            works = cast("Generator[Work, None, None]", ahead(make, todo, recipe.system.workers))
+            with contextlib.closing(works):
+                ending = yield from running.run(first, works, stop)
+            first = []
+            if ending is Ending.WENT_BACK:
+                running.go_back()
+        if ending is Ending.DONE:
+            yield from running.end()
+        yield running.finished(time.perf_counter() - began, ending)
+
+
+def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
+    # A run keeps the number it began with, where it can: another one rounds otherwise.
+    threads = min(cores(), written_threads(run_dir) or torch.get_num_threads())
+    torch.set_num_threads(recipe.system.threads or threads)
+    keep_memory()
+    return pick(recipe.system.device, recipe.system.dtype)
+
+
+def _describe(compute: Compute, task: AnyTask, world: World) -> str:
+    ranks = f"{world.size} ranks, each on " if world.size > 1 else ""
+    compiled = ", compiled" if task.recipe.system.compile else ""
+    return f"{ranks}{compute.description}, {kernel_name(compute.device, task.row_tokens)} attention{compiled}"
+
+
+def _parts(task: AnyTask, module: Module, compute: Compute, world: World) -> Parts:
+    encoder = task.encoder(module)
+    encode = compiled(encoder) if task.recipe.system.compile else encoder
+    return Parts(task, module, task.recipe.optimizer.build(module), compute, world, encode)
+
+
+def _nothing_left(run_dir: Path, module: Module, start: Start[R], task: AnyTask, began: float) -> Finished:
+    """The run was over before; only its model folder may be missing."""
+    state = start.state
+    if start.newest is not None and not (run_dir / "model" / "config.json").exists():
+        best = checkpoint.read(checkpoint.folder_of(run_dir, state.best.step)) if state.best else start.newest
+        best.load(module, optimizer_state=False)
+        task.write(run_dir, module, state.best)
+    return finished(run_dir, task, state, time.perf_counter() - began, already=True)
