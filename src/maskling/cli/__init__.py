@@ -9,6 +9,8 @@ VERBS = {
     "embed": "maskling.cli.embed:embed",
     "search": "maskling.cli.search:search",
     "score": "maskling.cli.score:score",
+    "predict": "maskling.cli.predict:predict",
+    "attention": "maskling.cli.attention:attention",
     "inspect": "maskling.cli.inspect:inspect",
     "export": "maskling.cli.export:export",
     "extend": "maskling.cli.extend:extend",

@@ -22,6 +22,9 @@ def embed(
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
     pooling: Annotated[Literal["mean", "cls"], Parameter(help="mean over tokens, or the first token")] = "mean",
     normalize: Annotated[bool, Parameter(help="scale every vector to length 1")] = False,
+    layer: Annotated[
+        int | None, Parameter(help="pool this layer's states instead of the last's; 0 are the embeddings", metavar="N")
+    ] = None,
     json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
@@ -41,7 +44,7 @@ def embed(
     loaded = load(model, device=device)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        vectors = loaded.embed(texts.lines, pooling=pooling, normalize=normalize)
+        vectors = loaded.embed(texts.lines, pooling=pooling, normalize=normalize, layer=layer)
     for warning in said:
         console.warn(str(warning.message))
     if texts.empty_lines:

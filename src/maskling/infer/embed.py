@@ -33,23 +33,28 @@ def embed_texts(
     *,
     pooling: Pooling = "mean",
     normalize: bool = False,
+    layer: int | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Embedded:
     """One vector a text: the mean of its last hidden states, [CLS] and [SEP] included, or the state of [CLS].
 
-    normalize: vectors of length 1. batch_tokens: texts run together as long as they fill no more tokens; it changes
-    speed and memory, and the values only by rounding. Raises SettingsError for a pooling or budget that is none.
+    normalize: vectors of length 1. layer: pool the states after that layer instead of the last; 0 are the embeddings,
+    -1 the last layer, -2 the one before it. batch_tokens: texts run together as long as they fill no more tokens; it
+    changes speed and memory, and the values only by rounding.
+    Raises SettingsError for a pooling, layer or budget that is none.
     """
     if pooling not in ("mean", "cls"):
         raise SettingsError(f"pooling is {pooling!r}; choose mean or cls")
     if batch_tokens < 1:
         raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {BATCH_TOKENS}")
+    layers = reader.module.config.num_layers
+    if layer is not None and not -layers - 1 <= layer <= layers:
+        raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")
     rows, cut = reader.sequences(texts)
     vectors = np.zeros((len(rows), reader.module.config.hidden_size), dtype=np.float32)
     for together in batches([len(row) for row in rows], batch_tokens):
-        hidden, real = encode(
-            reader.module, reader.compute, [rows[row] for row in together], reader.tokenizer.special.pad
-        )
+        some = [rows[row] for row in together]
+        hidden, real = encode(reader.module, reader.compute, some, reader.tokenizer.special.pad, layer)
         pooled = hidden[:, 0] if pooling == "cls" else _mean(hidden, real)
         if normalize:
             pooled = torch.nn.functional.normalize(pooled, dim=-1)

@@ -17,6 +17,7 @@ from maskling.errors import CheckpointError, ModelError
 from maskling.infer.answers import FilledMasks, FilledTogether
 from maskling.infer.embed import Pooling, embed_texts
 from maskling.infer.fill import fill_texts
+from maskling.infer.insides import AttentionMaps, attention_maps, layer_states
 from maskling.infer.judge import Judge, TaskJudge
 from maskling.infer.likelihood import score_texts
 from maskling.infer.masked_copies import Method
@@ -82,12 +83,13 @@ class Model(Reader):
         normalize: bool = False,
         batch_tokens: int = BATCH_TOKENS,
     ) -> NDArray[np.float32]:
+        layer: int | None = None,
         """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
 
         Warns when texts were too long and were cut.
         """
         many = [texts] if isinstance(texts, str) else texts
-        done = embed_texts(self, many, pooling=pooling, normalize=normalize, batch_tokens=batch_tokens)
+        done = embed_texts(self, many, pooling=pooling, normalize=normalize, layer=layer, batch_tokens=batch_tokens)
         if done.cut:
             warnings.warn(
                 f"{done.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",
@@ -105,6 +107,29 @@ class Model(Reader):
         return scored[0] if isinstance(texts, str) else scored
 
     def predict(
+    def attention(self, text: str) -> AttentionMaps:
+        """The attention of every head on one text: its tokens and (layers, heads, n, n) float32. See `attention_maps`.
+
+        Warns when the text was too long and was cut.
+        """
+        found = attention_maps(self, text)
+        if found.cut:
+            warnings.warn(self._cut_to_size(), stacklevel=2)
+        return found
+
+    def layers(self, text: str) -> NDArray[np.float32]:
+        """The states of one text, (layers + 1, n, hidden) float32, 0 the embeddings. See `layer_states`.
+
+        Warns when the text was too long and was cut.
+        """
+        states, cut = layer_states(self, text)
+        if cut:
+            warnings.warn(self._cut_to_size(), stacklevel=2)
+        return states
+
+    def _cut_to_size(self) -> str:
+        return f"the text was longer than the {self.max_length:,} tokens this model sees, and was cut"
+
         self,
         asked: Asked | list[Asked],
         *,

@@ -26,11 +26,14 @@ class Visible:
     example_ids: (rows, seq) integers, the example each token belongs to within its row, -1 for padding;
     the tokens of an example stand next to each other.
     full: every row is one example without padding, so nothing needs hiding.
+    maps: None, or a list that gets the attention of each layer, (rows, heads, seq, seq) float32, for whoever wants to
+    look at it; a fused kernel never has it.
     """
 
     def __init__(self, example_ids: Tensor, *, full: bool) -> None:
         self.example_ids = example_ids
         self.full = full
+        self.maps: list[Tensor] | None = None
         self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
     @classmethod
@@ -117,9 +120,21 @@ def attend(
     Returns (rows * seq, hidden).
     """
     q, k, v = split_heads(qkv, visible.rows, num_heads, rotation)
+    if visible.maps is not None:
+        visible.maps.append(attention_weights(q, k, visible.mask(window)))
     if kernel_name(qkv.device, visible.seq, qkv.requires_grad) == "bmm":
         context = bmm_attention(q, k, v, visible.bias(window, q.dtype), dropout)
     else:
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout, scale=1.0)
     # Not len(qkv), which is a plain number: whoever traces this would have its rows built in.
     return context.transpose(1, 2).reshape(qkv.shape[0], -1)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """How much each token takes from each other one; each row sums to one.
+
+    q, k: (rows, heads, seq, head_size), q scaled already; mask: see `Visible.mask`.
+    Returns (rows, heads, seq, seq) float32.
+    """
+    scores = q.float() @ k.float().transpose(-1, -2)
+    return (scores if mask is None else scores.masked_fill_(~mask, -torch.inf)).softmax(-1)

@@ -1,0 +1,59 @@
+"""`maskling attention`: where every head of a model looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskling.cli.layout import table
+from maskling.cli.places import check_out_file
+from maskling.console import Console
+
+
+def attention(
+    model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
+    text: Annotated[str, Parameter(help="a text in quotes; [MASK] in it is the mask")],
+    /,
+    *,
+    out: Annotated[
+        Path | None, Parameter(help="write the maps to this .npz file: tokens, weights (layers, heads, n, n)")
+    ] = None,
+    json: Annotated[bool, Parameter(help="the table as JSON on stdout")] = False,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
+) -> None:
+    """Show where each attention head looks, and write the maps.
+
+    Fractions of a head's attention, averaged over the tokens: at the token itself, the one before, the one after, the
+    first ([CLS]) and the last ([SEP]). Entropy is in nats: 0 for a head that looks at one token. Layers
+    and heads are counted from 0, as in the array.
+
+    Example: maskling attention runs/mine "The dog barks." --out maps.npz
+    """
+    console = Console(as_json=json)
+    if out is not None:
+        check_out_file(out)
+
+    from maskling.infer.insides import attention_maps
+    from maskling.infer.load import load
+
+    loaded = load(model, device=device)
+    maps = attention_maps(loaded, text)
+    if maps.cut:
+        console.warn(f"the text was longer than the {loaded.max_length:,} tokens this model sees, and was cut")
+    if out is not None:
+        import numpy as np
+
+        from maskling.files import written_aside
+
+        with written_aside(out) as opened:
+            np.savez(opened, tokens=np.array(maps.tokens), weights=maps.weights)
+        console.note(f"{' x '.join(map(str, maps.weights.shape))} weights written to {out}")
+    heads = maps.summary()
+    console.data({"tokens": list(maps.tokens), "heads": heads})
+    console.result(" ".join(maps.tokens))
+    names = [name for name in heads[0] if name not in ("layer", "head")]
+    rows = [[f"{head['layer']}", f"{head['head']}", *(f"{head[name]:.3f}" for name in names)] for head in heads]
+    for line in table([["layer", "head", *names], *rows], heads=True):
+        console.result(line)
