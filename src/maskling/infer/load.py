@@ -82,8 +82,8 @@ class Model(Reader):
         pooling: Pooling = "mean",
         normalize: bool = False,
         batch_tokens: int = BATCH_TOKENS,
-    ) -> NDArray[np.float32]:
         layer: int | None = None,
+    ) -> NDArray[np.float32]:
         """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
 
         Warns when texts were too long and were cut.
@@ -106,7 +106,6 @@ class Model(Reader):
         scored = score_texts(self, [texts] if isinstance(texts, str) else texts, method=method)
         return scored[0] if isinstance(texts, str) else scored
 
-    def predict(
     def attention(self, text: str) -> AttentionMaps:
         """The attention of every head on one text: its tokens and (layers, heads, n, n) float32. See `attention_maps`.
 
@@ -130,6 +129,7 @@ class Model(Reader):
     def _cut_to_size(self) -> str:
         return f"the text was longer than the {self.max_length:,} tokens this model sees, and was cut"
 
+    def predict(
         self,
         asked: Asked | list[Asked],
         *,
