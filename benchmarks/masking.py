@@ -47,12 +47,12 @@ def main() -> None:
 
 def ours(data: Path, kind: str, seq: int, batch: int, steps: int, counted: dict[str, int]) -> Callable[[], None]:
     from maskling.config import Layer
-    from maskling.train.material import Material
+    from maskling.train.prepared import Prepared
     from maskling.train.recipe import read_recipe
 
     tree = {"data": {"path": str(data), "seq_length": seq}, "masking": {"kind": kind}}
     recipe = read_recipe([Layer("benchmark", tree)]).settings
-    examples = Material.open(data).examples(recipe)
+    examples = Prepared.open(data).examples(recipe)
     upcoming = itertools.count()
 
     def run() -> None:

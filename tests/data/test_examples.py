@@ -131,6 +131,16 @@ def test_a_step_does_not_depend_on_the_steps_before_it():
         assert_equal(vars(seeking.step(step, 8, 0.15).batches(8)[0]), vars(wanted[step]))
 
 
+@pytest.mark.parametrize("masking", MASKINGS.values(), ids=MASKINGS)
+def test_steps_masked_together_are_those_masked_one_by_one(masking):
+    together = examples(NspPairing(), masking())
+    rates = [0.15] * 40 + [0.15, 0.3, 0.3, 0.15, 0.2, 0.25, 0.25] + [0.4] * 20
+    for step, rate in [*enumerate(rates), (270, 0.4), (271, 0.4), (3, 0.4)]:
+        alone = examples(NspPairing(), masking()).step(step, 5, rate)
+        for one, other in zip(together.step(step, 5, rate).batches(3), alone.batches(3), strict=True):
+            assert_equal(vars(one), vars(other))
+
+
 def test_another_process_gets_the_same_steps():
     source = examples(NspPairing())
     copy = pickle.loads(pickle.dumps(source))

@@ -76,6 +76,8 @@ class Examples:
         self.plan = pairing.plan(split, seq_length)
         self._split, self._vocabulary, self._seed = split, vocabulary, seed
         self._latest: tuple[tuple[int, int], Rows] | None = None
+        self._block: tuple[tuple[int, int, int, float], Text] | None = None
+        self._rate: float | None = None
         self._group_sizes: dict[int, int] = {}
         self._pairing, self._masking, self._corruption, self._packing = pairing, masking, corruption, packing
 
@@ -100,10 +102,27 @@ class Examples:
         `batch_size` counts sequences of `seq_length` tokens: that many rows, one more in rare cases,
         one less only where there are fewer examples than rows.
         """
-        number, place = divmod(step, self._steps_of_group(batch_size))
+        steps = self._steps_of_group(batch_size)
+        number, place = divmod(step, steps)
         group = self._group(number, batch_size)
-        bounds = [group.layout.num_rows * end // self._steps_of_group(batch_size) for end in (place, place + 1)]
-        return self._step(group.part(*bounds), rate, self._seed)
+
+        def row(place: int) -> int:
+            return group.layout.num_rows * place // steps
+
+        rows = group.part(row(place), row(place + 1))
+        # Small steps are masked several at a time, once the rate has come to stay.
+        several = CHUNK_TOKENS // (batch_size * self.seq_length)
+        stays, self._rate = rate == self._rate, rate
+        if several < 2 or not stays:
+            return self._step(rows, rate, self._seed)
+        first = place // several * several
+        wanted = (number, batch_size, first, rate)
+        if self._block is None or self._block[0] != wanted:
+            together = group.part(row(first), row(min(first + several, steps)))
+            self._block = (wanted, self._masked(together, rate, self._seed)[0])
+        before, begin = np.searchsorted(group.layout.row, (row(first), row(place))).tolist()
+        text = self._block[1].part(begin - before, begin - before + len(rows.number))
+        return Step(text, rows.layout, rows.number, self.seq_length, self._vocabulary.pad)
 
     def take(self, first: int, count: int, rate: float) -> Step:
         """Examples number first to first + count - 1, in rows."""
