@@ -3,6 +3,7 @@
 VERBS = {
     "prepare": "maskling.cli.prepare:prepare",
     "train": "maskling.cli.train:train",
+    "finetune": "maskling.cli.finetune:finetune",
     "evaluate": "maskling.cli.evaluate:evaluate",
     "compare": "maskling.cli.compare:compare",
     "fill": "maskling.cli.fill:fill",
@@ -10,6 +11,7 @@ VERBS = {
     "search": "maskling.cli.search:search",
     "score": "maskling.cli.score:score",
     "predict": "maskling.cli.predict:predict",
+    "generate": "maskling.cli.generate:generate",
     "attention": "maskling.cli.attention:attention",
     "inspect": "maskling.cli.inspect:inspect",
     "export": "maskling.cli.export:export",

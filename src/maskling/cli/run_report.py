@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from maskling.cli.layout import counted, duration, size
+from maskling.cli.layout import counted, duration, size, table
 from maskling.console import Console
-from maskling.train.events import Evaluated, Event, Finished, Saved, Started, Step, Warned
+from maskling.train.events import Evaluated, Event, Finished, Saved, Started, Step, Tested, Warned
 from maskling.train.task import Numbers
 
 
@@ -39,6 +39,10 @@ class RunReport:
                 pass  # the path is in the last line; a line for each would drown the losses
             case Warned():
                 console.warn(event.text)
+            case Tested():
+                console.clear()
+                for line in tested_lines(event):
+                    console.note(line)
             case Finished():
                 console.clear()
                 self.stopped = event.stopped
@@ -82,6 +86,12 @@ def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Numbers], st
 def _place(what: str, step: int, steps: int) -> str:
     """What a line is about and of which step, as wide in every line of a run."""
     return f"{what:<8}  {step:>{len(f'{steps:,}')},}/{steps:,}"
+
+
+def tested_lines(event: Tested) -> list[str]:
+    """What was measured of the weights that the run leaves, one number a line."""
+    numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
+    return [f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}", *table(numbers)]
 
 
 def finished_lines(event: Finished) -> list[str]:

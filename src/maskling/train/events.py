@@ -91,6 +91,21 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """The weights that the run leaves were measured; told on rank 0, at the end.
+
+    step: of the weights. role: 'dev' for the records that chose them, 'test' for those that did not. source, records:
+    what was measured on.
+    """
+
+    step: int
+    role: str
+    source: str
+    records: int
+    measured: Numbers
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run is over: all steps taken, no better for too long, or stopped by hand with a checkpoint at `step`.
 
@@ -109,4 +124,4 @@ class Finished:
     already: bool = False
 
 
-Event = Started | Step | Evaluated | Saved | Warned | Finished
+Event = Started | Step | Evaluated | Saved | Warned | Tested | Finished

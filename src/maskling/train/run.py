@@ -73,6 +73,8 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
     if start.resumed and is_over(state, recipe.train):
         over = _nothing_left(run_dir, module, start, task, began)
         world.wait()
+        if world.leads:
+            yield from task.finish(run_dir, state.best, compute)
         yield over
         return
 
@@ -125,6 +127,8 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
                 running.go_back()
         if ending is Ending.DONE:
             yield from running.end()
+            if world.leads:
+                yield from task.finish(run_dir, running.state.best, compute)
         yield running.finished(time.perf_counter() - began, ending)
 
 

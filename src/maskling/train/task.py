@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from maskling.model.device import Compute
     from maskling.objectives.loss import Term
     from maskling.objectives.terms import Encode
+    from maskling.train.events import Event
     from maskling.train.work import Work
     from maskling.train.world import World
 
@@ -151,6 +152,12 @@ class Task(ABC, Generic[R, M]):
         Only rank 0 writes. best: the evaluation of these weights, None if there was none. Raises CheckpointError if the
         disk does not take it.
         """
+
+    def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterable[Event]:  # noqa: ARG002
+        """What is still to be done, and told, when the best weights are in their folder. On rank 0, and each time that
+        a finished run is run again, so it does nothing twice.
+        """
+        return ()
 
     def encoder(self, module: M) -> Module:
         """The part of `module` whose forward pass costs the most: what is worth compiling."""

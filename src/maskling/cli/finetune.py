@@ -1,0 +1,101 @@
+"""`maskling finetune`: an encoder made into a classifier, a tagger, or whatever else labelled records teach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
+from maskling.cli.train import STOPPED, check_run_folder
+from maskling.console import Console
+from maskling.errors import SettingsError
+
+if TYPE_CHECKING:
+    from maskling.train.task import Numbers
+
+
+def finetune(
+    model: Annotated[Path | None, Parameter(help="a run of 'maskling train', an export, a Hugging Face folder")] = None,
+    /,
+    *,
+    task: Annotated[
+        str | None, Parameter(help="classify, pair, regress, tag or answer; classify, if left out", metavar="KIND")
+    ] = None,
+    train: Annotated[Path | None, Parameter(help="labelled records to learn from", metavar="FILE")] = None,
+    dev: Annotated[
+        Path | None, Parameter(help="records that choose the best weights; else a part of --train", metavar="FILE")
+    ] = None,
+    test: Annotated[Path | None, Parameter(help="records to measure on once, at the end", metavar="FILE")] = None,
+    out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there goes on", metavar="FOLDER")] = None,
+    epochs: Annotated[float | None, Parameter(help="how often every record is seen; 3, if left out")] = None,
+    lr: Annotated[float | None, Parameter(help="highest learning rate; by the model's size, if left out")] = None,
+    seed: Annotated[int | None, Parameter(help="decides the head's first weights, order and dropout")] = None,
+    from_scratch: Annotated[
+        bool, Parameter(help="random weights in the model's shape, to see what pretraining is worth", negative=())
+    ] = False,
+    config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
+    force_new: Annotated[
+        bool, Parameter(help="begin anew; a run that is there is moved to RUN.1, not deleted")
+    ] = False,
+    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
+    settings: SettingPairs = (),
+) -> int:
+    """Teach a model labels: of texts, pairs, words, or the places of answers.
+
+    Files are JSON Lines, CSV, TSV, CoNLL columns or SQuAD's JSON. The best weights by --dev go to OUT/model, for
+    'maskling predict' and transformers. Ctrl-C stops with a checkpoint, and the same command goes on from there.
+
+    Any setting is an option too, as --train.batch-size 16 or --train.patience 3; --show lists them all.
+
+    Example: maskling finetune runs/mine --task classify --train train.jsonl --dev dev.jsonl --out runs/classifier
+    """
+    from maskling.finetune.recipe import read_finetune_recipe
+
+    console = Console(as_json=json)
+    named = {
+        "task__kind": task,
+        "encoder__path": model,
+        "encoder__fresh": from_scratch or None,
+        "data__train": train,
+        "data__dev": dev,
+        "data__test": test,
+        "train__epochs": epochs,
+        "optimizer__lr": lr,
+        "seed": seed,
+    }
+    words = {name: None if value is None else str(value) for name, value in named.items()}
+    resolved = read_finetune_recipe(layers(config, settings, **words))
+    recipe = resolved.settings
+    if recipe.train.steps:
+        refuse_idle(resolved, ["train.epochs"], "train.steps says how long the run is")
+    if show:
+        for line in shown(resolved):
+            console.result(line)
+        console.data(recipe.model_dump(mode="json"))
+        return 0
+    for what, found in (("MODEL", recipe.encoder.path), ("--train FILE", recipe.data.train), ("--out FOLDER", out)):
+        if not found:
+            raise SettingsError(
+                f"fine-tuning needs {what}; for example: maskling finetune runs/mine --task classify "
+                f"--train train.jsonl --out runs/classifier"
+            )
+    assert out is not None
+    check_run_folder(out)
+
+    from maskling.cli.run_report import RunReport
+    from maskling.finetune.finetune import finetune as run
+    from maskling.train.signals import stop_asked
+
+    report = RunReport(console, recipe.train.log_every, measured_line)
+    with stop_asked() as stop:
+        for event in run(recipe, out, stop=stop, force_new=force_new):
+            report.show(event)
+    return STOPPED if report.stopped else 0
+
+
+def measured_line(measured: Numbers) -> str:
+    """The numbers of an evaluation, the one that decides first."""
+    return "   ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)

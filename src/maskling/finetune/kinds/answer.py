@@ -1,0 +1,113 @@
+"""Answers to questions: where in a text each begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from maskling.data.labelled.answer_windows import AnswerWindows, encode_questions, span_targets
+from maskling.data.labelled.checks import check_questions
+from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.questions import read_questions
+from maskling.data.labelled.targets import NoTargets
+from maskling.data.labelled.windows import Windows
+from maskling.data.shards import ragged
+from maskling.errors import DataError
+from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
+from maskling.metrics.answers import score_answers
+from maskling.model.tasks.config import ANSWER_LABELS
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.task import Criterion, Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maskling.finetune.rows import Rows
+    from maskling.infer.judge import Judge
+    from maskling.model.tasks.model import TaskModel
+
+
+class Answer(Kind):
+    """The piece of a context that answers a question (Devlin et al. 2019, section 4.2).
+
+    A long context comes in windows that overlap; one without the answer is to point at [CLS].
+    """
+
+    kind: Literal["answer"] = "answer"
+    max_question: int = Field(64, ge=1, description="tokens of a question; the end of a longer one is cut off")
+    max_answer: int = Field(30, ge=1, description="tokens of an answer when the model is judged")
+
+    def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
+        """See Kind."""
+        found = read_questions(path, skip=columns.on_bad_row == "skip")
+        return found.records, found.warnings
+
+    def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
+        """See Kind."""
+        return check_questions(train, others)
+
+    def outputs(self, train: Records) -> Outputs:
+        """See Kind."""
+        if not any(record.answers or record.impossible for record in train):
+            raise DataError("none of the questions has an answer, and nothing can be learned from that")
+        return Outputs("answer", ANSWER_LABELS)
+
+    def criterion(self, outputs: Outputs) -> Criterion:  # noqa: ARG002
+        """See Kind."""
+        return Criterion("f1", higher=True)
+
+    def encode(
+        self,
+        records: Records,
+        tokenizer: Tokenizer,
+        max_length: int,
+        outputs: Outputs,  # noqa: ARG002
+        targets: bool,
+    ) -> Encoded:
+        """See Kind. A question may take a quarter of a sequence, so that a context still fits."""
+        made = encode_questions(records, tokenizer, max_length, max_question=min(self.max_question, max_length // 4))
+        return Encoded(made.windows, span_targets(records, made) if targets else NoTargets(), made, made.cut)
+
+    def loss(self, model: TaskModel, hidden: Tensor, rows: Rows) -> Tensor:
+        """The mean of the cross-entropies of start and end, each over the tokens of its own sequence."""
+        import torch
+        import torch.nn.functional as F
+
+        targets, first, lengths = rows.batch.targets, rows.first_positions, rows.lengths
+        columns = torch.arange(int(rows.batch.lengths.max(initial=1)), device=first.device)
+        inside = columns < lengths[:, None]
+        places = torch.where(inside, first[:, None] + columns, first[:, None])
+        logits = model.answer(hidden).float().flatten(0, 1)[places]
+        logits = logits.masked_fill(~inside[:, :, None], -torch.inf)
+        starts, ends = rows.on_device(targets.starts), rows.on_device(targets.ends)
+        both = F.cross_entropy(logits[..., 0], starts, reduction="none")
+        both = both + F.cross_entropy(logits[..., 1], ends, reduction="none")
+        return (both / 2 * rows.on_device(targets.weights)).sum()
+
+    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:  # noqa: ARG002
+        """See Kind: (tokens, 2)."""
+        return judge.spans(windows, batch_tokens)
+
+    def part(self, encoded: Encoded, which: NDArray[np.int64]) -> tuple[Windows, Any, NDArray[np.int64]]:
+        """See Kind."""
+        windows = encoded.windows
+        return windows.take(which), None, ragged(windows.first[which], windows.length[which])
+
+    def size(self, encoded: Encoded) -> int:
+        """See Kind."""
+        return len(encoded.windows.ids)
+
+    def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:  # noqa: ARG002
+        """Exact match and F1, as SQuAD counts them (CMRC's way in Chinese)."""
+        from maskling.infer.answering import answers
+
+        more: AnswerWindows = encoded.more
+        none = any(record.impossible for record in records)
+        guess = answers(records, more, logits, n_best=1, allow_none=none, longest=self.max_answer)
+        truth = [[answer.text for answer in record.answers] for record in records]
+        found = score_answers(truth, [one.text for one in guess])
+        return {"f1": found.f1, "exact": found.exact}

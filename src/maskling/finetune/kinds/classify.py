@@ -1,0 +1,122 @@
+"""Classes for texts: one of several, or any number of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from maskling.data.labelled.checks import check_texts
+from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.labels import LabelSet, names_of
+from maskling.data.labelled.targets import Targets
+from maskling.data.labelled.text_windows import class_targets, multi_class_targets
+from maskling.data.labelled.texts import read_texts
+from maskling.data.labelled.windows import Windows
+from maskling.errors import DataError
+from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records, entropy
+from maskling.finetune.kinds.texts import TextKind
+from maskling.metrics import classification, multilabel
+from maskling.train.task import Baseline, Criterion, Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maskling.finetune.rows import Rows
+    from maskling.model.tasks.model import TaskModel
+
+
+class Classify(TextKind):
+    """One label for each text, or several where the data has lists of them.
+
+    A text longer than the model sees is read in windows, and judged by the mean of their logits.
+    """
+
+    kind: Literal["classify"] = "classify"
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="where texts have several labels: the probability from which one counts"
+    )
+
+    def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
+        """See Kind."""
+        found = read_texts(path, columns)
+        paired = next((record for record in found.records if record.text_pair is not None), None)
+        if paired is not None:
+            raise DataError(f"{paired.id} is a pair of texts; use --task pair, or say which column with columns.text")
+        return found.records, found.warnings
+
+    def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
+        """See Kind."""
+        return check_texts(train, others)
+
+    def outputs(self, train: Records) -> Outputs:
+        """See Kind. Several labels a text, if any record has a list."""
+        several = any(isinstance(record.label, tuple) for record in train)
+        return Outputs("multi-label" if several else "classify", LabelSet.of_texts(train).names)
+
+    def criterion(self, outputs: Outputs) -> Criterion:
+        """See Kind: accuracy, or micro-F1 where there are several labels."""
+        return Criterion("micro_f1" if outputs.kind == "multi-label" else "accuracy", higher=True)
+
+    def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:
+        """See TextKind."""
+        made = multi_class_targets if outputs.kind == "multi-label" else class_targets
+        return made(records, LabelSet(outputs.labels), windows)
+
+    def loss(self, model: TaskModel, hidden: Tensor, rows: Rows) -> Tensor:
+        """Cross-entropy; for several labels that of each, their mean. A record's windows count by their tokens."""
+        import torch.nn.functional as F
+
+        logits = model.classify(hidden, rows.first_positions, rows.visible).float()
+        targets = rows.batch.targets
+        labels, weights = rows.on_device(targets.labels), rows.on_device(targets.weights)
+        if model.head_config.kind == "multi-label":
+            each = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+        else:
+            each = F.cross_entropy(logits, labels, reduction="none")
+        return (each * weights).sum()
+
+    def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
+        """Accuracy, macro-F1 and Matthews' coefficient; for several labels micro- and macro-F1 and exact sets."""
+        from maskling.infer.classifying import pooled, softmax
+
+        scores = pooled(logits, encoded.windows.record, len(records))
+        names = outputs.labels
+        if outputs.kind == "multi-label":
+            known = {name: number for number, name in enumerate(names)}
+            truth = np.zeros(scores.shape, bool)
+            for place, record in enumerate(records):
+                for name in names_of(record):
+                    if name in known:
+                        truth[place, known[name]] = True
+            guess = 1 / (1 + np.exp(-scores)) >= self.threshold
+            return {
+                "micro_f1": multilabel.micro_f1(truth, guess),
+                "macro_f1": multilabel.macro_f1(truth, guess),
+                "exact": multilabel.subset_accuracy(truth, guess),
+            }
+        said = [names_of(record)[0] for record in records]
+        best = np.array(names)[scores.argmax(1)]
+        chances = softmax(scores)
+        losses = [
+            -np.log(max(chances[place, names.index(name)], 1e-300)) for place, name in enumerate(said) if name in names
+        ]
+        return self.scores(np.array(said), best, names) | {"loss": float(np.mean(losses)) if losses else None}
+
+    def scores(self, truth: np.ndarray, guess: np.ndarray, names: tuple[str, ...]) -> Numbers:  # noqa: ARG002
+        """Numbers of names against names."""
+        return {
+            "accuracy": classification.accuracy(truth, guess),
+            "macro_f1": classification.macro_f1(truth, guess),
+            "mcc": classification.matthews(truth, guess),
+        }
+
+    def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:
+        """See Kind: the entropy of the labels."""
+        if outputs.kind == "multi-label":
+            return None
+        counts = Counter(names_of(record)[0] for record in records)
+        return Baseline("labels", entropy(np.array(list(counts.values()))), "how often each label occurs")

@@ -1,0 +1,114 @@
+"""What each kind of fine-tuning has to say: how it is read, encoded, learnt and judged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskling.config import Settings
+from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.targets import Targets
+from maskling.data.labelled.windows import Windows
+from maskling.model.tasks.config import HeadKind
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.task import Baseline, Criterion, Numbers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maskling.finetune.rows import Rows
+    from maskling.infer.judge import Judge
+    from maskling.model.tasks.model import TaskModel
+
+Records = Sequence[Any]
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the head of a model has an output for. labels: their names, in order."""
+
+    kind: HeadKind
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Records as sequences. more: what the kind needs beside them to read the answer off; cut: records that lost text.
+
+    targets: what is to be learnt of each sequence.
+    """
+
+    windows: Windows
+    targets: Targets
+    more: Any
+    cut: int
+
+
+class Kind(Settings, ABC):
+    """A kind of task. It has no state: its fields are settings."""
+
+    kind: str
+
+    @abstractmethod
+    def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
+        """The records of a file, and a line for each thing wrong with it. Raises DataError."""
+
+    @abstractmethod
+    def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
+        """A line for each thing a person should look at before training. others: sets to be judged on, by name."""
+
+    @abstractmethod
+    def outputs(self, train: Records) -> Outputs:
+        """What the head has to tell. Raises DataError where nothing can be learnt."""
+
+    @abstractmethod
+    def criterion(self, outputs: Outputs) -> Criterion:
+        """The number that says which weights are best."""
+
+    @abstractmethod
+    def encode(
+        self, records: Records, tokenizer: Tokenizer, max_length: int, outputs: Outputs, targets: bool
+    ) -> Encoded:
+        """Sequences of at most `max_length` tokens, with what is to be learnt of them if `targets`.
+
+        Raises DataError for a record without it, SettingsError where there is no room.
+        """
+
+    @abstractmethod
+    def loss(self, model: TaskModel, hidden: Tensor, rows: Rows) -> Tensor:
+        """() fp32, the loss added over what is counted in `targets.total`. hidden: (rows, seq, width)."""
+
+    @abstractmethod
+    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:
+        """What the model says of some windows, in an array whose rows `places` numbers."""
+
+    @abstractmethod
+    def part(self, encoded: Encoded, which: NDArray[np.int64]) -> tuple[Windows, Any, NDArray[np.int64]]:
+        """Some windows, what goes with them, and which rows of all logits theirs are."""
+
+    @abstractmethod
+    def size(self, encoded: Encoded) -> int:
+        """How many rows the logits of all windows have."""
+
+    @abstractmethod
+    def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
+        """Numbers as the field reports them, the criterion's among them."""
+
+    def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
+        """The loss of knowing only how often each answer occurs, where there is such a thing."""
+        return None
+
+    def start(self, model: TaskModel, records: Records) -> None:
+        """Set what of a new head follows from the training records."""
+
+
+def entropy(counts: NDArray[np.int64]) -> float:
+    """Nats, of the distribution that counts show."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())

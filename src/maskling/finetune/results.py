@@ -1,0 +1,107 @@
+"""What a fine-tuning run leaves: its best model with a card, and results.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from maskling.config import flatten
+from maskling.errors import CheckpointError, ModelError
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
+from maskling.files import checksum, write_json
+from maskling.finetune.recipe import FinetuneRecipe
+from maskling.model.device import Compute
+from maskling.model.tasks.folder import read_task_folder
+from maskling.model.tasks.model import TaskModel
+from maskling.train.events import Event, Tested
+from maskling.train.task import Best, Numbers
+from maskling.train.world import World
+
+if TYPE_CHECKING:
+    from maskling.finetune.labelled import Labelled
+    from maskling.finetune.task import Finetuning
+
+# Settings that say where things lay on one machine.
+_PLACES = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
+
+
+def write_model(
+    run_dir: Path, module: TaskModel, recipe: FinetuneRecipe, material: Labelled, dev: Numbers, test: Numbers
+) -> Path:
+    """Write `run_dir/model`, checked before it replaces what was there. Raises CheckpointError on a full disk."""
+    out, data, train = run_dir / "model", recipe.data, recipe.train
+    measured = material.dev_name
+    numbers = {name: value for name, value in dev.items() if value is not None}
+    if test and data.test is not None:
+        numbers = {f"{name}, dev": value for name, value in numbers.items()}
+        numbers |= {f"{name}, test": value for name, value in test.items() if value is not None}
+        measured = f"{measured} (which chose the weights) and {Path(data.test).name}"
+    facts = TaskFacts(
+        name=run_dir.resolve().name,
+        pairs=getattr(material.train[0], "text_pair", None) is not None,
+        base=recipe.encoder.path,
+        fresh=recipe.encoder.fresh,
+        train=(Path(data.train).name,),
+        records=len(material.train),
+        epochs=train.steps * train.batch_size / len(material.train),
+        steps=train.steps,
+        seq_length=data.max_length,
+        seed=recipe.seed,
+        measured_on=measured,
+        measured_records=None if test else len(material.dev),
+        metrics=numbers,
+        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith(_PLACES)},
+    )
+    try:
+        export_task_model(module, material.tokens, out, facts)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{out} could not be written: {error}; what stood there before was kept; make room on the disk, and the "
+            f"same command writes it"
+        ) from None
+    return out
+
+
+def finish(task: Finetuning, material: Labelled, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
+    """Measure the model in `run_dir/model` on the test records, unless that was done, and tell of everything measured.
+
+    results.json says it again: what was measured of the best weights, on which records, after which step.
+    """
+    step, dev = (best.step, best.numbers) if best else (task.recipe.train.steps, {})
+    yield Tested(step, "dev", material.dev_name, len(material.dev), dev)
+    path, test = task.recipe.data.test, material.test
+    results: dict[str, Any] = {
+        "step": step,
+        "criterion": task.criterion.name,
+        "dev": {"from": material.dev_name, "records": len(material.dev), **dev},
+    }
+    if path is not None and test is not None:
+        key = [checksum(Path(path)), checksum(run_dir / "model" / "model.safetensors")]
+        numbers = _known(run_dir / "results.json", key)
+        if numbers is None:
+            model = read_task_folder(run_dir / "model")
+            if model is None:
+                raise ModelError(f"{run_dir / 'model'} is no longer a model for this task; delete it, and run again")
+            model = model.to(compute.device)
+            numbers = task.measured(model, compute, World(), test, task.encoded(test))
+            write_model(run_dir, model, task.recipe, material, dev, numbers)
+            key[1] = checksum(run_dir / "model" / "model.safetensors")
+        results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **numbers}
+        yield Tested(step, "test", Path(path).name, len(test), numbers)
+    write_json(run_dir / "results.json", results)
+
+
+def _known(path: Path, key: list[str]) -> Numbers | None:
+    """What an earlier end of the run measured on the same test records with the same weights."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["test"]
+        if found.pop("of") != key:
+            return None
+        return {name: value for name, value in found.items() if name not in ("from", "records")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
