@@ -17,6 +17,7 @@ from maskling.errors import CheckpointError, ModelError
 from maskling.infer.answers import FilledMasks, FilledTogether
 from maskling.infer.embed import Pooling, embed_texts
 from maskling.infer.fill import fill_texts
+from maskling.infer.generate import Generated, generate_texts
 from maskling.infer.insides import AttentionMaps, attention_maps, layer_states
 from maskling.infer.judge import Judge, TaskJudge
 from maskling.infer.likelihood import score_texts
@@ -26,6 +27,8 @@ from maskling.infer.predictions import Prediction
 from maskling.infer.reader import Reader
 from maskling.infer.rows import BATCH_TOKENS
 from maskling.infer.scored_text import ScoredText
+from maskling.infer.search import Hit, search_texts
+from maskling.infer.unmasking import Order
 from maskling.model.device import Precision, pick
 from maskling.model.folder import read_folder
 from maskling.model.tasks.folder import read_task_folder
@@ -105,6 +108,34 @@ class Model(Reader):
         """How likely a text is, by tokens and words: its pseudo-log-likelihood. See `Scoring` for the methods."""
         scored = score_texts(self, [texts] if isinstance(texts, str) else texts, method=method)
         return scored[0] if isinstance(texts, str) else scored
+
+    def generate(
+        self,
+        text: str | None = None,
+        length: int | None = None,
+        count: int = 1,
+        order: Order = "confidence",
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = 0.9,
+        steps: int | None = None,
+        no_repeat: int = 3,
+        seed: int = 0,
+    ) -> list[Generated]:
+        """Text for the masks of a text, behind it, or from nothing; `count` of them. See `generate_texts`."""
+        return generate_texts(
+            self,
+            text,
+            length=length,
+            count=count,
+            order=order,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            steps=steps,
+            no_repeat=no_repeat,
+            seed=seed,
+        )
 
     def attention(self, text: str) -> AttentionMaps:
         """The attention of every head on one text: its tokens and (layers, heads, n, n) float32. See `attention_maps`.

@@ -51,13 +51,13 @@ def read_slots(text: str, tokenizer: Tokenizer, max_length: int, room: int = 0) 
     Raises TokenizerError if there is no mask or the masks lie too far apart for the model.
     """
     mask, special = tokenizer.mask_token, tokenizer.special
-    found = len(_pattern(tokenizer).findall(text))
+    found = len(mask_pattern(tokenizer).findall(text))
     if not found:
         raise TokenizerError(
             f"there is no {mask} in {_shown(text)}; write {mask} where the model should fill in a word"
         )
     # The tokenizer itself must see the mask: it decides what becomes of the space before it.
-    own = _pattern(tokenizer).sub(lambda _: mask, text)
+    own = mask_pattern(tokenizer).sub(lambda _: mask, text)
     ids = np.asarray(tokenizer.encode(own, special_in_text=True).ids, dtype=np.int64)
     limit = max_length - 2 - room * found
     first, last = _window(np.flatnonzero(ids == special.mask), len(ids), limit, text)
@@ -65,14 +65,14 @@ def read_slots(text: str, tokenizer: Tokenizer, max_length: int, room: int = 0) 
     ids = np.concatenate([[special.cls], ids[first:last], [special.sep]]).astype(np.int64)
     places = np.flatnonzero(ids == special.mask)
     slots = tuple((slot, int(place)) for slot, place in enumerate(places))
-    spaced = tuple(part[-1:].isspace() for part in _pattern(tokenizer).split(text)[:-1])
+    spaced = tuple(part[-1:].isspace() for part in mask_pattern(tokenizer).split(text)[:-1])
     return Slots(ids, slots, (None,) * len(slots), spaced, cut)
 
 
 def written(text: str, tokenizer: Tokenizer, chosen: Sequence[Pieces | None]) -> str:
     """The person's own text with the filled masks replaced by words; open ones stay as they were written."""
-    spellings = _pattern(tokenizer).findall(text)
-    between = _pattern(tokenizer).split(text)
+    spellings = mask_pattern(tokenizer).findall(text)
+    between = mask_pattern(tokenizer).split(text)
     result = between[0]
     for pieces, spelling, after in zip(chosen, spellings, between[1:], strict=True):
         if pieces is None:
@@ -96,7 +96,8 @@ def continues(pieces: Sequence[int], tokenizer: Tokenizer) -> bool:
     return not tokenizer.starts_word[pieces[0]]
 
 
-def _pattern(tokenizer: Tokenizer) -> re.Pattern[str]:
+def mask_pattern(tokenizer: Tokenizer) -> re.Pattern[str]:
+    """Every way to write a mask in a text."""
     spellings = sorted({tokenizer.mask_token, *SPELLINGS}, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, spellings)))
 
