@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import counted
+from maskling.cli.layout import byte_size, counted
 from maskling.cli.places import check_out_folder
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -18,6 +18,10 @@ def export(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="folder to write", metavar="FOLDER")] = None,
+    format: Annotated[  # noqa: A002 - what it is called on the command line
+        Literal["hf", "onnx"], Parameter(help="hf: transformers and others; onnx: onnxruntime, transformers.js, others")
+    ] = "hf",
+    int8: Annotated[bool, Parameter(help="with onnx: weights in bytes, a quarter of the size")] = False,
     step: Annotated[int | None, Parameter(help="with a run: the checkpoint of this step, not the best one")] = None,
     json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
 ) -> None:
@@ -26,6 +30,9 @@ def export(
     config.json, model.safetensors, tokenizer files and a model card, as transformers and sentence-transformers open
     them. A run gives its best weights; an older folder is brought into today's layout and keeps its card. The folder
     counts only when it was read back and its answers were the same.
+
+    With --format onnx it is a graph for batches and texts of any length, with the same checks; --int8 makes it small.
+    maskling itself opens such a folder too.
 
     Example: maskling export runs/mine --out exported/
     """
@@ -37,6 +44,15 @@ def export(
     from maskling.train.exporting import export_checkpoint, export_folder
 
     console = Console(as_json=json)
+    if int8 and format != "onnx":
+        raise SettingsError("--int8 goes with --format onnx; leave it out, or add that")
+    if format == "onnx":
+        if step is not None:
+            raise SettingsError(
+                "--step goes with --format hf; export the checkpoint so first, then that folder as onnx"
+            )
+        _onnx(find_model(model), out, int8, console)
+        return
     left_out: tuple[str, ...] = ()
     if step is None:
         left_out = export_folder(find_model(model), out)
@@ -58,5 +74,26 @@ def export(
             "vocab_size": written.tokenizer.vocab_size,
             "architecture": type(written.module).__name__,
             "left_out": list(left_out),
+        }
+    )
+
+
+def _onnx(source: Path, out: Path, int8: bool, console: Console) -> None:
+    from maskling.export.onnx import export_onnx
+
+    written = export_onnx(source, out, int8=int8)
+    size = byte_size(written.graph_bytes)
+    console.note(f"{written.graph} written and checked: {written.what}, {written.parameters:,} parameters, {size}")
+    if written.agreement is not None:
+        console.note(f"in int8 {100 * written.agreement:.1f}% of its answers on a fixed probe are those of the model")
+    console.data(
+        {
+            "folder": str(out),
+            "graph": str(written.graph),
+            "architecture": written.what,
+            "parameters": written.parameters,
+            "vocab_size": written.vocab_size,
+            "bytes": written.graph_bytes,
+            "agreement": written.agreement,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from maskling.files import write_json
@@ -28,3 +29,12 @@ def write_pooling(folder: Path, hidden_size: int, max_length: int) -> None:
         "pooling_mode_mean_sqrt_len_tokens": False,
     }
     write_json(folder / "1_Pooling" / "config.json", pooling)
+
+
+def trained_length(folder: Path) -> int | None:
+    """The longest sequence that the model in a folder was trained on, where the folder says so."""
+    try:
+        length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return length if isinstance(length, int) and length > 2 else None

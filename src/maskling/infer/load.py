@@ -22,6 +22,7 @@ from maskling.infer.insides import AttentionMaps, attention_maps, layer_states
 from maskling.infer.judge import Judge, TaskJudge
 from maskling.infer.likelihood import score_texts
 from maskling.infer.masked_copies import Method
+from maskling.infer.onnx import open_onnx
 from maskling.infer.predict import Asked, predict_all
 from maskling.infer.predictions import Prediction
 from maskling.infer.reader import Reader
@@ -31,6 +32,8 @@ from maskling.infer.search import Hit, search_texts
 from maskling.infer.unmasking import Order
 from maskling.model.device import Precision, pick
 from maskling.model.folder import read_folder
+from maskling.model.masked_lm import MaskedLM
+from maskling.model.onnx_session import whole_graph
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -205,8 +208,13 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
     Raises ModelError or CheckpointError for a path that holds no model.
     """
     folder = find_model(path)
-    task = read_task_folder(folder)
-    if task is None:
+    whole = whole_graph(folder)
+    onnx = None if whole is None else open_onnx(folder, whole, device, dtype)
+    task = None if onnx else read_task_folder(folder)
+    module: MaskedLM
+    if onnx is not None:
+        config, module, headless = onnx.module.config, onnx.module, onnx.module.headless
+    elif task is None:
         config, module, missing, _ = read_folder(folder)
         headless = any(name.startswith(HEADS) for name in missing)
     else:
@@ -217,10 +225,12 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
             f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
             f"the two do not belong together"
         )
-    compute = pick(device, dtype)
+    compute = onnx.compute if onnx else pick(device, dtype)
     lengths = [config.max_positions, tokenizer.max_length, _trained_length(folder)]
     longest = min(length for length in lengths if length is not None)
-    judge = None if task is None else TaskJudge(task.to(compute.device).eval(), compute, tokenizer.special.pad)
+    judge: Judge | None = onnx.judge if onnx else None
+    if task is not None:
+        judge = TaskJudge(task.to(compute.device).eval(), compute, tokenizer.special.pad)
     return Model(module.to(compute.device).eval(), tokenizer, compute, longest, headless, folder, judge)
 
 

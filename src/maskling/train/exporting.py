@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from maskling.config import flatten
@@ -11,6 +10,8 @@ from maskling.errors import CheckpointError, DataError, MasklingError, ModelErro
 from maskling.export.card import CardFacts, HeldOut
 from maskling.export.extended_card import card_of
 from maskling.export.folder import export_model
+from maskling.export.place import refuse_place
+from maskling.export.sentence_transformers import trained_length
 from maskling.model.building import build
 from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
@@ -18,10 +19,6 @@ from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.model_folder import held_out
 from maskling.train.recipe import Recipe, read_config
-
-# What a model folder may hold besides tokenizer files, for a new one to take its place.
-_OURS = {"config.json", "README.md", "modules.json", "1_Pooling", "LICENSE", ".gitattributes", "generation_config.json"}
-_SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
 def export_folder(source: Path, out: Path) -> tuple[str, ...]:
@@ -77,33 +74,6 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     export_model(
         module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, _facts(run_dir, recipe, shards, found)
     )
-
-
-def refuse_place(source: Path, out: Path) -> None:
-    """Raises ModelError unless `out` is free, or a model folder and not where the model comes from."""
-    if out.resolve() in (source.resolve(), *source.resolve().parents):
-        raise ModelError(f"{out} is where the model comes from; give another folder with --out")
-    if not out.is_dir():
-        if out.exists():
-            raise ModelError(f"{out} is a file; give a folder with --out")
-        return
-    names = sorted((path.name for path in out.iterdir()), key=lambda name: (name.startswith("."), name))
-    others = [name for name in names if not (name in _OURS or name.endswith(_SUFFIXES) or _of_tokenizer(name))]
-    if others or (names and "config.json" not in names):
-        raise ModelError(f"{out} holds other things than a model ({(others or names)[0]}); give a new or empty folder")
-
-
-def _of_tokenizer(name: str) -> bool:
-    return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config"))
-
-
-def trained_length(folder: Path) -> int | None:
-    """The longest sequence that the model in a folder was trained on, where the folder says so."""
-    try:
-        length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return length if isinstance(length, int) and length > 2 else None
 
 
 def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:

@@ -14,6 +14,8 @@ from maskling.errors import SettingsError, TokenizerError
 from maskling.export.card import CardFacts, render_card
 from maskling.export.extended_card import Extension, card_of, extended_card
 from maskling.export.folder import export_model, model_facts
+from maskling.export.place import refuse_place
+from maskling.export.sentence_transformers import trained_length
 from maskling.model.config import BertConfig
 from maskling.model.grown import with_positions, with_words
 from maskling.model.masked_lm import MaskedLM
@@ -21,7 +23,7 @@ from maskling.tokenizer.extending import NewWord, extended, found_words, given_w
 from maskling.tokenizer.fragments import Fragments, count_fragments
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.beginning import init_folder
-from maskling.train.exporting import refuse_place, trained_length, whole_model
+from maskling.train.exporting import whole_model
 
 Place = str | os.PathLike[str]
 

@@ -1,0 +1,47 @@
+"""README.md of a folder with an ONNX graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maskling import __version__
+from maskling.export.card import BEGIN, END, environment
+from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names
+
+_PIPELINES = {
+    "classify": "text-classification",
+    "multi-label": "text-classification",
+    "regress": "text-classification",
+    "tag": "token-classification",
+    "answer": "question-answering",
+}
+
+
+def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: float | None) -> str:
+    """The text of the card; held-out numbers are taken over from the card of the model it was made from."""
+    try:
+        before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    _, begin, rest = before.partition(BEGIN)
+    numbers, end, _ = rest.partition(END)
+    if isinstance(graph, LanguageGraph):
+        pipeline, config = "feature-extraction" if graph.headless else "fill-mask", graph.module.config
+    else:
+        pipeline, config = _PIPELINES[graph.model.head_config.kind], graph.model.config
+    name = source.resolve()
+    return (
+        environment()
+        .get_template("onnx_card.md.jinja")
+        .render(
+            name=name.parent.name if name.name == "model" else name.name,
+            pipeline=pipeline,
+            inputs=input_names(config),
+            outputs=graph.outputs,
+            file=file,
+            int8=agreement is not None,
+            agreement=agreement,
+            held_out=f"{BEGIN}{numbers}{END}" if begin and end else "",
+            version=__version__,
+        )
+    )

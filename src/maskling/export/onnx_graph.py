@@ -1,0 +1,145 @@
+"""A module traced into an ONNX graph, for batches and sequences of any size, with padding."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from maskling.errors import MissingExtra, ModelError
+from maskling.model.attention import Visible
+from maskling.model.config import BertConfig, ModelConfig, ModernConfig
+from maskling.model.masked_lm import MaskedLM
+from maskling.model.onnx_session import PARAMETERS
+from maskling.model.tasks.model import TaskModel
+
+# A file of ONNX is one protobuf message, which ends at 2 GB.
+_MOST_BYTES = 2**31 - (1 << 20)
+
+
+class AnyVisible(Visible):
+    """Visible without a look at the values: a graph must hold for all of them."""
+
+    def __init__(self, attention_mask: Tensor) -> None:
+        super().__init__(attention_mask.to(torch.int32) - 1, full=False)
+
+    def _cached(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        half = None if window is None else window // 2
+        if (half, dtype) not in self._masks:
+            self._masks[half, dtype] = self._make(half, dtype)
+        return self._masks[half, dtype]
+
+
+class LanguageGraph(nn.Module):
+    """Logits at every position, where there is a head, and the last hidden states."""
+
+    def __init__(self, module: MaskedLM, headless: bool) -> None:
+        super().__init__()
+        self.module, self.headless = module, headless
+        self.outputs = ["last_hidden_state"] if headless else ["logits", "last_hidden_state"]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Any:
+        """input_ids, attention_mask, token_type_ids: (batch, sequence) int64."""
+        hidden = _encode(self.module, input_ids, attention_mask, token_type_ids)
+        return hidden if self.headless else (self.module.predict(hidden), hidden)
+
+
+class TaskGraph(nn.Module):
+    """The logits of a task, by the names and shapes that transformers gives them."""
+
+    def __init__(self, model: TaskModel) -> None:
+        super().__init__()
+        self.model = model
+        self.outputs = ["start_logits", "end_logits"] if model.head_config.kind == "answer" else ["logits"]
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Any:
+        """input_ids, attention_mask, token_type_ids: (batch, sequence) int64."""
+        model, config = self.model, self.model.head_config
+        hidden = _encode(model, input_ids, attention_mask, token_type_ids)
+        if config.kind == "answer":
+            logits = model.head(hidden)
+            return logits[..., 0], logits[..., 1]
+        if config.kind == "tag":
+            return model.head(hidden)
+        if isinstance(model.config, ModernConfig) and config.pooling == "mean":
+            real = attention_mask[..., None].to(hidden.dtype)
+            return model.head((hidden * real).sum(1) / real.sum(1))
+        return model.head(hidden[:, 0])
+
+
+def has_token_types(config: ModelConfig) -> bool:
+    """Whether a model is given token_type_ids by other tools."""
+    return isinstance(config, BertConfig) and config.family == "bert"
+
+
+def input_names(config: ModelConfig) -> list[str]:
+    """The inputs of the graph of a model."""
+    return ["input_ids", "attention_mask", *(["token_type_ids"] if has_token_types(config) else [])]
+
+
+def write_graph(graph: LanguageGraph | TaskGraph, path: Path) -> None:
+    """Trace a graph and write it, weights included, into one file.
+
+    Raises MissingExtra without onnx and onnxscript, ModelError for a model of more than 2 GB.
+    """
+    for package in ("onnx", "onnxscript"):
+        try:
+            __import__(package)
+        except ImportError:
+            raise MissingExtra(package, "onnx", "exporting to ONNX") from None
+    module: MaskedLM | TaskModel = graph.module if isinstance(graph, LanguageGraph) else graph.model
+    size = sum(parameter.numel() * 4 for parameter in module.parameters())
+    if size > _MOST_BYTES:
+        raise ModelError(f"the weights take {size / 1e9:.2f} GB, and a file of ONNX holds at most 2 GB")
+    names = input_names(module.config)
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    # Two rows and padding: of one row, or an all-ones mask, the trace would keep that it was so.
+    example = torch.zeros(2, 7, dtype=torch.int64)
+    mask = torch.ones_like(example)
+    mask[1, 5:] = 0
+    inputs = {name: mask if name == "attention_mask" else example for name in names}
+    with _quietly(), torch.no_grad():
+        program = torch.onnx.export(
+            graph.eval(),
+            kwargs=inputs,
+            dynamo=True,
+            verbose=False,
+            input_names=names,
+            output_names=graph.outputs,
+            dynamic_shapes=dict.fromkeys(names, sizes),
+        )
+        assert program is not None
+        for node in program.model.graph:
+            node.metadata_props.clear()  # where each line of source lies on this machine, ten times the graph itself
+        program.model.metadata_props[PARAMETERS] = str(sum(parameter.numel() for parameter in module.parameters()))
+        program.save(str(path), external_data=False)
+
+
+def _encode(module: nn.Module, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
+    positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None].expand(input_ids.shape)
+    hidden: Tensor = module(input_ids, positions, token_type_ids, AnyVisible(attention_mask))
+    return hidden
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Within the block the exporter keeps to itself what it thinks of torchvision and of its own axis names."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
