@@ -23,6 +23,7 @@ from maskling.infer.judge import Judge, TaskJudge
 from maskling.infer.likelihood import score_texts
 from maskling.infer.masked_copies import Method
 from maskling.infer.onnx import open_onnx
+from maskling.infer.pooling import own_pooling
 from maskling.infer.predict import Asked, predict_all
 from maskling.infer.predictions import Prediction
 from maskling.infer.reader import Reader
@@ -102,6 +103,16 @@ class Model(Reader):
                 stacklevel=2,
             )
         return done.vectors[0] if isinstance(texts, str) else done.vectors
+
+    @overload
+    def search(self, texts: Sequence[str], query: str, top_k: int = 5) -> list[Hit]: ...  # type: ignore[overload-overlap]
+    @overload
+    def search(self, texts: Sequence[str], query: Sequence[str], top_k: int = 5) -> list[list[Hit]]: ...
+    def search(self, texts: Sequence[str], query: str | Sequence[str], top_k: int = 5) -> list[Hit] | list[list[Hit]]:
+        """The texts nearest in meaning to a query, or to each of several, pooled as the folder says. See `Index`."""
+        queries = [query] if isinstance(query, str) else query
+        found = search_texts(self, texts, queries, pooling=own_pooling(self.folder), top_k=top_k)
+        return found[0] if isinstance(query, str) else found
 
     @overload
     def score(self, texts: str, method: Method = "original") -> ScoredText: ...  # type: ignore[overload-overlap]

@@ -1,0 +1,140 @@
+"""Making an index of files: in parts, so that a stopped one goes on, and in place only when it is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from maskling.corpus.document import Document
+from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.sources import expand
+from maskling.data.array_files import write_array
+from maskling.errors import DataError, SettingsError
+from maskling.files import checksum, flush_folder, recover_folder, write_json
+from maskling.infer.embed import embed_texts
+from maskling.infer.index import FORMAT, INDEX, Index, Part, model_identity
+from maskling.infer.load import Model
+from maskling.infer.nearest import Vectors
+from maskling.infer.pooling import own_pooling
+
+PART_TEXTS: Final = 4096
+_BEGUN: Final = "begun.json"
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """texts: how many are done; cut: how many of those made just now were too long for the model and were cut."""
+
+    texts: int
+    cut: int
+
+
+def build_index(model: Model, files: Sequence[str], folder: Path, part_texts: int = PART_TEXTS) -> Iterator[Indexed]:
+    """Embed the texts of files, and put the index into `folder`; says how far it is after each part.
+
+    files: as `prepare` reads them, but of plain text each line is a text. An index of the same model and files that is
+    there stays; any other makes way when the new one is whole. What a stopped call has finished is not done again.
+    Raises CorpusError if there is no text, DataError if `folder` holds something else than an index.
+    """
+    made_from = identity(model, files)
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / INDEX).is_file():
+            raise DataError(f"{folder} holds other things than an index; give another folder with --index")
+        if fits(folder, made_from):
+            return
+    aside = _begin(folder, made_from | {"part_texts": part_texts})
+    parts: list[Part] = []
+    texts = 0
+    documents = read(expand(files), _reading(), ReadReport())
+    pooling = own_pooling(model.folder)
+    while batch := [document for _, document in islice(documents, part_texts)]:
+        name = aside / f"part-{len(parts):05d}"
+        part, cut = _written(name), 0
+        if part is None:
+            found = embed_texts(model, [one.text for one in batch], pooling=pooling, normalize=True)
+            part, cut = _write(name, batch, found.vectors), found.cut
+        parts.append(part)
+        texts += len(batch)
+        yield Indexed(texts, cut)
+    write_json(aside / INDEX, {"format": FORMAT, "made_from": made_from, "parts": [asdict(part) for part in parts]})
+    for left in (aside / _BEGUN, *aside.glob("part-?????.json")):
+        left.unlink()
+    _put_in_place(aside, folder)
+
+
+def identity(model: Model, files: Sequence[str]) -> dict[str, Any]:
+    """What an index is made of. Raises CorpusError if a file is missing, SettingsError for standard input."""
+    if "-" in files:
+        raise SettingsError("standard input cannot be searched, as it can be read only once; save it to a file")
+    sources = [source.location for source in expand(files)]
+    sums = [checksum(Path(source)) if Path(source).is_file() else None for source in sources]
+    return {
+        "model": model_identity(model),
+        "files": [{"name": name, "checksum": sum_} for name, sum_ in zip(sources, sums, strict=True)],
+    }
+
+
+def fits(folder: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the index in a folder is of these files, by this model. Names do not count, only what files hold."""
+    try:
+        found = Index.open(folder).made_from
+        sums = [[file["checksum"] or file["name"] for file in one["files"]] for one in (found, made_from)]
+    except (DataError, KeyError, TypeError):
+        return False
+    return bool(found["model"] == made_from["model"] and sums[0] == sums[1])
+
+
+def _reading() -> CorpusSettings:
+    return CorpusSettings(plain="line")
+
+
+def _begin(folder: Path, wanted: dict[str, Any]) -> Path:
+    """The folder that the index is made in: what a stopped call left there, if it was making the same, or a new one."""
+    recover_folder(folder)
+    aside = folder.with_name(f"{folder.name}.making")
+    try:
+        same = json.loads((aside / _BEGUN).read_text(encoding="utf-8")) == wanted
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        write_json(aside / _BEGUN, wanted)
+    return aside
+
+
+def _write(name: Path, batch: Sequence[Document], vectors: Vectors) -> Part:
+    """Write the three arrays of a part and then, as a sign that it is whole, how large it is."""
+    lines = [json.dumps({"id": one.id, "text": one.text.strip()}).encode() for one in batch]
+    part = Part(len(lines), sum(map(len, lines)))
+    write_array(name.with_suffix(".vectors.npy"), vectors.ravel())
+    write_array(name.with_suffix(".offsets.npy"), np.cumsum([0, *map(len, lines)], dtype=np.int64))
+    write_array(name.with_suffix(".texts.npy"), np.frombuffer(b"".join(lines), dtype=np.uint8))
+    write_json(name.with_suffix(".json"), asdict(part))
+    return part
+
+
+def _written(name: Path) -> Part | None:
+    """A part that an earlier call has finished."""
+    try:
+        return Part(**json.loads(name.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _put_in_place(aside: Path, folder: Path) -> None:
+    old = folder.with_name(f"{folder.name}.old")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    aside.rename(folder)
+    flush_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)

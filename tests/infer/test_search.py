@@ -1,0 +1,213 @@
+"""A search finds what comparing every text with every query finds, from memory and from an index that is always whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskling.errors import DataError, ModelError, SettingsError
+from maskling.export.card import CardFacts
+from maskling.export.folder import export_model
+from maskling.infer import indexing, nearest
+from maskling.infer.index import Index
+from maskling.infer.indexing import build_index
+from maskling.infer.load import Model, load
+from maskling.infer.pooling import own_pooling
+from small_models import bert, modern, wordpiece
+
+TEXTS = [
+    "the quick brown fox jumps over the lazy dog",
+    "a gift of paris",
+    "the dog sees the fox",
+    "paris sees a fox",
+    "so quick , so lazy !",
+    "a gift in paris , a dog in paris",
+    "the fox",
+    "over the brown dog jumps the lazy fox .",
+]
+QUERIES = ["a lazy dog", "paris", "the fox"]
+
+
+@pytest.fixture(scope="module", params=[bert, modern], ids=["bert", "modern"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("model")
+    tokenizer = wordpiece(place / "tok")
+    export_model(request.param(tokenizer), tokenizer, place / "model", CardFacts(seq_length=40))
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Model:
+    return load(folder, device="cpu")
+
+
+def slow(model: Model, texts: list[str], query: str, top_k: int, pooling: str = "mean") -> list[tuple[str, float]]:
+    """Every text with its cosine, one at a time."""
+    asked = model.embed(query, pooling=pooling).astype(np.float64)
+    found = []
+    for text in texts:
+        vector = model.embed(text, pooling=pooling).astype(np.float64)
+        found.append((text, float(vector @ asked / np.linalg.norm(vector) / np.linalg.norm(asked))))
+    return sorted(found, key=lambda one: -one[1])[:top_k]
+
+
+def same(hits: list, expected: list[tuple[str, float]]) -> bool:
+    return [hit.text for hit in hits] == [text for text, _ in expected] and np.allclose(
+        [hit.score for hit in hits], [score for _, score in expected], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 99])
+def test_texts_in_memory(model: Model, top_k: int):
+    for query in QUERIES:
+        assert same(model.search(TEXTS, query, top_k=top_k), slow(model, TEXTS, query, top_k))
+    together = model.search(TEXTS, QUERIES, top_k=top_k)
+    alone = [model.search(TEXTS, query, top_k=top_k) for query in QUERIES]
+    assert [[hit.id for hit in hits] for hits in together] == [[hit.id for hit in hits] for hits in alone]
+    assert model.search(TEXTS, "the fox", top_k=1)[0].id == "6"
+
+
+@given(data=st.data(), rows=st.integers(1, 7), queries=st.integers(1, 5), top_k=st.integers(1, 12))
+def test_the_largest_products_are_found_in_any_blocks(data: st.DataObject, rows: int, queries: int, top_k: int):
+    numbers = st.integers(-3, 3)  # so that there are ties
+    table = np.array(data.draw(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=20)), dtype=np.float32)
+    asked = np.array(
+        data.draw(st.lists(st.tuples(numbers, numbers), min_size=queries, max_size=queries)), dtype=np.float32
+    )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(table)), max_size=3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nearest, "_ROWS", rows)
+        patch.setattr(nearest, "_QUERIES", 2)
+        found, scores = nearest.nearest(asked, np.split(table, cuts), top_k)
+    products = asked @ table.T
+    for row in range(queries):
+        expected = sorted(range(len(table)), key=lambda number: (-products[row, number], number))[:top_k]
+        assert found[row].tolist() == expected
+        assert scores[row].tolist() == products[row, expected].tolist()
+
+
+def index_of(model: Model, tmp_path: Path, part_texts: int = 3) -> Path:
+    (tmp_path / "texts.txt").write_text("\n\n".join(TEXTS) + "\n", encoding="utf-8")
+    for _ in build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", part_texts):
+        pass
+    return tmp_path / "index"
+
+
+def test_an_index_of_several_parts_finds_the_same(model: Model, tmp_path: Path):
+    place = index_of(model, tmp_path)
+    assert len(list(place.glob("*.vectors.npy"))) == 3
+    index = Index.open(place)
+    assert len(index) == len(TEXTS)
+    assert list(index.texts()) == TEXTS
+    for query, hits in zip(QUERIES, index.search(model, QUERIES, top_k=4), strict=True):
+        assert same(hits, slow(model, TEXTS, query, 4))
+    assert index.search(model, ["the fox"], top_k=1)[0][0].id == "texts.txt:7"
+    assert not [path for path in tmp_path.iterdir() if path.name not in ("texts.txt", "index")]
+
+
+def test_a_stopped_index_is_not_there_and_goes_on(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    embedded: list[int] = []
+    real = indexing.embed_texts
+
+    def counted(reader: Model, texts: list[str], **options: object) -> object:
+        embedded.append(len(texts))
+        return real(reader, texts, **options)
+
+    monkeypatch.setattr(indexing, "embed_texts", counted)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    files, place = [str(tmp_path / "texts.txt")], tmp_path / "index"
+    steps = build_index(model, files, place, 3)
+    assert [next(steps).texts, next(steps).texts] == [3, 6]
+    steps.close()
+    with pytest.raises(DataError, match="holds no index"):
+        Index.open(place)
+    assert [step.texts for step in build_index(model, files, place, 3)] == [3, 6, 8]
+    assert embedded == [3, 3, 2]
+    assert list(build_index(model, files, place, 3)) == []
+    assert list(Index.open(place).texts()) == TEXTS
+
+
+def test_changed_texts_make_the_index_anew_and_moved_ones_do_not(model: Model, tmp_path: Path):
+    place = index_of(model, tmp_path)
+    (tmp_path / "texts.txt").rename(tmp_path / "others.txt")
+    others = [str(tmp_path / "others.txt")]
+    assert list(build_index(model, others, place)) == []
+    (tmp_path / "others.txt").write_text("the dog\nthe fox\n")
+    assert [step.texts for step in build_index(model, others, place)] == [2]
+    assert list(Index.open(place).texts()) == ["the dog", "the fox"]
+
+
+def test_an_index_of_another_model_is_refused_and_made_anew(model: Model, folder: Path, tmp_path: Path):
+    place = index_of(model, tmp_path)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    pooling = json.loads((other / "1_Pooling/config.json").read_text())
+    pooling |= {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (other / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    changed = load(other, device="cpu")
+    with pytest.raises(DataError, match="made with another model"):
+        Index.open(place).search(changed, QUERIES)
+    assert [step.texts for step in build_index(changed, [str(tmp_path / "texts.txt")], place)] == [8]
+    for query, hits in zip(QUERIES, Index.open(place).search(changed, QUERIES, top_k=4), strict=True):
+        assert same(hits, slow(changed, TEXTS, query, 4, pooling="cls"))
+
+
+def test_a_damaged_index_says_so(model: Model, tmp_path: Path):
+    place = index_of(model, tmp_path)
+    with (place / "part-00001.vectors.npy").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(DataError, match="is damaged .* it is made again"):
+        Index.open(place)
+    assert len(list(build_index(model, [str(tmp_path / "texts.txt")], place))) == 1
+    assert len(Index.open(place)) == len(TEXTS)
+
+
+def test_a_folder_of_other_things_is_left_alone(model: Model, tmp_path: Path):
+    (tmp_path / "texts.txt").write_text("the fox\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="other things than an index"):
+        list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "mine"))
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_what_cannot_be_asked_is_refused(model: Model, tmp_path: Path):
+    with pytest.raises(SettingsError, match="ask for 1 text or more"):
+        model.search(TEXTS, "fox", top_k=0)
+    with pytest.raises(SettingsError, match="read only once"):
+        list(build_index(model, ["-"], tmp_path / "index"))
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, "asks for max_tokens"),
+        ({"modules.json": [{"type": "sentence_transformers.models.Dense"}]}, "a layer of the kind Dense"),
+        ({"modules.json": {}}, "does not hold what Sentence-Transformers writes"),
+    ],
+)
+def test_vectors_that_are_not_calculated_here_are_refused(files: dict[str, object], said: str, tmp_path: Path):
+    for name, value in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(value))
+    with pytest.raises(ModelError, match=said):
+        own_pooling(tmp_path)
+
+
+def test_a_folder_without_pooling_means_the_mean(tmp_path: Path):
+    assert own_pooling(tmp_path) == "mean"
+
+
+@pytest.mark.slow
+def test_sentence_transformers_finds_the_same(model: Model, folder: Path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    peer = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    expected = sentence_transformers.util.semantic_search(peer.encode(QUERIES), peer.encode(TEXTS), top_k=3)
+    for hits, theirs in zip(model.search(TEXTS, QUERIES, top_k=3), expected, strict=True):
+        assert same(hits, [(TEXTS[one["corpus_id"]], one["score"]) for one in theirs])
