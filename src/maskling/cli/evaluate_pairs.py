@@ -24,8 +24,9 @@ def show_pairs(loaded: Model, files: Sequence[str], method: Method, console: Con
     console.note(f"{counted(len(pairs), 'pair')}, scored by pseudo-log-likelihood ({method})")
     scoring, began = PairScoring(loaded, pairs, method=method), time.monotonic()
     for share in scoring.run():
-        left = duration((time.monotonic() - began) * (1 - share) / share)
-        console.progress(f"scoring   {left} left", share, 1.0)
+        if share < 1:
+            left = duration((time.monotonic() - began) * (1 - share) / share)
+            console.progress(f"scoring   {left} left", share, 1.0)
     results = scoring.results()
     for line in pair_lines(results):
         console.result(line)
@@ -34,14 +35,14 @@ def show_pairs(loaded: Model, files: Sequence[str], method: Method, console: Con
 
 def pair_lines(results: PairResults) -> list[str]:
     """A table of the paradigms, one of the fields, and the average."""
-    lines = table(
-        [["paradigm", "field", "pairs", "ties", "accuracy"]]
-        + [
-            [one.name, one.field, f"{one.pairs:,}", f"{one.ties:,}", f"{100 * one.accuracy:.1f}%"]
-            for one in results.paradigms
-        ],
-        heads=True,
-    )
+    rows = [
+        [one.name, one.field, f"{one.pairs:,}", f"{one.ties:,}", f"{100 * one.accuracy:.1f}%"]
+        for one in results.paradigms
+    ]
+    rows.insert(0, ["paradigm", "field", "pairs", "ties", "accuracy"])
+    if not results.fields:
+        rows = [[name, *numbers] for name, _, *numbers in rows]
+    lines = table(rows, heads=True)
     if results.fields:
         rows = [
             [one.name, f"{one.paradigms}", f"{one.pairs:,}", f"{one.ties:,}", f"{100 * one.accuracy:.1f}%"]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskling.errors import SettingsError
+from maskling.errors import ModelError, SettingsError
 from maskling.infer.reader import Reader
 from maskling.model.attention import Visible
 
@@ -58,7 +58,7 @@ def attention_maps(reader: Reader, text: str) -> AttentionMaps:
     """The attention on one text, as transformers gives it with attn_implementation="eager".
 
     Special tokens written in the text, as [MASK], are those tokens. A text that is too long is cut.
-    Raises SettingsError for a text whose maps would take more than 4 GB.
+    Raises SettingsError for a text whose maps would take more than 4 GB, ModelError for an ONNX model.
     """
     ids, cut = _sequence(reader, text)
     config = reader.module.config
@@ -69,6 +69,8 @@ def attention_maps(reader: Reader, text: str) -> AttentionMaps:
         )
     maps: list[Tensor] = []
     _read(reader, ids, maps=maps)
+    if not maps:
+        raise ModelError("an ONNX model does not show its attention; use the model it was made from")
     weights: NDArray[np.float32] = torch.cat(maps).cpu().numpy()
     return AttentionMaps(tuple(map(reader.tokenizer.token, ids.tolist())), weights, cut)
 
