@@ -121,12 +121,14 @@ def test_another_packing_gives_a_row_to_each():
 
 
 def test_words_and_spans_follow_their_windows():
-    parts = [(record, np.arange(4, dtype=np.int32), 4) for record in range(3)]
+    # The longest is packed first: windows come in another order than they were made.
+    parts = [(record, np.arange(size, dtype=np.int32), size) for record, size in enumerate([4, 5, 6])]
     windows = windows_of(parts)
     words = WordTargets(np.array([2, 0, 1]), np.array([1, 3, 2]), np.array([0, 1, 2]), np.array([5, IGNORED, 6]))
-    batches = LabelledExamples(windows, words, seq_length=9, pad=0).all(5)
+    batches = LabelledExamples(windows, words, seq_length=15, pad=0).all(5)
     (batch,) = list(batches)
     order = batch.records.tolist()
+    assert order == [2, 1, 0]
     positions = batch.targets.positions(batch.first_positions)
     expected = {0: [(1, 0, 5), (3, 1, IGNORED)], 1: [], 2: [(2, 2, 6)]}
     flat = [
@@ -137,14 +139,14 @@ def test_words_and_spans_follow_their_windows():
     assert list(zip(positions.tolist(), batch.targets.words, batch.targets.labels, strict=True)) == flat
     assert batch.targets.total == 2
     spans = SpanTargets(np.array([0, 1, 2]), np.array([0, 3, 2]), np.array([1, 0, 1], np.float32))
-    (batch,) = list(LabelledExamples(windows, spans, seq_length=9, pad=0).all(5))
+    (batch,) = list(LabelledExamples(windows, spans, seq_length=15, pad=0).all(5))
     found = zip(batch.records, batch.targets.starts, batch.targets.ends, batch.targets.weights, strict=True)
     assert sorted((int(r), int(s), int(e), float(w)) for r, s, e, w in found) == [
         (0, 0, 0, 1),
         (1, 1, 3, 0),
         (2, 2, 2, 1),
     ]
-    (batch,) = list(LabelledExamples(windows, NoTargets(), seq_length=9, pad=0).all(5))
+    (batch,) = list(LabelledExamples(windows, NoTargets(), seq_length=15, pad=0).all(5))
     assert batch.targets.total == 0
 
 
