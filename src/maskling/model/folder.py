@@ -19,6 +19,7 @@ from torch import Tensor
 from maskling.errors import ModelError
 from maskling.files import write_json, written_aside
 from maskling.model.building import build, undrawn
+from maskling.model.claimed import check_claim
 from maskling.model.config import ModelConfig
 from maskling.model.hugging_face import from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
@@ -27,6 +28,8 @@ SAFETENSORS = "model.safetensors"
 TORCH = "pytorch_model.bin"
 PAIR_HEAD = "pair_head.safetensors"
 """Where a modern model keeps its pair head: ModernBertForMaskedLM has no place for one in SAFETENSORS."""
+# Label names make the largest; a thousand of them are 50 kB.
+_MOST_CONFIG_BYTES = 16 << 20
 
 
 class Loaded(NamedTuple):
@@ -51,6 +54,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0) -
     config = from_hugging_face(tree, str(folder), pair_head=pair_head)
     module = undrawn(config)
     try:
+    check_claim(config, weights, folder)
         missing, unexpected = module.load_hugging_face(weights)
         if missing:
             module = build(config, seed)
@@ -86,9 +90,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if path.stat().st_size > _MOST_CONFIG_BYTES:
+            raise ModelError(f"{path} is too large to be a model configuration; restore it")
         what = "has no config.json, so it is not a model folder" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}; give the folder that a model was saved to") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
     if not isinstance(tree, dict):
         raise ModelError(f"{path} does not hold a JSON object; it is not a model configuration")

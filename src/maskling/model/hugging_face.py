@@ -51,6 +51,9 @@ def from_hugging_face(tree: Tree, where: str, *, pair_head: bool = False) -> Mod
         field = ".".join(str(part) for part in problem["loc"])
         text = problem["msg"].removeprefix("Value error, ")
         raise ModelError(f"{where}/config.json: {f'{field}: ' if field else ''}{text}") from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        # A word or a list where a number belongs. Each place would need a check of its own to say which.
+        raise ModelError(f"{where}/config.json has a value of the wrong kind ({error}); restore it") from None
     raise ModelError(
         f"{where}/config.json has model_type {kind!r}; supported are {', '.join(_MASKED_LM)} and modernbert: "
         f"export the model as one of them, or start from another folder"
@@ -198,6 +201,8 @@ def _global_every(tree: Tree, num_layers: int, where: str) -> int:
     kinds = tree.get("layer_types")
     if kinds is None:
         return said
+    if len(kinds) != num_layers:
+        raise ModelError(f"{where}/config.json: layer_types names {len(kinds)} layers, num_hidden_layers {num_layers}")
     for every in (said, *range(1, num_layers + 1)):
         if kinds == ["sliding_attention" if layer % every else "full_attention" for layer in range(num_layers)]:
             return int(every)

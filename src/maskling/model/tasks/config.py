@@ -103,6 +103,8 @@ def head_of(tree: Tree, shapes: Mapping[str, Sequence[int]], where: str) -> Head
         raise ModelError(f"{where}/config.json: classifier_pooling = {said!r} is not supported, only cls and mean")
     try:
         return HeadConfig(kind, labels, None if dropout is None else float(dropout), pooling)
+    except (TypeError, ValueError):
+        raise ModelError(f"{where}/config.json: classifier_dropout = {dropout!r} is not a number; restore it") from None
     except ModelError as error:
         raise ModelError(f"{where}/config.json: {error}") from None
 
@@ -115,7 +117,8 @@ def _broad(kind: HeadKind) -> HeadKind:
 
 
 def _kind(tree: Tree, shapes: Mapping[str, Sequence[int]]) -> HeadKind | None:
-    named = next(iter(tree.get("architectures") or ()), None)
+    classes = tree.get("architectures")
+    named = classes[0] if isinstance(classes, list) and classes else None
     if named is not None:
         return next((kind for ending, kind in _ENDINGS.items() if str(named).endswith(ending)), None)
     # Files from before 2020 name no class, and there was no ModernBERT then: the last layer tells.

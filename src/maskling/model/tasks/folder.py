@@ -11,6 +11,7 @@ from torch import Tensor
 from maskling.errors import ModelError
 from maskling.files import write_json
 from maskling.model.building import undrawn
+from maskling.model.claimed import check_claim
 from maskling.model.config import ModelConfig
 from maskling.model.folder import SAFETENSORS, read_config, read_weights, write_safetensors
 from maskling.model.hugging_face import from_hugging_face, to_hugging_face
@@ -44,8 +45,10 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     head_config = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     if head_config is None:
         return None
-    model = TaskModel(undrawn(from_hugging_face(tree, str(folder))), head_config)
-    _need(_load(model, weights, folder), folder)
+    config = from_hugging_face(tree, str(folder))
+    check_claim(config, weights, folder)
+    model = TaskModel(undrawn(config), head_config)
+    _need(_load(model, weights, folder, adopt=True), folder)
     return model
 
 
@@ -72,6 +75,7 @@ def build_task_model(
     tree, weights = read_config(folder), read_weights(folder)
     config = from_hugging_face(tree, str(folder))
     if dropout is not None:
+    check_claim(config, weights, folder)
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
     had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     said = _said(tree, had)
