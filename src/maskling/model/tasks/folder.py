@@ -48,7 +48,7 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     config = from_hugging_face(tree, str(folder))
     check_claim(config, weights, folder)
     model = TaskModel(undrawn(config), head_config)
-    _need(_load(model, weights, folder, adopt=True), folder)
+    _need(_load(model, weights, folder), folder)
     return model
 
 
