@@ -87,8 +87,10 @@ def _best(
     if not len(starts):
         return []
     longest = min(longest, len(starts))
-    after = np.lib.stride_tricks.sliding_window_view(np.pad(ends, (0, longest - 1)), longest)
+    # What would end behind the last token gets a share below 0, and so comes last.
+    after = np.lib.stride_tricks.sliding_window_view(np.pad(ends, (0, longest - 1), constant_values=-1.0), longest)
     scores = (starts[:, None] * after).ravel()
+    n_best = min(n_best, int(np.count_nonzero(after >= 0)))
     some = np.argpartition(-scores, n_best - 1)[:n_best] if n_best < len(scores) else np.arange(len(scores))
     top = some[np.lexsort((some, -scores[some]))].tolist()
     return [(place // longest, place // longest + place % longest, float(scores[place])) for place in top]

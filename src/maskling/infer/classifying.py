@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maskling.data.labelled.records import TextRecord
 from maskling.data.labelled.text_windows import encode_texts
+from maskling.data.labelled.windows import Windows
 from maskling.infer.judge import Float32Array, Judge
 from maskling.infer.predictions import Label, Labels, Number, Predicted
 from maskling.infer.rows import BATCH_TOKENS
@@ -29,7 +30,7 @@ def predict_texts(
     threshold: what the probability of a label must reach, where a text may have several.
     """
     encoded = encode_texts(records, tokenizer, max_length)
-    logits = pooled(judge.texts(encoded.windows, batch_tokens), encoded.windows.record, len(records))
+    logits = pooled(judge.texts(encoded.windows, batch_tokens), encoded.windows, len(records))
     names = judge.head_config.labels
     if judge.head_config.kind == "regress":
         return Predicted([Number(value) for value in logits[:, 0].tolist()], encoded.cut)
@@ -41,15 +42,14 @@ def predict_texts(
     return Predicted([Label(*next(iter(scores.items())), scores) for scores in ranked], encoded.cut)
 
 
-def pooled(logits: Float32Array, record: NDArray[np.int64], records: int) -> NDArray[np.float64]:
-    """The mean over the windows of each record.
+def pooled(logits: Float32Array, windows: Windows, records: int) -> NDArray[np.float64]:
+    """The mean over the windows of each record, each weighted by its part of the tokens, as its loss is in training.
 
-    logits: (w, labels); record: (w,) the number of the record each window is of, every record there at least once.
-    Returns (records, labels).
+    logits: (w, labels); records: how many, each with at least one window. Returns (records, labels).
     """
     total = np.zeros((records, logits.shape[1]))
-    np.add.at(total, record, logits)
-    return total / np.bincount(record, minlength=records)[:, None]
+    np.add.at(total, windows.record, logits * windows.shares[:, None].astype(np.float64))
+    return total
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

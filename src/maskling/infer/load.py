@@ -189,15 +189,10 @@ class Model(Reader):
         Warns when something was too long and was cut; long texts, sentences and contexts are read in windows instead.
         Raises ModelError for a model without a head for a task.
         """
-        if self.judge is None:
-            raise ModelError(
-                f"{self.folder} has no head for a task, which predict needs; make one with "
-                f"'maskling finetune {self.folder} --task classify --train FILE --out FOLDER'"
-            )
         many = asked if isinstance(asked, list) else [asked]
         done = predict_all(
             self,
-            self.judge,
+            self.need_judge("predict"),
             many,
             threshold=threshold,
             n_best=n_best,
@@ -210,6 +205,15 @@ class Model(Reader):
                 stacklevel=2,
             )
         return list(done.predictions) if isinstance(asked, list) else done.predictions[0]
+
+    def need_judge(self, purpose: str) -> Judge:
+        """What the head for a task says. Raises ModelError for a model without one."""
+        if self.judge is None:
+            raise ModelError(
+                f"{self.folder} has no head for a task, which {purpose} needs; make one with "
+                f"'maskling finetune {self.folder} --task classify --train FILE --out FOLDER'"
+            )
+        return self.judge
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:

@@ -76,6 +76,8 @@ def _sentence(asked: Any) -> str | Sequence[str]:
     match asked:
         case TaggedRecord():
             return asked.words
+        case TextRecord():
+            return asked.text
         case str():
             return asked
         case list() | tuple() if all(isinstance(word, str) for word in asked):

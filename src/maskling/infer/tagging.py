@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from maskling.infer.classifying import softmax
 from maskling.infer.judge import Judge
 from maskling.infer.predictions import Entity, Predicted, Tagged, Word
 from maskling.infer.rows import BATCH_TOKENS
+from maskling.metrics.entities import entities, marks_entities
 from maskling.tokenizer.characters import SPACE, kinds, starts
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -49,7 +49,7 @@ def predict_tags(
                 texts, begins, best[first:last].tolist(), scores[first:last].max(axis=1).tolist(), strict=True
             )
         )
-        tagged.append(Tagged(text, words, tuple(entities(text, words)) if with_entities else ()))
+        tagged.append(Tagged(text, words, tuple(_entities(text, words)) if with_entities else ()))
         first = last
     return Predicted(tagged, encoded.cut)
 
@@ -65,28 +65,11 @@ def words_in(text: str) -> tuple[str, list[str], list[int]]:
     return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 
 
-def marks_entities(tags: Sequence[str]) -> bool:
-    """Whether tags are those of entities: O and PREFIX-TYPE, not parts of speech."""
-    return any(tag != "O" for tag in tags) and all(tag == "O" or tag[1:2] == "-" for tag in tags)
-
-
-def entities(text: str, words: Sequence[Word]) -> Iterator[Entity]:
-    """The entities that words with tags make.
-
-    As conlleval reads BIO and BIOES: I- after another type or nothing begins an entity too.
-    """
-    begins = [0, *(number for number, (left, right) in enumerate(pairwise(words), 1) if _parts(left.tag, right.tag))]
-    for first, last in zip(begins, [*begins[1:], len(words)], strict=True):
-        some = words[first:last]
-        if some and some[0].tag != "O":
-            start, end = some[0].start, some[-1].end
-            score = sum(word.score for word in some) / len(some)
-            yield Entity(text[start:end], some[0].tag[2:], score, start, end)
-
-
-def _parts(left: str, right: str) -> bool:
-    """Whether an entity, or a run of O, ends between two tags."""
-    return left[1:] != right[1:] or left[0] in "ESLU" or right[0] in "BSU"
+def _entities(text: str, words: Sequence[Word]) -> Iterator[Entity]:
+    for found in entities([word.tag for word in words]):
+        some = words[found.first : found.last]
+        start, end = some[0].start, some[-1].end
+        yield Entity(text[start:end], found.type, sum(word.score for word in some) / len(some), start, end)
 
 
 def _given(words: Sequence[str]) -> tuple[str, list[str], list[int]]:

@@ -1,0 +1,130 @@
+"""What to predict on: labelled files, with or without their labels, plain lines, and standard input as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from maskling.data.labelled.columns import WORDS, Columns, Found, find_columns, find_word_columns
+from maskling.data.labelled.lines import Reading, lines, parse_json
+from maskling.data.labelled.questions import read_questions
+from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
+from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, json_rows, table_rows
+from maskling.data.labelled.tagged import read_tagged
+from maskling.errors import DataError
+from maskling.infer.arriving import arriving_lines
+from maskling.model.tasks.config import HeadKind
+
+Record = TextRecord | TaggedRecord | QuestionRecord
+
+# Records that are predicted on together: enough to sort them by length, few enough to hold.
+TOGETHER = 256
+
+
+class Inputs:
+    """The records of a file, a few at a time.
+
+    warnings: what was wrong with it, complete once all was read.
+    """
+
+    def __init__(self, path: str, kind: HeadKind, columns: Columns | None = None) -> None:
+        """path: '-' is standard input; kind: of the model that is to judge the records."""
+        self._kind = kind
+        self._columns = columns or Columns()
+        self._reading = Reading(path, self._columns.on_bad_row == "skip")
+        self._found: Found | None = None
+        self._json: bool | None = None
+        self.warnings: list[str] = []
+
+    def __iter__(self) -> Iterator[list[Record]]:
+        """At most TOGETHER records at a time; of standard input those that have come, without waiting for more.
+
+        JSON Lines, tables, plain lines (.txt), SQuAD's JSON for questions, columns of words (any other suffix) for
+        tags. Standard input is JSON Lines if its first line begins with '{', else plain lines: each a text, or two
+        with a tab between them: a pair, or a question and its context.
+        Raises DataError with the file and line.
+        """
+        count = 0
+        for records in self._together():
+            count += len(records)
+            yield records
+        self._reading.finish(count, "records")
+        self.warnings += self._reading.warnings
+
+    def _together(self) -> Iterator[list[Record]]:
+        if self._reading.path == "-":
+            for numbered in arriving_lines():
+                some = [record for number, line in numbered if (record := self._of_line(number, line)) is not None]
+                yield from (some[first : first + TOGETHER] for first in range(0, len(some), TOGETHER))
+            return
+        records = self._records()
+        while some := list(islice(records, TOGETHER)):
+            yield some
+
+    def _records(self) -> Iterator[Record]:
+        reading, suffix = self._reading, self._reading.source.suffix
+        if self._kind == "answer" and suffix == ".json":
+            squad = read_questions(reading.path, skip=reading.skip)
+            yield from squad.records
+        elif suffix in JSON_SUFFIXES or (suffix in TABLE_SUFFIXES and self._kind != "tag"):
+            rows = json_rows(reading) if suffix in JSON_SUFFIXES else table_rows(reading, self._columns)
+            yield from (record for number, row in rows if (record := self._of_row(number, row)) is not None)
+        elif suffix == ".txt":
+            self._json = False
+            numbered = lines(reading)
+            yield from (record for number, line in numbered if (record := self._of_line(number, line)) is not None)
+        elif self._kind == "tag":
+            sentences = read_tagged(reading.path, self._columns)
+            self.warnings += sentences.warnings
+            yield from sentences.records
+        else:
+            known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
+            raise DataError(f"{reading.path}: files that end in '{suffix}' are not read; give one of {known}")
+
+    def _of_line(self, number: int, line: str) -> Record | None:
+        """The record of a line, None for an empty one."""
+        if not line or line.isspace():
+            return None
+        self._json = line.lstrip().startswith("{") if self._json is None else self._json
+        if self._json:
+            try:
+                row = parse_json(line)
+            except ValueError as error:
+                self._reading.fault(number, f"is not JSON ({error})")
+                return None
+            if isinstance(row, dict):
+                return self._of_row(number, row)
+            self._reading.fault(number, "is no object with fields")
+            return None
+        where = f"{self._reading.name}:{number}"
+        first, tab, second = line.strip().partition("\t")
+        if self._kind == "answer":
+            if not tab:
+                self._reading.fault(number, "is not a question and its context with a tab between them")
+                return None
+            return QuestionRecord(where, first, second)
+        return TextRecord(where, first, second) if tab and self._kind != "tag" else TextRecord(where, line.strip())
+
+    def _of_row(self, number: int, row: Row) -> Record | None:
+        where = f"{self._reading.name}:{number}"
+        if self._kind == "answer":
+            question, context = row.get("question"), row.get("context")
+            if isinstance(question, str) and isinstance(context, str):
+                name = row.get("id")
+                return QuestionRecord(str(name) if isinstance(name, str | int) else where, question, context)
+            self._reading.fault(number, f"has no texts in 'question' and 'context' but {', '.join(row) or 'nothing'}")
+            return None
+        listed = self._kind == "tag" and any(
+            isinstance(row.get(name), list) for name in (self._columns.text or "", *WORDS)
+        )
+        if self._found is None:
+            find = find_word_columns if listed else find_columns
+            self._found = find(list(row), self._columns, f"{self._reading.path}:{number}")
+        text = row.get(self._found.text)
+        pair = row.get(self._found.text_pair) if self._found.text_pair and self._kind != "tag" else None
+        if listed and isinstance(text, list):
+            return TaggedRecord(where, tuple(map(str, text)))
+        if isinstance(text, str) and (pair is None or isinstance(pair, str)):
+            return TextRecord(where, text, pair)
+        self._reading.fault(number, f"has no text in '{self._found.text}'")
+        return None
