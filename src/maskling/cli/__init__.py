@@ -11,7 +11,6 @@ VERBS = {
     "search": "maskling.cli.search:search",
     "score": "maskling.cli.score:score",
     "predict": "maskling.cli.predict:predict",
-    "predict": "maskling.cli.predict:predict",
     "generate": "maskling.cli.generate:generate",
     "attention": "maskling.cli.attention:attention",
     "inspect": "maskling.cli.inspect:inspect",
