@@ -83,7 +83,7 @@ class Classify(TextKind):
         """Accuracy, macro-F1 and Matthews' coefficient; for several labels micro- and macro-F1 and exact sets."""
         from maskling.infer.classifying import pooled, softmax
 
-        scores = pooled(logits, encoded.windows.record, len(records))
+        scores = pooled(logits, encoded.windows, len(records))
         names = outputs.labels
         if outputs.kind == "multi-label":
             known = {name: number for number, name in enumerate(names)}

@@ -68,7 +68,7 @@ class Regress(TextKind):
         """Both correlations, as GLUE reports them, and the root of the mean squared error."""
         from maskling.infer.classifying import pooled
 
-        guess = pooled(logits, encoded.windows.record, len(records))[:, 0]
+        guess = pooled(logits, encoded.windows, len(records))[:, 0]
         missing = next((record for record in records if not isinstance(record.label, float)), None)
         if missing is not None:
             raise DataError(f"{missing.id} has no number to compare with; give it one, or leave it out")
