@@ -82,7 +82,7 @@ def test_jieba_in_text_that_has_none_of_the_common_characters():
 
 
 def test_jieba_asked_for_but_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(chinese, "_segmenter", lambda: None)
+    monkeypatch.setattr(chinese, "_installed", lambda: False)
     assert chinese.resolve_words("auto") == "characters"
     with pytest.raises(MissingExtra, match=r"maskling\[data\]"):
         chinese.resolve_words("jieba")

@@ -11,11 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskling.data.loader import ahead
 from maskling.errors import SettingsError
 from maskling.infer.reader import Reader
-from maskling.infer.rows import BATCH_TOKENS, batches, encode
+from maskling.infer.rows import batches, encode, usual_batch_tokens
 
 Pooling = Literal["mean", "cls"]
+
+# Texts that are tokenized and sorted by length together.
+_TEXTS = 4096
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ def embed_texts(
     pooling: Pooling = "mean",
     normalize: bool = False,
     layer: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> Embedded:
     """One vector a text: the mean of its last hidden states, [CLS] and [SEP] included, or the state of [CLS].
 
@@ -45,20 +49,28 @@ def embed_texts(
     """
     if pooling not in ("mean", "cls"):
         raise SettingsError(f"pooling is {pooling!r}; choose mean or cls")
+    usual = usual_batch_tokens(reader.compute)
+    batch_tokens = usual if batch_tokens is None else batch_tokens
     if batch_tokens < 1:
-        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {BATCH_TOKENS}")
+        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual}")
     layers = reader.module.config.num_layers
     if layer is not None and not -layers - 1 <= layer <= layers:
         raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")
-    rows, cut = reader.sequences(texts)
-    vectors = np.zeros((len(rows), reader.module.config.hidden_size), dtype=np.float32)
-    for together in batches([len(row) for row in rows], batch_tokens):
-        some = [rows[row] for row in together]
-        hidden, real = encode(reader.module, reader.compute, some, reader.tokenizer.special.pad, layer)
-        pooled = hidden[:, 0] if pooling == "cls" else _mean(hidden, real)
-        if normalize:
-            pooled = torch.nn.functional.normalize(pooled, dim=-1)
-        vectors[together] = pooled.cpu().numpy()
+    vectors = np.zeros((len(texts), reader.module.config.hidden_size), dtype=np.float32)
+    cut = 0
+    firsts = range(0, len(texts), _TEXTS)
+    # The next texts become tokens while the model reads these.
+    for first, (rows, too_long) in zip(
+        firsts, ahead(lambda first: reader.sequences(texts[first : first + _TEXTS]), firsts), strict=True
+    ):
+        cut += too_long
+        for together in batches([len(row) for row in rows], batch_tokens):
+            some = [rows[row] for row in together]
+            hidden, real = encode(reader.module, reader.compute, some, reader.tokenizer.special.pad, layer)
+            pooled = hidden[:, 0] if pooling == "cls" else _mean(hidden, real)
+            if normalize:
+                pooled = torch.nn.functional.normalize(pooled, dim=-1)
+            vectors[first + together] = pooled.cpu().numpy()
     return Embedded(vectors, cut)
 
 

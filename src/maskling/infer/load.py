@@ -35,6 +35,7 @@ from maskling.model.device import Precision, pick
 from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx_session import whole_graph
+from maskling.model.settled import settle
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -88,7 +89,7 @@ class Model(Reader):
         texts: str | Sequence[str],
         pooling: Pooling = "mean",
         normalize: bool = False,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
         layer: int | None = None,
     ) -> NDArray[np.float32]:
         """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
@@ -219,7 +220,8 @@ class Model(Reader):
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:
     """Open the model in a run folder, an export, or a Hugging Face folder.
 
-    device: auto, cpu, cuda, mps. dtype: fp32 gives the same numbers as other tools; bf16 is faster on newer processors.
+    device: auto, cpu, cuda, mps. dtype: fp32 gives the same numbers as other tools; bf16 is faster on newer processors;
+    auto is bf16 where that is the faster.
     Raises ModelError or CheckpointError for a path that holds no model.
     """
     folder = find_model(path)
@@ -230,7 +232,7 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
     if onnx is not None:
         config, module, headless = onnx.module.config, onnx.module, onnx.module.headless
     elif task is None:
-        config, module, missing, _ = read_folder(folder)
+        config, module, missing, _ = read_folder(folder, mapped=True)
         headless = any(name.startswith(HEADS) for name in missing)
     else:
         config, module, headless = task.config, task.encoder, True
@@ -243,10 +245,11 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
     compute = onnx.compute if onnx else pick(device, dtype)
     lengths = [config.max_positions, tokenizer.max_length, _trained_length(folder)]
     longest = min(length for length in lengths if length is not None)
+    settle(module if task is None else task, compute)
     judge: Judge | None = onnx.judge if onnx else None
     if task is not None:
-        judge = TaskJudge(task.to(compute.device).eval(), compute, tokenizer.special.pad)
-    return Model(module.to(compute.device).eval(), tokenizer, compute, longest, headless, folder, judge)
+        judge = TaskJudge(task, compute, tokenizer.special.pad)
+    return Model(module, tokenizer, compute, longest, headless, folder, judge)
 
 
 def find_model(path: str | os.PathLike[str]) -> Path:

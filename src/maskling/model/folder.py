@@ -41,10 +41,12 @@ class Loaded(NamedTuple):
     unexpected: tuple[str, ...]
 
 
-def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0) -> Loaded:
+def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, mapped: bool = False) -> Loaded:
     """Load any BERT, RoBERTa or ModernBERT folder, upcast to fp32.
 
     pair_head: None keeps what the folder has; True asks for one (drawn from `seed` if missing), False drops it.
+    mapped: weights that are fp32 in the file are read when they are first used; whoever writes over the file
+    meanwhile, rather than put another in its place, changes the model.
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight of the encoder.
     """
     tree = read_config(folder)
@@ -55,7 +57,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0) -
     module = undrawn(config)
     try:
     check_claim(config, weights, folder)
-        missing, unexpected = module.load_hugging_face(weights)
+        missing, unexpected = module.load_hugging_face(weights, adopt=mapped)
         if missing:
             module = build(config, seed)
             module.load_hugging_face(weights)

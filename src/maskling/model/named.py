@@ -47,14 +47,17 @@ class Named(nn.Module, ABC):
         }
 
     @torch.no_grad()
-    def load_hugging_face(self, weights: Mapping[str, Tensor]) -> NameReport:
+    def load_hugging_face(self, weights: Mapping[str, Tensor], *, adopt: bool = False) -> NameReport:
         """Copy weights with transformers' names, old or new, into this module, in the module's dtype.
 
-        What `weights` lacks stays as it is. Raises ModelError for the first weight of another shape.
+        What `weights` lacks stays as it is. adopt: take the tensors themselves where they can stand as they are, of
+        the same dtype and in one piece: nothing is copied, and what is mapped from a file is read when it is used.
+        Raises ModelError for the first weight of another shape.
         """
         found: dict[str, Tensor] = {}
         unexpected = []
         expected = self.to_hugging_face()
+        alone = {several[0]: ours for ours, several in self.names().items() if len(several) == 1}
         for name, tensor in weights.items():
             known = self.canonical(name)
             if known is not None and known not in expected:
@@ -68,7 +71,10 @@ class Named(nn.Module, ABC):
                     f"weight {name} has shape {_shape(tensor)}, but config.json asks for {_shape(target)}; "
                     f"the two files do not belong together"
                 )
-            target.copy_(tensor)
+            if adopt and name in alone and tensor.dtype == target.dtype and tensor.is_contiguous():
+                self.get_parameter(alone[name]).data = tensor
+            else:
+                target.copy_(tensor)
         return NameReport(tuple(name for name in expected if name not in found), tuple(unexpected))
 
     def num_parameters(self) -> int:

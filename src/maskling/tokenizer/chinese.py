@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Final, Literal
 
 from maskling.errors import MissingExtra
@@ -34,7 +35,8 @@ def resolve_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:
     """'auto' as 'jieba' where rjieba is installed, else 'characters'. Raises MissingExtra for 'jieba' without it."""
     if wanted == "characters":
         return "characters"
-    if _segmenter() is not None:
+    # Only looked for: to import it takes as long as to open a model.
+    if _installed():
         return "jieba"
     if wanted == "jieba":
         raise MissingExtra("rjieba", "data", "tokenizer.chinese_words = 'jieba'")
@@ -43,17 +45,17 @@ def resolve_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:
 
 def segment(run: str) -> list[str]:
     """The words of a run of Chinese characters by jieba's dictionary: pieces that join to `run`."""
-    cut = _segmenter()
-    assert cut is not None, "resolve_words comes first"
-    words = cut(run)
+    words = _segmenter()(run)
     return words if sum(map(len, words)) == len(run) else list(run)
 
 
+def _installed() -> bool:
+    return find_spec("rjieba") is not None
+
+
 @functools.cache
-def _segmenter() -> Segment | None:
-    try:
-        import rjieba
-    except ImportError:
-        return None
+def _segmenter() -> Segment:
+    import rjieba
+
     cut: Segment = rjieba.cut
     return cut

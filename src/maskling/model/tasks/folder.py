@@ -36,6 +36,7 @@ class Said(NamedTuple):
 def read_task_folder(folder: Path) -> TaskModel | None:
     """Load a BERT, RoBERTa or ModernBERT with a head for a task, upcast to fp32; None if the folder has no such head.
 
+    Weights that are fp32 in the file are mapped: read when they are first used (see `Named.load_hugging_face`).
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight.
     """
     tree = read_config(folder)
@@ -48,7 +49,7 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     config = from_hugging_face(tree, str(folder))
     check_claim(config, weights, folder)
     model = TaskModel(undrawn(config), head_config)
-    _need(_load(model, weights, folder), folder)
+    _need(_load(model, weights, folder, adopt=True), folder)
     return model
 
 
@@ -125,10 +126,10 @@ def _same_outputs(one: HeadConfig, other: HeadConfig) -> bool:
     return (one.kind, one.labels) == (other.kind, other.labels)
 
 
-def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path) -> list[str]:
+def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path, adopt: bool = False) -> list[str]:
     """Copy the weights that the model has a place for; the names of those that it found none for."""
     try:
-        return list(model.load_hugging_face(weights).missing)
+        return list(model.load_hugging_face(weights, adopt=adopt).missing)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
 
