@@ -23,7 +23,8 @@ class Journal:
     def __init__(self, path: Path, step: int) -> None:
         """Take back what was written of steps after `step`: they are about to be taken again."""
         self.path = path
-        kept = [line for line in _lines(path) if _step(line) <= step]
+        # A run that begins, or begins again, measures anew what it begins with.
+        kept = [line for line in _lines(path) if _step(line) <= step] if step else []
         with written_aside(path) as file:
             file.write(b"".join(kept))
 
@@ -65,5 +66,5 @@ def _step(line: bytes) -> float:
     """The step a line is of; infinity for one that was cut off."""
     try:
         return float(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf

@@ -6,8 +6,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from maskling.errors import CheckpointError
+from maskling.files import opened_lock
 
 try:
     import fcntl
@@ -23,18 +25,25 @@ def only_here(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    with path.open("a+") as file:
+    opened = opened_lock(path)
+    if opened is None:
+        raise CheckpointError(f"{path} is a link or no plain file, so it cannot be a lock; delete it")
+    with opened as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.seek(0)
                 raise CheckpointError(
-                    f"{folder} is being trained by another process ({file.read().strip() or 'unknown'}); "
+                    f"{folder} is being trained by another process ({_holder(file)}); "
                     f"wait for it, stop it, or give another --out"
                 ) from None
-        file.seek(0)
         file.truncate()
-        file.write(f"process {os.getpid()}")
+        file.write(f"process {os.getpid()}".encode())
         file.flush()
         yield
+
+
+def _holder(file: BinaryIO) -> str:
+    """What a lock says of its holder; whoever wrote it, it is one short line."""
+    said = file.read(40).decode(errors="replace")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in said).split()) or "unknown"

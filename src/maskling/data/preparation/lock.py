@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maskling.errors import DataError
+from maskling.files import opened_lock
 
 LOCK = ".lock"
 
@@ -19,7 +20,10 @@ def locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows: two at a time would repeat each other's work, not spoil it
         yield
         return
-    with (folder / LOCK).open("ab") as file:
+    opened = opened_lock(folder / LOCK)
+    if opened is None:
+        raise DataError(f"{folder / LOCK} is a link or no plain file, so it cannot be a lock; delete it")
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
