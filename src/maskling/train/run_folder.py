@@ -51,9 +51,9 @@ def written_threads(run_dir: Path) -> int | None:
     """The number of threads that the run has used so far, None if it is not known. Sums differ in rounding with it."""
     try:
         threads = json.loads((run_dir / "env.json").read_text(encoding="utf-8"))["threads"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return threads if isinstance(threads, int) and threads > 0 else None
+    return threads if type(threads) is int and threads > 0 else None
 
 
 def written_recipe(run_dir: Path, kind: type[R]) -> R | None:
