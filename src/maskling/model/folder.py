@@ -54,9 +54,9 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
     if pair_head is None:
         pair_head = any(name in weights for name in ("cls.seq_relationship.weight", "pair_head.classifier.weight"))
     config = from_hugging_face(tree, str(folder), pair_head=pair_head)
+    check_claim(config, weights, folder)
     module = undrawn(config)
     try:
-    check_claim(config, weights, folder)
         missing, unexpected = module.load_hugging_face(weights, adopt=mapped)
         if missing:
             module = build(config, seed)
@@ -90,10 +90,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder. Raises ModelError if there is none or it is not an object of JSON."""
     path = folder / "config.json"
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
         if path.stat().st_size > _MOST_CONFIG_BYTES:
             raise ModelError(f"{path} is too large to be a model configuration; restore it")
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         what = "has no config.json, so it is not a model folder" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}; give the folder that a model was saved to") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -75,8 +75,8 @@ def build_task_model(
     """
     tree, weights = read_config(folder), read_weights(folder)
     config = from_hugging_face(tree, str(folder))
-    if dropout is not None:
     check_claim(config, weights, folder)
+    if dropout is not None:
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
     had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     said = _said(tree, had)
