@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maskling.tokenizer.offsets import located
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.small_text import texts
 from oracles.tokenizer_recipes import RECIPES, small
@@ -33,6 +35,15 @@ def test_ids_are_those_of_the_batch_and_spans_hold_all_letters_and_no_space_arou
         held |= set(range(begin, end))
     letters = {place for place, character in enumerate(text) if character not in " \n\u3000\u0301"}
     assert letters <= held
+
+
+def test_spaces_on_either_side_of_a_token_are_not_its_own():
+    # No tokenizer here makes a token with a space after it, but one that was read from a file may.
+    encoding = SimpleNamespace(ids=[5, 6, 7], offsets=[(0, 4), (4, 8), (8, 10)])
+    (found,) = located([" fox dog  "], [encoding])
+    assert list(zip(found.begins.tolist(), found.ends.tolist(), strict=True)) == [(1, 4), (5, 8), (8, 8)]
+    (found,) = located(["fox dog"], [SimpleNamespace(ids=[5, 6], offsets=[(0, 4), (4, 7)])])
+    assert list(zip(found.begins.tolist(), found.ends.tolist(), strict=True)) == [(0, 3), (4, 7)]
 
 
 def test_words_can_be_read_back_from_their_tokens():
