@@ -55,6 +55,16 @@ class Resolved(Generic[S]):
     origins: dict[str, str]
 
 
+def refuse_idle(resolved: Resolved[Any], idle: Sequence[str], why: str) -> None:
+    """Raise SettingsError if the command line gives one of the settings `idle`, which would change nothing.
+
+    idle: dotted paths, or beginnings of them. Presets and files may hold them; they were not written for this command.
+    """
+    for path, origin in resolved.origins.items():
+        if origin.startswith("--") and path.startswith(tuple(idle)):
+            raise SettingsError(f"{origin} would change nothing, as {why}; leave one of the two out")
+
+
 def resolve(model: type[S], layers: Iterable[Layer]) -> Resolved[S]:
     """Merge layers, later over earlier, and check the whole.
 

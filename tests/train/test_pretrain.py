@@ -304,7 +304,6 @@ def test_init_takes_weights_shape_and_tokenizer_from_a_folder(recipe_of: Make, t
     recipe = recipe_of(
         {
             "init": str(straight),
-            "model.num_layers": 7,
             "train.steps": 2,
             "train.evaluate_every": 1,
             "optimizer.lr": 1e-9,
@@ -317,7 +316,31 @@ def test_init_takes_weights_shape_and_tokenizer_from_a_folder(recipe_of: Make, t
     # Gone on with, the folder is not needed any more, and another one is refused.
     with pytest.raises(CheckpointError, match="began from weights"):
         run(recipe_of({"train.steps": 2, "train.evaluate_every": 1, "optimizer.lr": 1e-9}), tmp_path / "run")
-    assert only(Evaluated, events)[0].measured["mlm_loss"] == pytest.approx(only_best(straight), abs=1e-3)
+    first, second, third = only(Evaluated, events)
+    assert (first.step, second.step, third.step) == (0, 1, 2)
+    assert first.measured["mlm_loss"] == pytest.approx(only_best(straight), abs=1e-6)
+    assert second.measured["mlm_loss"] == pytest.approx(only_best(straight), abs=1e-3)
+    assert not first.best
+    (finished,) = only(Finished, events)
+    assert finished.before == first.measured["mlm_loss"]
+    assert [line["step"] for line in metrics(tmp_path / "run") if line["kind"] == "evaluation"] == [0, 1, 2]
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert f"| masked-token loss before the first step | {finished.before:.4f} |" in card
+
+
+def test_what_was_measured_before_the_first_step_outlives_a_stop(recipe_of: Make, tmp_path: Path, straight: Path):
+    recipe = recipe_of({"init": str(straight), "train.steps": 4, "train.evaluate_every": 2, "optimizer.lr": 1e-4})
+    # Left before there is a checkpoint, it measures again; stopped with one, it knows.
+    for event in pretrain(recipe, tmp_path / "run"):
+        if isinstance(event, Step):
+            break
+    asked = iter([False, True])
+    first = list(pretrain(recipe, tmp_path / "run", stop=lambda: next(asked, True)))
+    second = list(pretrain(recipe, tmp_path / "run"))
+    assert [event.step for event in only(Evaluated, [*first, *second])] == [0, 2, 4]
+    assert only(Finished, second)[0].before == only(Evaluated, first)[0].measured["mlm_loss"]
+    assert [line["step"] for line in metrics(tmp_path / "run") if line["kind"] == "evaluation"] == [0, 2, 4]
+    assert "before the first step" in (tmp_path / "run" / "model" / "README.md").read_text()
 
 
 def only_best(folder: Path) -> float:

@@ -175,3 +175,16 @@ def test_what_is_no_time_is_refused(text: str, recipe_of: Make):
 def test_settings_are_read_without_torch():
     code = "import sys, maskling.train.recipe as r; r.read_recipe(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"init": "runs/mine", "model__num_layers": 7}, "--model.num.layers.* comes from the folder of init"),
+        ({"train__budget": "4m", "train__steps": 7}, "--train.steps.* sets the steps"),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused_and_a_presets_is_not(settings: dict[str, object], why: str):
+    with pytest.raises(SettingsError, match=why):
+        read_recipe(asked(preset="small", **settings))
+    assert read_recipe(asked(preset="small", **dict(list(settings.items())[:1]))).settings.model.num_layers > 0

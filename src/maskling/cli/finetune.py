@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
+from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.cli.train import STOPPED, check_run_folder
+from maskling.config import refuse_idle
 from maskling.console import Console
 from maskling.errors import SettingsError
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import SOURCES, check_out_folder, check_sources
-from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
+from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.console import Console
 
 # What decides a tokenizer that is trained.
@@ -36,7 +36,7 @@ def prepare(
 
     Example: maskling prepare books/ notes.jsonl.zst --out data/ --tokenizer.vocab-size 16000
     """
-    from maskling.config import resolve
+    from maskling.config import refuse_idle, resolve
     from maskling.data.settings import PrepareSettings
     from maskling.errors import SettingsError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from maskling.cli.layout import counted, duration, size, table
 from maskling.console import Console
-from maskling.train.events import Evaluated, Event, Finished, Saved, Started, Step, Tested, Warned
+from maskling.train.events import Evaluated, Event, Finished, Judged, Saved, Started, Step, Warned
 from maskling.train.task import Numbers
 
 
@@ -39,9 +39,9 @@ class RunReport:
                 pass  # the path is in the last line; a line for each would drown the losses
             case Warned():
                 console.warn(event.text)
-            case Tested():
+            case Judged():
                 console.clear()
-                for line in tested_lines(event):
+                for line in judged_lines(event):
                     console.note(line)
             case Finished():
                 console.clear()
@@ -88,7 +88,7 @@ def _place(what: str, step: int, steps: int) -> str:
     return f"{what:<8}  {step:>{len(f'{steps:,}')},}/{steps:,}"
 
 
-def tested_lines(event: Tested) -> list[str]:
+def judged_lines(event: Judged) -> list[str]:
     """What was measured of the weights that the run leaves, one number a line."""
     numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
     return [f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}", *table(numbers)]
@@ -102,6 +102,7 @@ def finished_lines(event: Finished) -> list[str]:
     ended = "had already finished" if event.already else f"finished in {duration(event.seconds)}"
     value = "" if event.best_value is None else f"{event.best_name} {event.best_value:.3f} at step {event.best_step:,}"
     best = f"; best held-out {value}" if value else ""
+    best += "" if event.before is None else f", {event.before:.3f} before the first step"
     model = [] if event.model is None else [f"model written to {event.model}"]
     return [f"the run {ended}{best}", *model]
 

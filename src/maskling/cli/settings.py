@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from maskling.cli.layout import table
 from maskling.config import Layer, Resolved, flatten, load_toml, overrides
-from maskling.errors import SettingsError
 
 Pairs = tuple[tuple[str, str], ...]
 # A verb with a parameter of this type takes settings; `main` fills it in, cyclopts leaves it alone.
@@ -53,16 +52,6 @@ def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
     found = [load_toml(config)] if config else []
     found += overrides((name.replace("__", "."), value) for name, value in named.items() if value is not None)
     return found + overrides(settings)
-
-
-def refuse_idle(resolved: Resolved[Any], idle: Sequence[str], why: str) -> None:
-    """Raise SettingsError if the command line gives one of the settings `idle`, which would change nothing.
-
-    idle: dotted paths, or beginnings of them. Presets and files may hold them; they were not written for this command.
-    """
-    for path, origin in resolved.origins.items():
-        if origin.startswith("--") and path.startswith(tuple(idle)):
-            raise SettingsError(f"{origin} would change nothing, as {why}; leave one of the two out")
 
 
 def shown(resolved: Resolved[Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import check_out_folder, visible
-from maskling.cli.settings import SettingPairs, layers, refuse_idle, shown
+from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -54,10 +54,6 @@ def train(
     console = Console(as_json=json)
     named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget}
     resolved = read_recipe(layers(config, settings, **{name: _word(value) for name, value in named.items()}))
-    if resolved.settings.init is not None:
-        refuse_idle(resolved, ["model."], "the shape of the model comes from the folder of init")
-    if resolved.settings.train.budget is not None:
-        refuse_idle(resolved, ["train.steps"], "train.budget sets the steps")
     if show:
         for line in shown(resolved):
             console.result(line)

@@ -24,7 +24,8 @@ class HeldOut:
     """What a model reached on text it was not trained on. Losses in nats a prediction.
 
     Loss per word and per byte are estimates for the whole text: the loss of a prediction times the tokens of
-    a word or byte. Only they compare models with different vocabularies.
+    a word or byte. Only they compare models with different vocabularies. loss_before: masked-token loss on the same
+    text before the first step, where training began with weights that were given.
     """
 
     mlm_loss: float
@@ -38,6 +39,7 @@ class HeldOut:
     loss_per_byte: float | None = None
     text: str = "the validation split of the same corpus"
     step: int | None = None
+    loss_before: float | None = None
 
     @property
     def perplexity(self) -> float:

@@ -28,6 +28,8 @@ def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> R
     folder = init_folder(recipe.init)
     if not folder.exists() and written is not None and written.init == recipe.init:
         return _with_model(recipe, written.model)
+    if not folder.exists():
+        raise ModelError(f"{recipe.init}: there is no such folder; init names the model to go on from")
     own = Tokenizer.load(folder)
     if own.fingerprint != tokenizer.fingerprint:
         raise TokenizerError(

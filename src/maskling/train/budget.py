@@ -77,7 +77,8 @@ def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: 
     # A checkpoint comes with an export, which is read back and compared: about as much again.
     save_seconds = 2 * _timed(lambda: _save(parts, scratch)) if parts.world.leads else 0.0
     parts.module.load_state_dict(before)
-    left = seconds - (time.perf_counter() - began)
+    first_seconds = evaluation_seconds if task.measures_first else 0.0
+    left = seconds - (time.perf_counter() - began) - first_seconds
     step_seconds = statistics.median(durations[_WARM_UP_STEPS:] or durations[-1:])
     return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, task.recipe.train)
 

@@ -42,7 +42,7 @@ class State:
     a row were no better. skipped: steps that were left out because of numbers that were none. left_out: text that was
     left out when the run went back: [first step that has other text, how many steps of text before it, how often it
     went back there]. watch: the memory of the loss watcher.
-    compute: device, kernel and numbers that were used.
+    compute: device, kernel and numbers that were used. before: see `Best`.
     """
 
     step: int
@@ -56,6 +56,7 @@ class State:
     left_out: list[list[int]] = field(default_factory=list)
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""
+    before: float | None = None
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:

@@ -62,7 +62,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What was held out was measured after `step` steps. measured: by name; numbers that are none are None."""
+    """What was held out was measured after `step` steps: 0 for the weights that were given to begin with.
+
+    measured: by name; numbers that are none are None.
+    """
 
     step: int
     measured: Numbers
@@ -91,7 +94,7 @@ class Warned:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Judged:
     """The weights that the run leaves were measured; told on rank 0, at the end.
 
     step: of the weights. role: 'dev' for the records that chose them, 'test' for those that did not. source, records:
@@ -109,7 +112,8 @@ class Tested:
 class Finished:
     """The run is over: all steps taken, no better for too long, or stopped by hand with a checkpoint at `step`.
 
-    best_step, best_value: of the best evaluation; best_name: what that number is.
+    best_step, best_value: of the best evaluation; best_name: what that number is; before: what it was before the first
+    step, where weights were given to begin with.
     model: the folder for other programs, if one was written. already: nothing was left to do.
     """
 
@@ -122,6 +126,7 @@ class Finished:
     best_value: float | None
     model: Path | None
     already: bool = False
+    before: float | None = None
 
 
-Event = Started | Step | Evaluated | Saved | Warned | Tested | Finished
+Event = Started | Step | Evaluated | Saved | Warned | Judged | Finished

@@ -57,4 +57,4 @@ def held_out(best: Best | None, unigram_entropy: float | None) -> HeldOut | None
         numbers: dict[str, Any] = {name: best.numbers[name] for name in names}
     except KeyError as error:
         raise CheckpointError(f"the evaluation of step {best.step:,} in its checkpoint lacks {error}") from None
-    return HeldOut(unigram_entropy=unigram_entropy, step=best.step, **numbers)
+    return HeldOut(unigram_entropy=unigram_entropy, step=best.step, loss_before=best.before, **numbers)

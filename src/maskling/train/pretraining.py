@@ -75,6 +75,11 @@ class Pretraining(Task[Recipe, MaskedLM]):
         )
 
     @property
+    def measures_first(self) -> bool:
+        """Whether they are those of recipe.init."""
+        return self.recipe.init is not None
+
+    @property
     def weights(self) -> dict[str, float]:
         """Of the masked-token loss and the pair loss."""
         return {"mlm": 1.0, "pair": self.recipe.train.pair_weight}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from maskling.config import Layer, Resolved, resolve, suggestion
+from maskling.config import Layer, Resolved, refuse_idle, resolve, suggestion
 from maskling.data.corruption import Corruption
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.token import TokenMasking
@@ -78,15 +78,24 @@ class Recipe(RunSettings):
 def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAULT_PRESET) -> Resolved[Recipe]:
     """Resolve a recipe: defaults, then the preset that the last layer to name one asks for, then the layers in order.
 
-    Raises SettingsError for an unknown preset or setting, or a value that does not fit.
+    Raises SettingsError for an unknown preset or setting, a value that does not fit, or one asked for that would
+    change nothing.
     """
     named = [str(layer.tree["preset"]) for layer in layers if layer.tree.get("preset") is not None]
     wanted = named[-1] if named else default_preset
     if wanted is None or wanted.lower() == "none":
-        return resolve(Recipe, [_kinds(), *layers])
+        return _checked(resolve(Recipe, [_kinds(), *layers]))
     name = preset_name(wanted)
     rest = [Layer(layer.origin, {key: layer.tree[key] for key in layer.tree if key != "preset"}) for layer in layers]
-    return resolve(Recipe, [_kinds(), *preset_layers(name), *rest])
+    return _checked(resolve(Recipe, [_kinds(), *preset_layers(name), *rest]))
+
+
+def _checked(resolved: Resolved[Recipe]) -> Resolved[Recipe]:
+    if resolved.settings.init is not None:
+        refuse_idle(resolved, ["model."], "the shape of the model comes from the folder of init")
+    if resolved.settings.train.budget is not None:
+        refuse_idle(resolved, ["train.steps"], "train.budget sets the steps")
+    return resolved
 
 
 def read_config(run_dir: Path) -> Recipe:

@@ -17,7 +17,7 @@ from maskling.train.loop import Parts, Taken, take_step
 from maskling.train.restoring import begin_again, restore
 from maskling.train.settings import TrainSettings
 from maskling.train.speed import Pace
-from maskling.train.task import AnyTask, Best
+from maskling.train.task import AnyTask, Best, Numbers
 from maskling.train.watch import Watch
 from maskling.train.work import Work
 
@@ -68,6 +68,9 @@ class Running:
         taken = False
         try:
             yield from first
+            if self._state.step == 0 and self._task.measures_first and self._task.evaluates:
+                self._meet()
+                yield self._evaluate_first()
             for work in works:
                 ending = self._meet(stop() if taken else False)
                 if ending is not Ending.DONE:
@@ -193,16 +196,27 @@ class Running:
             for text in self._watch.see(step, watched) if watched is not None else ():
                 yield Warned(text)
 
+    def _evaluate_first(self) -> Evaluated:
+        """Measure the weights that were given. They are never the best: what is trained is wanted, if only a little."""
+        numbers = self._measure()
+        self._state = replace(self._state, before=numbers[self._task.criterion.name])
+        event = Evaluated(0, numbers, best=False)
+        self._keeping.line(event)
+        return event
+
+    def _measure(self) -> Numbers:
+        found = self._task.evaluate(self._parts.module, self._parts.compute, self._parts.world)
+        return {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
+
     def _evaluate(self, step: int) -> Evaluated:
         began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best
-        found = self._task.evaluate(self._parts.module, self._parts.compute, self._parts.world)
+        numbers = self._measure()
         self._pace.evaluated(time.perf_counter() - began)
-        numbers = {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
         value = numbers[criterion.name]
         event = Evaluated(step, numbers, best=criterion.better(value, before.value if before else None))
         if event.best:
             assert value is not None
-            self._state = replace(self._state, best=Best(step, value, numbers), since_best=0)
+            self._state = replace(self._state, best=Best(step, value, numbers, self._state.before), since_best=0)
         else:
             self._state = replace(self._state, since_best=self._state.since_best + 1)
         self._keeping.line(event)
@@ -229,4 +243,5 @@ def finished(
         best_value=best.value if best else None,
         model=model if model.exists() else None,
         already=already,
+        before=state.before,
     )

@@ -78,11 +78,15 @@ class Supply:
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluation so far: after which step, the number that decided, and everything that was measured."""
+    """The best evaluation so far: after which step, the number that decided, and everything that was measured.
+
+    before: the number that decides as it was before the first step, where training began with weights that were given.
+    """
 
     step: int
     value: float
     numbers: Numbers
+    before: float | None = None
 
 
 class Task(ABC, Generic[R, M]):
@@ -95,6 +99,11 @@ class Task(ABC, Generic[R, M]):
     row_tokens: int
     criterion: Criterion
     baseline: Baseline | None = None
+
+    @property
+    def measures_first(self) -> bool:
+        """Whether the weights that training begins with say something already, so that they are measured first."""
+        return False
 
     @property
     @abstractmethod
