@@ -1,0 +1,148 @@
+"""`maskling predict`: a line for each record, in a file that is whole or absent, and mistakes said in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands import Command
+from maskling.export.card import CardFacts
+from maskling.export.folder import export_model
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
+from maskling.infer.load import load
+from maskling.model.tasks.config import HeadConfig, HeadKind
+from maskling.model.tasks.model import new_task_model
+from small_models import bert, wordpiece
+
+LABELS: dict[HeadKind, tuple[str, ...]] = {
+    "classify": ("bad", "good"),
+    "multi-label": ("a", "b", "c"),
+    "regress": ("score",),
+    "tag": ("O", "B-PER", "I-PER"),
+    "answer": ("start", "end"),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of each kind in it. Not to be written to."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = wordpiece(folder / "vocabulary")
+    config = bert(tokenizer).config
+    export_model(bert(tokenizer), tokenizer, folder / "plain", CardFacts())
+    for kind, labels in LABELS.items():
+        task = new_task_model(config, HeadConfig(kind, labels), seed=3)
+        with torch.no_grad():
+            task.head.classifier.weight.mul_(3)
+        export_task_model(task, tokenizer, folder / kind, TaskFacts(seq_length=40))
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Five texts, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    rows = ["the lazy dog", "a quick fox", "paris", "a\tgift", "over and over"]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row, "label": "good"}) + "\n" for row in rows))
+    return tmp_path / "a.jsonl"
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_a_line_for_each_text(maskling: Command, models: Path, texts: Path) -> None:
+    said = maskling("predict", models / "classify", texts)
+    assert said.code == 0, said
+    expected = load(models / "classify").predict(["the lazy dog", "a quick fox", "paris", "a\tgift", "over and over"])
+    rows = [line.split("\t") for line in said.out.splitlines()]
+    assert [row[:2] for row in rows] == [[one.label, f"{one.score:.4f}"] for one in expected]
+    assert [row[2] for row in rows] == ["the lazy dog", "a quick fox", "paris", "a gift", "over and over"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "keys"),
+    [
+        ("classify", "the dog\ta fox", {"id", "text", "text_pair", "label", "score", "scores"}),
+        ("multi-label", "the dog", {"id", "text", "labels", "scores"}),
+        ("regress", "the dog", {"id", "text", "number"}),
+        ("tag", "the dog sees paris", {"id", "text", "words", "entities"}),
+        ("answer", "who?\tthe dog", {"id", "question", "text", "start", "end", "score", "no_answer", "best"}),
+    ],
+)
+def test_standard_input_and_json(
+    maskling: Command, models: Path, monkeypatch: pytest.MonkeyPatch, kind: HeadKind, line: str, keys: set[str]
+) -> None:
+    for words in (["-"], []):
+        typed(monkeypatch, f"{line}\n{line}\n")
+        said = maskling("predict", models / kind, *words, "--json")
+        assert said.code == 0, said
+        found = [json.loads(one) for one in said.out.splitlines()]
+        assert [one.pop("id") for one in found] == ["stdin:1", "stdin:2"]
+        assert found[0] == found[1]
+        assert set(found[0]) == keys - {"id"}
+    typed(monkeypatch, f"{line}\n{line}\n")
+    plain = maskling("predict", models / kind)
+    assert len(plain.out.splitlines()) == 2
+
+
+def test_a_text_of_the_command_line(maskling: Command, models: Path) -> None:
+    said = maskling("predict", models / "tag", "--text", "the lazy dog sees paris.")
+    assert said.code == 0, said
+    assert [part.split("/")[0] for part in said.out.split()] == ["the", "lazy", "dog", "sees", "paris", "."]
+
+
+@pytest.mark.parametrize("name", ["out.tsv", "out.jsonl"])
+def test_out_takes_the_lines_and_stdout_none(maskling: Command, models: Path, texts: Path, name: str) -> None:
+    shown = maskling("predict", models / "classify", texts, *(["--json"] if name.endswith("l") else []))
+    said = maskling("predict", models / "classify", texts, "--out", name)
+    assert (said.code, said.out) == (0, "")
+    assert said.err.splitlines()[-1] == f"5 predictions written to {name}"
+    assert Path(name).read_text() == shown.out
+
+
+def test_a_file_with_a_fault_leaves_no_half_of_an_answer(maskling: Command, models: Path, texts: Path) -> None:
+    Path("old.tsv").write_text("old")
+    texts.write_text(texts.read_text() * 80 + '{"text": 7}\n')
+    for name in ("old.tsv", "new.tsv"):
+        said = maskling("predict", models / "classify", texts, "--out", name)
+        assert "a.jsonl:401 has no text in 'text'" in said.complaint
+    assert Path("old.tsv").read_text() == "old"
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.jsonl", "old.tsv"]
+
+
+def test_what_was_cut_is_said(maskling: Command, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, f"the dog\t{'a fox ' * 50}\nthe dog\ta fox\n")
+    said = maskling("predict", models / "classify")
+    assert "warning: 1 of them had a part longer than the model takes, which was cut" in said.err
+
+
+def test_columns_are_settings(maskling: Command, models: Path, texts: Path) -> None:
+    Path("b.csv").write_text("title;story\nx;the dog\n")
+    said = maskling("predict", models / "classify", "b.csv", "--columns.text", "story")
+    assert said.out.endswith("\tthe dog\n")
+    wrong = maskling("predict", models / "classify", "b.csv", "--columns.text", "stori")
+    assert "has no column 'stori'; did you mean 'story'?" in wrong.complaint
+
+
+def test_mistakes_are_said_in_a_line(maskling: Command, models: Path, texts: Path) -> None:
+    assert "there is no such file" in maskling("predict", models / "classify", "none.jsonl").complaint
+    assert "not both" in maskling("predict", models / "classify", texts, "--text", "a").complaint
+    assert "no head for a task" in maskling("predict", models / "plain", "--text", "a").complaint
+    assert "threshold is 2.0" in maskling("predict", models / "multi-label", texts, "--threshold", 2).complaint
+    (texts.parent / "folder").mkdir()
+    assert "is a folder" in maskling("predict", models / "classify", texts, "--out", "folder").complaint
+    assert "columns.txt" in maskling("predict", models / "classify", texts, "--columns.txt", "a").complaint
+
+
+def test_without_anything_to_read_it_says_what_to_give(
+    maskling: Command, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "there is nothing to predict on" in maskling("predict", models / "classify").complaint
