@@ -104,7 +104,8 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path) -> None:
     example = torch.zeros(2, 7, dtype=torch.int64)
     mask = torch.ones_like(example)
     mask[1, 5:] = 0
-    inputs = {name: mask if name == "attention_mask" else example for name in names}
+    # Each a tensor of its own: two names for one would be taken for one input.
+    inputs = {name: mask if name == "attention_mask" else example.clone() for name in names}
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
             graph.eval(),
