@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskling.infer.reader import Reader
 from maskling.infer.repeats import repeating
-from maskling.infer.rows import BATCH_TOKENS, encode_padded
+from maskling.infer.rows import encode_padded, usual_batch_tokens
 from maskling.infer.sampling import Sampling
 from maskling.randomness import bits, keys, uniforms
 
@@ -118,7 +118,7 @@ class Unmasking:
 @torch.inference_mode()
 def _scores(reader: Reader, rows: Int64Array, row: NDArray[np.intp], place: NDArray[np.intp]) -> Tensor:
     """The logits at some places of some rows. Returns (places, vocab) float32; the head runs nowhere else."""
-    at_once = max(1, BATCH_TOKENS // rows.shape[1])
+    at_once = max(1, usual_batch_tokens(reader.compute) // rows.shape[1])
     parts = []
     for first in range(0, len(rows), at_once):
         here = (row >= first) & (row < first + at_once)
