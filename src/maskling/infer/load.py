@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import CheckpointError, ModelError
+from maskling.export.sentence_transformers import own_pooling
 from maskling.infer.answers import FilledMasks, FilledTogether
-from maskling.infer.embed import Pooling, embed_texts
+from maskling.infer.embed import embed_texts
 from maskling.infer.fill import fill_texts
 from maskling.infer.generate import Generated, generate_texts
 from maskling.infer.insides import AttentionMaps, attention_maps, layer_states
@@ -23,11 +24,9 @@ from maskling.infer.judge import Judge, TaskJudge
 from maskling.infer.likelihood import score_texts
 from maskling.infer.masked_copies import Method
 from maskling.infer.onnx import open_onnx
-from maskling.infer.pooling import own_pooling
 from maskling.infer.predict import Asked, predict_all
 from maskling.infer.predictions import Prediction
 from maskling.infer.reader import Reader
-from maskling.infer.rows import BATCH_TOKENS
 from maskling.infer.scored_text import ScoredText
 from maskling.infer.search import Hit, search_texts
 from maskling.infer.unmasking import Order
@@ -36,6 +35,7 @@ from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx_session import whole_graph
 from maskling.model.settled import settle
+from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -87,16 +87,18 @@ class Model(Reader):
     def embed(
         self,
         texts: str | Sequence[str],
-        pooling: Pooling = "mean",
+        pooling: Pooling | None = None,
         normalize: bool = False,
         batch_tokens: int | None = None,
         layer: int | None = None,
     ) -> NDArray[np.float32]:
         """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
 
+        pooling: None is what the folder says, as Sentence-Transformers reads it, and the mean where it says nothing.
         Warns when texts were too long and were cut.
         """
         many = [texts] if isinstance(texts, str) else texts
+        pooling = own_pooling(self.folder) if pooling is None else pooling
         done = embed_texts(self, many, pooling=pooling, normalize=normalize, layer=layer, batch_tokens=batch_tokens)
         if done.cut:
             warnings.warn(
@@ -182,7 +184,7 @@ class Model(Reader):
         threshold: float = 0.5,
         n_best: int = 3,
         allow_none: bool = False,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
     ) -> Prediction | list[Prediction]:
         """What a fine-tuned model says; one prediction for one text, pair or question, a list for a list.
 

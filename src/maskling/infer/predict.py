@@ -12,7 +12,7 @@ from maskling.infer.classifying import predict_texts
 from maskling.infer.judge import Judge
 from maskling.infer.predictions import Predicted
 from maskling.infer.reader import Reader
-from maskling.infer.rows import BATCH_TOKENS
+from maskling.infer.rows import usual_batch_tokens
 from maskling.infer.tagging import predict_tags
 
 Asked = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
@@ -26,7 +26,7 @@ def predict_all(
     threshold: float = 0.5,
     n_best: int = 3,
     allow_none: bool = False,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> Predicted:
     """Predictions for texts, pairs, sentences or questions, whichever the model judges.
 
@@ -34,8 +34,10 @@ def predict_all(
     pairs of a question and a context; or the records of a labelled file. The other arguments: see `predict_texts`,
     `predict_answers` and `embed_texts`. Raises SettingsError for what is none of them.
     """
+    usual = usual_batch_tokens(reader.compute)
+    batch_tokens = usual if batch_tokens is None else batch_tokens
     if batch_tokens < 1:
-        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {BATCH_TOKENS}")
+        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual}")
     if n_best < 1:
         raise SettingsError(f"n_best is {n_best}; ask for 1 answer or more")
     if not 0 <= threshold <= 1:
