@@ -17,6 +17,6 @@ def finetune(
     """Fine-tune the model of `recipe.encoder.path` on labelled records, or go on with the run in `run_dir`.
 
     As `pretrain` in everything: ranks of torchrun, stopping and going on to the same bits, what is raised. At the end
-    it tells what was measured (`Tested`) of the best weights, which are in `run_dir/model`.
+    it tells what was measured (`Judged`) of the best weights, which are in `run_dir/model`.
     """
     return run(recipe, run_dir, Labelled.open, stop, force_new)

@@ -18,7 +18,7 @@ from maskling.finetune.recipe import FinetuneRecipe
 from maskling.model.device import Compute
 from maskling.model.tasks.folder import read_task_folder
 from maskling.model.tasks.model import TaskModel
-from maskling.train.events import Event, Tested
+from maskling.train.events import Event, Judged
 from maskling.train.task import Best, Numbers
 from maskling.train.world import World
 
@@ -73,7 +73,7 @@ def finish(task: Finetuning, material: Labelled, run_dir: Path, best: Best | Non
     results.json says it again: what was measured of the best weights, on which records, after which step.
     """
     step, dev = (best.step, best.numbers) if best else (task.recipe.train.steps, {})
-    yield Tested(step, "dev", material.dev_name, len(material.dev), dev)
+    yield Judged(step, "dev", material.dev_name, len(material.dev), dev)
     path, test = task.recipe.data.test, material.test
     results: dict[str, Any] = {
         "step": step,
@@ -92,7 +92,7 @@ def finish(task: Finetuning, material: Labelled, run_dir: Path, best: Best | Non
             write_model(run_dir, model, task.recipe, material, dev, numbers)
             key[1] = checksum(run_dir / "model" / "model.safetensors")
         results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **numbers}
-        yield Tested(step, "test", Path(path).name, len(test), numbers)
+        yield Judged(step, "test", Path(path).name, len(test), numbers)
     write_json(run_dir / "results.json", results)
 
 
