@@ -57,6 +57,17 @@ def test_fifty_kills_of_a_run_on_real_text(recipe_of: Make, tmp_path: Path, engl
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_kills_of_two_ranks_on_real_text(recipe_of: Make, tmp_path: Path, english: Path):
+    recipe = recipe_of({"data.path": str(english), "train.steps": 300, "train.evaluate_every": 20})
+    made = config(tmp_path / "config", recipe)
+    for name, kills in (("in-peace", 0), ("run", 50)):
+        found = script("killed_ranks.py", made, tmp_path / name, 6, kills, timeout=3000)
+        assert found["kills"] == kills
+    assert_same_run(tmp_path / "run", tmp_path / "in-peace")
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_two_ranks_killed_again_and_again_end_with_the_same_bytes(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of({"train.steps": 800, "train.evaluate_every": 40}))

@@ -1,0 +1,113 @@
+"""Train on several ranks of which one is killed, again and again: python killed_ranks.py CONFIG RUN SEED COUNT [RANKS].
+
+Each life goes on with the run: RANKS (2) forked processes find each other as under torchrun. One of them, drawn by
+lot, is killed at a random instant: in one life of four while the ranks still look for each other, in the others within
+SPREAD seconds of the first words of rank 0. The rest have to end by themselves, in words: a signal, or one that is
+still there after PATIENCE seconds, is a failure. A run that is over too soon is deleted and begun again. A last life finishes
+the run. Prints a line of JSON: {"kills": how many ranks were killed, "steps": where each life began}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+# Before the forks, so that a life takes as long as its steps: what a run loads as it goes.
+import torch._dynamo  # noqa: F401
+
+from maskling.errors import RankError
+from maskling.train.events import Finished, Started
+from maskling.train.pretrain import pretrain
+from maskling.train.recipe import read_config
+
+SPREAD = 1.5
+PATIENCE = 120
+KILLED, MISSED = -signal.SIGKILL, 7
+
+
+def main(config: str, run_dir: str, seed: str, count: str, ranks: str = "2") -> None:
+    draws, kills, steps = random.Random(int(seed)), 0, []
+    while kills < int(count):
+        lot = draws.randrange(int(ranks))
+        children, reads = begin(Path(config), Path(run_dir), int(ranks))
+        if draws.random() < 0.25:
+            time.sleep(draws.uniform(0, 0.5))
+        else:
+            select.select([reads], [], [], PATIENCE)
+            time.sleep(draws.uniform(0, SPREAD))
+        os.kill(children[lot], signal.SIGKILL)
+        codes = ends(children)
+        said = os.read(reads, 1000).decode().split()
+        os.close(reads)
+        steps += [int(word) for word in said if word != "over"]
+        # A rank that was about to be killed may have been through; then the others are, too.
+        assert codes[lot] in (KILLED, MISSED, 0), codes
+        assert all(code in (MISSED, 0) for place, code in enumerate(codes) if place != lot), codes
+        kills += codes[lot] == KILLED and "over" not in said
+        if "over" in said:
+            shutil.rmtree(run_dir)
+    children, reads = begin(Path(config), Path(run_dir), int(ranks))
+    assert ends(children, patience=30 * PATIENCE) == [0] * int(ranks)
+    print(json.dumps({"kills": kills, "steps": steps}))
+
+
+def begin(config: Path, run_dir: Path, ranks: int) -> tuple[list[int], int]:
+    """Fork the ranks; returns their ids and what rank 0 writes to: the step it began at, 'over' at its end."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    reads, writes = os.pipe()
+    children = []
+    for rank in range(ranks):
+        child = os.fork()
+        if not child:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+            os.environ |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
+            take_part(config, run_dir, writes if rank == 0 else None)
+        children.append(child)
+    os.close(writes)
+    return children, reads
+
+
+def take_part(config: Path, run_dir: Path, writes: int | None) -> None:
+    """Be a rank, to the end of this process, which is the ordinary end of an interpreter."""
+    code = 1
+    try:
+        for event in pretrain(read_config(config), run_dir):
+            if writes is not None and isinstance(event, Started):
+                os.write(writes, f"{event.resumed_from or 0} ".encode())
+            if writes is not None and isinstance(event, Finished):
+                os.write(writes, b"over")
+        code = 0
+    except RankError:
+        code = MISSED
+    except BaseException:
+        traceback.print_exc()
+    sys.exit(code)
+
+
+def ends(children: list[int], patience: float = PATIENCE) -> list[int]:
+    """How each ended: its exit code, or minus the signal. Those that do not are killed, and said to have hung."""
+    deadline, codes = time.monotonic() + patience, []
+    for child in children:
+        while (found := os.waitpid(child, os.WNOHANG))[0] == 0:
+            if time.monotonic() > deadline:
+                for left in children[len(codes) :]:
+                    os.kill(left, signal.SIGKILL)
+                raise AssertionError(f"rank {len(codes)} was still there after {patience} s; the others: {codes}")
+            time.sleep(0.02)
+        codes.append(os.waitstatus_to_exitcode(found[1]))
+    return codes
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
