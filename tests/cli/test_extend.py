@@ -95,3 +95,14 @@ def test_what_is_missing_is_asked_for(maskling: Command, here: Path):
     said = maskling("tokenizer", "extend", "runs/mine", "--text", "books", "--min-count", "9999", "--out", "x")
     assert "no word of this text occurs 9999 times" in said.complaint
     assert not Path("x").exists()
+
+
+def test_a_text_that_the_vocabulary_cannot_spell_is_told_of_before_it_is_measured(maskling: Command, tmp_path: Path):
+    tokenizer = small_models.wordpiece(tmp_path / "tok")
+    export_model(small_models.bert(tokenizer), tokenizer, tmp_path / "model", CardFacts(seq_length=60))
+    (tmp_path / "text.txt").write_text("the quick brown fox ☃ ☃ ☃ ☃ jumps over the lazy dog . " * 2)
+    said = maskling("evaluate", tmp_path / "model", tmp_path / "text.txt", "--seq-length", "16")
+    assert said.code == 0, said
+    assert "% of the tokens of this text are unknown to the vocabulary and" in said.err
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog . " * 2)
+    assert "unknown" not in maskling("evaluate", tmp_path / "model", tmp_path / "text.txt", "--seq-length", "16").err

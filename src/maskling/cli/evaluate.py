@@ -18,6 +18,9 @@ from maskling.console import Console
 if TYPE_CHECKING:
     from maskling.export.card import HeldOut
 
+# English has hardly one unknown token in a thousand.
+_MANY_UNKNOWN = 0.02
+
 
 def evaluate(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
@@ -93,6 +96,11 @@ def evaluate(
                 f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
             )
         text = prepared_text(folder, loaded)
+    if text.unknown > _MANY_UNKNOWN:
+        console.warn(
+            f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not measured; "
+            f"it is text of another kind than the model's, or the folder lacks the tokenizer that the model was made with"
+        )
     evaluation = Evaluation(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
     for done in evaluation.run():
         console.progress(f"measuring on {text.name}", done, 1)

@@ -20,7 +20,7 @@ class HeldOutText:
     """Text to measure on.
 
     tokens_per_byte: None where the text's size is not known. unigram_entropy: nats, of the training text where that
-    is known, else of this text. name: for the model card.
+    is known, else of this text. name: for the model card. unknown: which part of the tokens is [UNK].
     """
 
     split: Split
@@ -28,6 +28,7 @@ class HeldOutText:
     tokens_per_byte: float | None
     unigram_entropy: float
     name: str
+    unknown: float = 0.0
 
 
 def prepared_text(folder: Path, model: Model) -> HeldOutText:
@@ -54,6 +55,7 @@ def prepared_text(folder: Path, model: Model) -> HeldOutText:
         tokens_per_byte=num_tokens / num_bytes if num_bytes else None,
         unigram_entropy=manifest.unigram_entropy,
         name=f"a validation split of {_documents(split)}",
+        unknown=_unknown(split, model),
     )
 
 
@@ -67,6 +69,7 @@ def raw_text(sources: Sequence[str], model: Model, settings: CorpusSettings | No
         tokens_per_byte=split.num_tokens / text.num_bytes,
         unigram_entropy=_entropy(split, model.tokenizer.vocab_size),
         name=f"{_documents(split)} of {', '.join(Path(source).name or source for source in sources)}",
+        unknown=_unknown(split, model),
     )
 
 
@@ -77,6 +80,11 @@ def _documents(split: Split) -> str:
 def _tokens_per_word(split: Split) -> float:
     words = sum(int(np.count_nonzero(block.word_starts())) for block in split.blocks())
     return split.num_tokens / max(1, words)
+
+
+def _unknown(split: Split, model: Model) -> float:
+    unk = model.tokenizer.special.unk
+    return sum(int(np.count_nonzero(block.tokens == unk)) for block in split.blocks()) / max(1, split.num_tokens)
 
 
 def _entropy(split: Split, vocab_size: int) -> float:
