@@ -99,7 +99,7 @@ def evaluate(
     if text.unknown > _MANY_UNKNOWN:
         console.warn(
             f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not measured; "
-            f"it is text of another kind than the model's, or the folder lacks the tokenizer that the model was made with"
+            f"it is text of another kind than the model's, or its folder lacks the tokenizer it was made with"
         )
     evaluation = Evaluation(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
     for done in evaluation.run():
