@@ -90,7 +90,8 @@ class Bert(MaskedLM):
             x = layer(x, visible)
             if states is not None:
                 states.append(x.view(rows, seq, -1))
-        return x.view(rows, seq, -1)
+        hidden: Tensor = x.view(rows, seq, -1)
+        return hidden
 
     def transformed(self, hidden: Tensor) -> Tensor:
         """See MaskedLM."""
