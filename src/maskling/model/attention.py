@@ -6,13 +6,17 @@ own example and nothing else; padding sees padding, so that no softmax is ever e
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskling.model import varlen_attention
 from maskling.model.bmm_attention import bmm_attention
 from maskling.model.heads import split_heads
 from maskling.model.rotary import Rotation
+from maskling.model.varlen_attention import Runs
 
 # Up to this many tokens a row, matrix products with a written backward beat torch's fused CPU kernel in training:
 # 5.3 times at 128, 1.8 at 256, 1.3-1.7 at 512 (processor time, bf16, forward and backward). Beyond, their memory,
@@ -34,13 +38,21 @@ class Visible:
         self.example_ids = example_ids
         self.full = full
         self.maps: list[Tensor] | None = None
+        self.runs: Runs | None = None
         self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
     @classmethod
     def from_example_ids(cls, example_ids: Tensor, device: torch.device | str | None = None) -> Visible:
         """Look at the ids where they are (best on the CPU, before they travel), then move them to `device`."""
         full = bool((example_ids == example_ids[:, :1]).all())
-        return cls(example_ids if device is None else example_ids.to(device, non_blocking=True), full=full)
+        if device is None:
+            return cls(example_ids, full=full)
+        visible = cls(example_ids.to(device, non_blocking=True), full=full)
+        if torch.device(device).type == "cuda":
+            # Counted here, a GPU would have to be waited for to say how long the longest run is.
+            starts, longest = runs_of(example_ids)
+            visible.runs = Runs(starts.pin_memory().to(device, non_blocking=True), longest)
+        return visible
 
     @classmethod
     def from_attention_mask(cls, attention_mask: Tensor) -> Visible:
@@ -68,17 +80,11 @@ class Visible:
         """The same as numbers to add to the scores: 0 where a token may be seen, -inf elsewhere."""
         return self._cached(window, dtype)
 
-    def cu_seqlens(self) -> tuple[Tensor, int]:
-        """Where each run of tokens starts in the flat batch, as variable-length kernels want it.
-
-        Returns (runs + 1,) int32, padding counted as runs of its own, and the longest run.
-        """
-        ids = self.example_ids
-        first = torch.ones_like(ids, dtype=torch.bool)
-        first[:, 1:] = ids[:, 1:] != ids[:, :-1]
-        starts = first.flatten().nonzero().flatten()
-        ends = F.pad(starts, (0, 1), value=ids.numel())
-        return ends.to(torch.int32), int(ends.diff().max()) if starts.numel() else 0
+    def cu_seqlens(self) -> Runs:
+        """Where each run of tokens starts in the flat batch, as variable-length kernels want it."""
+        if self.runs is None:
+            self.runs = runs_of(self.example_ids)
+        return self.runs
 
     def _cached(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
         half = None if window is None or window // 2 >= self.seq - 1 else window // 2
@@ -104,8 +110,24 @@ class Visible:
         return same if near is None else same & near
 
 
-def kernel_name(device: torch.device, seq: int, training: bool = True) -> str:
+def runs_of(example_ids: Tensor) -> Runs:
+    """Where each run of tokens starts. example_ids: (rows, seq); padding counts as runs of its own, one a row."""
+    first = torch.ones_like(example_ids, dtype=torch.bool)
+    first[:, 1:] = example_ids[:, 1:] != example_ids[:, :-1]
+    starts = F.pad(first.flatten().nonzero().flatten(), (0, 1), value=example_ids.numel())
+    return Runs(starts.to(torch.int32), int(starts.diff().max()) if len(starts) > 1 else 0)
+
+
+def kernel_name(
+    device: torch.device,
+    seq: int,
+    training: bool = True,
+    dtype: torch.dtype = torch.float32,
+    dropout: float = 0.0,
+) -> Literal["bmm", "varlen", "sdpa"]:
     """The kernel that `attend` uses for rows of `seq` tokens, when gradients are wanted or not."""
+    if varlen_attention.can_run(device, dtype, dropout):
+        return "varlen"
     # Without a backward, torch's fused kernel is the faster one on the CPU too.
     return "bmm" if training and device.type == "cpu" and seq <= BMM_LONGEST else "sdpa"
 
@@ -119,18 +141,24 @@ def attend(
     window: see `Visible.mask`; rotation: turns queries and keys by their position first.
     Returns (rows * seq, hidden).
     """
+    kernel = kernel_name(qkv.device, visible.seq, qkv.requires_grad, qkv.dtype, dropout)
+    if kernel == "varlen" and visible.maps is None:
+        return varlen_attention.varlen_attention(qkv, visible.cu_seqlens(), num_heads, window, rotation)
     if rotation is None and visible.maps is None and not qkv.requires_grad and qkv.device.type == "cpu":
         # The fused kernel reads heads where they stand; laying them out first would cost a third of its time.
-        q, k, v = qkv.view(visible.rows, visible.seq, 3, num_heads, -1).permute(2, 0, 3, 1, 4)
+        size = qkv.shape[1] // 3 // num_heads
+        q, k, v = qkv.view(visible.rows, -1, 3, num_heads, size).permute(2, 0, 3, 1, 4)
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout)
         return context.transpose(1, 2).reshape(qkv.shape[0], -1)
     q, k, v = split_heads(qkv, visible.rows, num_heads, rotation)
     if visible.maps is not None:
         visible.maps.append(attention_weights(q, k, visible.mask(window)))
-    if kernel_name(qkv.device, visible.seq, qkv.requires_grad) == "bmm":
+    if kernel == "bmm":
         context = bmm_attention(q, k, v, visible.bias(window, q.dtype), dropout)
     else:
-        context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout, scale=1.0)
+        # As numbers, made once for all layers; torch would make them, and keep them, in each.
+        bias = visible.bias(window, q.dtype)
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
     # Not len(qkv), which is a plain number: whoever traces this would have its rows built in.
     return context.transpose(1, 2).reshape(qkv.shape[0], -1)
 

@@ -1,0 +1,128 @@
+"""How much memory training takes, counted from the shape alone, before anything is allocated.
+
+The activations are those that autograd keeps: for every layer and token they were counted one by one, and a test
+counts them again. What an allocator wastes is not in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maskling.model.config import BertConfig, ModelConfig
+
+# Python, torch and what else a training process imports, with the kernels that oneDNN compiles: by measurement.
+PROCESS_BYTES = 330 << 20
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes by what they are for.
+
+    process: code and libraries. weights: fp32, and once more in bf16 while a micro-batch is worked on. moments: of the
+    optimizer. gradients. activations: what one micro-batch leaves for its backward pass. head: the scores of the
+    vocabulary. snapshot: the copy of weights and moments that is written as a checkpoint while training goes on.
+    """
+
+    process: int
+    weights: int
+    moments: int
+    gradients: int
+    activations: int
+    head: int
+    snapshot: int
+
+    @property
+    def total(self) -> int:
+        """All at once, as in the step after a checkpoint."""
+        return (
+            self.process + self.weights + self.moments + self.gradients + self.activations + self.head + self.snapshot
+        )
+
+
+def training_memory(
+    config: ModelConfig,
+    *,
+    rows: int,
+    seq: int,
+    number_bytes: int,
+    mask_rate: float = 0.15,
+    moments: int = 2,
+    bmm: bool = True,
+    logits_bytes: int = 256 << 20,
+    process_bytes: int = PROCESS_BYTES,
+) -> TrainingMemory:
+    """What training takes with micro-batches of `rows` rows of `seq` tokens.
+
+    number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. moments: fp32 numbers that the optimizer keeps
+    for a weight. bmm: whether attention keeps its matrix, see `attention.kernel_name`. logits_bytes: see `masked_lm`.
+    """
+    parameters, multiplied = num_parameters(config), layer_parameters(config) * config.num_layers
+    kept = 4 * parameters
+    a_token = activation_bytes(config, seq, number_bytes, bmm=bmm) + mask_bytes(config, seq, number_bytes)
+    predictions = mask_rate * rows * seq
+    scores = min(predictions, logits_bytes / (4 * config.vocab_size)) * config.vocab_size
+    # In bf16 the scores overwrite themselves; in fp32 there are scores, their softmax and its gradient.
+    head = scores * (2 if number_bytes == 2 else 12) + config.vocab_size * config.hidden_size * (4 + number_bytes)
+    return TrainingMemory(
+        process=process_bytes,
+        weights=kept + (multiplied * 2 if number_bytes == 2 else 0),
+        moments=moments * kept,
+        gradients=kept,
+        activations=round(rows * seq * a_token),
+        head=round(head),
+        snapshot=(1 + moments) * kept,
+    )
+
+
+def num_parameters(config: ModelConfig) -> int:
+    """Number of weights, tied ones once, from the shape alone."""
+    width, vocab = config.hidden_size, config.vocab_size
+    layers = config.num_layers * (layer_parameters(config) + _layer_extras(config))
+    pair = width * width + width + 2 * width + 2 if config.pair_head else 0
+    if isinstance(config, BertConfig):
+        tables = vocab + config.max_positions + config.position_offset + config.type_vocab_size
+        return tables * width + 2 * width + layers + width * width + width + 2 * width + vocab + pair
+    # The first layer has no norm before its attention.
+    return vocab * width + width + layers - width + width + width * width + width + vocab + pair
+
+
+def layer_parameters(config: ModelConfig) -> int:
+    """Weights of the matrices of one layer."""
+    gates = 1 if isinstance(config, BertConfig) else 2
+    return 4 * config.hidden_size**2 + (1 + gates) * config.hidden_size * config.intermediate_size
+
+
+def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: bool) -> float:
+    """What autograd keeps for one token of a row of `seq` tokens, the head and the masks left out."""
+    width, inner, heads = config.hidden_size, config.intermediate_size, config.num_heads
+    dropped, weights_dropped = config.dropout > 0, config.attention_dropout > 0
+    if bmm:
+        attention = number_bytes * heads * seq * (2 if weights_dropped else 1)
+    elif weights_dropped:
+        # With dropout torch has no fused kernel on a CPU: three matrices in fp32, and its inputs in fp32 too.
+        attention = 12 * heads * seq + (12 - 3 * number_bytes) * width
+    else:
+        attention = number_bytes * width + 4 * heads
+    if isinstance(config, BertConfig):
+        layer = number_bytes * (8 * width + 2 * inner + (2 * width if dropped else 0)) + 16
+        rest = 4 * width + 32 + (number_bytes * width if dropped else 0)
+    else:
+        # The running sum stays in fp32.
+        layer = number_bytes * (6 * width + 4 * inner) + 8 * width + 16
+        layer += number_bytes * ((width if weights_dropped else 0) + (inner if dropped else 0))
+        thetas = 1 if config.global_every == 1 else len({config.global_rope_theta, config.local_rope_theta})
+        rest = 4 * width + 16 + thetas * 4 * number_bytes * config.head_size
+        rest += number_bytes * width if dropped else 0
+    return config.num_layers * (layer + attention) + rest
+
+
+def mask_bytes(config: ModelConfig, seq: int, number_bytes: int) -> float:
+    """What says who sees whom, for one token: a mask for all layers of a kind, and the same as numbers to add."""
+    kinds = 1 if isinstance(config, BertConfig) or config.global_every == 1 else 2
+    return kinds * seq * (1 + number_bytes)
+
+
+def _layer_extras(config: ModelConfig) -> int:
+    """Biases and norms of one layer."""
+    width = config.hidden_size
+    return 9 * width + config.intermediate_size if isinstance(config, BertConfig) else 2 * width

@@ -1,0 +1,75 @@
+"""Attention over examples of any length end to end: torch's own FlashAttention on a GPU, which skips what is hidden.
+
+Where the kernel is, and may be used, is asked once; everywhere else `attend` takes torch's kernel with a mask.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from maskling.model.rotary import Rotation, turned
+
+
+class Runs(NamedTuple):
+    """Where the examples of a batch stand in its flat tokens.
+
+    starts: (runs + 1,) int32, on the device of the tokens; padding counts as runs of its own. longest: tokens of the
+    longest run, a plain number, so that nobody has to wait for the device to say it.
+    """
+
+    starts: Tensor
+    longest: int
+
+
+def varlen_attention(qkv: Tensor, runs: Runs, num_heads: int, window: int | None, rotation: Rotation | None) -> Tensor:
+    """Attend within each run.
+
+    qkv: (tokens, 3 * hidden), bf16; window: a token sees window // 2 tokens to either side; rotation: see `Rotation`.
+    Returns (tokens, hidden).
+    """
+    kernel = _kernel()
+    assert kernel is not None, "kernel_name comes first"
+    tokens = qkv.shape[0]
+    size = qkv.shape[1] // 3 // num_heads
+    q, k, v = qkv.view(tokens, 3, num_heads, size).unbind(1)
+    scale = size**-0.5
+    if rotation is not None:
+        cos, sin, q_cos, q_sin = (_flat(table, qkv.dtype) for table in rotation)
+        # Queries are divided by the root of their size as they are turned.
+        q, k, scale = turned(q, q_cos, q_sin), turned(k, cos, sin), 1.0
+    half = -1 if window is None else window // 2
+    starts, longest = runs
+    out: Tensor = kernel(q, k, v, starts, starts, longest, longest, scale=scale, window_size=(half, half))
+    return out.reshape(tokens, num_heads * size)
+
+
+def can_run(device: torch.device, dtype: torch.dtype, dropout: float) -> bool:
+    """Whether the kernel is there for this device (Ampere or newer), these numbers and this dropout (it knows none)."""
+    if (
+        device.type != "cuda"
+        or not torch.cuda.is_available()
+        or dtype not in (torch.bfloat16, torch.float16)
+        or dropout
+    ):
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0) and _kernel() is not None
+
+
+@functools.cache
+def _kernel() -> Callable[..., Any] | None:
+    try:
+        found: Callable[..., Any] = importlib.import_module("torch.nn.attention.varlen").varlen_attn
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+def _flat(table: Tensor, dtype: torch.dtype) -> Tensor:
+    """A table of `Rotation`, (rows, 1, seq, size), for flat tokens: (tokens, 1, size)."""
+    return table.transpose(1, 2).flatten(0, 1).to(dtype)

@@ -1,0 +1,71 @@
+"""What stands around the variable-length kernel of a GPU: with a slow kernel in its place, it agrees with the mask."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskling.model import varlen_attention
+from maskling.model.attention import Visible, attend, kernel_name, runs_of
+from maskling.model.rotary import rotation
+
+
+def slow_kernel(
+    q: Tensor, k: Tensor, v: Tensor, starts: Tensor, _: Tensor, longest: int, __: int, *,
+    scale: float, window_size: tuple[int, int],
+) -> Tensor:  # fmt: skip
+    """torch.nn.attention.varlen.varlen_attn from its documentation: (tokens, heads, size) each."""
+    parts = []
+    for first, end in zip(starts.tolist(), starts.tolist()[1:], strict=False):
+        assert end - first <= longest
+        scores = torch.einsum("ihd,jhd->hij", q[first:end], k[first:end]) * scale
+        if window_size != (-1, -1):
+            far = (torch.arange(end - first)[:, None] - torch.arange(end - first)).abs() > window_size[0]
+            scores = scores.masked_fill(far, -torch.inf)
+        parts.append(torch.einsum("hij,jhd->ihd", scores.softmax(-1), v[first:end]))
+    return torch.cat(parts)
+
+
+EXAMPLES = torch.tensor([[0] * 9 + [1] * 2, [0] * 7 + [-1] * 4, [0] * 1 + [1] * 6 + [2] * 4])
+
+
+@pytest.mark.parametrize("window", [None, 6])
+@pytest.mark.parametrize("turns", [False, True], ids=["plain", "rotary"])
+def test_runs_see_what_a_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, window: int | None, turns: bool) -> None:
+    monkeypatch.setattr(varlen_attention, "_kernel", lambda: slow_kernel)
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(33, 3 * 12, generator=generator, requires_grad=True)
+    weight = torch.randn(33, 12, generator=generator)
+    turn = rotation(torch.arange(11).expand(3, 11), 4, 10_000.0) if turns else None
+    visible = Visible.from_example_ids(EXAMPLES)
+    expected = attend(qkv, visible, 3, window=window, dropout=0.0, rotation=turn)
+    (grad,) = torch.autograd.grad((expected * weight).sum(), qkv)
+    found = varlen_attention.varlen_attention(qkv, visible.cu_seqlens(), 3, window, turn)
+    torch.testing.assert_close(found, expected)
+    (other,) = torch.autograd.grad((found * weight).sum(), qkv)
+    torch.testing.assert_close(other, grad)
+
+
+def test_runs_are_counted_where_the_ids_are() -> None:
+    starts, longest = runs_of(EXAMPLES)
+    assert starts.dtype == torch.int32
+    assert starts.tolist() == [0, 9, 11, 18, 22, 23, 29, 33]
+    assert longest == 9
+    assert runs_of(torch.zeros(0, 5, dtype=torch.int64)).longest == 0
+
+
+def test_the_kernel_is_asked_for_only_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, half = torch.device("cuda"), torch.bfloat16
+    assert kernel_name(cuda, 128, dtype=half) == ("varlen" if torch.cuda.is_available() else "sdpa")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (9, 0))
+    monkeypatch.setattr(varlen_attention, "_kernel", lambda: slow_kernel)
+    assert kernel_name(cuda, 128, dtype=half) == "varlen"
+    assert kernel_name(cuda, 128, dtype=torch.float32) == "sdpa"
+    assert kernel_name(cuda, 128, dtype=half, dropout=0.1) == "sdpa"
+    assert kernel_name(torch.device("cpu"), 128, dtype=half) == "bmm"
+    monkeypatch.setattr(varlen_attention, "_kernel", lambda: None)
+    assert kernel_name(cuda, 128, dtype=half) == "sdpa"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (7, 5))
+    assert kernel_name(cuda, 128, dtype=half) == "sdpa"
