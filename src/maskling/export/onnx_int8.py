@@ -1,7 +1,9 @@
 """A graph in int8: a quarter of the size, and faster where the processor multiplies bytes.
 
-Dynamic quantization: weights are rounded once, to 255 steps for each output; what flows between layers is rounded as
-it comes. Nothing is learned and no text is needed.
+Dynamic quantization: weights are rounded once, each output's by itself; what flows between layers is rounded as it
+comes. Nothing is learned and no text is needed. Weights take 7 of the 8 bits: x86 processors before VNNI add pairs of
+products in 16 bits, which 8 bits overflow. Measured on a small modern model (KL from its own predictions on prose, in
+nats): 8 bits 0.019, 7 bits 0.021, 7 bits with one scale a matrix 0.032; tables in bytes or not, the same.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def write_int8(whole: Path, out: Path) -> None:
                 str(out),
                 op_types_to_quantize=["MatMul", "Gemm", "Gather"],
                 per_channel=True,
+                reduce_range=True,
                 weight_type=QuantType.QInt8,
             )
     finally:
