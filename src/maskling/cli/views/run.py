@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskling.cli.layout import byte_size, counted, size, table
 from maskling.cli.views.view import View
 from maskling.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from maskling.train.run_settings import RunSettings
 
 SHOWN_EVALUATIONS = 12
 
@@ -17,18 +20,8 @@ SHOWN_EVALUATIONS = 12
 def view_run(folder: Path) -> View:
     """What the run is, its checkpoints, and the losses so far."""
     from maskling.train.checkpoint import read
-    from maskling.train.recipe import read_config
 
-    recipe = read_config(folder)
-    rows = [
-        ["model", f"{recipe.model.kind}, {recipe.model.num_layers} layers of {recipe.model.hidden_size}"],
-        [
-            "run",
-            f"{counted(recipe.train.steps, 'step')} of {counted(recipe.train.batch_size, 'row')} "
-            f"of {recipe.data.seq_length} tokens, seed {recipe.seed}",
-        ],
-        ["data", f"{recipe.data.path}, pairs: {recipe.pairing.kind}, masks: {recipe.masking.kind} at {_rate(recipe)}"],
-    ]
+    recipe, rows = _settings(folder)
     checkpoints = []
     for path in sorted((folder / "checkpoints").glob("step-??????*")):
         if not path.name.removeprefix("step-").isdigit():
@@ -48,6 +41,32 @@ def view_run(folder: Path) -> View:
     evaluations = [entry for entry in metrics if entry.get("kind") == "evaluation"]
     lines = [f"run {folder}", *table(rows), *_evaluations(evaluations)]
     return View(lines, {"recipe": recipe.model_dump(mode="json"), "checkpoints": checkpoints, "metrics": metrics})
+
+
+def _settings(folder: Path) -> tuple[RunSettings, list[list[str]]]:
+    """The settings of a run, and what a person wants to know of them, for each kind of run there is."""
+    from maskling.config import load_toml
+    from maskling.finetune.recipe import FinetuneRecipe
+    from maskling.train.recipe import read_config
+    from maskling.train.run_settings import read_settings
+
+    if "task" in load_toml(folder / "config.toml").tree:
+        tuned = read_settings(folder, FinetuneRecipe)
+        steps, records = counted(tuned.train.steps, "step"), counted(tuned.train.batch_size, "record")
+        fresh = ", fresh weights in its shape" if tuned.encoder.fresh else ""
+        return tuned, [
+            ["task", tuned.task.kind],
+            ["model", f"{tuned.encoder.path}{fresh}"],
+            ["run", f"{steps} of {records} of at most {tuned.data.max_length} tokens, seed {tuned.seed}"],
+            ["data", f"{tuned.data.train}, dev: {tuned.data.dev or 'held out'}, test: {tuned.data.test or 'none'}"],
+        ]
+    recipe = read_config(folder)
+    steps, batch = counted(recipe.train.steps, "step"), counted(recipe.train.batch_size, "row")
+    return recipe, [
+        ["model", f"{recipe.model.kind}, {recipe.model.num_layers} layers of {recipe.model.hidden_size}"],
+        ["run", f"{steps} of {batch} of {recipe.data.seq_length} tokens, seed {recipe.seed}"],
+        ["data", f"{recipe.data.path}, pairs: {recipe.pairing.kind}, masks: {recipe.masking.kind} at {_rate(recipe)}"],
+    ]
 
 
 def view_checkpoint(folder: Path) -> View:
@@ -104,6 +123,8 @@ def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
 
 def _evaluations(entries: list[dict[str, Any]]) -> list[str]:
     """A table of the newest evaluations."""
+    if entries and "mlm_loss" not in entries[-1]:
+        return _labelled_evaluations(entries)
     try:
         rows = [
             [f"{entry['step']:,}", f"{entry['mlm_loss']:.3f}", f"{100 * entry['top1']:.1f}%", _pairs(entry)]
@@ -113,6 +134,19 @@ def _evaluations(entries: list[dict[str, Any]]) -> list[str]:
         return ["  held-out numbers were written by another version of maskling and cannot be shown"]
     heads = ["step", "held-out loss", "top-1", "pairs" if any(row[3] for row in rows) else ""]
     return ["", *table([heads, *rows], heads=True)] if rows else []
+
+
+def _labelled_evaluations(entries: list[dict[str, Any]]) -> list[str]:
+    """A table of the newest evaluations of a fine-tuning run: whatever numbers its task has."""
+    names = [name for name, value in entries[-1].items() if isinstance(value, float)]
+    try:
+        rows = [
+            [f"{entry['step']:,}", *(f"{entry[name]:.4f}" if entry.get(name) is not None else "" for name in names)]
+            for entry in entries[-SHOWN_EVALUATIONS:]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return ["  held-out numbers were written by another version of maskling and cannot be shown"]
+    return ["", *table([["step", *names], *rows], heads=True)]
 
 
 def _pairs(entry: dict[str, Any]) -> str:
