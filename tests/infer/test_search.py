@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from maskling.errors import DataError, ModelError, SettingsError
 from maskling.export.card import CardFacts
 from maskling.export.folder import export_model
+from maskling.export.sentence_transformers import own_pooling
 from maskling.infer import indexing, nearest
 from maskling.infer.index import Index
 from maskling.infer.indexing import build_index
 from maskling.infer.load import Model, load
-from maskling.infer.pooling import own_pooling
 from small_models import bert, modern, wordpiece
 
 TEXTS = [

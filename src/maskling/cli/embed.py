@@ -20,7 +20,10 @@ def embed(
     *text: Annotated[str, Parameter(help="texts, each in quotes")],
     file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
-    pooling: Annotated[Literal["mean", "cls"], Parameter(help="mean over tokens, or the first token")] = "mean",
+    pooling: Annotated[
+        Literal["mean", "cls"] | None,
+        Parameter(help="mean over tokens, or the first token; what the model was trained for, if left out"),
+    ] = None,
     normalize: Annotated[bool, Parameter(help="scale every vector to length 1")] = False,
     layer: Annotated[
         int | None, Parameter(help="pool this layer's states instead of the last's; 0 are the embeddings", metavar="N")

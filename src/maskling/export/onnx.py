@@ -14,7 +14,7 @@ from maskling.export.onnx_graph import LanguageGraph, TaskGraph, write_graph
 from maskling.export.onnx_int8 import write_int8
 from maskling.export.onnx_parts import write_parts
 from maskling.export.place import refuse_place
-from maskling.export.sentence_transformers import trained_length, write_pooling
+from maskling.export.sentence_transformers import own_pooling, trained_length, write_pooling
 from maskling.files import folder_written_aside, write_json
 from maskling.model.folder import read_folder
 from maskling.model.hugging_face import to_hugging_face
@@ -82,7 +82,7 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
         write_json(aside / "config.json", tree)
         save_tokenizer(tokenizer, config, aside, longest)
         if isinstance(graph, LanguageGraph):
-            write_pooling(aside, config.hidden_size, longest)
+            write_pooling(aside, config.hidden_size, longest, own_pooling(source))
         card = render_onnx_card(source, graph, whole.name, share)
         (aside / "README.md").write_text(card, encoding="utf-8")
         check_tokenizer(tokenizer, aside, out)

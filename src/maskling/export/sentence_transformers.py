@@ -1,19 +1,22 @@
-"""The three small files that make a model folder one that SentenceTransformer opens with mean pooling."""
+"""The three small files that say how the vectors of a model are made, as SentenceTransformer writes and reads them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from maskling.errors import ModelError
 from maskling.files import write_json
+from maskling.model.tasks.config import Pooling
 
 
-def write_pooling(folder: Path, hidden_size: int, max_length: int) -> None:
+def write_pooling(folder: Path, hidden_size: int, max_length: int, pooling: Pooling = "mean") -> None:
     """Write modules.json, sentence_bert_config.json and 1_Pooling/config.json.
 
     The module paths and keys are those of sentence-transformers 2 to 5; version 6 reads them too, but the
-    ones that it writes itself are unknown to the older ones. There is no normalising module: a model that was
-    only pretrained gives plain means of its last hidden states.
+    ones that it writes itself are unknown to the older ones. There is no normalising module: vectors are plain means
+    of the last hidden states, or those of [CLS], and a cosine does not ask for their length.
     """
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
@@ -21,14 +24,14 @@ def write_pooling(folder: Path, hidden_size: int, max_length: int) -> None:
     ]
     write_json(folder / "modules.json", modules)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
-    pooling = {
+    how = {
         "word_embedding_dimension": hidden_size,
-        "pooling_mode_cls_token": False,
-        "pooling_mode_mean_tokens": True,
+        "pooling_mode_cls_token": pooling == "cls",
+        "pooling_mode_mean_tokens": pooling == "mean",
         "pooling_mode_max_tokens": False,
         "pooling_mode_mean_sqrt_len_tokens": False,
     }
-    write_json(folder / "1_Pooling" / "config.json", pooling)
+    write_json(folder / "1_Pooling" / "config.json", how)
 
 
 def trained_length(folder: Path) -> int | None:
@@ -38,3 +41,35 @@ def trained_length(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return length if isinstance(length, int) and length > 2 else None
+
+
+def own_pooling(folder: Path) -> Pooling:
+    """The pooling that modules.json and 1_Pooling/config.json name; the mean where there is neither.
+
+    Raises ModelError for one that is not done here, as its vectors would be others than the model was trained for.
+    """
+    for module in _json(folder / "modules.json", []):
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        if kind not in ("Transformer", "Pooling", "Normalize"):
+            raise ModelError(f"{folder}/modules.json has a layer of the kind {kind}, which is not calculated here")
+    said = _json(folder / "1_Pooling" / "config.json", {})
+    named = said.get("pooling_mode")  # sentence-transformers 6; a list of names, or one
+    modes = [named] if isinstance(named, str) else list(named or ())
+    modes += [key.removeprefix("pooling_mode_") for key, on in said.items() if key.startswith("pooling_mode_") and on]
+    if modes in ([], ["mean"], ["mean_tokens"]):
+        return "mean"
+    if modes in (["cls"], ["cls_token"]):
+        return "cls"
+    raise ModelError(f"{folder}/1_Pooling asks for {' and '.join(modes)}; only mean and cls are calculated here")
+
+
+def _json(path: Path, default: Any) -> Any:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from None
+    if not isinstance(found, type(default)):
+        raise ModelError(f"{path} does not hold what Sentence-Transformers writes; copy the folder again, whole")
+    return found

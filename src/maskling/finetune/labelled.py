@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from maskling.errors import DataError, SettingsError
 from maskling.export.sentence_transformers import trained_length
 from maskling.files import checksum, fingerprint
-from maskling.finetune.kinds.kind import Records
+from maskling.finetune.kinds.kind import Kind, Records
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Finetuning
 from maskling.infer.load import find_model
@@ -18,6 +20,8 @@ from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.beginning import weights_fingerprint
 from maskling.train.task import Material
 from maskling.train.world import World
+
+T = TypeVar("T")
 
 # Longest sequences where nobody says: BERT's.
 _LONGEST = 512
@@ -38,14 +42,15 @@ class Labelled(Material[FinetuneRecipe]):
         if not recipe.data.train:
             raise SettingsError("data.train: say which file to learn from, with --train FILE")
         kind, data = recipe.task, recipe.data
-        self.folder = find_model(recipe.encoder.path)
+        assert isinstance(kind, Kind)
+        self.kind, self.folder = kind, find_model(recipe.encoder.path)
         self.tokens = Tokenizer.load(self.folder)
         self.tokenizer, self.place = self.tokens.fingerprint, data.train
         self.warnings: list[str] = []
         self.train: Records = self._read(recipe, data.train)
         self.dev: Records
         if data.dev is None:
-            self.train, self.dev = _held_out(self.train, data.dev_fraction, recipe.seed)
+            self.train, self.dev = held_out(self.train, data.dev_fraction, recipe.seed)
             self.dev_name = f"{len(self.dev):,} records held out of {Path(data.train).name}"
             self.warnings.append(f"no --dev was given: {self.dev_name} choose the best weights")
         else:
@@ -63,24 +68,7 @@ class Labelled(Material[FinetuneRecipe]):
 
     def completed(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
         """The recipe with its longest sequence, its steps, and an evaluation an epoch."""
-        from maskling.model.folder import read_config
-        from maskling.model.hugging_face import from_hugging_face
-
-        most = from_hugging_face(read_config(self.folder), str(self.folder)).max_positions
-        length = recipe.data.max_length or min(trained_length(self.folder) or _LONGEST, _LONGEST, most)
-        if length > most:
-            raise SettingsError(
-                f"data.max_length = {length} is longer than the {most} tokens that {self.folder} has positions for"
-            )
-        train, epoch = recipe.train, max(1, round(len(self.train) / recipe.train.batch_size))
-        steps = train.steps or max(1, int(np.ceil(len(self.train) * train.epochs / train.batch_size)))
-        every = train.evaluate_every or min(epoch, steps)
-        return recipe.model_copy(
-            update={
-                "data": recipe.data.model_copy(update={"max_length": length}),
-                "train": train.model_copy(update={"steps": steps, "evaluate_every": every}),
-            }
-        )
+        return completed(recipe, self.folder, len(self.train))
 
     def origin(self, recipe: FinetuneRecipe, known: str | None) -> str | None:
         """The checksum of the weights to begin with, None if only their shape is taken."""
@@ -91,14 +79,38 @@ class Labelled(Material[FinetuneRecipe]):
         return Finetuning(recipe, self, world)
 
     def _read(self, recipe: FinetuneRecipe, path: str) -> Records:
-        records, warnings = recipe.task.read(path, recipe.columns)
+        records, warnings = self.kind.read(path, recipe.columns)
         self.warnings += warnings
         return records
 
 
-def _held_out(records: Records, fraction: float, seed: int) -> tuple[Records, Records]:
-    """The records to learn from and those held out, both in their order."""
+def completed(recipe: FinetuneRecipe, folder: Path, records: int) -> FinetuneRecipe:
+    """The recipe with its longest sequence, its steps, and an evaluation an epoch, for so many records to learn from.
+
+    Raises SettingsError for a sequence longer than the model in `folder` takes.
+    """
+    from maskling.model.folder import read_config
+    from maskling.model.hugging_face import from_hugging_face
+
+    most = from_hugging_face(read_config(folder), str(folder)).max_positions
+    length = recipe.data.max_length or min(trained_length(folder) or _LONGEST, _LONGEST, most)
+    if length > most:
+        raise SettingsError(f"data.max_length = {length} is longer than the {most} tokens that {folder} has places for")
+    train, epoch = recipe.train, max(1, round(records / recipe.train.batch_size))
+    steps = train.steps or max(1, int(np.ceil(records * train.epochs / train.batch_size)))
+    every = train.evaluate_every or min(epoch, steps)
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update={"max_length": length}),
+            "train": train.model_copy(update={"steps": steps, "evaluate_every": every}),
+        }
+    )
+
+
+def held_out(records: Sequence[T], fraction: float, seed: int, at_most: int | None = None) -> tuple[list[T], list[T]]:
+    """The records to learn from and those held out, both in their order. Raises DataError if there are too few."""
     count = max(1, round(len(records) * fraction))
+    count = count if at_most is None else min(count, at_most)
     if count >= len(records):
         raise DataError(f"{len(records)} records are too few to hold some out; give more, or a --dev file")
     out = set(Shuffle(len(records), seed, "held out")[np.arange(count)].tolist())

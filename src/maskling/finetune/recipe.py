@@ -22,7 +22,7 @@ from maskling.train.settings import SystemSettings, TrainSettings
 
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
-    from maskling.finetune.kinds.kind import Kind as AnyKind
+    from maskling.finetune.kinds.any_kind import AnyKind
     from maskling.train.optimizer import Strategy as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
@@ -42,14 +42,16 @@ class EncoderSettings(Settings):
     )
     head_dropout: float | None = Field(0.1, ge=0, lt=1, description="before the last layer; none is as in transformers")
     pooling: Literal["cls", "mean"] | None = Field(
-        None, description="what a ModernBERT judges texts by; none is what the folder says, else the mean"
+        None,
+        description="what a ModernBERT judges texts by, and what any encoder makes vectors of; none is what the folder "
+        "says, else the mean",
     )
 
 
 class LabelledSettings(Settings):
     """The [data] section of fine-tuning."""
 
-    train: str = Field("", description="file to learn from")
+    train: str = Field("", description="file to learn from; for similarity also a folder or pattern")
     dev: str | None = Field(None, description="file that chooses the best weights; none holds out a part of train")
     test: str | None = Field(None, description="file that is measured once, at the end")
     dev_fraction: float = Field(0.1, gt=0, lt=1, description="part of train that is held out where there is no dev")
@@ -93,7 +95,7 @@ class FinetuneRecipe(RunSettings):
 
 
 def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
-    """Resolve the settings: defaults, what suits the size of the model to fine-tune, then `layers` in order.
+    """Resolve the settings: defaults, what suits the size of the model and the kind of task, then `layers` in order.
 
     Raises SettingsError for a setting that does not fit, ModelError where there is no such model.
     """
@@ -106,7 +108,9 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
         folder = find_model(path)
         config = from_hugging_face(read_config(folder), str(folder))
         sized = [Layer("the size of the encoder", {"optimizer": {"lr": learning_rate(config)}})]
-    return resolve(FinetuneRecipe, [_defaults(), *sized, *layers])
+    kind = next((said for said in reversed([_kind(layer) for layer in layers]) if said), None)
+    suited = [Layer(f"what suits {kind}", dict(KINDS[kind].usual))] if kind in KINDS and KINDS[kind].usual else []
+    return resolve(FinetuneRecipe, [_defaults(), *sized, *suited, *layers])
 
 
 def learning_rate(config: ModelConfig) -> float:
@@ -122,6 +126,11 @@ def learning_rate(config: ModelConfig) -> float:
 def _path(layer: Layer) -> str | None:
     encoder = layer.tree.get("encoder")
     return str(encoder["path"]) if isinstance(encoder, Mapping) and encoder.get("path") else None
+
+
+def _kind(layer: Layer) -> str | None:
+    task = layer.tree.get("task")
+    return str(task["kind"]) if isinstance(task, Mapping) and task.get("kind") else None
 
 
 def _defaults() -> Layer:

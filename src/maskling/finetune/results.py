@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
 
 from maskling.config import flatten
-from maskling.errors import CheckpointError, ModelError
+from maskling.errors import CheckpointError
 from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.files import checksum, write_json
+from maskling.files import checksum, fingerprint, write_json
+from maskling.finetune.kinds.kind import Records
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.model.device import Compute
-from maskling.model.tasks.folder import read_task_folder
-from maskling.model.tasks.model import TaskModel
 from maskling.train.events import Event, Judged
-from maskling.train.task import Best, Numbers
-from maskling.train.world import World
-
-if TYPE_CHECKING:
-    from maskling.finetune.labelled import Labelled
-    from maskling.finetune.task import Finetuning
+from maskling.train.task import Best, Criterion, Numbers
 
 # Settings that say where things lay on one machine.
 _PLACES = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
 
 
+class Judging(Protocol):
+    """What a run is made of, as far as its results tell of it. test: None where there is none."""
+
+    train: Records
+    dev_name: str
+
+    @property
+    def dev(self) -> Records: ...
+    @property
+    def test(self) -> Records | None: ...
+
+
 def write_model(
-    run_dir: Path, module: TaskModel, recipe: FinetuneRecipe, material: Labelled, dev: Numbers, test: Numbers
+    run_dir: Path,
+    recipe: FinetuneRecipe,
+    material: Judging,
+    dev: Numbers,
+    test: Numbers,
+    export: Callable[[Path, TaskFacts], None],
 ) -> Path:
-    """Write `run_dir/model`, checked before it replaces what was there. Raises CheckpointError on a full disk."""
+    """Write `run_dir/model`, checked before it replaces what was there. Raises CheckpointError on a full disk.
+
+    export: writes a folder whose card tells what it is given.
+    """
     out, data, train = run_dir / "model", recipe.data, recipe.train
     measured = material.dev_name
     numbers = {name: value for name, value in dev.items() if value is not None}
@@ -58,7 +70,7 @@ def write_model(
         recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith(_PLACES)},
     )
     try:
-        export_task_model(module, material.tokens, out, facts)
+        export(out, facts)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{out} could not be written: {error}; what stood there before was kept; make room on the disk, and the "
@@ -67,33 +79,42 @@ def write_model(
     return out
 
 
-def finish(task: Finetuning, material: Labelled, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
+def finish(
+    recipe: FinetuneRecipe,
+    criterion: Criterion,
+    material: Judging,
+    run_dir: Path,
+    best: Best | None,
+    tested: Callable[[], Numbers],
+) -> Iterator[Event]:
     """Measure the model in `run_dir/model` on the test records, unless that was done, and tell of everything measured.
+
+    tested: measures them, and writes the model again with what it measured in its card.
 
     results.json says it again: what was measured of the best weights, on which records, after which step.
     """
-    step, dev = (best.step, best.numbers) if best else (task.recipe.train.steps, {})
+    step, dev = (best.step, best.numbers) if best else (recipe.train.steps, {})
     yield Judged(step, "dev", material.dev_name, len(material.dev), dev)
-    path, test = task.recipe.data.test, material.test
+    path, test = recipe.data.test, material.test
     results: dict[str, Any] = {
         "step": step,
-        "criterion": task.criterion.name,
+        "criterion": criterion.name,
         "dev": {"from": material.dev_name, "records": len(material.dev), **dev},
     }
     if path is not None and test is not None:
-        key = [checksum(Path(path)), checksum(run_dir / "model" / "model.safetensors")]
+        key = [_sum(Path(path), test), checksum(run_dir / "model" / "model.safetensors")]
         numbers = _known(run_dir / "results.json", key)
         if numbers is None:
-            model = read_task_folder(run_dir / "model")
-            if model is None:
-                raise ModelError(f"{run_dir / 'model'} is no longer a model for this task; delete it, and run again")
-            model = model.to(compute.device)
-            numbers = task.measured(model, compute, World(), test, task.encoded(test))
-            write_model(run_dir, model, task.recipe, material, dev, numbers)
+            numbers = tested()
             key[1] = checksum(run_dir / "model" / "model.safetensors")
         results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **numbers}
         yield Judged(step, "test", Path(path).name, len(test), numbers)
     write_json(run_dir / "results.json", results)
+
+
+def _sum(path: Path, records: Records) -> str:
+    """What tells test records from others; what is no single file is told by what was read."""
+    return checksum(path) if path.is_file() else fingerprint([str(record) for record in records])
 
 
 def _known(path: Path, key: list[str]) -> Numbers | None:

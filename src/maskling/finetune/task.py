@@ -11,6 +11,9 @@ import torch
 
 from maskling.data.labelled.batch import LabelledBatch
 from maskling.data.labelled.examples import LabelledExamples
+from maskling.errors import ModelError
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
 from maskling.finetune.judging import judged
 from maskling.finetune.kinds.kind import Encoded, Records
 from maskling.finetune.recipe import FinetuneRecipe
@@ -18,7 +21,7 @@ from maskling.finetune.results import finish, write_model
 from maskling.finetune.rows import Rows
 from maskling.model.cost import flops_per_token
 from maskling.model.device import Compute
-from maskling.model.tasks.folder import build_task_model
+from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.objectives.loss import Term
 from maskling.objectives.terms import Encode
@@ -41,8 +44,9 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
         assert recipe.data.max_length is not None
         self.recipe, self.row_tokens = recipe, recipe.data.max_length
         self._material, self._world = material, world
-        self.criterion = recipe.task.criterion(material.outputs)
-        self.baseline = recipe.task.baseline(material.train, material.outputs)
+        self._kind = material.kind
+        self.criterion = self._kind.criterion(material.outputs)
+        self.baseline = self._kind.baseline(material.train, material.outputs)
 
     @property
     def warnings(self) -> list[str]:
@@ -66,7 +70,7 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
     def encoded(self, records: Records, targets: bool = False) -> Encoded:
         """Records as the model reads them."""
         material = self._material
-        return self.recipe.task.encode(records, material.tokens, self.row_tokens, material.outputs, targets)
+        return self._kind.encode(records, material.tokens, self.row_tokens, material.outputs, targets)
 
     @cached_property
     def _examples(self) -> LabelledExamples[Any]:
@@ -86,7 +90,7 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
     def first_module(self) -> TaskModel:
         """The encoder with its weights, or fresh ones, and a head drawn from the seed."""
         model = self._built(self.recipe.encoder.fresh)
-        self.recipe.task.start(model, self._material.train)
+        self._kind.start(model, self._material.train)
         return model
 
     def empty_module(self) -> TaskModel:
@@ -127,7 +131,7 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
         """The loss of the task."""
         rows = Rows.of(batch, device)
         hidden = encode(rows.input_ids, rows.position_ids, rows.token_type_ids, rows.visible)
-        return {"loss": Term(self.recipe.task.loss(module, hidden, rows), round(batch.targets.total))}
+        return {"loss": Term(self._kind.loss(module, hidden, rows), round(batch.targets.total))}
 
     def evaluate(self, module: TaskModel, compute: Compute, world: World) -> Numbers:
         """What the dev records come to."""
@@ -137,13 +141,17 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
         self, module: TaskModel, compute: Compute, world: World, records: Records, encoded: Encoded
     ) -> Numbers:
         """What some records come to; every rank judges a part of them."""
-        kind, pad = self.recipe.task, self._material.tokens.special.pad
+        kind, pad = self._kind, self._material.tokens.special.pad
         logits = judged(kind, module, compute, world, encoded, pad, self.recipe.system.micro_batch_tokens)
         return kind.measure(records, encoded, logits, self._material.outputs)
 
     def write(self, run_dir: Path, module: TaskModel, best: Best | None) -> Path:
         """Write `run_dir/model`."""
-        return write_model(run_dir, module, self.recipe, self._material, {} if best is None else best.numbers, {})
+        dev = {} if best is None else best.numbers
+        return write_model(run_dir, self.recipe, self._material, dev, {}, partial(self._export, module))
+
+    def _export(self, module: TaskModel, out: Path, facts: TaskFacts) -> None:
+        export_task_model(module, self._material.tokens, out, facts)
 
     def name_of(self, number: int) -> str:
         """Where a record is from."""
@@ -151,7 +159,18 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
 
     def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
         """Measure the finished model on the test records, once, and write what came of everything."""
-        return finish(self, self._material, run_dir, best, compute)
+        test, dev = self._material.test, {} if best is None else best.numbers
+
+        def tested() -> Numbers:
+            model = read_task_folder(run_dir / "model")
+            if model is None or test is None:
+                raise ModelError(f"{run_dir / 'model'} is no longer a model for this task; delete it, and run again")
+            model = model.to(compute.device)
+            numbers = self.measured(model, compute, World(), test, self.encoded(test))
+            write_model(run_dir, self.recipe, self._material, dev, numbers, partial(self._export, model))
+            return numbers
+
+        return finish(self.recipe, self.criterion, self._material, run_dir, best, tested)
 
 
 def work_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from maskling.data.loader import ahead
 from maskling.errors import SettingsError
 from maskling.infer.reader import Reader
 from maskling.infer.rows import batches, encode, usual_batch_tokens
-
-Pooling = Literal["mean", "cls"]
+from maskling.model.tasks.config import Pooling
 
 # Texts that are tokenized and sorted by length together.
 _TEXTS = 4096
@@ -67,12 +65,13 @@ def embed_texts(
         for together in batches([len(row) for row in rows], batch_tokens):
             some = [rows[row] for row in together]
             hidden, real = encode(reader.module, reader.compute, some, reader.tokenizer.special.pad, layer)
-            pooled = hidden[:, 0] if pooling == "cls" else _mean(hidden, real)
+            pooled = pool(hidden, real, pooling)
             if normalize:
                 pooled = torch.nn.functional.normalize(pooled, dim=-1)
             vectors[first + together] = pooled.cpu().numpy()
     return Embedded(vectors, cut)
 
 
-def _mean(hidden: Tensor, real: Tensor) -> Tensor:
-    return (hidden * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+def pool(hidden: Tensor, real: Tensor, pooling: Pooling) -> Tensor:
+    """A vector for each row: (rows, hidden). hidden: (rows, longest, hidden); real: (rows, longest), True at tokens."""
+    return hidden[:, 0] if pooling == "cls" else (hidden * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)

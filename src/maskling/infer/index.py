@@ -19,10 +19,10 @@ import numpy as np
 
 from maskling.data.array_files import map_array
 from maskling.errors import DataError, SettingsError
+from maskling.export.sentence_transformers import own_pooling
 from maskling.files import checksum
 from maskling.infer.load import Model
 from maskling.infer.nearest import Vectors, nearest
-from maskling.infer.pooling import own_pooling
 from maskling.infer.search import Hit
 
 INDEX: Final = "index.json"
@@ -74,8 +74,9 @@ class Index:
         self._firsts = np.cumsum([0, *(part.texts for part in parts)])
 
     @classmethod
-    def open(cls, folder: Path) -> Index:
+    def open(cls, folder: Path | str) -> Index:
         """Raises DataError if there is no index, it is damaged, or of another format."""
+        folder = Path(folder)
         path = folder / INDEX
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))

@@ -18,12 +18,12 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.array_files import write_array
 from maskling.errors import DataError, SettingsError
+from maskling.export.sentence_transformers import own_pooling
 from maskling.files import checksum, flush_folder, recover_folder, write_json
 from maskling.infer.embed import embed_texts
 from maskling.infer.index import FORMAT, INDEX, Index, Part, model_identity
 from maskling.infer.load import Model
 from maskling.infer.nearest import Vectors
-from maskling.infer.pooling import own_pooling
 
 PART_TEXTS: Final = 4096
 _BEGUN: Final = "begun.json"
@@ -37,13 +37,16 @@ class Indexed:
     cut: int
 
 
-def build_index(model: Model, files: Sequence[str], folder: Path, part_texts: int = PART_TEXTS) -> Iterator[Indexed]:
+def build_index(
+    model: Model, files: Sequence[str], folder: Path | str, part_texts: int = PART_TEXTS
+) -> Iterator[Indexed]:
     """Embed the texts of files, and put the index into `folder`; says how far it is after each part.
 
     files: as `prepare` reads them, but of plain text each line is a text. An index of the same model and files that is
     there stays; any other makes way when the new one is whole. What a stopped call has finished is not done again.
     Raises CorpusError if there is no text, DataError if `folder` holds something else than an index.
     """
+    folder = Path(folder)
     made_from = identity(model, files)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / INDEX).is_file():

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from maskling.errors import SettingsError
-from maskling.infer.embed import Pooling, embed_texts
+from maskling.infer.embed import embed_texts
 from maskling.infer.nearest import nearest
 from maskling.infer.reader import Reader
+from maskling.model.tasks.config import Pooling
 
 
 @dataclass(frozen=True)

@@ -110,10 +110,20 @@ class LabelledStep(Generic[T]):
 
         Every rank gets the same number of micro-batches; one is empty where there are too few rows to go round.
         """
-        count = -(-self.num_rows // (micro_rows * world))
-        bounds = np.arange(count * world + 1) * self.num_rows // (count * world)
+        bounds = self._bounds(micro_rows, world)
+        count = len(bounds) // world
         mine = bounds[rank * count : (rank + 1) * count + 1].tolist()
         return [self._rows(first, last) for first, last in pairwise(mine)]
+
+    def place(self, micro_rows: int, rank: int = 0, world: int = 1) -> int:
+        """Where in the whole step the sequences begin that `batches` gives a rank."""
+        bounds = self._bounds(micro_rows, world)
+        return int(np.searchsorted(self.layout.row, bounds[rank * (len(bounds) // world)]))
+
+    def _bounds(self, micro_rows: int, world: int) -> Int64Array:
+        count = -(-self.num_rows // (micro_rows * world))
+        bounds: Int64Array = np.arange(count * world + 1) * self.num_rows // (count * world)
+        return bounds
 
     def _rows(self, first: int, last: int) -> LabelledBatch[T]:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()

@@ -22,8 +22,12 @@ PAIRS = (
     ("text", "text_pair"),
     ("text1", "text2"),
     ("query", "passage"),
+    ("query", "answer"),
+    ("anchor", "positive"),
+    ("query", "positive"),
     ("#1 String", "#2 String"),
 )
+NEGATIVES = ("negative", "hard_negative", "text_neg")
 TEXTS = ("text", "sentence", "review", "content", "document", "tweet", "comment", "utterance", "body", "text_a")
 LABELS = (
     "label",
@@ -52,6 +56,9 @@ class Columns(Settings):
 
     text: str | None = Field(None, description="column of the text (or of the words); found by its name if left out")
     text_pair: str | None = Field(None, description="column of the second text of a pair")
+    negative: str | None = Field(
+        None, description="for similarity, column of a text that does not belong to the pair but looks like it"
+    )
     label: str | None = Field(None, description="column of the label (or of the tags)")
     separator: str | None = Field(
         None, description="what stands between several labels of one text in a table, as in 'joy|surprise'"
@@ -60,11 +67,12 @@ class Columns(Settings):
 
 
 class Found(Settings):
-    """The columns of one file: text and text_pair by name; label None where the file has none."""
+    """The columns of one file: text and text_pair by name; label and negative None where the file has none."""
 
     text: str
     text_pair: str | None
     label: str | None
+    negative: str | None = None
 
 
 def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
@@ -72,7 +80,7 @@ def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
 
     Raises DataError, with the names there are, if one that was asked for is missing or none is known for the text.
     """
-    for wanted in (columns.text, columns.text_pair, columns.label):
+    for wanted in (columns.text, columns.text_pair, columns.negative, columns.label):
         if wanted is not None and wanted not in names:
             raise DataError(f"{where} has no column '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
     text, pair = columns.text, columns.text_pair
@@ -88,7 +96,9 @@ def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
             f"with columns.text and columns.label (in a table without a header by number, from 0)"
         )
     label = columns.label or next((name for name in LABELS if name in names and name not in (text, pair)), None)
-    return Found(text=text, text_pair=pair, label=label)
+    known = NEGATIVES if pair is not None else ()
+    negative = columns.negative or next((name for name in known if name in names), None)
+    return Found(text=text, text_pair=pair, label=label, negative=negative)
 
 
 def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> Found:

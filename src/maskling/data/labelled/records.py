@@ -13,12 +13,14 @@ class TextRecord:
 
     id: where it is from ("train.jsonl:17").
     label: a name, several names (none of them fitting is the empty tuple), a number, or None where there is none.
+    negative: a text that looks as if it went with `text` and does not, where a file has such.
     """
 
     id: str
     text: str
     text_pair: str | None = None
     label: Label = None
+    negative: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
         rows = csv.reader(text(), delimiter=delimiter, strict=True)
     else:
         rows = csv.reader(text(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    said = [name for name in (columns.text, columns.text_pair, columns.label) if name is not None]
+    said = [name for name in (columns.text, columns.text_pair, columns.negative, columns.label) if name is not None]
     header = None if said and all(name.isdecimal() for name in said) else [""]
     try:
         for row in rows:

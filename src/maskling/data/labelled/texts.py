@@ -44,6 +44,7 @@ def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = Fal
                     text=_text(row, found.text),
                     text_pair=_text(row, found.text_pair) if found.text_pair else None,
                     label=_label(row, found.label, columns.separator, numbers),
+                    negative=_negative(row, found.negative, columns.negative is not None),
                 )
             )
         except _BadRowError as error:
@@ -74,6 +75,13 @@ def _text(row: Row, name: str) -> str:
     if not isinstance(value, str):
         raise _BadRowError(f"has {_kind(value)} for the text in '{name}'")
     return value
+
+
+def _negative(row: Row, name: str | None, asked_for: bool) -> str | None:
+    value = row.get(name) if name is not None else None
+    if value is None or value == "" or (not isinstance(value, str) and not asked_for):
+        return None
+    return _text(row, str(name))
 
 
 def _label(row: Row, name: str | None, separator: str | None, numbers: bool) -> Label:

@@ -1,4 +1,4 @@
-"""What each kind of fine-tuning has to say: how it is read, encoded, learnt and judged."""
+"""What each kind of task with a head has to say: how it is read, encoded, learnt and judged."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.config import Settings
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.targets import Targets
 from maskling.data.labelled.windows import Windows
+from maskling.finetune.kinds.any_kind import AnyKind
 from maskling.model.tasks.config import HeadKind
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Baseline, Criterion, Numbers
+from maskling.train.task import Baseline, Criterion, Material, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maskling.finetune.recipe import FinetuneRecipe
     from maskling.finetune.rows import Rows
     from maskling.infer.judge import Judge
     from maskling.model.tasks.model import TaskModel
@@ -50,10 +51,14 @@ class Encoded:
     cut: int
 
 
-class Kind(Settings, ABC):
-    """A kind of task. It has no state: its fields are settings."""
+class Kind(AnyKind, ABC):
+    """A kind of task for which the encoder gets a head."""
 
-    kind: str
+    def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
+        """See AnyKind."""
+        from maskling.finetune.labelled import Labelled
+
+        return Labelled(recipe)
 
     @abstractmethod
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
