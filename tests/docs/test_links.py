@@ -20,6 +20,7 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.data.settings import PrepareSettings
 from maskling.data.vocabulary import VocabularySettings
 from maskling.errors import SettingsError
+from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
 from maskling.train.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ class TextSettings(Settings):
 
 def known_settings() -> set[str]:
     """The dotted path of every setting of every section and strategy, with and without its strategy chosen."""
-    roots: list[type[Settings]] = [Recipe, PrepareSettings, VocabularySettings]
+    roots: list[type[Settings]] = [Recipe, FinetuneRecipe, PrepareSettings, VocabularySettings]
     return {path for root in roots for path in _paths(root, "")}
 
 
@@ -115,6 +116,8 @@ def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
         resolve(VocabularySettings, given)
     elif verb in ("train", "init"):
         read_recipe(given)
+    elif verb == "finetune":
+        read_finetune_recipe(given)
     elif verb in ("evaluate", "tokenizer extend"):
         resolve(TextSettings, given)
     elif verb == "inspect":
