@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from generator.markdown import limits, prose, table, type_name, value
 from maskling.data.settings import PrepareSettings
 from maskling.data.vocabulary import VocabularySettings
+from maskling.finetune.recipe import FinetuneRecipe
 from maskling.train.recipe import Recipe
 
 _INTRODUCTION = """\
@@ -33,6 +34,12 @@ _OF_TRAIN = """
 
 Taken by `maskling train` and `maskling init`; `maskling inspect --example` takes those that decide an example.
 """
+_OF_FINETUNE = """
+## finetune
+
+Taken by `maskling finetune`, beside `[packing]`, `[optimizer]`, `[schedule]` and `[system]` as in `train`; there the
+learning rate follows the size of the model, and the schedule is `linear` with a warm-up of 0.1.
+"""
 _OF_PREPARE = """
 ## prepare
 
@@ -53,6 +60,8 @@ def settings_page() -> str:
         _INTRODUCTION,
         _OF_TRAIN,
         section(Recipe),
+        _OF_FINETUNE,
+        section(FinetuneRecipe, left_out=("packing", "optimizer", "schedule", "system")),
         _OF_PREPARE,
         section(PrepareSettings),
         _OF_TOKENIZER,
