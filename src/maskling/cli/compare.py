@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.compare_report import compared_lines
 from maskling.cli.places import check_sources
 from maskling.cli.settings import SettingPairs, layers
 from maskling.config import Settings, resolve
@@ -47,6 +46,7 @@ def compare(
 
     Example: maskling compare runs/mine runs/mine --text books/
     """
+    from maskling.cli.compare_report import compared_lines
     from maskling.corpus.settings import CorpusSettings
     from maskling.evaluate.common_text import plain_text, prepared_text
     from maskling.evaluate.compare import Comparison
