@@ -26,7 +26,7 @@ def test_the_overview_has_a_line_for_every_verb_and_no_words_asks_for_it(masklin
     assert said.code == 0
     assert said.err == ""
     lines = said.out.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0] in VERBS] == list(VERBS)
+    assert [verb for line in lines for verb in VERBS if line.startswith(f"  {verb}  ")] == list(VERBS)
     assert maskling("-h") == maskling() == maskling("help") == said
 
 

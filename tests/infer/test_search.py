@@ -1,4 +1,4 @@
-"""A search finds what comparing every text with every query finds, from memory and from an index that is always whole."""
+"""A search finds what comparing every text with every query finds; an index on disk is whole or not there."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_damaged_index_says_so(model: Model, tmp_path: Path):
     place = index_of(model, tmp_path)
     with (place / "part-00001.vectors.npy").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(DataError, match="is damaged .* it is made again"):
+    with pytest.raises(DataError, match=r"is damaged .* it is made again"):
         Index.open(place)
     assert len(list(build_index(model, [str(tmp_path / "texts.txt")], place))) == 1
     assert len(Index.open(place)) == len(TEXTS)

@@ -29,7 +29,7 @@ def extend(
     the same answers, unless --rope-theta is given. Train the result on long texts with 'maskling train --init'. (For
     more words there is 'maskling tokenizer extend'.)
 
-    Example: maskling extend runs/mine --positions 1024 --out longer/
+    Example: maskling extend runs/mine --positions 16384 --out longer/
     """
     if out is None or positions is None:
         raise SettingsError("say how long and where to write: maskling extend runs/mine --positions 1024 --out longer/")

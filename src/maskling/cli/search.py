@@ -19,7 +19,9 @@ def search(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *file: Annotated[str, Parameter(help="texts to search, a line each, or as 'prepare' reads other formats")],
-    query: Annotated[tuple[str, ...], Parameter(help="what to look for; may be given several times")] = (),
+    query: Annotated[
+        list[str] | None, Parameter(help="what to look for; may be given several times", metavar="TEXT")
+    ] = None,
     queries: Annotated[
         Path | None, Parameter(help="look for each line of this file; - is standard input", metavar="FILE")
     ] = None,
@@ -37,7 +39,7 @@ def search(
     once and kept in an index, which is made anew when files or model change. Without FILE an index is searched as it
     is.
 
-    Example: maskling search runs/mine quotes.txt --query "A dog that would not leave."
+    Example: maskling search runs/mine books/ --query "A dog that would not leave."
     """
     if bool(query) == (queries is not None):
         raise SettingsError("say what to look for, with --query TEXT or with --queries FILE")
@@ -46,7 +48,7 @@ def search(
     if index is None and len(file) != 1:
         raise SettingsError("say where the vectors are kept, with --index FOLDER" if file else "say what to search")
     check_sources(file)
-    asked = Texts.of(query, queries).lines
+    asked = Texts.of(tuple(query or ()), queries).lines
     folder = index or Path(f"{file[0].rstrip('/')}.index")
     check_out_folder(folder)
 

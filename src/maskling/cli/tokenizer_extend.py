@@ -41,7 +41,7 @@ def tokenizer_extend(
     of its old pieces; all other text keeps its tokens. The result is a new model folder: train it further on the
     domain with 'maskling train --init'.
 
-    Example: maskling tokenizer extend runs/mine --text articles.jsonl --count 200 --out extended/
+    Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
     from maskling.corpus.settings import CorpusSettings
 
