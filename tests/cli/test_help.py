@@ -10,6 +10,10 @@ import zstandard
 
 from commands import TRAIN, Command
 from maskling.cli import VERBS
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
+from maskling.model.tasks.folder import build_task_model
+from maskling.tokenizer.tokenizer import Tokenizer
 
 
 def example_of(help_text: str) -> list[str]:
@@ -56,6 +60,13 @@ def test_the_example_that_ends_help_works(maskling: Command, here: Path, verb: s
     if verb == "prepare":
         (here / "data").rename(here / "other")
         (here / "notes.jsonl.zst").write_bytes(zstandard.compress(b'{"text": "A note that is long enough to keep."}\n'))
+    if verb in ("finetune", "predict"):
+        labelled = "".join(f'{{"text": "a text number {i}", "label": "{i % 2}"}}\n' for i in range(6))
+        for name in ("train", "dev", "reviews"):
+            (here / f"{name}.jsonl").write_text(labelled)
+    if verb == "predict":
+        model = build_task_model(here / "runs" / "mine" / "model", "classify", ("0", "1"), seed=0).model
+        export_task_model(model, Tokenizer.load(here / "data"), here / "runs" / "classifier", TaskFacts())
     said = maskling(*words)
     assert said.code == 0, said
     assert "error" not in said.err
