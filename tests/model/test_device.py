@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -28,6 +32,48 @@ def test_the_processor_decides_the_numbers(
     assert compute.device == torch.device("cpu")
     assert compute.dtype == dtype
     assert compute.description == f"cpu, {torch.get_num_threads()} threads, {words}".replace(" 1 threads", " 1 thread")
+
+
+@pytest.mark.parametrize(("faster", "dtype"), [(3.0, torch.bfloat16), (1.1, torch.float32), (0.1, torch.float32)])
+def test_where_the_processor_does_not_tell_it_is_measured(
+    monkeypatch: pytest.MonkeyPatch, faster: float, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr(devices, "_bf16_is_faster_by", lambda: faster)
+    assert pick("cpu").dtype == dtype
+    assert ("3.0 times fp32, measured" in pick("cpu").description) == (faster == 3.0)
+
+
+TRAIN = """
+import torch
+from maskling.model.building import build
+from maskling.model.config import BertConfig
+from maskling.model.device import pick
+from maskling.model.attention import Visible
+compute = pick("cpu")
+module = build(BertConfig(vocab_size=50, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64), 0)
+ids = torch.arange(40).view(2, 20)
+with compute.autocast():
+    hidden = module(ids, torch.arange(20).expand(2, 20), None, Visible.from_example_ids(torch.zeros(2, 20)))
+    loss = torch.nn.functional.cross_entropy(module.predict(hidden).flatten(0, 1).float(), ids.flatten())
+loss.backward()
+print(compute.dtype, all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None))
+"""
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}, {"ATEN_CPU_CAPABILITY": "default"}],
+    ids=["avx2", "default"],
+)
+def test_a_processor_of_less_trains_in_what_is_faster_there(limits: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN], env={**os.environ, **limits}, capture_output=True, text=True, check=True
+    )
+    dtype, finite = done.stdout.split()
+    assert finite == "True"
+    if "ONEDNN_MAX_CPU_ISA" in limits:
+        assert dtype == "torch.float32"
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])

@@ -6,12 +6,14 @@ counts them again. What an allocator wastes is not in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from maskling.model.config import BertConfig, ModelConfig
 
 # Python, torch and what else a training process imports, with the kernels that oneDNN compiles: by measurement.
-PROCESS_BYTES = 330 << 20
+PROCESS_BYTES = 340 << 20
+# What blocks of many sizes leave unused between them, of what comes and goes in every step: by measurement.
+_WASTE = 0.1
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class TrainingMemory:
     """Bytes by what they are for.
 
     process: code and libraries. weights: fp32, and once more in bf16 while a micro-batch is worked on. moments: of the
-    optimizer. gradients. activations: what one micro-batch leaves for its backward pass. head: the scores of the
-    vocabulary. snapshot: the copy of weights and moments that is written as a checkpoint while training goes on.
+    optimizer. gradients. activations: what one micro-batch leaves for its backward pass. workspace: what the operations
+    of one layer need beside. head: the scores of the vocabulary. evaluation: those of an evaluation, which finds no
+    room where they were. snapshot: the copy of weights and moments that is written while training goes on.
     """
 
     process: int
@@ -28,15 +31,15 @@ class TrainingMemory:
     moments: int
     gradients: int
     activations: int
+    workspace: int
     head: int
+    evaluation: int
     snapshot: int
 
     @property
     def total(self) -> int:
-        """All at once, as in the step after a checkpoint."""
-        return (
-            self.process + self.weights + self.moments + self.gradients + self.activations + self.head + self.snapshot
-        )
+        """All at once, as in the step after an evaluation and a checkpoint."""
+        return sum(getattr(self, part.name) for part in fields(self))
 
 
 def training_memory(
@@ -56,20 +59,27 @@ def training_memory(
     number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. moments: fp32 numbers that the optimizer keeps
     for a weight. bmm: whether attention keeps its matrix, see `attention.kernel_name`. logits_bytes: see `masked_lm`.
     """
-    parameters, multiplied = num_parameters(config), layer_parameters(config) * config.num_layers
-    kept = 4 * parameters
+    vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
+    kept = 4 * num_parameters(config)
+    multiplied = layer_parameters(config) * config.num_layers
     a_token = activation_bytes(config, seq, number_bytes, bmm=bmm) + mask_bytes(config, seq, number_bytes)
-    predictions = mask_rate * rows * seq
-    scores = min(predictions, logits_bytes / (4 * config.vocab_size)) * config.vocab_size
+    inner = config.intermediate_size * (1 if isinstance(config, BertConfig) else 2)
+    widest = max(config.num_heads * seq if bmm else 0, inner)
+    predictions = mask_rate * tokens
+    scores = vocab * min(predictions, logits_bytes / (4 * vocab))
     # In bf16 the scores overwrite themselves; in fp32 there are scores, their softmax and its gradient.
-    head = scores * (2 if number_bytes == 2 else 12) + config.vocab_size * config.hidden_size * (4 + number_bytes)
+    head = scores * (2 if number_bytes == 2 else 12) + vocab * width * (4 + number_bytes)
+    # Scores, the same in fp32, their softmax, and which are better than the right one.
+    judged = vocab * min(predictions, logits_bytes / (8 * vocab)) * (11 if number_bytes == 2 else 9)
     return TrainingMemory(
         process=process_bytes,
         weights=kept + (multiplied * 2 if number_bytes == 2 else 0),
         moments=moments * kept,
         gradients=kept,
-        activations=round(rows * seq * a_token),
+        activations=round((1 + _WASTE) * tokens * a_token),
+        workspace=4 * tokens * widest * number_bytes,
         head=round(head),
+        evaluation=round(judged),
         snapshot=(1 + moments) * kept,
     )
 

@@ -1,0 +1,201 @@
+"""A training step on a GPU: maskling beside transformers at its best, on one card, in one run.
+
+    python benchmarks/gpu.py [--size base large] [--seq 128 512 8192] [--rounds 3] [--tokens 65536] [--quick]
+
+Random tokens in full rows, 15 % of them predicted, forward, backward and a fused AdamW step; so it is the model and
+the kernels that are compared, not how text is prepared. Sides:
+
+    bert            maskling's BERT of that size (no rows beyond 512: it has no positions for them)
+    modern          maskling's ModernBERT of that size
+    bert packed     the same as bert, each row four examples that do not see each other
+    hf bert         transformers' BertForMaskedLM: bf16, compiled, with SDPA, and with FlashAttention where installed
+    hf modern       transformers' ModernBertForMaskedLM, likewise
+
+Everything in bf16 autocast without dropout, compiled on both sides where a compiler is there. 'tokens/s' is a median;
+MFU is against the largest bf16 matrix product timed in the same run; memory is the peak that torch allocated. Without a
+GPU it runs on the CPU, which says only that it runs. Nobody has run it on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common import report
+from maskling.model.attention import Visible, kernel_name
+from maskling.model.building import build
+from maskling.model.config import BertConfig, ModelConfig, ModernConfig
+from maskling.model.cost import flops_per_token
+from maskling.model.device import Compute, pick
+from maskling.objectives.loss import weighted
+from maskling.objectives.tensors import TensorBatch
+from maskling.objectives.terms import terms
+from maskling.train.optimizer import AdamW
+from maskling.train.speed import peak_flops
+
+VOCAB = 30_528
+SHAPES = {"tiny": (2, 128, 2), "base": (12, 768, 12), "large": (24, 1024, 16)}
+SIDES = ("bert", "modern", "bert packed", "hf bert", "hf modern")
+WARM_UP = 3
+MASKED = 0.15
+
+Step = Callable[[], None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", nargs="+", default=["base", "large"], choices=SHAPES)
+    parser.add_argument("--seq", nargs="+", type=int, default=[128, 512, 8192])
+    parser.add_argument("--side", nargs="+", default=list(SIDES), choices=SIDES)
+    parser.add_argument("--tokens", type=int, default=65_536, help="tokens a step")
+    parser.add_argument("--steps", type=int, default=10, help="steps that count in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="tiny and short: does it run?")
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    if options.quick:
+        options.size, options.seq, options.tokens, options.steps, options.rounds = ["tiny"], [64], 256, 1, 1
+    compute = pick("auto", "auto")
+    options.compile = compute.device.type == "cuda" and not options.no_compile
+    peak = peak_flops(compute)
+    print(f"{compute.description}; matrix products reach {peak / 1e12:,.1f} TFLOP/s")
+    rows: list[dict[str, Any]] = []
+    for size in options.size:
+        for seq in options.seq:
+            rows += compare(size, seq, compute, peak, options)
+    report("gpu", rows, options.json)
+
+
+def compare(size: str, seq: int, compute: Compute, peak: float, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Each side in turn, so many rounds; one whose model or kernel is not there says so in its note."""
+    count = max(1, options.tokens // seq)
+    ways = [
+        (side, attention)
+        for side in options.side
+        if seq <= 512 or "modern" in side
+        for attention in (("sdpa", "flash_attention_2") if side.startswith("hf") else ("own",))
+    ]
+    rows = []
+    for side, attention in ways:
+        config = shape(side, size, seq)
+        row = {"size": size, "seq": seq, "side": side, "attention": attention}
+        try:
+            seconds, memory, used = timed(side, attention, config, count, seq, compute, options)
+        except (ImportError, ValueError, RuntimeError) as error:
+            note = (str(error).strip().splitlines() or [type(error).__name__])[0][:80]
+            rows.append({**row, "tokens/s": None, "MFU": None, "peak MB": None, "note": note})
+            continue
+        speed = count * seq / seconds
+        mfu = speed * flops_per_token(config, seq, MASKED) / peak
+        rows.append({**row, "attention": used, "tokens/s": speed, "MFU": mfu, "peak MB": memory, "note": ""})
+    return rows
+
+
+def timed(
+    side: str,
+    attention: str,
+    config: ModelConfig,
+    rows: int,
+    seq: int,
+    compute: Compute,
+    options: argparse.Namespace,
+) -> tuple[float, float | None, str]:
+    """Seconds of a step, the median; the most MB that torch allocated, on a GPU; the kernel of attention."""
+    torch.manual_seed(0)
+    cuda = compute.device.type == "cuda"
+    if cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    make = theirs if side.startswith("hf") else ours
+    step, used = make(side, attention, config, rows, seq, compute, options.compile)
+    found = []
+    for turn in range(WARM_UP + options.rounds):
+        began = time.perf_counter()
+        for _ in range(options.steps if turn >= WARM_UP else 1):
+            step()
+        if cuda:
+            torch.cuda.synchronize()
+        if turn >= WARM_UP:
+            found.append((time.perf_counter() - began) / options.steps)
+    return statistics.median(found), torch.cuda.max_memory_allocated() / 2**20 if cuda else None, used
+
+
+def shape(side: str, size: str, seq: int) -> ModelConfig:
+    num_layers, width, heads = SHAPES[size]
+    same = {"hidden_size": width, "num_layers": num_layers, "num_heads": heads, "vocab_size": VOCAB}
+    if "modern" in side:
+        return ModernConfig(**same, intermediate_size=3 * width // 2, max_positions=max(seq, 512))
+    return BertConfig(**same, intermediate_size=4 * width)
+
+
+def ours(
+    side: str, _: str, config: ModelConfig, rows: int, seq: int, compute: Compute, compiles: bool
+) -> tuple[Step, str]:
+    device = compute.device
+    module = build(config, 0).to(device).train()
+    encode = torch.compile(module.forward) if compiles else module
+    optimizer = AdamW(lr=1e-4).build(module)
+    examples = torch.arange(seq).expand(rows, seq) * (4 if side.endswith("packed") else 1) // seq
+    positions = torch.randperm(rows * seq)[: round(MASKED * rows * seq)].sort().values
+    input_ids = torch.randint(5, VOCAB, (rows, seq))
+    nothing = torch.zeros(0, dtype=torch.int64, device=device)
+    batch = TensorBatch(
+        input_ids=input_ids.to(device),
+        position_ids=torch.arange(seq).expand(rows, seq).to(device),
+        token_type_ids=torch.zeros_like(input_ids).to(device),
+        visible=Visible.from_example_ids(examples.contiguous(), device),
+        masked_positions=positions.to(device),
+        labels=input_ids.flatten()[positions].to(device),
+        first_positions=nothing,
+        pair_labels=nothing,
+    )
+
+    def step() -> None:
+        optimizer.clear_gradients()
+        with compute.autocast():
+            found = terms(module, batch, encode)
+        weighted(found, {"mlm": len(positions)}, {}).backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step(1.0)
+
+    return step, kernel_name(device, seq, True, compute.dtype)
+
+
+def theirs(
+    _: str, attention: str, config: ModelConfig, rows: int, seq: int, compute: Compute, compiles: bool
+) -> tuple[Step, str]:
+    from transformers import AutoConfig, AutoModelForMaskedLM
+
+    from maskling.model.hugging_face import to_hugging_face
+
+    tree = {**to_hugging_face(config), "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
+    kind = tree.pop("model_type")
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(kind, **tree), attn_implementation=attention)
+    model = model.to(compute.device).train()
+    run = torch.compile(model) if compiles else model
+    cuda = compute.device.type == "cuda"
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    ids = torch.randint(5, VOCAB, (rows, seq), device=compute.device)
+    chosen = torch.rand(rows, seq, device=compute.device) < MASKED
+    labels = ids.masked_fill(~chosen, -100)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(compute.device.type, torch.bfloat16, enabled=cuda or compute.dtype == torch.bfloat16):
+            loss = run(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return step, attention
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What training is said to keep in memory is what it keeps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskling.config import Layer, resolve
+from maskling.data.prepare import prepare
+from maskling.data.settings import PrepareSettings
+from maskling.model.attention import Visible, kernel_name
+from maskling.model.building import build
+from maskling.model.config import BertConfig, ModelConfig, ModernConfig
+from maskling.model.device import pick
+from maskling.model.memory import activation_bytes, num_parameters, training_memory
+
+SIZES = {"vocab_size": 103, "hidden_size": 40, "num_heads": 4}
+SHAPES = [
+    BertConfig(**SIZES, num_layers=3, intermediate_size=136, max_positions=700),
+    BertConfig(**SIZES, num_layers=2, intermediate_size=88, max_positions=700, dropout=0.1, attention_dropout=0.1),
+    ModernConfig(**SIZES, num_layers=4, intermediate_size=56),
+    ModernConfig(**SIZES, num_layers=2, intermediate_size=56, dropout=0.1, attention_dropout=0.1, global_every=1),
+]
+
+
+def kept_for_backward(config: ModelConfig, rows: int, seq: int, dtype: str) -> int:
+    """Bytes that autograd keeps after a forward pass; weights, their casts and masks left out."""
+    module = build(config, 0).train()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    shapes = {tuple(parameter.shape) for parameter in module.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        known = tuple(tensor.shape) in shapes or tuple(reversed(tensor.shape)) in shapes
+        mask = tensor.shape[-2:] == (seq, seq) and tensor.shape[1] == 1
+        if tensor.untyped_storage().data_ptr() not in weights and not known and not mask:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    example_ids = torch.arange(seq).expand(rows, seq) // (seq // 2 + 1)
+    visible = Visible.from_example_ids(example_ids)
+    ids, positions = torch.ones(rows, seq, dtype=torch.int64), torch.arange(seq).expand(rows, seq)
+    with pick("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(ids, positions, torch.zeros_like(ids), visible)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=["bert", "bert-dropout", "modern", "modern-dropout"])
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize(("rows", "seq"), [(5, 64), (2, 640)])
+def test_activations_are_what_autograd_keeps(config: ModelConfig, dtype: str, rows: int, seq: int) -> None:
+    bmm = kernel_name(torch.device("cpu"), seq) == "bmm"
+    expected = rows * seq * activation_bytes(config, seq, 2 if dtype == "bf16" else 4, bmm=bmm)
+    assert kept_for_backward(config, rows, seq, dtype) == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("pair_head", [False, True])
+@pytest.mark.parametrize("config", SHAPES[::2], ids=["bert", "modern"])
+def test_weights_are_counted_from_the_shape(config: ModelConfig, pair_head: bool) -> None:
+    config = config.model_copy(update={"pair_head": pair_head})
+    assert num_parameters(config) == build(config, 0).num_parameters()
+
+
+def test_logits_are_bounded_and_everything_is_in_the_total() -> None:
+    config = BertConfig(vocab_size=30_000)
+    few, many = (training_memory(config, rows=rows, seq=128, number_bytes=4) for rows in (64, 6400))
+    assert many.activations == pytest.approx(100 * few.activations)
+    assert many.head < 4 * (256 << 20)
+    assert many.evaluation < 2 * (256 << 20)
+    assert few.total == sum(vars(few).values())
+
+
+TOLERANCE = 0.15
+
+
+@pytest.fixture(scope="module")
+def prepared_text(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of English with 8,000 pieces."""
+    out = tmp_path_factory.mktemp("text") / "data"
+    source = str(shared_data / "english" / "speeches.jsonl.gz")
+    settings = resolve(PrepareSettings, [Layer("test", {"tokenizer": {"vocab_size": 8000}})]).settings
+    for _ in prepare([source], out, settings):
+        pass
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"preset": "modern-mini", "seq": 128, "rows": 32},
+        {"preset": "bert-small", "seq": 128, "rows": 32, "system": {"dtype": "fp32"}},
+        {"preset": "modern-small", "seq": 512, "rows": 16},
+    ],
+    ids=["modern-mini", "bert-small-fp32", "modern-small-512"],
+)
+def test_a_run_takes_what_was_said(settings: dict[str, object], prepared_text: Path) -> None:
+    script = Path(__file__).with_name("peak_memory.py")
+    vocab = json.loads((prepared_text / "manifest.json").read_text())["vocab_size"]
+    command = [sys.executable, str(script), str(prepared_text), json.dumps(settings), str(vocab)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["expected"] == pytest.approx(said["peak"], rel=TOLERANCE)
