@@ -69,7 +69,7 @@ def encode_sides(records: Sequence[TextRecord], tokenizer: Tokenizer, max_length
         several = [first.ids, second] + ([next(thirds).ids] if record.negative is not None else [])
         score = record.label if isinstance(record.label, float) else np.nan
         for side, ids in enumerate(several):
-            cut += len(ids) > room
+            cut += len(ids) > room and (side != PARTNER or record.text_pair is not None)
             framed_ids, end = framed(tokenizer, ids[:room])
             parts.append((number, framed_ids, end))
             sides.append(side)
