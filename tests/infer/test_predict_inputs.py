@@ -14,7 +14,7 @@ import pytest
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import DataError
-from maskling.infer.inputs import TOGETHER, Inputs
+from maskling.infer.inputs import TOGETHER, TOGETHER_CHARACTERS, Inputs
 from maskling.model.tasks.config import HeadKind
 
 SQUAD = {
@@ -155,6 +155,11 @@ def test_a_column_can_be_named(tmp_path: Path) -> None:
 def test_long_files_come_a_few_records_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(f"text {number}\n" for number in range(2 * TOGETHER + 3)))
     assert [len(records) for records in Inputs(str(tmp_path / "a.txt"), "classify")] == [TOGETHER, TOGETHER, 3]
+
+
+def test_long_texts_come_fewer_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{'word ' * (TOGETHER_CHARACTERS // 10)}\n" * 5)
+    assert [len(records) for records in Inputs(str(tmp_path / "a.txt"), "classify")] == [3, 2]
 
 
 class Arriving(io.RawIOBase):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 
 from maskling.data.labelled.columns import WORDS, Columns, Found, find_columns, find_word_columns
 from maskling.data.labelled.lines import Reading, lines, parse_json
@@ -17,8 +16,10 @@ from maskling.model.tasks.config import HeadKind
 
 Record = TextRecord | TaggedRecord | QuestionRecord
 
-# Records that are predicted on together: enough to sort them by length, few enough to hold.
+# Records, and about how many characters, that are predicted on together: enough to sort them by length, few enough to
+# hold and not to wait for.
 TOGETHER = 256
+TOGETHER_CHARACTERS = 1 << 18
 
 
 class Inputs:
@@ -37,7 +38,7 @@ class Inputs:
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[list[Record]]:
-        """At most TOGETHER records at a time; of standard input those that have come, without waiting for more.
+        """Some records at a time; of standard input those that have come, without waiting for more.
 
         JSON Lines, tables, plain lines (.txt), SQuAD's JSON for questions, columns of words (any other suffix) for
         tags. Standard input is JSON Lines if its first line begins with '{', else plain lines: each a text, or two
@@ -55,11 +56,9 @@ class Inputs:
         if self._reading.path == "-":
             for numbered in arriving_lines():
                 some = [record for number, line in numbered if (record := self._of_line(number, line)) is not None]
-                yield from (some[first : first + TOGETHER] for first in range(0, len(some), TOGETHER))
-            return
-        records = self._records()
-        while some := list(islice(records, TOGETHER)):
-            yield some
+                yield from _in_groups(some)
+        else:
+            yield from _in_groups(self._records())
 
     def _records(self) -> Iterator[Record]:
         reading, suffix = self._reading, self._reading.source.suffix
@@ -128,3 +127,26 @@ class Inputs:
             return TextRecord(where, text, pair)
         self._reading.fault(number, f"has no text in '{self._found.text}'")
         return None
+
+
+def _in_groups(records: Iterable[Record]) -> Iterator[list[Record]]:
+    group: list[Record] = []
+    characters = 0
+    for record in records:
+        group.append(record)
+        characters += _size(record)
+        if len(group) == TOGETHER or characters >= TOGETHER_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def _size(record: Record) -> int:
+    match record:
+        case TextRecord():
+            return len(record.text) + len(record.text_pair or "")
+        case TaggedRecord():
+            return sum(map(len, record.words))
+        case _:
+            return len(record.context)
