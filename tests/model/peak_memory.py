@@ -9,10 +9,7 @@ import tempfile
 from pathlib import Path
 
 from maskling.config import Layer
-from maskling.model.attention import kernel_name
-from maskling.model.device import pick
-from maskling.model.memory import training_memory
-from maskling.train.events import Started
+from maskling.train.events import Finished, Started
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_recipe
 
@@ -26,20 +23,14 @@ def main(data: str, tree: dict[str, object]) -> None:
         "evaluate": {"examples": 50},
     }
     recipe = read_recipe([Layer("test", tree)]).settings
+    said: dict[str, int | None] = {}
     with tempfile.TemporaryDirectory() as folder:
         for event in pretrain(recipe, Path(folder) / "run"):
             if isinstance(event, Started):
-                parameters, begun = event.parameters, _peak()
-    seq = recipe.data.seq_length
-    compute = pick("cpu", recipe.system.dtype)
-    config = recipe.model.model_copy(update={"vocab_size": int(sys.argv[3])})
-    rows = min(recipe.train.batch_size, recipe.system.micro_batch_tokens // seq)
-    expected = training_memory(
-        config, rows=rows, seq=seq, number_bytes=compute.dtype.itemsize, mask_rate=recipe.masking.rate,
-        bmm=kernel_name(compute.device, seq) == "bmm",
-    )  # fmt: skip
-    found = {"peak": _peak(), "begun": begun, "parameters": parameters}
-    print(json.dumps({**found, "expected": expected.total, "parts": vars(expected)}))
+                said |= {"expected": event.memory, "begun": _peak()}
+            if isinstance(event, Finished):
+                said["reported"] = event.memory
+    print(json.dumps({**said, "peak": _peak()}))
 
 
 def _peak() -> int:

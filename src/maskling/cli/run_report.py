@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from maskling.cli.layout import counted, duration, size, table
+from maskling.cli.layout import byte_size, counted, duration, size, table
 from maskling.console import Console
 from maskling.train.events import Evaluated, Event, Finished, Judged, Saved, Started, Step, Warned
 from maskling.train.task import Numbers
@@ -61,6 +61,7 @@ def started_lines(event: Started) -> list[str]:
         f"model     {size(event.parameters)} parameters on {event.description}",
         f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples an epoch",
         *([f"{known.name:<8}  {known.loss:.2f}, the loss of knowing only {known.knows}"] if known else []),
+        *([f"memory    {byte_size(event.memory)} expected"] if event.memory else []),
         f"run       {counted(event.steps, 'step')}, {epochs:.3g} epochs{resumed}",
     ]
 
@@ -103,6 +104,7 @@ def finished_lines(event: Finished) -> list[str]:
     value = "" if event.best_value is None else f"{event.best_name} {event.best_value:.3f} at step {event.best_step:,}"
     best = f"; best held-out {value}" if value else ""
     best += "" if event.before is None else f", {event.before:.3f} before the first step"
+    best += "" if event.memory is None else f"; memory {byte_size(event.memory)} at the most"
     model = [] if event.model is None else [f"model written to {event.model}"]
     return [f"the run {ended}{best}", *model]
 

@@ -18,7 +18,7 @@ from maskling.registry import choice
 from maskling.train.optimizer import OPTIMIZERS, AdamW
 from maskling.train.run_settings import RunSettings
 from maskling.train.schedule import SCHEDULES, LinearSchedule
-from maskling.train.settings import SystemSettings, TrainSettings
+from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings, TrainSettings
 
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
@@ -91,7 +91,7 @@ class FinetuneRecipe(RunSettings):
     @property
     def rows_at_once(self) -> int:
         """Rows of a micro-batch."""
-        return max(1, self.system.micro_batch_tokens // (self.data.max_length or 512))
+        return max(1, (self.system.micro_batch_tokens or MICRO_BATCH_TOKENS) // (self.data.max_length or 512))
 
 
 def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:

@@ -26,6 +26,7 @@ from maskling.model.tasks.model import TaskModel
 from maskling.objectives.loss import Term
 from maskling.objectives.terms import Encode
 from maskling.train.events import Event
+from maskling.train.settings import MICRO_BATCH_TOKENS
 from maskling.train.task import Best, LeftOut, Numbers, Supply, Task
 from maskling.train.work import Work, text_step
 from maskling.train.world import World
@@ -142,7 +143,8 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
     ) -> Numbers:
         """What some records come to; every rank judges a part of them."""
         kind, pad = self._kind, self._material.tokens.special.pad
-        logits = judged(kind, module, compute, world, encoded, pad, self.recipe.system.micro_batch_tokens)
+        tokens = self.recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS
+        logits = judged(kind, module, compute, world, encoded, pad, tokens)
         return kind.measure(records, encoded, logits, self._material.outputs)
 
     def write(self, run_dir: Path, module: TaskModel, best: Best | None) -> Path:

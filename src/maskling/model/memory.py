@@ -51,18 +51,22 @@ def training_memory(
     mask_rate: float = 0.15,
     moments: int = 2,
     bmm: bool = True,
+    forgets: bool = False,
     logits_bytes: int = 256 << 20,
     process_bytes: int = PROCESS_BYTES,
 ) -> TrainingMemory:
     """What training takes with micro-batches of `rows` rows of `seq` tokens.
 
     number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. moments: fp32 numbers that the optimizer keeps
-    for a weight. bmm: whether attention keeps its matrix, see `attention.kernel_name`. logits_bytes: see `masked_lm`.
+    for a weight. bmm: whether attention keeps its matrix, see `attention.kernel_name`. forgets: whether layers keep
+    their input alone, see `recompute`. logits_bytes: see `masked_lm`.
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
     kept = 4 * num_parameters(config)
     multiplied = layer_parameters(config) * config.num_layers
     a_token = activation_bytes(config, seq, number_bytes, bmm=bmm) + mask_bytes(config, seq, number_bytes)
+    if forgets:
+        a_token = a_token / config.num_layers + config.num_layers * config.hidden_size * number_bytes
     inner = config.intermediate_size * (1 if isinstance(config, BertConfig) else 2)
     widest = max(config.num_heads * seq if bmm else 0, inner)
     predictions = mask_rate * tokens

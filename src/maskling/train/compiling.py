@@ -12,6 +12,15 @@ from maskling.errors import SettingsError
 from maskling.objectives.terms import Encode
 
 
+def can_compile(device: torch.device) -> bool:
+    """Whether compiling is worth it without being asked for: on a GPU, where torch finds Triton."""
+    if device.type != "cuda":
+        return False
+    from torch.utils._triton import has_triton
+
+    return bool(has_triton())
+
+
 def compiled(module: Module) -> Encode:
     """The module's forward pass, compiled when it is first called.
 

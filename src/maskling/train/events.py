@@ -17,7 +17,8 @@ class Started:
 
     description: device, threads, number type and attention kernel that are really used.
     tokens: of the training text. baseline: the loss of knowing only how often each answer occurs, if that is known.
-    resumed_from: the step of the checkpoint it goes on from.
+    resumed_from: the step of the checkpoint it goes on from. memory: bytes it is
+    expected to take at the most.
     """
 
     description: str
@@ -28,6 +29,7 @@ class Started:
     examples_per_step: int
     steps: int
     resumed_from: int | None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ class Finished:
 
     best_step, best_value: of the best evaluation; best_name: what that number is; before: what it was before the first
     step, where weights were given to begin with.
-    model: the folder for other programs, if one was written. already: nothing was left to do.
+    model: the folder for other programs, if one was written. already: nothing was left to do. memory: bytes it took at
+    the most, on a GPU what torch allocated there.
     """
 
     step: int
@@ -127,6 +130,7 @@ class Finished:
     model: Path | None
     already: bool = False
     before: float | None = None
+    memory: int | None = None
 
 
 Event = Started | Step | Evaluated | Saved | Warned | Judged | Finished

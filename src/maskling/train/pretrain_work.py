@@ -5,6 +5,7 @@ from __future__ import annotations
 from maskling.data.examples import Examples
 from maskling.model.cost import flops_per_token
 from maskling.train.recipe import Recipe
+from maskling.train.settings import MICRO_BATCH_TOKENS
 from maskling.train.task import LeftOut
 from maskling.train.work import Work, text_step
 from maskling.train.world import World
@@ -30,4 +31,4 @@ def work_of(step: int, recipe: Recipe, examples: Examples, world: World, left_ou
 
 def rows_at_once(recipe: Recipe) -> int:
     """Rows of a micro-batch."""
-    return max(1, recipe.system.micro_batch_tokens // recipe.data.seq_length)
+    return max(1, (recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS) // recipe.data.seq_length)

@@ -80,6 +80,11 @@ class Pretraining(Task[Recipe, MaskedLM]):
         return self.recipe.init is not None
 
     @property
+    def mask_rate(self) -> float:
+        """What is masked at the most."""
+        return max(self.recipe.masking.rate, self.recipe.masking.final_rate or 0.0)
+
+    @property
     def weights(self) -> dict[str, float]:
         """Of the masked-token loss and the pair loss."""
         return {"mlm": 1.0, "pair": self.recipe.train.pair_weight}

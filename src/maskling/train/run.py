@@ -20,11 +20,14 @@ from maskling.data.loader import ahead
 from maskling.model.allocator import keep_memory
 from maskling.model.attention import kernel_name
 from maskling.model.device import Compute, pick
+from maskling.model.masked_lm import MaskedLM
+from maskling.model.recomputing import recompute
 from maskling.threads import cores
 from maskling.train import checkpoint
 from maskling.train.budget import planned
 from maskling.train.compiling import compiled
 from maskling.train.events import Event, Finished, Started, Warned
+from maskling.train.fitting import fit, peak_bytes
 from maskling.train.joining import joined
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
@@ -78,8 +81,21 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         yield over
         return
 
+    encoder = cast(MaskedLM, task.encoder(module))
+    fitted = fit(
+        recipe.system,
+        encoder.config,
+        compute,
+        row_tokens=task.row_tokens,
+        most_rows=recipe.train.batch_size,
+        mask_rate=task.mask_rate,
+        share=world.share,
+    )
+    task = task.with_recipe(recipe.with_system(fitted.system))
+    if fitted.forgets:
+        recompute(encoder)
     warnings = [*start.warnings, *task.warnings]
-    description = _describe(compute, task, world)
+    description = _describe(compute, task, world) + (", layers calculated twice" if fitted.forgets else "")
     parts = _parts(task, module, compute, world)
     if start.resumed:
         restore(start.newest, parts)
@@ -94,7 +110,7 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         train = planned(left, parts, task.working(world), run_dir / "measuring")
         plan = world.share({name: getattr(train, name) for name in PLANNED})
         recipe = recipe.with_train(recipe.train.model_copy(update=plan))
-        task, state = task.with_recipe(recipe), first_state(recipe, material, None)
+        task, state = task.with_recipe(recipe.with_system(fitted.system)), first_state(recipe, material, None)
         parts = replace(parts, task=task, optimizer=recipe.optimizer.build(module))
 
     running = Running(run_dir, parts, replace(state, compute=description))
@@ -113,6 +129,7 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
             examples_per_step=supply.examples_per_step,
             steps=recipe.train.steps,
             resumed_from=state.step if start.resumed else None,
+            memory=fitted.memory.total,
         )
         first: list[Event] = [*map(Warned, warnings), started]
         ending = Ending.WENT_BACK
@@ -129,7 +146,8 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
             yield from running.end()
             if world.leads:
                 yield from task.finish(run_dir, running.state.best, compute)
-        yield running.finished(time.perf_counter() - began, ending)
+        over = running.finished(time.perf_counter() - began, ending)
+        yield replace(over, memory=peak_bytes(compute.device))
 
 
 def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
@@ -143,7 +161,8 @@ def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
 def _describe(compute: Compute, task: AnyTask, world: World) -> str:
     ranks = f"{world.size} ranks, each on " if world.size > 1 else ""
     compiled = ", compiled" if task.recipe.system.compile else ""
-    return f"{ranks}{compute.description}, {kernel_name(compute.device, task.row_tokens)} attention{compiled}"
+    kernel = kernel_name(compute.device, task.row_tokens, True, compute.dtype)
+    return f"{ranks}{compute.description}, {kernel} attention{compiled}"
 
 
 def _parts(task: AnyTask, module: Module, compute: Compute, world: World) -> Parts:

@@ -76,6 +76,10 @@ class RunSettings(Settings, ABC):
         """The same with another [train] section."""
         return self.model_copy(update={"train": train})
 
+    def with_system(self, system: SystemSettings) -> Self:
+        """The same with another [system] section."""
+        return self.model_copy(update={"system": system})
+
 
 R = TypeVar("R", bound=RunSettings)
 

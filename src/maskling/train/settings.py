@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 
 from maskling.config import Settings
 
+# Tokens of a micro-batch on a CPU: 1,024 are 0.77 times as fast as 4,096, 8,192 are 1.08 times, more no faster.
+MICRO_BATCH_TOKENS = 8192
+
 
 class DataSettings(Settings):
     """The [data] section."""
@@ -104,9 +107,16 @@ class SystemSettings(Settings):
         None, ge=1, description="threads of torch; none is one for each core, or what the run began with"
     )
     workers: int = Field(0, ge=0, description="processes that build batches; 0 is a thread beside the training")
-    micro_batch_tokens: int = Field(8192, ge=1, description="most tokens in one forward pass; larger steps accumulate")
+    micro_batch_tokens: int | None = Field(
+        None, ge=1, description="most tokens in one forward pass, larger steps accumulate; none is what fits the device"
+    )
+    checkpoint_activations: Literal["auto", "never", "always"] = Field(
+        "auto", description="calculate each layer twice to save memory: auto where a step would not fit otherwise"
+    )
     rank_timeout: float = Field(600.0, gt=0, description="seconds that the ranks of a torchrun wait for each other")
-    compile: bool = Field(False, description="compile the encoder; pays after a minute or so, needs a C++ compiler")
+    compile: bool | None = Field(
+        None, description="compile the encoder, which pays after a minute or so and needs a compiler; none is on GPUs"
+    )
 
 
 _TIME = re.compile(r"(?=.)(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)s?)?")

@@ -106,6 +106,11 @@ class Task(ABC, Generic[R, M]):
         return False
 
     @property
+    def mask_rate(self) -> float:
+        """The share of the tokens that the whole vocabulary is scored for: what its scores cost in memory."""
+        return 0.0
+
+    @property
     @abstractmethod
     def weights(self) -> Mapping[str, float]:
         """The weight of each term of the loss. The loss of the first is watched for spikes."""

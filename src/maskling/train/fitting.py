@@ -1,0 +1,116 @@
+"""How a run is cut to fit the machine: tokens at once, what is calculated twice, what is compiled, the memory of it.
+
+None of it changes what is learnt, but for rounding and, with dropout, which values are dropped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maskling.model.attention import kernel_name
+from maskling.model.config import ModelConfig
+from maskling.model.device import Compute
+from maskling.model.memory import PROCESS_BYTES, TrainingMemory, num_parameters, training_memory
+from maskling.train.compiling import can_compile
+from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings
+
+# On a GPU more are hardly faster once its cores are busy, and they take memory.
+GPU_TOKENS = 1 << 17
+# Left for whatever else needs memory.
+_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Fit:
+    """system: the settings, nothing in them left open. memory: what the run will take. forgets: see `recompute`."""
+
+    system: SystemSettings
+    memory: TrainingMemory
+    forgets: bool
+
+
+def fit(
+    system: SystemSettings,
+    config: ModelConfig,
+    compute: Compute,
+    *,
+    row_tokens: int,
+    most_rows: int,
+    mask_rate: float,
+    share: Callable[[Any], Any] = lambda own: own,
+) -> Fit:
+    """Choose what `system` leaves open.
+
+    row_tokens, most_rows: of a row, and rows in a step; mask_rate: of the tokens that the vocabulary is scored for.
+    share: rank 0's value, on every rank: ranks see different memory, and must cut a step alike.
+    """
+    room = _SHARE * free_bytes(compute.device)
+    wanted = system.micro_batch_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
+    rows = max(1, min(most_rows, wanted // row_tokens))
+    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, config.attention_dropout)
+    process = _process_bytes(compute.device, config)
+
+    def needed(rows: int, forgets: bool) -> TrainingMemory:
+        return training_memory(
+            config,
+            rows=rows,
+            seq=row_tokens,
+            number_bytes=compute.dtype.itemsize,
+            mask_rate=mask_rate,
+            bmm=kernel == "bmm",
+            forgets=forgets,
+            process_bytes=process,
+        )
+
+    forgets = system.checkpoint_activations == "always"
+    if system.micro_batch_tokens is None:
+        while rows > 1 and needed(rows, forgets).total > room:
+            rows = -(-rows // 2)
+    if system.checkpoint_activations == "auto":
+        forgets = needed(rows, False).total > room
+    tokens = system.micro_batch_tokens or max(row_tokens, rows * row_tokens)
+    compiles = can_compile(compute.device) and not system.shard if system.compile is None else system.compile
+    tokens, compiles, forgets = share([tokens, compiles, forgets])
+    chosen = system.model_copy(update={"micro_batch_tokens": tokens, "compile": compiles})
+    return Fit(chosen, needed(max(1, min(most_rows, tokens // row_tokens)), forgets), forgets)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that is still free on the device; infinite where nobody says."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024.0 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return float("inf")
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most memory so far: what torch allocated on a GPU, else of the whole process; None where nobody says."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _process_bytes(device: torch.device, config: ModelConfig) -> int:
+    """What this process holds beside the weights, which are there already."""
+    if device.type == "cuda":
+        return 0
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return PROCESS_BYTES
+    return max(0, pages * 4096 - 4 * num_parameters(config))
