@@ -1,10 +1,11 @@
 """Train on several ranks of which one is killed, again and again: python killed_ranks.py CONFIG RUN SEED COUNT [RANKS].
 
 Each life goes on with the run: RANKS (2) forked processes find each other as under torchrun. One of them, drawn by
-lot, is killed at a random instant: in one life of four while the ranks still look for each other, in the others within
-SPREAD seconds of the first words of rank 0. The rest have to end by themselves, in words: a signal, or one that is
-still there after PATIENCE seconds, is a failure. A run that is over too soon is deleted and begun again. A last life finishes
-the run. Prints a line of JSON: {"kills": how many ranks were killed, "steps": where each life began}.
+lot, is killed at a random instant: in one life of four while the ranks still look for each other (they do so for
+TIMEOUT seconds), in the others within SPREAD seconds of the first words of rank 0. The rest have to end by themselves,
+in words: a signal, or one that is still there after PATIENCE seconds, is a failure. A run that is over too soon is
+deleted and begun again. A last life finishes the run.
+Prints a line of JSON: {"kills": how many ranks were killed, "steps": where each life began}.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_config
 
 SPREAD = 1.5
-PATIENCE = 120
+TIMEOUT = 30.0
+PATIENCE = 240
 KILLED, MISSED = -signal.SIGKILL, 7
 
 
@@ -38,7 +40,7 @@ def main(config: str, run_dir: str, seed: str, count: str, ranks: str = "2") -> 
     draws, kills, steps = random.Random(int(seed)), 0, []
     while kills < int(count):
         lot = draws.randrange(int(ranks))
-        children, reads = begin(Path(config), Path(run_dir), int(ranks))
+        children, reads = begin(Path(config), Path(run_dir), int(ranks), TIMEOUT)
         if draws.random() < 0.25:
             time.sleep(draws.uniform(0, 0.5))
         else:
@@ -60,7 +62,7 @@ def main(config: str, run_dir: str, seed: str, count: str, ranks: str = "2") -> 
     print(json.dumps({"kills": kills, "steps": steps}))
 
 
-def begin(config: Path, run_dir: Path, ranks: int) -> tuple[list[int], int]:
+def begin(config: Path, run_dir: Path, ranks: int, timeout: float = 600.0) -> tuple[list[int], int]:
     """Fork the ranks; returns their ids and what rank 0 writes to: the step it began at, 'over' at its end."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -72,17 +74,18 @@ def begin(config: Path, run_dir: Path, ranks: int) -> tuple[list[int], int]:
         if not child:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
             os.environ |= {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1"}
-            take_part(config, run_dir, writes if rank == 0 else None)
+            take_part(config, run_dir, writes if rank == 0 else None, timeout)
         children.append(child)
     os.close(writes)
     return children, reads
 
 
-def take_part(config: Path, run_dir: Path, writes: int | None) -> None:
+def take_part(config: Path, run_dir: Path, writes: int | None, timeout: float) -> None:
     """Be a rank, to the end of this process, which is the ordinary end of an interpreter."""
-    code = 1
+    code, recipe = 1, read_config(config)
+    recipe = recipe.model_copy(update={"system": recipe.system.model_copy(update={"rank_timeout": timeout})})
     try:
-        for event in pretrain(read_config(config), run_dir):
+        for event in pretrain(recipe, run_dir):
             if writes is not None and isinstance(event, Started):
                 os.write(writes, f"{event.resumed_from or 0} ".encode())
             if writes is not None and isinstance(event, Finished):

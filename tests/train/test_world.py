@@ -2,65 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import toy_corpus
-from maskling.train.journal import TIMING
+from chaos_runs import Make, config, metrics
+from maskling.train.gradients import buckets
 from maskling.train.pretrain import pretrain
-from maskling.train.recipe import Recipe
 from maskling.train.run_folder import write_config
-from maskling.train.world import World, _buckets
+from maskling.train.world import World
+from torch_ranks import assert_near, ran, torchrun, weights
 
-Make = Callable[..., Recipe]
-SCRIPT = Path(__file__).parents[1] / "rank.py"
+# A busy machine takes its time to start so many processes.
+pytestmark = pytest.mark.timeout(2000)
 # Batches of 7 rows do not divide by 2, and pairs make a second loss.
 PAIRS = {"pairing.kind": "nsp", "train.steps": 6, "train.evaluate_every": 3, "train.batch_size": 7}
-
-
-def torchrun(config: Path, run_dir: Path, *what: str, ranks: int = 2, restarts: int = 0) -> list[str]:
-    """The command line."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    return [*launcher, f"--max-restarts={restarts}", str(SCRIPT), str(config), str(run_dir), *what]
-
-
-def ran(command: list[str], timeout: int = 120) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, env=env)
-
-
-def config(folder: Path, recipe: Recipe) -> Path:
-    folder.mkdir()
-    write_config(folder, recipe)
-    return folder
-
-
-def weights(run_dir: Path, step: int) -> dict[str, torch.Tensor]:
-    return load_file(run_dir / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
-
-
-def metrics(run_dir: Path) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMING} for line in lines]
-
-
-def assert_near(one: Path, other: Path, step: int) -> None:
-    there = weights(other, step)
-    assert all(torch.allclose(value, there[name], atol=1e-6) for name, value in weights(one, step).items())
-    for here, there in zip(metrics(one), metrics(other), strict=True):
-        assert here.keys() == there.keys()
-        for name, value in here.items():
-            other = there[name]
-            assert value == pytest.approx(other, rel=1e-5) if isinstance(value, float) else value == other
 
 
 def test_one_process_is_a_world_of_its_own():
@@ -74,11 +36,10 @@ def test_one_process_is_a_world_of_its_own():
 def test_buckets_hold_every_parameter_once_in_order_and_are_not_too_large():
     sizes = [3, 5, 1, 11, 2, 2]
     parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
-    buckets = list(_buckets(parameters, 4 * 8))
-    assert [[p.numel() for p in bucket] for bucket in buckets] == [[3, 5], [1], [11], [2, 2]]
+    found = list(buckets(parameters, 4 * 8))
+    assert [[p.numel() for p in bucket] for bucket in found] == [[3, 5], [1], [11], [2, 2]]
 
 
-@pytest.mark.slow
 def test_two_ranks_give_the_weights_of_one_and_either_goes_on_for_the_other(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of(PAIRS))
     for _ in pretrain(recipe_of(PAIRS), tmp_path / "one"):
@@ -131,7 +92,6 @@ def test_one_rank_times_four_micro_batches_is_two_times_two_is_four_times_one(re
         assert other == pytest.approx(one, rel=1e-6)
 
 
-@pytest.mark.slow
 def test_a_rank_that_fails_takes_the_run_down_and_its_words_are_shown(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of(PAIRS))
     other = toy_corpus.write(tmp_path / "other", seed=2)
@@ -146,7 +106,7 @@ def test_a_rank_that_fails_takes_the_run_down_and_its_words_are_shown(recipe_of:
 @pytest.mark.slow
 def test_a_killed_rank_is_missed_at_once_and_torchrun_takes_the_run_up_again(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of(PAIRS))
-    killed = ran(torchrun(made, tmp_path / "killed", "kill", "4"), timeout=60)
+    killed = ran(torchrun(made, tmp_path / "killed", "kill", "4"))
     assert killed.returncode == 1
     assert "error: another rank ended without a word" in killed.stderr
     again = ran(torchrun(made, tmp_path / "again", "kill", "4", restarts=1))

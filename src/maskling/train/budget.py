@@ -73,9 +73,9 @@ def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: 
         enough = bool(parts.world.agree(enough))  # ranks time differently, and must take the same steps
     task, evaluation_seconds = parts.task, 0.0
     if task.evaluates:
-        evaluation_seconds = _timed(lambda: task.evaluate(parts.module, parts.compute, parts.world))
+        evaluation_seconds = _timed(parts.evaluate)
     # A checkpoint comes with an export, which is read back and compared: about as much again.
-    save_seconds = 2 * _timed(lambda: _save(parts, scratch)) if parts.world.leads else 0.0
+    save_seconds = 2 * _timed(lambda: _save(parts, scratch))
     parts.module.load_state_dict(before)
     first_seconds = evaluation_seconds if task.measures_first else 0.0
     left = seconds - (time.perf_counter() - began) - first_seconds
@@ -88,9 +88,11 @@ def _take(parts: Parts, work: Callable[[int], Work], step: int) -> None:
 
 
 def _save(parts: Parts, scratch: Path) -> None:
-    nothing = checkpoint.State(step=0, recipe="", data="", tokenizer="")
-    checkpoint.save(scratch, parts.module, parts.optimizer.state(), nothing)
-    shutil.rmtree(scratch)
+    module, moments = parts.in_one_piece(), parts.moments()
+    if parts.world.leads:
+        nothing = checkpoint.State(step=0, recipe="", data="", tokenizer="")
+        checkpoint.save(scratch, module, moments, nothing)
+        shutil.rmtree(scratch)
 
 
 def _timed(do: Callable[[], object]) -> float:

@@ -7,7 +7,9 @@ environment (RANK, WORLD_SIZE, MASTER_ADDR, ...). Gradients are added by gloo be
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -40,7 +42,14 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
         return
     _import_what_keeps_the_group()
     wait = timedelta(seconds=timeout_seconds)
-    found, rank, size = next(iter(rendezvous("env://", timeout=wait)))
+    try:
+        found, rank, size = next(iter(rendezvous("env://", timeout=wait)))
+    except dist.DistError:
+        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        raise RankError(
+            f"the other ranks cannot be found: nothing answers at {place}; see that torchrun runs there and that no "
+            f"firewall is between"
+        ) from None
     found.set_timeout(wait)
     # torchrun's store outlives the ranks. Without a name of its own, a life that torchrun starts again would find the
     # addresses of the one before (seen with --standalone: "connection refused", then the next restart is lost as well).
@@ -56,13 +65,17 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
     except GeneratorExit:
         raise
     except BaseException as error:
+        # What failed may hold on to the group through its variables, and would keep it from being destroyed.
+        traceback.clear_frames(error.__traceback__)
         reason = _leave_reason(store, rank, error)
         if _is_of_talking(error):
             raise RankError(_lost(reason, rank)) from error
         raise
     finally:
         if dist.is_initialized():
-            # Closes the connections: whoever waits for this rank learns that it is gone.
+            # Closes the connections: whoever waits for this rank learns that it is gone. What is in pieces refers to
+            # the group in circles.
+            gc.collect()
             dist.destroy_process_group()
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
+from torch.nn import Module
+
 from maskling.errors import CheckpointError
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, State
@@ -66,24 +68,27 @@ class Keeping:
     def save(self, parts: Parts, state: State) -> Iterator[Event]:
         """Begin a checkpoint, and put the weights into the model folder if they are the best so far."""
         self._saved = state.step
+        module, moments = parts.in_one_piece(), parts.moments()
         if self._leads:
-            self._writer.save(parts.module, parts.optimizer.state(), state)
+            self._writer.save(module, moments, state)
             yield from self._tell(self._writer.done())
             if state.best is not None and state.best.step == state.step:
-                yield from self._export(parts, state.step, state.best)
+                yield from self._export(module, state.step, state.best)
 
     def stop(self, parts: Parts, state: State) -> Iterator[Event]:
         """Leave a checkpoint of `state`, and a model folder if there is none yet."""
+        module = parts.in_one_piece()
         if self._saved != state.step:
             yield from self.save(parts, state)
         if self._leads:
             self._writer.wait()
             yield from self._tell(self._writer.done(), last=True)
             if state.best is None:
-                yield from self._export(parts, state.step, None, last=True)
+                yield from self._export(module, state.step, None, last=True)
 
     def end(self, parts: Parts, state: State) -> Generator[Event, None, Best | None]:
         """Leave the best weights in the model folder; returns their evaluation, None if they are lost or have none."""
+        module = parts.in_one_piece()
         if not self._leads:
             return state.best
         self._writer.wait()
@@ -96,11 +101,11 @@ class Keeping:
             # Not exported by this process: the run was stopped since. The module's own weights are no longer needed.
             try:
                 found = checkpoint.read(checkpoint.folder_of(self._run_dir, step))
-                found.load(parts.module, optimizer_state=False)
+                found.load(module, optimizer_state=False)
             except CheckpointError as error:
                 yield Warned(f"the best checkpoint is lost ({error}); the model folder gets the last weights instead")
                 best = None
-        yield from self._export(parts, step, best, last=True)
+        yield from self._export(module, step, best, last=True)
         return best
 
     def close(self) -> None:
@@ -117,10 +122,10 @@ class Keeping:
             else:
                 yield Warned(f"{one.problem}; training goes on, and the next checkpoint will be tried")
 
-    def _export(self, parts: Parts, step: int, best: Best | None, last: bool = False) -> Iterator[Event]:
+    def _export(self, module: Module, step: int, best: Best | None, last: bool = False) -> Iterator[Event]:
         """Put the weights into the model folder. last: there will be no other, so failing is an error."""
         try:
-            path = self._task.write(self._run_dir, parts.module, best)
+            path = self._task.write(self._run_dir, module, best)
         except CheckpointError as error:
             if last or self._stops:
                 raise

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from maskling.errors import NumericsError
+from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import Compute
 from maskling.objectives.loss import Term, weighted
 from maskling.objectives.terms import Encode
 from maskling.randomness import integer
+from maskling.train.gradients import GradientSum
 from maskling.train.optimizer import Optimizer
-from maskling.train.task import AnyTask
+from maskling.train.sharding import Shards, own_part, put_together
+from maskling.train.task import AnyTask, Numbers
 from maskling.train.work import Work
 from maskling.train.world import World
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What takes steps together. encode: the forward pass of the task's encoder, perhaps compiled."""
+    """What takes steps together.
+
+    encode: the forward pass of the task's encoder, perhaps compiled. shards: how the module is taken apart over ranks,
+    None where every rank has all of it.
+    """
 
     task: AnyTask
     module: Module
@@ -31,6 +39,21 @@ class Parts:
     compute: Compute
     world: World
     encode: Encode
+    shards: Shards | None = None
+
+    def evaluate(self) -> Numbers:
+        """What the task measures of the weights of now. All ranks ask together."""
+        with self.shards.together() if self.shards else contextlib.nullcontext():
+            return self.task.evaluate(self.module, self.compute, self.world)
+
+    def in_one_piece(self) -> Module:
+        """The module as a single process has it, on rank 0. All ranks ask together."""
+        return self.shards.in_one_piece() if self.shards else self.module
+
+    def moments(self) -> Mapping[str, Tensor]:
+        """The optimizer's state as a single process has it. All ranks ask together."""
+        state = self.optimizer.state()
+        return put_together(state) if self.shards else state
 
 
 @dataclass(frozen=True)
@@ -50,11 +73,12 @@ def take_step(parts: Parts, work: Work, factor: float) -> Taken:
     themselves are no longer numbers and it does not say to go back.
     """
     weights, train = parts.task.weights, parts.task.recipe.train
-    sums = _gradients(parts, work)
-    totals = parts.world.sum(torch.stack(sums).sum(0))
     parameters = [parameter for parameter in parts.module.parameters() if parameter.requires_grad]
-    parts.world.sum_gradients(parameters)
-    norm = torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf)
+    adding = GradientSum(parts.world, [] if parts.shards else parameters)
+    sums = _gradients(parts, work, adding)
+    adding.finish()
+    totals = parts.world.sum(torch.stack(sums).sum(0))
+    norm = put_together({"norm": torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf)})["norm"]
     # The only wait for the device in a step.
     *added, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
     terms = {
@@ -71,7 +95,7 @@ def take_step(parts: Parts, work: Work, factor: float) -> Taken:
     return Taken(loss, terms, gradient_norm, problem)
 
 
-def _gradients(parts: Parts, work: Work) -> list[Tensor]:
+def _gradients(parts: Parts, work: Work, adding: GradientSum) -> list[Tensor]:
     """Run the micro-batches, adding up gradients. Returns for each (terms,) fp32, the sum of each term of the loss."""
     # Every micro-batch is divided by the counts of the WHOLE batch, known before the first backward: so the
     # gradients of micro-batches, and of ranks, only have to be added.
@@ -80,20 +104,42 @@ def _gradients(parts: Parts, work: Work) -> list[Tensor]:
     parts.optimizer.clear_gradients()
     torch.manual_seed(integer(task.recipe.seed, "dropout", work.step, parts.world.rank))
     sums = [torch.zeros(len(task.weights), device=device)]
-    for batch in work.batches:
+    passes = _passes(parts, work)
+    for place, (batch, counts) in enumerate(passes):
         with parts.compute.autocast():
             found = task.terms(parts.module, batch, parts.encode, device)
-        weighted(found, work.counts, task.weights).backward()  # type: ignore[no-untyped-call]
-        none = Term(torch.zeros((), device=device), 0)
-        sums.append(torch.stack([found.get(name, none).sum.detach() for name in task.weights]))
+        loss = weighted(found, work.counts, task.weights)
+        with adding.last_pass() if place == len(passes) - 1 else contextlib.nullcontext():
+            (loss if counts else 0.0 * loss).backward()  # type: ignore[no-untyped-call]
+        if counts:
+            none = Term(torch.zeros((), device=device), 0)
+            sums.append(torch.stack([found.get(name, none).sum.detach() for name in task.weights]))
     return sums
+
+
+def _passes(parts: Parts, work: Work) -> list[tuple[Any, bool]]:
+    """The micro-batches of a step, and whether each counts.
+
+    Where layers are put together by all ranks at once, each rank has to make as many passes: one that has fewer
+    micro-batches repeats its last, and it counts for nothing. Raises SettingsError where a rank has none at all.
+    """
+    own = [(batch, True) for batch in work.batches]
+    if parts.shards is None:
+        return own
+    if parts.world.highest(int(not own)):
+        raise SettingsError(
+            f"system.shard: step {work.step + 1:,} has too few rows for {parts.world.size} ranks; raise "
+            f"train.batch_size, or start fewer ranks"
+        )
+    return own + [(work.batches[-1], False)] * (parts.world.highest(len(own)) - len(own))
 
 
 def _blame(parts: Parts, work: Work, sums: list[Tensor]) -> str:
     """Say where a step went wrong; raise it if the run is to stop then. The same words on every rank."""
     step, remedy = work.step + 1, parts.task.recipe.train.on_nonfinite
-    broken = [name for name, value in parts.module.named_parameters() if not bool(value.detach().isfinite().all())]
-    if broken:
+    names = [name for name, _ in parts.module.named_parameters()]
+    bad = [~own_part(value.detach()).isfinite().all() for value in parts.module.parameters()]
+    if broken := [name for name, some in zip(names, parts.world.sum(torch.stack(bad).int()), strict=True) if some]:
         text = f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them"
         if remedy == "rewind":
             return text
@@ -133,9 +179,14 @@ def _where(parts: Parts, work: Work, micro: int | None) -> str:
 
 
 def _first_bad_gradient(parts: Parts, work: Work) -> int | None:
-    """Replay micro-batches one by one, adding gradients as the step did: the number of the first that spoils them."""
+    """Replay micro-batches one by one, adding gradients as the step did: the number of the first that spoils them.
+
+    None where the module is in pieces: a rank cannot replay anything alone.
+    """
+    if parts.shards:
+        return None
     for count in range(1, len(work.batches) + 1):
-        _gradients(parts, replace(work, batches=work.batches[:count]))
+        _gradients(parts, replace(work, batches=work.batches[:count]), GradientSum(World(), []))
         grads = [parameter.grad for parameter in parts.module.parameters() if parameter.grad is not None]
         if not all(bool(grad.isfinite().all()) for grad in grads):
             return count

@@ -165,8 +165,7 @@ class Optimizer:
                         f"but the weight has {list(parameter.shape)}; the checkpoint is of another model or damaged"
                     )
             part.state[parameter] = {
-                what: value.clone() if what == "step" else value.to(parameter.device, parameter.dtype, copy=True)
-                for what, value in found.items()
+                what: value.clone() if what == "step" else _put(value, parameter) for what, value in found.items()
             }
             step = part.state[parameter].get("step")
             if isinstance(step, torch.Tensor):
@@ -177,6 +176,14 @@ class Optimizer:
             for group in part.param_groups:
                 for parameter in group["params"]:
                     yield part, parameter
+
+
+def _put(value: Tensor, parameter: Parameter) -> Tensor:
+    """A copy of a moment as its parameter lies: on its device, and in pieces where that is in pieces."""
+    from maskling.train.sharding import is_piece, piece
+
+    whole = value.to(parameter.device, parameter.dtype, copy=True)
+    return piece(whole, parameter) if is_piece(parameter) else whole
 
 
 def hidden_matrices(module: Module) -> dict[str, Parameter]:

@@ -23,8 +23,11 @@ def restore(found: Checkpoint | None, parts: Parts) -> State | None:
     state = world.share(found and asdict(found.state))
     if state is None:
         return None
-    moments = found.load(parts.module) if found else {}
-    world.fill(tensors_of(parts.module))
+    module = parts.task.empty_module() if parts.shards else parts.module
+    moments = found.load(module) if found else {}
+    world.fill(tensors_of(module))
+    if parts.shards:
+        parts.shards.take(module)
     parts.optimizer.load_state(world.share_tensors(moments))
     return State.of(state)
 
@@ -32,10 +35,13 @@ def restore(found: Checkpoint | None, parts: Parts) -> State | None:
 def begin_again(parts: Parts) -> Parts:
     """The weights that the run began with, on every rank, and an optimizer that remembers nothing."""
     task = parts.task
+    module = task.empty_module() if parts.shards else parts.module
     if parts.world.leads:
         with torch.no_grad():
-            parts.module.load_state_dict(task.first_module().state_dict())
-    parts.world.fill(tensors_of(parts.module))
+            module.load_state_dict(task.first_module().state_dict())
+    parts.world.fill(tensors_of(module))
+    if parts.shards:
+        parts.shards.take(module)
     return replace(parts, optimizer=task.recipe.optimizer.build(parts.module))
 
 

@@ -17,6 +17,7 @@ import torch
 from torch.nn import Module
 
 from maskling.data.loader import ahead
+from maskling.errors import SettingsError
 from maskling.model.allocator import keep_memory
 from maskling.model.attention import kernel_name
 from maskling.model.device import Compute, pick
@@ -36,6 +37,7 @@ from maskling.train.run_folder import PLANNED, set_aside, write_config, write_en
 from maskling.train.run_settings import R
 from maskling.train.running import Ending, Running, finished, is_over
 from maskling.train.settings import seconds
+from maskling.train.sharding import Shards
 from maskling.train.start import Start, find_start, first_state, shared
 from maskling.train.task import AnyTask, Material
 from maskling.train.work import Work
@@ -96,6 +98,8 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         recompute(encoder)
     warnings = [*start.warnings, *task.warnings]
     description = _describe(compute, task, world) + (", layers calculated twice" if fitted.forgets else "")
+    if not start.resumed:
+        world.fill(tensors_of(module))
     parts = _parts(task, module, compute, world)
     if start.resumed:
         restore(start.newest, parts)
@@ -103,8 +107,6 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
             warnings.append(
                 f"the run goes on, but not bit for bit: so far it was on {state.compute}, now on {description}"
             )
-    else:
-        world.fill(tensors_of(module))
     if start.unplanned:
         left = seconds(recipe.train.budget or "0") - (time.perf_counter() - began)
         train = planned(left, parts, task.working(world), run_dir / "measuring")
@@ -159,16 +161,34 @@ def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
 
 
 def _describe(compute: Compute, task: AnyTask, world: World) -> str:
-    ranks = f"{world.size} ranks, each on " if world.size > 1 else ""
+    apart = " with a piece of the model" if task.recipe.system.shard else ""
+    ranks = f"{world.size} ranks, each{apart} on " if world.size > 1 else ""
     compiled = ", compiled" if task.recipe.system.compile else ""
     kernel = kernel_name(compute.device, task.row_tokens, True, compute.dtype)
     return f"{ranks}{compute.description}, {kernel} attention{compiled}"
 
 
 def _parts(task: AnyTask, module: Module, compute: Compute, world: World) -> Parts:
-    encoder = task.encoder(module)
-    encode = compiled(encoder) if task.recipe.system.compile else encoder
-    return Parts(task, module, task.recipe.optimizer.build(module), compute, world, encode)
+    encoder, system = task.encoder(module), task.recipe.system
+    shards = None
+    if system.shard and world.size > 1:
+        _check_shards(task, encoder is module)
+        shards = Shards(module, task.empty_module, world)
+    encode = compiled(encoder) if system.compile else encoder
+    return Parts(task, module, task.recipe.optimizer.build(module), compute, world, encode, shards)
+
+
+def _check_shards(task: AnyTask, whole: bool) -> None:
+    """Raise SettingsError for what does not go with a module in pieces. whole: whether all of it is the encoder."""
+    problem = ""
+    if not whole:
+        problem = "fine-tuning keeps its model in one piece on each rank; leave it out"
+    elif task.recipe.optimizer.kind == "muon":
+        problem = "muon needs whole matrices, and ranks have pieces of them; choose optimizer.kind = adamw or bert2018"
+    elif task.recipe.system.compile:
+        problem = "the encoder is not compiled where it is in pieces; leave system.compile off"
+    if problem:
+        raise SettingsError(f"system.shard: {problem}")
 
 
 def _nothing_left(run_dir: Path, module: Module, start: Start[R], task: AnyTask, began: float) -> Finished:

@@ -205,7 +205,7 @@ class Running:
         return event
 
     def _measure(self) -> Numbers:
-        found = self._task.evaluate(self._parts.module, self._parts.compute, self._parts.world)
+        found = self._parts.evaluate()
         return {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
 
     def _evaluate(self, step: int) -> Evaluated:

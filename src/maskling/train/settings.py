@@ -114,6 +114,9 @@ class SystemSettings(Settings):
         "auto", description="calculate each layer twice to save memory: auto where a step would not fit otherwise"
     )
     rank_timeout: float = Field(600.0, gt=0, description="seconds that the ranks of a torchrun wait for each other")
+    shard: bool = Field(
+        False, description="lay weights, gradients and moments in pieces on the ranks; for models too large for each"
+    )
     compile: bool | None = Field(
         None, description="compile the encoder, which pays after a minute or so and needs a compiler; none is on GPUs"
     )

@@ -7,19 +7,22 @@ loop reads the same either way. Nothing is pickled: what is not a tensor travels
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn import Parameter
 
-# Gradients travel together, as a message for each of a few hundred small tensors would cost more than their bytes;
-# in buckets, as one is added up while the next is being copied (25 MiB is what torch's DDP found best).
-BUCKET_BYTES = 25 << 20
 _CPU = torch.device("cpu")
+
+
+class Sending(Protocol):
+    """What has been sent, and not yet answered."""
+
+    def wait(self) -> object:
+        """Until the answer is there."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +44,9 @@ class World:
             dist.all_reduce(values)
         return values
 
-    def sum_gradients(self, parameters: Iterable[Parameter], bucket_bytes: int = BUCKET_BYTES) -> None:
-        """Add each gradient over ranks.
-
-        A sum, not a mean: every rank has already divided its losses by counts over the whole batch. A rank that had
-        nothing to do adds zeros.
-        """
-        if self.size == 1:
-            return
-        under_way = []
-        for bucket in _buckets(parameters, bucket_bytes):
-            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
-            flat = torch.cat([grad.flatten() for grad in grads])
-            under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
-        for bucket, flat, sending in under_way:
-            sending.wait()
-            for parameter, part in zip(bucket, torch.split(flat, [p.numel() for p in bucket]), strict=True):
-                parameter.grad = part.view_as(parameter)
+    def begin_sum(self, values: Tensor) -> Sending:
+        """Begin to add `values` up over ranks, in place; they are whole when what is returned has been waited for."""
+        return dist.all_reduce(values, async_op=True)  # type: ignore[no-any-return]
 
     def highest(self, value: int) -> int:
         """The largest of the ranks' integers, on every rank."""
@@ -107,18 +96,3 @@ class World:
     def wait(self) -> None:
         """Until every rank is here."""
         self.highest(0)
-
-
-def _buckets(parameters: Iterable[Parameter], most: int) -> Iterator[list[Parameter]]:
-    """Parameters in their order, gathered by kind of number until the next would make a bucket larger than `most`."""
-    bucket: list[Parameter] = []
-    filled = 0
-    for parameter in parameters:
-        wanted = parameter.numel() * parameter.element_size()
-        if bucket and (filled + wanted > most or parameter.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, filled = [], 0
-        bucket.append(parameter)
-        filled += wanted
-    if bucket:
-        yield bucket

@@ -1,0 +1,41 @@
+"""Runs of several ranks, started as a person starts them, and what makes two of them near enough."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from chaos_runs import TESTS, metrics
+
+SCRIPT = TESTS / "rank.py"
+
+
+def torchrun(config: Path, run_dir: Path, *what: str, ranks: int = 2, restarts: int = 0) -> list[str]:
+    """The command line."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    return [*launcher, f"--max-restarts={restarts}", str(SCRIPT), str(config), str(run_dir), *what]
+
+
+def ran(command: list[str], timeout: int = 900) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, env=env)
+
+
+def weights(run_dir: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(run_dir / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
+
+
+def assert_near(one: Path, other: Path, step: int) -> None:
+    there = weights(other, step)
+    assert all(torch.allclose(value, there[name], atol=1e-6) for name, value in weights(one, step).items())
+    for here, there in zip(metrics(one), metrics(other), strict=True):
+        assert here.keys() == there.keys()
+        for name, value in here.items():
+            other = there[name]
+            assert value == pytest.approx(other, rel=1e-5) if isinstance(value, float) else value == other
