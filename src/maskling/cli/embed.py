@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,23 +34,29 @@ def embed(
 ) -> None:
     """Turn texts into vectors.
 
-    With a BERT, RoBERTa or ModernBERT model. Texts that are too long for it are cut, and that is said.
+    With a BERT, RoBERTa or ModernBERT model. Texts that are too long for it are cut, and that is said. Started by
+    torchrun, each process embeds its share of the texts, and the first writes.
 
     Example: maskling embed runs/mine "Seven words about one dog." --out vectors.npy
     """
     console = Console(as_json=json)
     if out is not None:
         check_out_file(out)
-    texts = Texts.of(text, file)
 
     from maskling.infer.load import load
+    from maskling.infer.shares import embed_shares
+    from maskling.train.joining import joined
 
-    loaded = load(model, device=device)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        vectors = loaded.embed(texts.lines, pooling=pooling, normalize=normalize, layer=layer)
-    for warning in said:
-        console.warn(str(warning.message))
+    with joined(device) as world:
+        # Standard input belongs to rank 0, and a file may be on its machine only.
+        texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.leads else None))
+        loaded = load(model, device=device if world.size == 1 else str(world.device))
+        embed_some = partial(loaded.embed, pooling=pooling, normalize=normalize, layer=layer)
+        vectors, warned = embed_shares(embed_some, texts.lines, world)
+    if not world.leads:
+        return
+    for said in warned:
+        console.warn(said)
     if texts.empty_lines:
         console.warn(f"{counted(texts.empty_lines, 'empty line')} passed over: vectors and lines do not count alike")
     if out is not None:

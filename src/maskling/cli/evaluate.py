@@ -58,7 +58,8 @@ def evaluate(
 
     Loss, perplexity and accuracy at fixed masks: the same numbers every time. Loss per word and per byte compare
     models with different vocabularies. A run is measured on its own validation split unless --data or text is given.
-    --pairs asks how often the good sentence of two is the likelier one.
+    --pairs asks how often the good sentence of two is the likelier one. Started by torchrun, each process measures its
+    share, and the first speaks.
 
     Example: maskling evaluate runs/mine --data data/
     """
@@ -68,6 +69,7 @@ def evaluate(
     from maskling.evaluate.text import prepared_text, raw_text
     from maskling.export.card import update_card
     from maskling.infer.load import load
+    from maskling.train.joining import joined
 
     class TextSettings(Settings):
         corpus: CorpusSettings = CorpusSettings()
@@ -80,32 +82,38 @@ def evaluate(
         raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give files to measure on")
     check_sources(sources)
     console = Console(as_json=json)
-    loaded = load(model, device=device, dtype=dtype)
-    if pairs:
-        show_pairs(loaded, pairs, method, console)
-        return
-    if sources:
-        text = raw_text(sources, loaded, resolve(TextSettings, layers(None, settings)).settings.corpus)
-    else:
-        recipe = recipe_of(loaded)
-        if data is None and recipe is None:
-            raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
-        folder = data or Path(recipe.data.path if recipe else "data")
-        if data is None and not folder.exists():
-            raise SettingsError(
-                f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
+    with joined(device) as world:
+        loaded = load(model, device=device if world.size == 1 else str(world.device), dtype=dtype)
+        if pairs:
+            if world.leads:  # one rank is enough for a few thousand sentences
+                show_pairs(loaded, pairs, method, console)
+            return
+        if sources:
+            text = raw_text(sources, loaded, resolve(TextSettings, layers(None, settings)).settings.corpus)
+        else:
+            recipe = recipe_of(loaded)
+            if data is None and recipe is None:
+                raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
+            folder = data or Path(recipe.data.path if recipe else "data")
+            if data is None and not folder.exists():
+                raise SettingsError(
+                    f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
+                )
+            text = prepared_text(folder, loaded)
+        if text.unknown > _MANY_UNKNOWN:
+            console.warn(
+                f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not measured; "
+                f"it is text of another kind than the model's, or its folder lacks the tokenizer it was made with"
             )
-        text = prepared_text(folder, loaded)
-    if text.unknown > _MANY_UNKNOWN:
-        console.warn(
-            f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not measured; "
-            f"it is text of another kind than the model's, or its folder lacks the tokenizer it was made with"
+        evaluation = Evaluation(
+            loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples, world=world
         )
-    evaluation = Evaluation(loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
-    for done in evaluation.run():
-        console.progress(f"measuring on {text.name}", done, 1)
-    console.clear()
-    found = evaluation.held_out()
+        for done in evaluation.run():
+            console.progress(f"measuring on {text.name}", done, 1)
+        console.clear()
+        found = evaluation.held_out()
+    if not world.leads:
+        return
     if card:
         update_card(loaded.folder, found)
         console.note(f"numbers written into {loaded.folder / 'README.md'}")

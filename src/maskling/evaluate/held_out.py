@@ -20,6 +20,7 @@ from maskling.infer.load import Model
 from maskling.infer.rows import BATCH_TOKENS
 from maskling.objectives.measure import Measured, Tally
 from maskling.train.recipe import Recipe, read_config
+from maskling.train.world import World
 
 # Longest sequences for a model that nobody told how long it was trained on.
 LONGEST = 512
@@ -59,6 +60,7 @@ class Evaluation:
     single if not, sequences of up to 512 tokens (`seq_length`), 15 % of them to predict (`rate`). A text of one
     document is measured without pairs.
     examples: how many to measure on, all if left out. batch_tokens: changes speed, and numbers only by rounding.
+    world: ranks that each measure a share of the batches; all of them get all numbers.
 
     Loss per word and per byte come from a second pass in which whole words are hidden: with single pieces hidden,
     a vocabulary of small pieces has an easy time, as the rest of the word gives each away. The loss of a hidden
@@ -76,6 +78,7 @@ class Evaluation:
         rate: float | None = None,
         examples: int | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        world: World | None = None,
     ) -> None:
         """Raises ModelError for a model without a head, DataError or SettingsError for what does not fit."""
         model.need_head("evaluate")
@@ -92,6 +95,7 @@ class Evaluation:
         self._model, self._text, self._examples, self._batch_tokens = model, text, examples, batch_tokens
         self._packing = recipe.packing if recipe else BestFitPacking()
         self._pairing = _pairing(pairing, model, recipe, text)
+        self._world = World() if world is None else world
         self._found: list[Measured] = []
 
     def run(self) -> Iterator[float]:
@@ -107,11 +111,13 @@ class Evaluation:
         self._model.module.eval()
         for made, count in zip(passes, counts, strict=True):
             tally = Tally(self._model.module, self._model.compute)
-            for batch in made.fixed(count, self._rate, max(1, self._batch_tokens // self._length)):
-                tally.add(batch)
+            batches = made.fixed(count, self._rate, max(1, self._batch_tokens // self._length))
+            for place, batch in enumerate(batches):
+                if place % self._world.size == self._world.rank:
+                    tally.add(batch)
                 done += int((batch.example_ids.max(axis=1) + 1).sum())
                 yield done / total
-            self._found.append(tally.measured())
+            self._found.append(tally.measured(self._world.sum))
 
     def held_out(self) -> HeldOut:
         """The numbers, once `run` has ended."""

@@ -1,0 +1,115 @@
+"""Texts shared out over ranks: the vectors and numbers of one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import small_models
+from maskling.infer.shares import embed_shares
+from maskling.model.folder import write_weights
+from maskling.train.world import World
+
+# Starting processes takes a busy machine its time.
+pytestmark = pytest.mark.timeout(2000)
+TEXTS = ["the quick brown fox", "a gift", "the lazy dog sees paris .", "so", "jumps over the dog", "a " * 90]
+
+
+def embed(texts: Sequence[str]) -> np.ndarray:
+    if any(len(text) > 100 for text in texts):
+        warnings.warn("one was cut", stacklevel=2)
+    return np.array([[len(text), text.count("a"), 7] for text in texts], dtype=np.float32).reshape(-1, 3)
+
+
+@dataclass(frozen=True)
+class Asked(World):
+    """A rank whose partner's part is known."""
+
+    other: np.ndarray | None = None
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values + torch.from_numpy(self.other)
+
+    def share(self, value: object, source: int = 0) -> object:
+        return value if source == self.rank else [f"rank {source}"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_vectors_of_two_ranks_stand_in_the_order_of_the_texts(rank: int):
+    whole = embed(TEXTS[:-1])
+    other = np.zeros_like(whole)
+    other[1 - rank :: 2] = whole[1 - rank :: 2]
+    found, warned = embed_shares(embed, TEXTS[:-1], Asked(rank, 2, other=other))
+    assert np.array_equal(found, whole)
+    assert warned == [f"rank {1 - rank}"]
+
+
+def test_one_process_embeds_all_and_says_what_there_is_to_warn_of():
+    found, warned = embed_shares(embed, TEXTS, World())
+    assert found[:, 0].tolist() == [len(text) for text in TEXTS]
+    assert warned == ["one was cut"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = small_models.wordpiece(folder / "wordpiece")
+    write_weights(small_models.bert(tokenizer), folder / "bert")
+    tokenizer.save(folder / "bert")
+    return folder / "bert"
+
+
+def said(*words: str, ranks: int = 1, stdin: str = "", code: int = 0) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m"]
+    if ranks > 1:
+        launcher += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launcher, "maskling", *words, "--device", "cpu"]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=900, env=env)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.mark.slow
+def test_two_ranks_embed_as_one_does_and_one_of_them_speaks(model: Path, tmp_path: Path):
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    words = ["embed", str(model), "--file", str(tmp_path / "texts.txt"), "--out"]
+    one, two = (said(*words, str(tmp_path / f"{ranks}.npy"), ranks=ranks) for ranks in (1, 2))
+    assert np.allclose(np.load(tmp_path / "1.npy"), np.load(tmp_path / "2.npy"), atol=1e-6)
+    assert np.load(tmp_path / "2.npy").shape[0] == len(TEXTS)
+    for done in (one, two):
+        assert done.stderr.count("6 vectors of 24 numbers written") == 1
+        assert done.stderr.count("longer than") == 1
+    # Fewer texts than ranks, and from standard input.
+    alone = said("embed", str(model), "--json", ranks=2, stdin="a gift\n")
+    assert np.allclose(json.loads(alone.stdout)["vector"], np.load(tmp_path / "1.npy")[1], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_ranks_evaluate_as_one_does(model: Path, tmp_path: Path):
+    text = " ".join(small_models.PROSE.split())
+    (tmp_path / "text.txt").write_text("\n\n".join([text] * 40))
+    words = ["evaluate", str(model), str(tmp_path / "text.txt"), "--seq-length", "32", "--rate", "0.3", "--json"]
+    words += ["--corpus.dedup", "none"]
+    one, two = (json.loads(said(*words, ranks=ranks).stdout) for ranks in (1, 2))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert two[name] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), name
+
+
+@pytest.mark.slow
+def test_a_rank_without_its_model_takes_the_others_down_in_words(model: Path, tmp_path: Path):
+    done = said("embed", str(tmp_path / "none"), "a gift", ranks=2, code=1)
+    assert done.stderr.count("error: ") == 1
+    assert "none" in done.stderr.partition("error: ")[2].splitlines()[0]
+    assert "Traceback (most recent call last)" not in done.stderr.partition("torch/distributed")[0]
