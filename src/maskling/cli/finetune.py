@@ -22,9 +22,12 @@ def finetune(
     /,
     *,
     task: Annotated[
-        str | None, Parameter(help="classify, pair, regress, tag or answer; classify, if left out", metavar="KIND")
+        str | None,
+        Parameter(help="classify, pair, regress, tag, answer or similarity; classify, if left out", metavar="KIND"),
     ] = None,
-    train: Annotated[Path | None, Parameter(help="labelled records to learn from", metavar="FILE")] = None,
+    train: Annotated[
+        Path | None, Parameter(help="records to learn from; for similarity pairs, or any text", metavar="FILE")
+    ] = None,
     dev: Annotated[
         Path | None, Parameter(help="records that choose the best weights; else a part of --train", metavar="FILE")
     ] = None,
@@ -44,7 +47,7 @@ def finetune(
     json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
-    """Teach a model labels: of texts, pairs, words, or the places of answers.
+    """Teach a model labels: of texts, pairs, words, or the places of answers; or to give texts vectors.
 
     Files are JSON Lines, CSV, TSV, CoNLL columns or SQuAD's JSON. The best weights by --dev go to OUT/model, for
     'maskling predict' and transformers. Ctrl-C stops with a checkpoint, and the same command goes on from there.
