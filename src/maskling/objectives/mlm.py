@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from maskling.model.chunked_loss import can_chunk, chunked_head_loss
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.token_loss import head_loss
 from maskling.objectives.loss import Term
@@ -25,6 +26,9 @@ def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes:
     rows = rows_at_once(model, logits_bytes)
     if len(chosen) <= rows:
         return Term(_loss(model, chosen, batch.labels), len(batch.labels))
+    if can_chunk(chosen.device):
+        loss = chunked_head_loss(model.transformed(chosen), *model.decoder(), batch.labels)
+        return Term(loss, len(batch.labels))
     # Pieces of nearly equal size, so that the last is not a sliver, and again of few different ones.
     size = -(-len(chosen) // -(-len(chosen) // rows))
     size += min(rows - size, -size % EVENLY)

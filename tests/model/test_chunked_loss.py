@@ -1,0 +1,67 @@
+"""The chunked loss of a GPU, run on a CPU, is the plain one, and so are its gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskling.model.attention import Visible
+from maskling.model.building import build
+from maskling.model.chunked_loss import can_chunk, chunked_head_loss
+from maskling.model.config import ModernConfig
+from maskling.model.token_loss import token_loss
+from maskling.objectives import mlm
+from maskling.objectives.mlm import masked_lm
+from maskling.objectives.tensors import TensorBatch
+
+pytestmark = pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch older than 2.13")
+
+
+def inputs() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(192, 24), (1009, 24), (1009,)]
+    return [torch.randn(*size, generator=generator).requires_grad_() for size in sizes]
+
+
+def test_loss_and_gradients_are_those_of_all_scores_at_once() -> None:
+    labels = torch.arange(131) * 7
+    features, weight, bias = inputs()
+    expected = token_loss(F.linear(features, weight, bias), labels)
+    gradients = torch.autograd.grad(0.25 * expected, (features, weight, bias))
+    found = chunked_head_loss(features, weight, bias, labels)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(0.25 * found, (features, weight, bias)), gradients)
+
+
+def test_under_autocast_it_rounds_as_bf16_does() -> None:
+    labels = torch.arange(131) * 7
+    features, weight, bias = inputs()
+    expected = token_loss(F.linear(features, weight, bias), labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = chunked_head_loss(features, weight, bias, labels)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=2e-2, atol=0)
+    (grad,) = torch.autograd.grad(found, weight)
+    assert grad.dtype == torch.float32
+    torch.testing.assert_close(grad, torch.autograd.grad(expected, weight)[0], rtol=0.05, atol=0.1)
+
+
+def test_a_cpu_does_without() -> None:
+    assert not can_chunk(torch.device("cpu"))
+    assert can_chunk(torch.device("cuda"))
+
+
+def test_masked_tokens_have_one_loss_with_it_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = build(ModernConfig(vocab_size=211, hidden_size=24, num_layers=1, num_heads=2, intermediate_size=36), 0)
+    hidden = torch.randn(4, 40, 24, generator=torch.Generator().manual_seed(1))
+    places = torch.arange(0, 160, 2)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    ids, visible = torch.zeros(4, 40, dtype=torch.int64), Visible.from_example_ids(torch.zeros(4, 40))
+    batch = TensorBatch(ids, ids, ids, visible, F.pad(places, (0, 48)), places, nothing, nothing)
+    plain = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
+    monkeypatch.setattr(mlm, "can_chunk", lambda _: True)
+    chunked = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
+    assert plain.count == chunked.count == 80
+    torch.testing.assert_close(plain.sum, chunked.sum)
