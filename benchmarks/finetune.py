@@ -153,6 +153,7 @@ def theirs(task: dict[str, Any]) -> dict[str, Any]:
                 seed=task["seed"],
                 bf16=torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported(),
                 save_strategy="no",
+                use_cpu=not torch.cuda.is_available(),
                 report_to=[],
                 disable_tqdm=True,
                 logging_strategy="no",

@@ -38,7 +38,7 @@ class Task:
 
 TASKS = {
     "sst2": Task("classify", "accuracy", 3, "train.jsonl", "dev.jsonl", "test.jsonl"),
-    "movie_reviews_long": Task("classify", "accuracy", 4, "train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz"),
+    "movie_reviews_long": Task("classify", "accuracy", 2, "train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz"),
     "mrpc": Task("pair", "accuracy", 4, "train.jsonl", None, "test.jsonl"),
     "stsb": Task("regress", "spearman", 4, "train.jsonl", "dev.jsonl", "test.jsonl"),
     "wnut17": Task("tag", "f1", 6, "train.conll", "dev.conll", "test.conll"),
