@@ -31,6 +31,9 @@ def embed(
     ] = None,
     json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
+    dtype: Annotated[
+        Literal["fp32", "bf16", "auto"], Parameter(help="fp32, or bf16 for speed; auto is what is faster here")
+    ] = "fp32",
 ) -> None:
     """Turn texts into vectors.
 
@@ -50,7 +53,7 @@ def embed(
     with joined(device) as world:
         # Standard input belongs to rank 0, and a file may be on its machine only.
         texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.leads else None))
-        loaded = load(model, device=device if world.size == 1 else str(world.device))
+        loaded = load(model, device=device if world.size == 1 else str(world.device), dtype=dtype)
         embed_some = partial(loaded.embed, pooling=pooling, normalize=normalize, layer=layer)
         vectors, warned = embed_shares(embed_some, texts.lines, world)
     if not world.leads:
