@@ -28,16 +28,19 @@ _SHARE = 0.8
 
 @dataclass(frozen=True)
 class Fit:
-    """system: the settings, nothing in them left open. memory: what the run will take. forgets: see `recompute`."""
+    """system: the settings, nothing in them left open. forgets: see `recompute`.
+
+    memory: what the run will take, None for a module that is no encoder of ours.
+    """
 
     system: SystemSettings
-    memory: TrainingMemory
+    memory: TrainingMemory | None
     forgets: bool
 
 
 def fit(
     system: SystemSettings,
-    config: ModelConfig,
+    config: ModelConfig | None,
     compute: Compute,
     *,
     row_tokens: int,
@@ -45,11 +48,15 @@ def fit(
     mask_rate: float,
     share: Callable[[Any], Any] = lambda own: own,
 ) -> Fit:
-    """Choose what `system` leaves open.
+    """Choose what `system` leaves open. config: of the encoder, None for a module of another kind.
 
     row_tokens, most_rows: of a row, and rows in a step; mask_rate: of the tokens that the vocabulary is scored for.
     share: rank 0's value, on every rank: ranks see different memory, and must cut a step alike.
     """
+    if config is None:
+        tokens = system.micro_batch_tokens or MICRO_BATCH_TOKENS
+        usual = {"micro_batch_tokens": tokens, "compile": bool(system.compile)}
+        return Fit(system.model_copy(update=usual), None, forgets=False)
     room = _SHARE * free_bytes(compute.device)
     wanted = system.micro_batch_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
     rows = max(1, min(most_rows, wanted // row_tokens))

@@ -83,10 +83,10 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         yield over
         return
 
-    encoder = cast(MaskedLM, task.encoder(module))
+    encoder = task.encoder(module)
     fitted = fit(
         recipe.system,
-        encoder.config,
+        encoder.config if isinstance(encoder, MaskedLM) else None,
         compute,
         row_tokens=task.row_tokens,
         most_rows=recipe.train.batch_size,
@@ -94,7 +94,7 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         share=world.share,
     )
     task = task.with_recipe(recipe.with_system(fitted.system))
-    if fitted.forgets:
+    if fitted.forgets and isinstance(encoder, MaskedLM):
         recompute(encoder)
     warnings = [*start.warnings, *task.warnings]
     description = _describe(compute, task, world) + (", layers calculated twice" if fitted.forgets else "")
@@ -131,7 +131,7 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
             examples_per_step=supply.examples_per_step,
             steps=recipe.train.steps,
             resumed_from=state.step if start.resumed else None,
-            memory=fitted.memory.total,
+            memory=fitted.memory.total if fitted.memory else None,
         )
         first: list[Event] = [*map(Warned, warnings), started]
         ending = Ending.WENT_BACK
