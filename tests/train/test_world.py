@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from maskling.train.gradients import buckets
 from maskling.train.pretrain import pretrain
 from maskling.train.run_folder import write_config
 from maskling.train.world import World
-from torch_ranks import assert_near, ran, torchrun, weights
+from torch_ranks import SCRIPT, assert_near, ran, torchrun, weights
 
 # A busy machine takes its time to start so many processes.
 pytestmark = pytest.mark.timeout(2000)
@@ -135,3 +136,34 @@ def test_the_command_line_runs_under_torchrun_and_stops_with_a_checkpoint(recipe
     assert said.count("2 ranks") == 1  # only rank 0 speaks
     assert "stopped at step" in said
     assert list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_two_machines_end_with_the_bits_of_one(recipe_of: Make, tmp_path: Path):
+    made = config(tmp_path / "config", recipe_of({**PAIRS, "model.dropout": 0.1}))
+    assert ran(torchrun(made, tmp_path / "one")).returncode == 0
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{found.getsockname()[1]}"
+    # Two launchers, as on two machines: each starts one process, and sees a run folder of its own.
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    launcher += ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", "--rdzv-id=two"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    places = [tmp_path / "first", tmp_path / "second"]
+    machines = [
+        subprocess.Popen(
+            [*launcher, str(SCRIPT), str(made), str(place)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place in places
+    ]
+    said = [machine.communicate(timeout=900) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    (written,) = [place for place in places if place.exists()]  # the machine of rank 0
+    assert sorted("Finished" in out for out, _ in said) == [False, True]
+    one, two = weights(tmp_path / "one", 6), weights(written, 6)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert metrics(tmp_path / "one") == metrics(written)
