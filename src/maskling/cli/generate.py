@@ -12,7 +12,9 @@ from maskling.console import Console
 
 def generate(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
-    text: Annotated[str, Parameter(help="a text in quotes with [MASK] where to write; none: write from nothing")] = "",
+    text: Annotated[
+        str | None, Parameter(help="a text in quotes with [MASK] where to write; none: write from nothing")
+    ] = None,
     /,
     *,
     length: Annotated[
@@ -46,7 +48,7 @@ def generate(
     loaded = load(model, device=device)
     found = generate_texts(
         loaded,
-        text,
+        text or "",
         length=length,
         count=count,
         order=order,
