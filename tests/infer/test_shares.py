@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import warnings
@@ -97,10 +98,12 @@ def test_two_ranks_embed_as_one_does_and_one_of_them_speaks(model: Path, tmp_pat
 
 @pytest.mark.slow
 def test_two_ranks_evaluate_as_one_does(model: Path, tmp_path: Path):
-    text = " ".join(small_models.PROSE.split())
-    (tmp_path / "text.txt").write_text("\n\n".join([text] * 40))
+    draws = random.Random(3)
+    sentences = [" ".join(draws.choices(small_models.WORDS, k=draws.randint(4, 12))) + "." for _ in range(200)]
+    (tmp_path / "text.txt").write_text("\n\n".join(" ".join(sentences[at : at + 5]) for at in range(0, 200, 5)))
     words = ["evaluate", str(model), str(tmp_path / "text.txt"), "--seq-length", "32", "--rate", "0.3", "--json"]
-    words += ["--corpus.dedup", "none"]
+    words += ["--corpus.plain", "blank-line", "--corpus.filters.min-characters", "1"]
+    words += ["--corpus.filters.max-repeated-words", "1"]
     one, two = (json.loads(said(*words, ranks=ranks).stdout) for ranks in (1, 2))
     assert one.keys() == two.keys()
     for name, value in one.items():
