@@ -55,7 +55,7 @@ WAYS = [
 
 @pytest.mark.parametrize(("how", "code"), WAYS)
 def test_prepare_goes_on_to_the_same_bytes(tmp_path: Path, how: signal.Signals, code: int):
-    jsonl(tmp_path / "text.jsonl", texts(8_000))
+    jsonl(tmp_path / "text.jsonl", texts(16_000))
     words = ["prepare", "text.jsonl", *PREPARE, "--shards.part-bytes", "100000", "--out"]
     found, last = stopped([*words, "stopped"], tmp_path, "", how)
     assert found == code
