@@ -18,7 +18,7 @@ from maskling.errors import CheckpointError, DataError
 from maskling.train.journal import Journal
 from maskling.train.lock import only_here
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import written_recipe, written_threads
+from maskling.train.run_folder import written_number, written_recipe
 
 CONFIG = Recipe().to_toml().encode()
 LINES = b'{"kind": "step", "step": 1, "loss": 2.5}\n{"kind": "evaluation", "step": 2, "mlm_loss": 2.0, "best": true}\n'
@@ -41,13 +41,15 @@ def test_any_config_toml_is_read_or_refused_in_words(place: Path, content: bytes
     assert "config.toml cannot be understood" in text
 
 
-@given(
-    tree=changed({"threads": 2, "cores": 2, "torch": "2.13", "compute": "cpu"}), raw=st.none() | st.binary(max_size=9)
-)
-def test_any_env_json_is_a_number_of_threads_or_none(place: Path, tree: dict[str, object], raw: bytes | None):
+ENV = {"threads": 2, "micro_batch_tokens": 8, "cores": 2, "torch": "2.13", "compute": "cpu"}
+
+
+@given(tree=changed(ENV), raw=st.none() | st.binary(max_size=9))
+def test_any_env_json_has_a_number_or_none(place: Path, tree: dict[str, object], raw: bytes | None):
     (place / "env.json").write_bytes(said(tree) if raw is None else raw)
-    threads = written_threads(place)
-    assert threads is None or threads > 0
+    for name in ("threads", "micro_batch_tokens"):
+        number = written_number(place, name)
+        assert number is None or number > 0
 
 
 @given(content=spoiled(LINES) | st.lists(changed(json.loads(LINES.split(b"\n")[0])).map(said)).map(b"\n".join))

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import toy_corpus
 from maskling.errors import CheckpointError, NumericsError, SettingsError, TokenizerError
+from maskling.train import fitting
 from maskling.train.events import Evaluated, Finished, Saved, Started, Step, Warned
 from maskling.train.journal import TIMING
 from maskling.train.pretrain import pretrain
@@ -118,6 +119,22 @@ def test_every_optimizer_and_the_pair_head_go_on_exactly(recipe_of: Make, tmp_pa
     run_until(recipe, tmp_path / "stopped", 5)
     run(recipe, tmp_path / "stopped")
     assert same(weights(tmp_path / "straight", 6), weights(tmp_path / "stopped", 6))
+
+
+def test_a_run_goes_on_with_the_micro_batches_it_began_with_whatever_memory_is_free_today(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Dropout is drawn by the micro-batch."""
+    recipe = recipe_of({**DROPOUT, "system.micro_batch_tokens": "none"})
+    monkeypatch.setattr(fitting, "free_bytes", lambda _: 1.0)
+    run(recipe, tmp_path / "straight")
+    run_until(recipe, tmp_path / "stopped", 8)
+    monkeypatch.setattr(fitting, "free_bytes", lambda _: math.inf)
+    assert run(recipe, tmp_path / "stopped")[0].resumed_from == 4
+    run(recipe, tmp_path / "roomy")
+    straight, stopped, roomy = (weights(tmp_path / name, 12) for name in ("straight", "stopped", "roomy"))
+    assert same(stopped, straight)
+    assert not same(roomy, straight)
 
 
 KILLED = """

@@ -73,6 +73,8 @@ def finetune(
     words = {name: None if value is None else str(value) for name, value in named.items()}
     resolved = read_finetune_recipe(layers(config, settings, **words))
     recipe = resolved.settings
+    if recipe.task.kind == "similarity":
+        refuse_idle(resolved, ["encoder.head_dropout"], "a model of vectors has no head")
     if recipe.train.steps:
         refuse_idle(resolved, ["train.epochs"], "train.steps says how long the run is")
     if show:

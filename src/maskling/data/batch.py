@@ -13,30 +13,19 @@ from maskling.data.text import Text
 
 
 @dataclass(frozen=True)
-class Batch:
+class PackedRows:
     """Rows of `seq` tokens, each of one or more whole examples that must not see each other.
 
     input_ids, position_ids, token_type_ids: (rows, seq) int32; positions begin anew in each example.
     example_ids: (rows, seq) int32, number of the example within its row, -1 where there is padding.
-    masked_positions: (n,) int64, flat places in (rows, seq) to predict, ascending.
-    labels: (n,) int64, the tokens that stood there.
     first_positions: (k,) int64, flat places of the [CLS] of each example, ascending.
-    pair_labels: (k,) int64, or (0,) where there are no pairs.
-
-    int32 is what an embedding takes as it is, at half the traffic; only the labels of a
-    cross-entropy must be int64, and flat places are where rows times seq could pass 2**31.
-    A batch of no rows exists only where a step has fewer rows than there are ranks.
     """
 
     input_ids: NDArray[np.int32]
     position_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int32]
     example_ids: NDArray[np.int32]
-    masked_positions: NDArray[np.int64]
-    labels: NDArray[np.int64]
     first_positions: NDArray[np.int64]
-    pair_labels: NDArray[np.int64]
-    num_tokens: int
 
     @property
     def rows(self) -> int:
@@ -47,6 +36,25 @@ class Batch:
     def seq(self) -> int:
         """Tokens of a row, padding included."""
         return int(self.input_ids.shape[1])
+
+
+@dataclass(frozen=True)
+class Batch(PackedRows):
+    """Rows to predict masked tokens in.
+
+    masked_positions: (n,) int64, flat places in (rows, seq) to predict, ascending.
+    labels: (n,) int64, the tokens that stood there.
+    pair_labels: (k,) int64, or (0,) where there are no pairs.
+
+    int32 is what an embedding takes as it is, at half the traffic; only the labels of a
+    cross-entropy must be int64, and flat places are where rows times seq could pass 2**31.
+    A batch of no rows exists only where a step has fewer rows than there are ranks.
+    """
+
+    masked_positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    pair_labels: NDArray[np.int64]
+    num_tokens: int
 
     @property
     def fill(self) -> float:

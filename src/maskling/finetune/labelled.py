@@ -15,6 +15,7 @@ from maskling.finetune.kinds.kind import Kind, Records
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Finetuning
 from maskling.infer.load import find_model
+from maskling.model.encoder import encoder_config
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.beginning import weights_fingerprint
@@ -74,9 +75,9 @@ class Labelled(Material[FinetuneRecipe]):
         """The checksum of the weights to begin with, None if only their shape is taken."""
         return None if recipe.encoder.fresh else weights_fingerprint(str(self.folder), known)
 
-    def task(self, recipe: FinetuneRecipe, world: World) -> Finetuning:
+    def task(self, recipe: FinetuneRecipe, world: World) -> Finetuning:  # noqa: ARG002  (records are dealt step by step)
         """The task of a completed recipe."""
-        return Finetuning(recipe, self, world)
+        return Finetuning(recipe, self)
 
     def _read(self, recipe: FinetuneRecipe, path: str) -> Records:
         records, warnings = self.kind.read(path, recipe.columns)
@@ -89,10 +90,7 @@ def completed(recipe: FinetuneRecipe, folder: Path, records: int) -> FinetuneRec
 
     Raises SettingsError for a sequence longer than the model in `folder` takes.
     """
-    from maskling.model.folder import read_config
-    from maskling.model.hugging_face import from_hugging_face
-
-    most = from_hugging_face(read_config(folder), str(folder)).max_positions
+    most = encoder_config(folder).max_positions
     length = recipe.data.max_length or min(trained_length(folder) or _LONGEST, _LONGEST, most)
     if length > most:
         raise SettingsError(f"data.max_length = {length} is longer than the {most} tokens that {folder} has places for")

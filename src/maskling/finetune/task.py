@@ -17,17 +17,19 @@ from maskling.export.task_folder import export_task_model
 from maskling.finetune.judging import judged
 from maskling.finetune.kinds.kind import Encoded, Records
 from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetune.records_task import RecordsTask
 from maskling.finetune.results import finish, write_model
 from maskling.finetune.rows import Rows
 from maskling.model.cost import flops_per_token
 from maskling.model.device import Compute
+from maskling.model.encoder import encoder_config
 from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.objectives.loss import Term
 from maskling.objectives.terms import Encode
 from maskling.train.events import Event
 from maskling.train.settings import MICRO_BATCH_TOKENS
-from maskling.train.task import Best, LeftOut, Numbers, Supply, Task
+from maskling.train.task import Best, LeftOut, Numbers
 from maskling.train.work import Work, text_step
 from maskling.train.world import World
 
@@ -35,30 +37,14 @@ if TYPE_CHECKING:
     from maskling.finetune.labelled import Labelled
 
 
-class Finetuning(Task[FinetuneRecipe, TaskModel]):
+class Finetuning(RecordsTask[TaskModel]):
     """An encoder and a new head, learning labels."""
 
-    weights = {"loss": 1.0}  # noqa: RUF012  (never changed)
-    evaluates = True
-
-    def __init__(self, recipe: FinetuneRecipe, material: Labelled, world: World) -> None:
-        assert recipe.data.max_length is not None
-        self.recipe, self.row_tokens = recipe, recipe.data.max_length
-        self._material, self._world = material, world
-        self._kind = material.kind
+    def __init__(self, recipe: FinetuneRecipe, material: Labelled) -> None:
+        super().__init__(recipe, material)
+        self._material, self._kind = material, material.kind
         self.criterion = self._kind.criterion(material.outputs)
         self.baseline = self._kind.baseline(material.train, material.outputs)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What is odd about the records, and how many of them lose text."""
-        cut = {"train": self._train.cut, "dev": self._dev.cut}
-        return self._material.warnings + [
-            f"{count:,} records of {name} are too long for {self.row_tokens} tokens and lose text; "
-            f"--data.max-length raises it"
-            for name, count in cut.items()
-            if count
-        ]
 
     @cached_property
     def _train(self) -> Encoded:
@@ -72,21 +58,6 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
         """Records as the model reads them."""
         material = self._material
         return self._kind.encode(records, material.tokens, self.row_tokens, material.outputs, targets)
-
-    @cached_property
-    def _examples(self) -> LabelledExamples[Any]:
-        return LabelledExamples(
-            self._train.windows,
-            self._train.targets,
-            seq_length=self.row_tokens,
-            pad=self._material.tokens.special.pad,
-            seed=self.recipe.seed,
-            packing=self.recipe.packing,
-        )
-
-    def supply(self) -> Supply:
-        """How much there is to learn from."""
-        return Supply(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
 
     def first_module(self) -> TaskModel:
         """The encoder with its weights, or fresh ones, and a head drawn from the seed."""
@@ -117,14 +88,10 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
 
     def working(self, world: World, left_out: LeftOut = ()) -> Callable[[int], Work]:
         """What makes the work of a step."""
-        flops = flops_per_token(self._config, self.row_tokens, 0.0)
+        flops = flops_per_token(encoder_config(self._material.folder), self.row_tokens, 0.0)
         return partial(
             work_of, recipe=self.recipe, examples=self._examples, flops=flops, world=world, left_out=left_out
         )
-
-    @cached_property
-    def _config(self) -> Any:
-        return self._built(fresh=True).config
 
     def terms(
         self, module: TaskModel, batch: LabelledBatch[Any], encode: Encode, device: torch.device
@@ -154,10 +121,6 @@ class Finetuning(Task[FinetuneRecipe, TaskModel]):
 
     def _export(self, module: TaskModel, out: Path, facts: TaskFacts) -> None:
         export_task_model(module, self._material.tokens, out, facts)
-
-    def name_of(self, number: int) -> str:
-        """Where a record is from."""
-        return str(self._material.train[number].id)
 
     def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
         """Measure the finished model on the test records, once, and write what came of everything."""

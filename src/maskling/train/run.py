@@ -33,7 +33,7 @@ from maskling.train.joining import joined
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
 from maskling.train.restoring import restore, tensors_of
-from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_threads
+from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_number
 from maskling.train.run_settings import R
 from maskling.train.running import Ending, Running, finished, is_over
 from maskling.train.settings import seconds
@@ -83,9 +83,13 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         yield over
         return
 
-    encoder = task.encoder(module)
+    encoder, system = task.encoder(module), recipe.system
+    if system.micro_batch_tokens is None:
+        # Not what fits today: dropout is drawn by the micro-batch, and the memory that is free is never the same.
+        tokens = world.share(written_number(run_dir, "micro_batch_tokens") if world.leads else None)
+        system = system.model_copy(update={"micro_batch_tokens": tokens})
     fitted = fit(
-        recipe.system,
+        system,
         encoder.config if isinstance(encoder, MaskedLM) else None,
         compute,
         row_tokens=task.row_tokens,
@@ -97,16 +101,16 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
     if fitted.forgets and isinstance(encoder, MaskedLM):
         recompute(encoder)
     warnings = [*start.warnings, *task.warnings]
-    description = _describe(compute, task, world) + (", layers calculated twice" if fitted.forgets else "")
+    # What is calculated twice comes to the same bits, so it is told and not compared.
+    used = _describe(compute, task, world)
+    description = f"{used}, layers calculated twice" if fitted.forgets else used
     if not start.resumed:
         world.fill(tensors_of(module))
     parts = _parts(task, module, compute, world)
     if start.resumed:
         restore(start.newest, parts)
-        if state.compute != description:
-            warnings.append(
-                f"the run goes on, but not bit for bit: so far it was on {state.compute}, now on {description}"
-            )
+        if state.compute != used:
+            warnings.append(f"the run goes on, but not bit for bit: so far it was on {state.compute}, now on {used}")
     if start.unplanned:
         left = seconds(recipe.train.budget or "0") - (time.perf_counter() - began)
         train = planned(left, parts, task.working(world), run_dir / "measuring")
@@ -115,11 +119,11 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         task, state = task.with_recipe(recipe.with_system(fitted.system)), first_state(recipe, material, None)
         parts = replace(parts, task=task, optimizer=recipe.optimizer.build(module))
 
-    running = Running(run_dir, parts, replace(state, compute=description))
+    running = Running(run_dir, parts, replace(state, compute=used))
     with contextlib.closing(running):
         if world.leads:
             write_config(run_dir, recipe)
-            write_env(run_dir, description, torch.get_num_threads())
+            write_env(run_dir, description, torch.get_num_threads(), fitted.system.micro_batch_tokens)
         world.wait()
         supply = task.supply()
         started = Started(
@@ -154,7 +158,7 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
 
 def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
     # A run keeps the number it began with, where it can: another one rounds otherwise.
-    threads = min(cores(), written_threads(run_dir) or torch.get_num_threads())
+    threads = min(cores(), written_number(run_dir, "threads") or torch.get_num_threads())
     torch.set_num_threads(recipe.system.threads or threads)
     keep_memory()
     return pick(recipe.system.device, recipe.system.dtype)

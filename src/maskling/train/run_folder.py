@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from maskling import __version__
 from maskling.errors import CheckpointError, SettingsError
@@ -31,7 +31,7 @@ def write_config(run_dir: Path, recipe: RunSettings) -> None:
         file.write(recipe.to_toml().encode())
 
 
-def write_env(run_dir: Path, description: str, threads: int) -> None:
+def write_env(run_dir: Path, description: str, threads: int, micro_batch_tokens: int | None) -> None:
     """Write env.json: what the numbers of this run depend on beside its settings."""
     packages = ("torch", "numpy", "tokenizers", "safetensors", "pydantic")
     environment: dict[str, Any] = {
@@ -42,18 +42,22 @@ def write_env(run_dir: Path, description: str, threads: int) -> None:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": threads,
+        "micro_batch_tokens": micro_batch_tokens,
         "compute": description,
     }
     write_json(run_dir / "env.json", environment)
 
 
-def written_threads(run_dir: Path) -> int | None:
-    """The number of threads that the run has used so far, None if it is not known. Sums differ in rounding with it."""
+def written_number(run_dir: Path, name: Literal["threads", "micro_batch_tokens"]) -> int | None:
+    """What the run has used so far where its settings leave that open, None if it is not known.
+
+    With another number of threads sums are rounded otherwise; with other micro-batches other values are dropped too.
+    """
     try:
-        threads = json.loads((run_dir / "env.json").read_text(encoding="utf-8"))["threads"]
+        number = json.loads((run_dir / "env.json").read_text(encoding="utf-8"))[name]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return threads if type(threads) is int and threads > 0 else None
+    return number if type(number) is int and number > 0 else None
 
 
 def written_recipe(run_dir: Path, kind: type[R]) -> R | None:

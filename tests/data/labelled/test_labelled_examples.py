@@ -80,7 +80,6 @@ def test_an_epoch_has_every_record_once_with_all_its_windows(lengths, batch_size
             counts.update(label for _, label, _ in seen(batch))
     assert set(counts.values()) == {batch_size * epochs}
     assert len(counts) == sum(map(len, lengths))
-    assert examples.steps_of(epochs, batch_size) == -(-len(lengths) * epochs // batch_size)
 
 
 def test_a_step_is_a_function_of_seed_and_number():

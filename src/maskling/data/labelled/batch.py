@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskling.data.batch import lay_out
+from maskling.data.batch import PackedRows, lay_out
 from maskling.data.labelled.targets import Targets
 from maskling.data.labelled.windows import Int64Array, Windows
 from maskling.data.packing import Layout, Packing
@@ -20,33 +19,17 @@ T = TypeVar("T", bound=Targets)
 
 
 @dataclass(frozen=True)
-class LabelledBatch(Generic[T]):
-    """Rows of `seq` tokens, each of one or more whole sequences that must not see each other.
+class LabelledBatch(PackedRows, Generic[T]):
+    """Rows of labelled sequences.
 
-    input_ids, position_ids, token_type_ids, example_ids: (rows, seq) int32, as in `maskling.data.batch.Batch`.
-    first_positions: (k,) int64, flat places of the [CLS] of each sequence, ascending; lengths: (k,) int64, its tokens.
+    lengths: (k,) int64, tokens of each sequence.
     records: (k,) int64, the number of the record each sequence is of.
     targets: of the k sequences.
     """
 
-    input_ids: NDArray[np.int32]
-    position_ids: NDArray[np.int32]
-    token_type_ids: NDArray[np.int32]
-    example_ids: NDArray[np.int32]
-    first_positions: Int64Array
     lengths: Int64Array
     records: Int64Array
     targets: T
-
-    @property
-    def rows(self) -> int:
-        """How many rows."""
-        return len(self.input_ids)
-
-    @property
-    def seq(self) -> int:
-        """Tokens of a row, padding included."""
-        return int(self.input_ids.shape[1])
 
     @property
     def num_tokens(self) -> int:

@@ -45,10 +45,6 @@ class LabelledExamples(Generic[T]):
         """Records of an epoch."""
         return len(self._first)
 
-    def steps_of(self, epochs: float, batch_size: int) -> int:
-        """Steps of so many records each in which every record comes `epochs` times, the last step going beyond."""
-        return max(1, int(np.ceil(self.num_records * epochs / batch_size)))
-
     def step(self, step: int, batch_size: int) -> LabelledStep[T]:
         """The sequences of optimizer step `step`, counted from 0: all windows of `batch_size` records."""
         epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), self.num_records)

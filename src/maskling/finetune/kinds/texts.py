@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class TextKind(Kind, ABC):
     """Something said of a whole text, or of a pair."""
 
+    @abstractmethod
     def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:
         """What is to be learnt of each window."""
-        raise NotImplementedError
 
     def encode(
         self, records: Records, tokenizer: Tokenizer, max_length: int, outputs: Outputs, targets: bool

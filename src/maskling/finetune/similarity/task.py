@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from maskling.data.labelled.examples import LabelledExamples
 from maskling.data.labelled.records import TextRecord
-from maskling.data.labelled.sides import Sides, SideTargets, encode_sides
+from maskling.data.labelled.sides import Sides, encode_sides
 from maskling.data.labelled.similar import Form
 from maskling.export.sentence_encoder import export_sentence_encoder
 from maskling.export.task_card import TaskFacts
 from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetune.records_task import RecordsTask
 from maskling.finetune.results import finish, write_model
 from maskling.finetune.similarity.judging import CRITERIA, measured
 from maskling.finetune.similarity.vectors import step_vectors
@@ -30,7 +30,7 @@ from maskling.objectives.loss import Term
 from maskling.objectives.similarity import contrastive, cosent
 from maskling.objectives.terms import Encode
 from maskling.train.events import Event
-from maskling.train.task import Baseline, Best, LeftOut, Numbers, Supply, Task
+from maskling.train.task import Baseline, Best, LeftOut, Numbers
 from maskling.train.work import Work
 from maskling.train.world import World
 
@@ -38,16 +38,12 @@ if TYPE_CHECKING:
     from maskling.finetune.similarity.material import SimilarTexts
 
 
-class Embedding(Task[FinetuneRecipe, MaskedLM]):
+class Embedding(RecordsTask[MaskedLM]):
     """An encoder without heads, learning to lay alike texts side by side."""
 
-    weights = {"loss": 1.0}  # noqa: RUF012  (never changed)
-    evaluates = True
-
     def __init__(self, recipe: FinetuneRecipe, material: SimilarTexts, world: World) -> None:
-        assert recipe.data.max_length is not None
         assert recipe.encoder.pooling is not None
-        self.recipe, self.row_tokens = recipe, recipe.data.max_length
+        super().__init__(recipe, material)
         self._pooling: Pooling = recipe.encoder.pooling
         self._material, self._world, self._kind = material, world, material.kind
         self.criterion = CRITERIA[material.dev_form]
@@ -60,17 +56,6 @@ class Embedding(Task[FinetuneRecipe, MaskedLM]):
         """Whether there are weights that were given."""
         return not self.recipe.encoder.fresh
 
-    @property
-    def warnings(self) -> list[str]:
-        """What is odd about the texts, and how many of them lose their end."""
-        cut = {"train": self._train.cut, "dev": self._dev.cut}
-        return self._material.warnings + [
-            f"{count:,} texts of {name} are too long for {self.row_tokens} tokens and lose their end; "
-            f"--data.max-length raises it"
-            for name, count in cut.items()
-            if count
-        ]
-
     @cached_property
     def _train(self) -> Sides:
         return self._encoded(self._material.train)
@@ -81,21 +66,6 @@ class Embedding(Task[FinetuneRecipe, MaskedLM]):
 
     def _encoded(self, records: Sequence[TextRecord]) -> Sides:
         return encode_sides(records, self._material.tokens, self.row_tokens)
-
-    @cached_property
-    def _examples(self) -> LabelledExamples[SideTargets]:
-        return LabelledExamples(
-            self._train.windows,
-            self._train.targets,
-            seq_length=self.row_tokens,
-            pad=self._material.tokens.special.pad,
-            seed=self.recipe.seed,
-            packing=self.recipe.packing,
-        )
-
-    def supply(self) -> Supply:
-        """How much there is to learn from."""
-        return Supply(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
 
     def first_module(self) -> MaskedLM:
         """The encoder with its weights, or fresh ones."""
@@ -167,7 +137,3 @@ class Embedding(Task[FinetuneRecipe, MaskedLM]):
             export_sentence_encoder(module, material.config, material.tokens, out, facts, self._pooling, material.form)
 
         return write_model(run_dir, self.recipe, material, dev, test, export)
-
-    def name_of(self, number: int) -> str:
-        """Where a record is from."""
-        return self._material.train[number].id
