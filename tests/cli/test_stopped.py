@@ -20,8 +20,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
+    def ctrl_c_counts() -> None:
+        # What a shell starts in the background is deaf to it, and so is all that it starts in turn: these tests too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipe = subprocess.PIPE
     return subprocess.Popen(
-        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts
     )
 
 
