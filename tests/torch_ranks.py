@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from chaos_runs import TESTS, metrics
+from maskling.finetune.recipe import FinetuneRecipe
 
 SCRIPT = TESTS / "rank.py"
 
@@ -20,6 +21,14 @@ def torchrun(config: Path, run_dir: Path, *what: str, ranks: int = 2, restarts: 
     """The command line."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     return [*launcher, f"--max-restarts={restarts}", str(SCRIPT), str(config), str(run_dir), *what]
+
+
+def finetuning(recipe: FinetuneRecipe, run_dir: Path, ranks: int = 2) -> list[str]:
+    """The command line of a person who fine-tunes with several ranks."""
+    file = run_dir.with_suffix(".toml")
+    file.write_text(recipe.to_toml())
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    return [*launcher, "-m", "maskling", "finetune", "--config", str(file), "--out", str(run_dir)]
 
 
 def ran(command: list[str], timeout: int = 900) -> subprocess.CompletedProcess[str]:

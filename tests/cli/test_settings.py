@@ -54,6 +54,17 @@ def test_show_has_a_line_for_every_setting_with_its_value_and_where_it_came_from
     assert set(lines) == set(values)
 
 
+def test_show_tells_of_the_run_where_there_is_text(maskling: Command, here: Path):
+    shown = maskling("train", "--show", "--data", "data", *TRAIN, "--train.steps", "3")
+    assert (shown.code, "optimizer.lr" in shown.out) == (0, True)
+    assert [line.split()[0] for line in shown.err.splitlines()] == ["model", "data", "unigram", "memory", "run"]
+    budgeted = maskling("train", "--show", "--data", "data", *TRAIN, "--budget", "5m", "--json").out.splitlines()
+    assert json.loads(budgeted[1])["memory"] > 300e6
+    (here / "data" / "manifest.json").unlink()
+    assert maskling("train", "--show", "--data", "data").code == 2
+    assert maskling("train", "--show", "--data", "not-yet").code == 0
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_file_that_init_wrote_means_the_same_as_the_options_it_was_written_with(
     maskling: Command, tmp_path: Path, preset: str

@@ -21,6 +21,7 @@ from maskling.model.device import pick
 from maskling.objectives.loss import weighted
 from maskling.train.events import Step
 from maskling.train.world import World
+from torch_ranks import assert_near, finetuning, ran
 
 Make = Callable[..., FinetuneRecipe]
 KINDS = ["classify", "multi", "pair", "regress", "tag", "answer"]
@@ -130,3 +131,30 @@ def test_other_records_under_the_same_run_are_refused(recipe_of: Make, tmp_path:
     train.write_text(train.read_text() + '{"text": "the fox", "label": "animal"}\n')
     with pytest.raises(CheckpointError, match="was trained on corpus"):
         list(finetune(recipe, tmp_path / "run"))
+
+
+@pytest.mark.timeout(2000)
+def test_two_ranks_under_torchrun_teach_what_one_process_teaches(recipe_of: Make, tmp_path: Path):
+    # 7 rows do not divide by 2.
+    recipe = recipe_of("tag", {"train.steps": 6, "train.evaluate_every": 3, "train.batch_size": 7})
+    list(finetune(recipe, tmp_path / "one"))
+    done = ran(finetuning(recipe, tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    assert "2 ranks" in done.stderr
+    assert_near(tmp_path / "one", tmp_path / "two", 6)
+    assert (tmp_path / "two" / "model" / "config.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2000)
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ranks_go_on_with_what_one_process_began(recipe_of: Make, tmp_path: Path, kind: str):
+    recipe = recipe_of(kind, {"train.steps": 6, "train.evaluate_every": 3})
+    list(finetune(recipe, tmp_path / "one"))
+    for event in finetune(recipe, tmp_path / "both"):
+        if isinstance(event, Step) and event.step == 4:
+            break
+    done = ran(finetuning(recipe, tmp_path / "both"))
+    assert done.returncode == 0, done.stderr
+    assert "going on from step 3" in done.stderr
+    assert_near(tmp_path / "one", tmp_path / "both", 6)

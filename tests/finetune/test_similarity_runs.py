@@ -23,6 +23,7 @@ from maskling.infer.load import load
 from maskling.objectives.loss import weighted
 from maskling.train.events import Evaluated, Judged, Step, Warned
 from maskling.train.world import World
+from torch_ranks import assert_near, finetuning, ran
 
 Make = Callable[..., FinetuneRecipe]
 CPU = torch.device("cpu")
@@ -336,3 +337,15 @@ def test_bad_input_is_refused_in_a_line(similarity: Make, tmp_path: Path, form, 
         list(finetune(similarity(form, changes), tmp_path / "run"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2000)
+@pytest.mark.parametrize("form", FORMS)
+def test_ranks_compare_with_the_texts_of_the_others_under_torchrun(similarity: Make, tmp_path: Path, form: str):
+    # 11 texts do not divide by 2; micro-batches of some rows each.
+    recipe = similarity(form, {"train.steps": 4, "train.batch_size": 11, "system.micro_batch_tokens": 96})
+    list(finetune(recipe, tmp_path / "one"))
+    done = ran(finetuning(recipe, tmp_path / "two"))
+    assert done.returncode == 0, done.stderr
+    assert_near(tmp_path / "one", tmp_path / "two", 4)

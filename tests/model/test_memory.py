@@ -19,6 +19,7 @@ from maskling.model.building import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.device import Precision, pick
 from maskling.model.memory import activation_bytes, num_parameters, training_memory
+from maskling.train.optimizer import OPTIMIZERS
 
 SIZES = {"vocab_size": 103, "hidden_size": 40, "num_heads": 4}
 SHAPES = [
@@ -74,6 +75,30 @@ def test_logits_are_bounded_and_everything_is_in_the_total() -> None:
     assert many.head < 4 * (256 << 20)
     assert many.evaluation < 2 * (256 << 20)
     assert few.total == sum(vars(few).values())
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("config", SHAPES[::2], ids=["bert", "modern"])
+def test_moments_are_what_the_optimizer_keeps(config: ModelConfig, kind: str) -> None:
+    strategy = OPTIMIZERS[kind]()
+    module = build(config, 0)
+    optimizer = strategy.build(module)
+    for parameter in module.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(1.0)
+    kept = sum(4 * value.numel() for name, value in optimizer.state().items() if value.numel() > 1)
+    hidden = strategy.hidden_moments
+    said = training_memory(config, rows=1, seq=8, number_bytes=4, hidden_moments=hidden)
+    assert said.moments == kept
+    assert said.snapshot == kept + 4 * num_parameters(config)
+
+
+def test_pieces_are_counted_once_over_all_ranks_and_a_copy_elsewhere_not_at_all() -> None:
+    config = BertConfig(vocab_size=30_000)
+    one, four = (training_memory(config, rows=8, seq=128, number_bytes=2, ranks=ranks) for ranks in (1, 4))
+    assert (four.moments, four.gradients) == (one.moments // 4, one.gradients // 4)
+    assert four.weights == one.weights
+    assert training_memory(config, rows=8, seq=128, number_bytes=2, copied=False).snapshot == 0
 
 
 TOLERANCE = 0.15

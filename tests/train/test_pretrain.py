@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from maskling.errors import CheckpointError, NumericsError, SettingsError, Token
 from maskling.train import fitting
 from maskling.train.events import Evaluated, Finished, Saved, Started, Step, Warned
 from maskling.train.journal import TIMING
+from maskling.train.planning import foreseen
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe, read_config
 
@@ -404,6 +406,15 @@ def test_a_corpus_without_validation_text_trains_and_says_so(recipe_of: Make, tm
     assert not only(Evaluated, events)
     assert events[-1].model is not None
     assert any(event.path == events[-1].model for event in only(Saved, events))
+
+
+@pytest.mark.parametrize("changes", [{}, {"pairing.kind": "nsp", "optimizer.kind": "muon"}])
+def test_what_is_foreseen_is_what_the_run_tells(recipe_of: Make, tmp_path: Path, changes: dict[str, object]):
+    recipe = recipe_of({"train.steps": 1, **changes})
+    told = next(event for event in pretrain(recipe, tmp_path / "run") if isinstance(event, Started))
+    seen = foreseen(recipe)
+    assert replace(seen, memory=None) == replace(told, memory=None)
+    assert seen.memory > 300e6
 
 
 def test_rows_longer_than_the_model_promises_are_refused(recipe_of: Make):

@@ -13,6 +13,7 @@ from maskling.console import Console
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
+    from maskling.train.recipe import Recipe
     from maskling.train.task import Numbers
 
 STOPPED = 130
@@ -36,7 +37,9 @@ def train(
     force_new: Annotated[
         bool, Parameter(help="begin anew; a run that is there is moved to RUN.1, not deleted")
     ] = False,
-    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
+    show: Annotated[
+        bool, Parameter(help="print every setting, where it comes from, and what the run would be, and stop")
+    ] = False,
     json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
@@ -58,6 +61,8 @@ def train(
         for line in shown(resolved):
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
+        if resolved.origins["data.path"] != "default" and Path(resolved.settings.data.path).exists():
+            _foresee(resolved.settings, console)
         return 0
     if out is None:
         raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
@@ -76,6 +81,20 @@ def train(
         for event in pretrain(resolved.settings, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0
+
+
+def _foresee(recipe: Recipe, console: Console) -> None:
+    """Print what the run would be."""
+    from maskling.cli.run_report import as_json, started_lines
+    from maskling.train.planning import foreseen
+
+    plan = foreseen(recipe)
+    budget = recipe.train.budget
+    for line in started_lines(plan)[: -1 if budget else None]:
+        console.note(line)
+    if budget:
+        console.note(f"run       as many steps as fit into {budget}")
+    console.data(as_json(plan))
 
 
 def held_out_numbers(measured: Numbers) -> str:

@@ -49,7 +49,9 @@ def training_memory(
     seq: int,
     number_bytes: int,
     mask_rate: float = 0.15,
-    moments: int = 2,
+    hidden_moments: int = 2,
+    ranks: int = 1,
+    copied: bool = True,
     bmm: bool = True,
     forgets: bool = False,
     logits_bytes: int = 256 << 20,
@@ -57,9 +59,12 @@ def training_memory(
 ) -> TrainingMemory:
     """What training takes with micro-batches of `rows` rows of `seq` tokens.
 
-    number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. moments: fp32 numbers that the optimizer keeps
-    for a weight. bmm: whether attention keeps its matrix, see `attention.kernel_name`. forgets: whether layers keep
-    their input alone, see `recompute`. logits_bytes: see `masked_lm`.
+    number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. hidden_moments: fp32 numbers that the optimizer
+    keeps for a weight in a matrix of a layer; for others it keeps two. ranks: over which moments and gradients are
+    spread in pieces; weights too, but now and then each rank has them whole. copied: whether the copy that is
+    written lies in the same memory; that of a GPU does not. bmm: whether attention keeps its matrix, see
+    `attention.kernel_name`. forgets: whether layers keep their input alone, see `recompute`. logits_bytes: see
+    `masked_lm`.
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
     kept = 4 * num_parameters(config)
@@ -75,16 +80,17 @@ def training_memory(
     head = scores * (2 if number_bytes == 2 else 12) + vocab * width * (4 + number_bytes)
     # Scores, the same in fp32, their softmax, and which are better than the right one.
     judged = vocab * min(predictions, logits_bytes / (8 * vocab)) * (11 if number_bytes == 2 else 9)
+    moments = 2 * kept - (2 - hidden_moments) * 4 * multiplied
     return TrainingMemory(
         process=process_bytes,
         weights=kept + (multiplied * 2 if number_bytes == 2 else 0),
-        moments=moments * kept,
-        gradients=kept,
+        moments=moments // ranks,
+        gradients=kept // ranks,
         activations=round((1 + _WASTE) * tokens * a_token),
         workspace=4 * tokens * widest * number_bytes,
         head=round(head),
         evaluation=round(judged),
-        snapshot=(1 + moments) * kept,
+        snapshot=kept + moments if copied else 0,
     )
 
 

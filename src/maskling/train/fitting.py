@@ -46,11 +46,16 @@ def fit(
     row_tokens: int,
     most_rows: int,
     mask_rate: float,
+    hidden_moments: int = 2,
+    ranks: int = 1,
+    process_bytes: int | None = None,
     share: Callable[[Any], Any] = lambda own: own,
 ) -> Fit:
     """Choose what `system` leaves open. config: of the encoder, None for a module of another kind.
 
     row_tokens, most_rows: of a row, and rows in a step; mask_rate: of the tokens that the vocabulary is scored for.
+    hidden_moments: of the optimizer, see `training_memory`. ranks: that train together.
+    process_bytes: what the process holds beside the weights; left out, it is measured, and the weights are there.
     share: rank 0's value, on every rank: ranks see different memory, and must cut a step alike.
     """
     if config is None:
@@ -61,7 +66,7 @@ def fit(
     wanted = system.micro_batch_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
     rows = max(1, min(most_rows, wanted // row_tokens))
     kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, config.attention_dropout)
-    process = _process_bytes(compute.device, config)
+    process = _process_bytes(compute.device, config) if process_bytes is None else process_bytes
 
     def needed(rows: int, forgets: bool) -> TrainingMemory:
         return training_memory(
@@ -70,6 +75,9 @@ def fit(
             seq=row_tokens,
             number_bytes=compute.dtype.itemsize,
             mask_rate=mask_rate,
+            hidden_moments=hidden_moments,
+            ranks=ranks if system.shard else 1,
+            copied=compute.device.type != "cuda",
             bmm=kernel == "bmm",
             forgets=forgets,
             process_bytes=process,
@@ -86,6 +94,14 @@ def fit(
     tokens, compiles, forgets = share([tokens, compiles, forgets])
     chosen = system.model_copy(update={"micro_batch_tokens": tokens, "compile": compiles})
     return Fit(chosen, needed(max(1, min(most_rows, tokens // row_tokens)), forgets), forgets)
+
+
+def described(compute: Compute, system: SystemSettings, row_tokens: int, ranks: int) -> str:
+    """Device, threads, number type and attention kernel that are really used. system: with nothing left open."""
+    apart = " with a piece of the model" if system.shard else ""
+    each = f"{ranks} ranks, each{apart} on " if ranks > 1 else ""
+    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype)
+    return f"{each}{compute.description}, {kernel} attention{', compiled' if system.compile else ''}"
 
 
 def free_bytes(device: torch.device) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,9 @@ _NO_BIAS_CORRECTION_FROM = 10_000_000
 
 class Strategy(Settings, ABC):
     """What every optimizer shares: the settings of Adam, which at least the vectors use."""
+
+    # Numbers kept for a weight in a matrix of a layer; for every other weight there are two.
+    hidden_moments: ClassVar[int] = 2
 
     kind: str
     lr: float = Field(1e-3, gt=0, description="highest learning rate; the schedule multiplies it")
@@ -83,6 +86,8 @@ class Muon(Strategy):
     Updates are scaled to the root mean square of Adam's (Liu et al. 2025, "Muon is scalable", section 2.2), so one
     learning rate serves both.
     """
+
+    hidden_moments: ClassVar[int] = 1
 
     kind: Literal["muon"] = "muon"
     momentum: float = Field(0.95, ge=0, lt=1, description="Muon's memory of gradients")

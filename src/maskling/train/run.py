@@ -19,7 +19,6 @@ from torch.nn import Module
 from maskling.data.loader import ahead
 from maskling.errors import SettingsError
 from maskling.model.allocator import keep_memory
-from maskling.model.attention import kernel_name
 from maskling.model.device import Compute, pick
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.recomputing import recompute
@@ -28,7 +27,7 @@ from maskling.train import checkpoint
 from maskling.train.budget import planned
 from maskling.train.compiling import compiled
 from maskling.train.events import Event, Finished, Started, Warned
-from maskling.train.fitting import fit, peak_bytes
+from maskling.train.fitting import described, fit, peak_bytes
 from maskling.train.joining import joined
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
@@ -95,6 +94,8 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         row_tokens=task.row_tokens,
         most_rows=recipe.train.batch_size,
         mask_rate=task.mask_rate,
+        hidden_moments=recipe.optimizer.hidden_moments,
+        ranks=world.size,
         share=world.share,
     )
     task = task.with_recipe(recipe.with_system(fitted.system))
@@ -102,7 +103,7 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         recompute(encoder)
     warnings = [*start.warnings, *task.warnings]
     # What is calculated twice comes to the same bits, so it is told and not compared.
-    used = _describe(compute, task, world)
+    used = described(compute, fitted.system, task.row_tokens, world.size)
     description = f"{used}, layers calculated twice" if fitted.forgets else used
     if not start.resumed:
         world.fill(tensors_of(module))
@@ -162,14 +163,6 @@ def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
     torch.set_num_threads(recipe.system.threads or threads)
     keep_memory()
     return pick(recipe.system.device, recipe.system.dtype)
-
-
-def _describe(compute: Compute, task: AnyTask, world: World) -> str:
-    apart = " with a piece of the model" if task.recipe.system.shard else ""
-    ranks = f"{world.size} ranks, each{apart} on " if world.size > 1 else ""
-    compiled = ", compiled" if task.recipe.system.compile else ""
-    kernel = kernel_name(compute.device, task.row_tokens, True, compute.dtype)
-    return f"{ranks}{compute.description}, {kernel} attention{compiled}"
 
 
 def _parts(task: AnyTask, module: Module, compute: Compute, world: World) -> Parts:
