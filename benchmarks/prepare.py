@@ -3,8 +3,12 @@
     python benchmarks/prepare.py [--text FOLDER ...] [--megabytes 20] [--workers 2] [--quick]
 
 All sides use one vocabulary, made beforehand and not timed. Ours reads, cleans, drops duplicates, splits sentences,
-tokenizes, writes shards with checksums; the peers only tokenize and group. Without `pip install datasets` the peer is
-`tokenizers` alone, encoding batches in memory on the same number of threads.
+tokenizes, writes shards with checksums; the peers only tokenize and group:
+
+    run_mlm    the recipe of transformers' run_mlm.py on a text file: a row a line, every column grouped
+    datasets   the least that could do: documents as JSON, ids alone
+
+Without `pip install datasets` the peer is `tokenizers` alone, encoding batches in memory on the same number of threads.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +48,9 @@ def main() -> None:
         file.write_text("".join(json.dumps({"text": one}) + "\n" for one in documents), encoding="utf-8")
         size = file.stat().st_size
         runs = {"maskling": ours(file, folder, tokenizer, options.workers)}
-        runs |= datasets(file, tokenizer, options.workers) or alone(documents, tokenizer)
+        plain = folder / "text.txt"
+        plain.write_text("\n".join(text), encoding="utf-8")
+        runs |= datasets(file, plain, tokenizer, options.workers) or alone(documents, tokenizer)
         seconds = alternating(runs, options.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -71,26 +78,34 @@ def ours(file: Path, folder: Path, tokenizer: Path, workers: int) -> Callable[[]
     return run
 
 
-def datasets(file: Path, tokenizer: Path, workers: int, seq: int = 128) -> dict[str, Callable[[], None]]:
+def datasets(file: Path, plain: Path, tokenizer: Path, workers: int, seq: int = 128) -> dict[str, Callable[[], None]]:
     try:
-        from datasets import disable_caching, load_dataset
+        from datasets import disable_caching, disable_progress_bars, load_dataset
         from transformers import PreTrainedTokenizerFast
     except ImportError:
         return {}
     disable_caching()
+    disable_progress_bars()
     tokens = PreTrainedTokenizerFast.from_pretrained(str(tokenizer))
 
     def group(batch: dict[str, list[list[int]]]) -> dict[str, list[list[int]]]:
-        ids = [token for one in batch["input_ids"] for token in one]
-        return {"input_ids": [ids[first : first + seq] for first in range(0, len(ids) - seq, seq)]}
+        columns = {name: list(chain.from_iterable(rows)) for name, rows in batch.items()}
+        return {
+            name: [one[first : first + seq] for first in range(0, len(one) - seq, seq)] for name, one in columns.items()
+        }
 
-    def run() -> None:
+    def run(kind: str, path: Path, drop: list[str], **more: bool) -> None:
         with tempfile.TemporaryDirectory() as cache:
-            data = load_dataset("json", data_files=str(file), split="train", cache_dir=cache)
-            data = data.map(lambda batch: tokens(batch["text"]), batched=True, num_proc=workers, remove_columns="text")
-            data.map(group, batched=True, num_proc=workers, remove_columns=data.column_names)
+            data = load_dataset(kind, data_files=str(path), split="train", cache_dir=cache)
+            mapped: dict[str, Any] = {"batched": True, "num_proc": workers}
+            data = data.map(lambda batch: tokens(batch["text"], **more), remove_columns="text", **mapped)
+            data.remove_columns(drop).map(group, **mapped)
 
-    return {"datasets": run}
+    unused = ["token_type_ids", "attention_mask"]
+    return {
+        "run_mlm": lambda: run("text", plain, [], return_special_tokens_mask=True),
+        "datasets": lambda: run("json", file, [name for name in unused if name in tokens.model_input_names]),
+    }
 
 
 def alone(documents: list[str], tokenizer: Path) -> dict[str, Callable[[], None]]:
