@@ -341,7 +341,7 @@ def test_bad_input_is_refused_in_a_line(similarity: Make, tmp_path: Path, form, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2000)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "texts"])  # which live on dropout
 def test_ranks_compare_with_the_texts_of_the_others_under_torchrun(similarity: Make, tmp_path: Path, form: str):
     # 11 texts do not divide by 2; micro-batches of some rows each.
     recipe = similarity(form, {"train.steps": 4, "train.batch_size": 11, "system.micro_batch_tokens": 96})
