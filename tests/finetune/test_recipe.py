@@ -11,6 +11,7 @@ import pytest
 from maskling.config import overrides
 from maskling.errors import DataError, MasklingError, ModelError, SettingsError
 from maskling.finetune.finetune import finetune
+from maskling.finetune.kinds import KINDS
 from maskling.finetune.recipe import FinetuneRecipe, learning_rate, read_finetune_recipe
 from maskling.model.config import BertConfig
 from maskling.train.run_settings import read_settings
@@ -20,12 +21,14 @@ Make = Callable[..., FinetuneRecipe]
 
 def test_the_rate_follows_the_size_of_the_encoder_unless_one_is_given(models: dict[str, Path]):
     found = read_finetune_recipe(overrides([("encoder.path", str(models["bert"]))]))
-    assert found.settings.optimizer.lr == 3e-4
+    assert found.settings.optimizer.lr == 1e-3
     assert found.origins["optimizer.lr"] == "the size of the encoder"
     given = read_finetune_recipe(overrides([("encoder.path", str(models["bert"])), ("optimizer.lr", "1e-5")]))
     assert given.settings.optimizer.lr == 1e-5
     wide = [BertConfig(hidden_size=width, num_heads=1) for width in (128, 384, 768, 1024)]
-    assert [learning_rate(config) for config in wide] == [3e-4, 1e-4, 3e-5, 3e-5]
+    rates = {name: [learning_rate(config, kind) for config in wide] for name, kind in KINDS.items()}
+    assert rates["classify"] == rates["tag"] == [1e-3, 1e-4, 3e-5, 3e-5]
+    assert rates["pair"] == rates["regress"] == rates["similarity"] == [3e-4, 1e-4, 3e-5, 3e-5]
 
 
 def test_what_a_run_writes_is_read_back_the_same(recipe_of: Make, tmp_path: Path):

@@ -100,6 +100,7 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
     Raises SettingsError for a setting that does not fit, ModelError where there is no such model.
     """
     path = next((said for said in reversed([_path(layer) for layer in layers]) if said), None)
+    kind = next((said for said in reversed([_kind(layer) for layer in layers]) if said), None)
     sized = []
     if path is not None:
         from maskling.model.folder import read_config
@@ -107,20 +108,21 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
 
         folder = find_model(path)
         config = from_hugging_face(read_config(folder), str(folder))
-        sized = [Layer("the size of the encoder", {"optimizer": {"lr": learning_rate(config)}})]
-    kind = next((said for said in reversed([_kind(layer) for layer in layers]) if said), None)
+        rate = learning_rate(config, KINDS.get(kind or "", Classify))
+        sized = [Layer("the size of the encoder", {"optimizer": {"lr": rate}})]
     suited = [Layer(f"what suits {kind}", dict(KINDS[kind].usual))] if kind in KINDS and KINDS[kind].usual else []
     return resolve(FinetuneRecipe, [_defaults(), *sized, *suited, *layers])
 
 
-def learning_rate(config: ModelConfig) -> float:
+def learning_rate(config: ModelConfig, kind: type[AnyKind]) -> float:
     """A rate that suits the size of an encoder.
 
-    3e-5 for 768 wide and more, the middle of what Devlin et al. 2019 (A.3) searched; 1e-4 and 3e-4 for small ones, the
-    upper ends of what Turc et al. 2019 (section 4) searched for theirs, as small models take and need larger steps.
+    3e-5 for 768 wide and more, the middle of what Devlin et al. 2019 (A.3) searched; 1e-4 from 384, the upper end of what
+    Turc et al. 2019 (section 4) searched for small ones. Below, what was best for one 256 wide (docs/results.md): 1e-3
+    for texts and words, by 1 to 9 points over 3e-4, and 3e-4 where two texts are compared, by 10 over 1e-3.
     """
     width = config.hidden_size
-    return 3e-5 if width >= 768 else 1e-4 if width >= 384 else 3e-4
+    return 3e-5 if width >= 768 else 1e-4 if width >= 384 else kind.small_rate
 
 
 def _path(layer: Layer) -> str | None:

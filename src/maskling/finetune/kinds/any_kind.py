@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class AnyKind(Settings, ABC):
     """A kind of task. It has no state: its fields are settings.
 
-    usual: settings of other sections that suit it better than the general ones.
+    usual: settings of other sections that suit it better than the general ones. small_rate: the learning rate that
+    suits encoders less than 384 wide.
     """
 
     usual: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    small_rate: ClassVar[float] = 3e-4
     kind: str
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -35,6 +35,7 @@ class Classify(TextKind):
     A text longer than the model sees is read in windows, and judged by the mean of their logits.
     """
 
+    small_rate: ClassVar[float] = 1e-3
     kind: Literal["classify"] = "classify"
     threshold: float = Field(
         0.5, gt=0, lt=1, description="where texts have several labels: the probability from which one counts"

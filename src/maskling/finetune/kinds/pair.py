@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from maskling.train.task import Numbers
 class Pair(Classify):
     """One label for each pair of texts. Where a pair is too long, the longer text loses its end."""
 
+    small_rate: ClassVar[float] = 3e-4
     kind: Literal["pair"] = "pair"  # type: ignore[assignment]
     positive: str | None = Field(
         None, description="of two labels, the one whose F1 is reported; the last of them if none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 class Tag(Kind):
     """A tag for each word, told from its first token. Long sentences come in windows with context around."""
 
+    small_rate: ClassVar[float] = 1e-3
     kind: Literal["tag"] = "tag"
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
