@@ -27,7 +27,7 @@ def test_the_rate_follows_the_size_of_the_encoder_unless_one_is_given(models: di
     assert given.settings.optimizer.lr == 1e-5
     wide = [BertConfig(hidden_size=width, num_heads=1) for width in (128, 384, 768, 1024)]
     rates = {name: [learning_rate(config, kind) for config in wide] for name, kind in KINDS.items()}
-    assert rates["classify"] == rates["tag"] == [1e-3, 1e-4, 3e-5, 3e-5]
+    assert rates["classify"] == rates["tag"] == rates["answer"] == [1e-3, 1e-4, 3e-5, 3e-5]
     assert rates["pair"] == rates["regress"] == rates["similarity"] == [3e-4, 1e-4, 3e-5, 3e-5]
 
 

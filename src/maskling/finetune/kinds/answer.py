@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Answer(Kind):
     A long context comes in windows that overlap; one without the answer is to point at [CLS].
     """
 
+    small_rate: ClassVar[float] = 1e-3
     kind: Literal["answer"] = "answer"
     max_question: int = Field(64, ge=1, description="tokens of a question; the end of a longer one is cut off")
     max_answer: int = Field(30, ge=1, description="tokens of an answer when the model is judged")
