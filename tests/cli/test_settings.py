@@ -58,6 +58,9 @@ def test_show_tells_of_the_run_where_there_is_text(maskling: Command, here: Path
     shown = maskling("train", "--show", "--data", "data", *TRAIN, "--train.steps", "3")
     assert (shown.code, "optimizer.lr" in shown.out) == (0, True)
     assert [line.split()[0] for line in shown.err.splitlines()] == ["model", "data", "unigram", "memory", "run"]
+    assert shown.err.splitlines()[-1].startswith("run       3 steps")
+    timed = maskling("train", "--show", "--data", "data", *TRAIN, "--budget", "5m")
+    assert timed.err.splitlines()[-1] == "run       as many steps as fit into 5m"
     budgeted = maskling("train", "--show", "--data", "data", *TRAIN, "--budget", "5m", "--json").out.splitlines()
     assert json.loads(budgeted[1])["memory"] > 300e6
     (here / "data" / "manifest.json").unlink()

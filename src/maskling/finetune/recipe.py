@@ -119,7 +119,7 @@ def learning_rate(config: ModelConfig, kind: type[AnyKind]) -> float:
 
     3e-5 for 768 wide and more, the middle of what Devlin et al. 2019 (A.3) searched; 1e-4 from 384, the upper end of
     what Turc et al. 2019 (section 4) searched for small ones. Below, what was best for one 256 wide (docs/results.md):
-    1e-3 for texts, words and answers, by 1 to 9 points over 3e-4, and 3e-4 where two texts are compared, by 10 points.
+    1e-3 for texts, words and answers, by 1 to 7 points over 3e-4, and 3e-4 where two texts are compared, by 10 points.
     """
     width = config.hidden_size
     return 3e-5 if width >= 768 else 1e-4 if width >= 384 else kind.small_rate

@@ -18,19 +18,18 @@ from torch.nn import Module
 
 from maskling.data.loader import ahead
 from maskling.errors import SettingsError
-from maskling.model.allocator import keep_memory
-from maskling.model.device import Compute, pick
+from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.recomputing import recompute
-from maskling.threads import cores
 from maskling.train import checkpoint
 from maskling.train.budget import planned
 from maskling.train.compiling import compiled
-from maskling.train.events import Event, Finished, Started, Warned
-from maskling.train.fitting import described, fit, peak_bytes
+from maskling.train.events import Event, Finished, Warned
+from maskling.train.fitting import described, peak_bytes
 from maskling.train.joining import joined
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
+from maskling.train.opening import fitted, machine, opened, told
 from maskling.train.restoring import restore, tensors_of
 from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_number
 from maskling.train.run_settings import R
@@ -68,7 +67,7 @@ def run(
 
 def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bool], world: World) -> Iterator[Event]:
     began = time.perf_counter()
-    compute = _prepare_machine(recipe, run_dir)
+    compute = machine(recipe.system, written_number(run_dir, "threads"))
     material = open_material(recipe, world.leads)
     start = shared(find_start(run_dir, recipe, material) if world.leads else None, world, material)
     recipe, state = start.recipe, start.state
@@ -87,24 +86,14 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         # Not what fits today: dropout is drawn by the micro-batch, and the memory that is free is never the same.
         tokens = world.share(written_number(run_dir, "micro_batch_tokens") if world.leads else None)
         system = system.model_copy(update={"micro_batch_tokens": tokens})
-    fitted = fit(
-        system,
-        encoder.config if isinstance(encoder, MaskedLM) else None,
-        compute,
-        row_tokens=task.row_tokens,
-        most_rows=recipe.train.batch_size,
-        mask_rate=task.mask_rate,
-        hidden_moments=recipe.optimizer.hidden_moments,
-        ranks=world.size,
-        share=world.share,
-    )
-    task = task.with_recipe(recipe.with_system(fitted.system))
-    if fitted.forgets and isinstance(encoder, MaskedLM):
+    config = encoder.config if isinstance(encoder, MaskedLM) else None
+    task = task.with_recipe(recipe.with_system(system))
+    fit = fitted(task, config, compute, ranks=world.size, share=world.share)
+    task = task.with_recipe(recipe.with_system(fit.system))
+    if fit.forgets and isinstance(encoder, MaskedLM):
         recompute(encoder)
     warnings = [*start.warnings, *task.warnings]
-    # What is calculated twice comes to the same bits, so it is told and not compared.
-    used = described(compute, fitted.system, task.row_tokens, world.size)
-    description = f"{used}, layers calculated twice" if fitted.forgets else used
+    used = described(compute, fit.system, task.row_tokens, world.size)
     if not start.resumed:
         world.fill(tensors_of(module))
     parts = _parts(task, module, compute, world)
@@ -117,27 +106,17 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         train = planned(left, parts, task.working(world), run_dir / "measuring")
         plan = world.share({name: getattr(train, name) for name in PLANNED})
         recipe = recipe.with_train(recipe.train.model_copy(update=plan))
-        task, state = task.with_recipe(recipe.with_system(fitted.system)), first_state(recipe, material, None)
+        task, state = task.with_recipe(recipe.with_system(fit.system)), first_state(recipe, material, None)
         parts = replace(parts, task=task, optimizer=recipe.optimizer.build(module))
 
     running = Running(run_dir, parts, replace(state, compute=used))
     with contextlib.closing(running):
         if world.leads:
             write_config(run_dir, recipe)
-            write_env(run_dir, description, torch.get_num_threads(), fitted.system.micro_batch_tokens)
+            write_env(run_dir, told(fit, used), torch.get_num_threads(), fit.system.micro_batch_tokens)
         world.wait()
-        supply = task.supply()
-        started = Started(
-            description=description,
-            parameters=sum(parameter.numel() for parameter in module.parameters()),
-            tokens=supply.tokens,
-            baseline=task.baseline,
-            examples_per_epoch=supply.examples_per_epoch,
-            examples_per_step=supply.examples_per_step,
-            steps=recipe.train.steps,
-            resumed_from=state.step if start.resumed else None,
-            memory=fitted.memory.total if fitted.memory else None,
-        )
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        started = opened(task, fit, used, parameters, state.step if start.resumed else None)
         first: list[Event] = [*map(Warned, warnings), started]
         ending = Ending.WENT_BACK
         while ending is Ending.WENT_BACK:
@@ -155,14 +134,6 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
                 yield from task.finish(run_dir, running.state.best, compute)
         over = running.finished(time.perf_counter() - began, ending)
         yield replace(over, memory=peak_bytes(compute.device))
-
-
-def _prepare_machine(recipe: R, run_dir: Path) -> Compute:
-    # A run keeps the number it began with, where it can: another one rounds otherwise.
-    threads = min(cores(), written_number(run_dir, "threads") or torch.get_num_threads())
-    torch.set_num_threads(recipe.system.threads or threads)
-    keep_memory()
-    return pick(recipe.system.device, recipe.system.dtype)
 
 
 def _parts(task: AnyTask, module: Module, compute: Compute, world: World) -> Parts:
