@@ -99,7 +99,7 @@ def turn(task: dict[str, Any]) -> dict[str, Any]:
     """One side, once: speed in real tokens a second, fill, MFU, peak memory."""
     if task["side"].removesuffix(" fp32") in ("grouped", "lines"):
         # What `import maskling` asked of libraries that are not loaded yet: their users would not have it.
-        for name in ("THP_MEM_ALLOC_ENABLE", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
             os.environ.pop(name, None)
     import torch
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from maskling.pages import ask_for_large_pages
 from maskling.threads import wait_politely
 
 __version__ = "0.1.0"
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
     from maskling.train.pretrain import pretrain
     from maskling.train.recipe import Recipe
 
-# OpenMP and torch read these once, when torch is loaded; this is the last place that is surely before that.
+# OpenMP reads this once, when torch is loaded; this is the last place that is surely before that.
 wait_politely()
-ask_for_large_pages()
 
 # Public names, resolved on first use so that `import maskling` stays light.
 _WHERE = {
