@@ -20,6 +20,14 @@ from oracles.nasty_text import FRAGMENTS, nasty
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
+@pytest.fixture(params=["strings", "bytes"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The way in which short texts are cut; without this they would all be cut as strings."""
+    if request.param == "bytes":
+        monkeypatch.setattr(cache, "_WORTH_PACKING", 0)
+    return request.param
+
+
 def plain(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """The library's own object, reading specials as plain text."""
     return without_specials(tokenizer._library)

@@ -9,7 +9,6 @@ from maskling.corpus.settings import CleanSettings
 from maskling.corpus.unwrap import unwrap
 from maskling.errors import MissingExtra
 
-_ODD_BREAK = re.compile(r"[\r\v\x85\u2028\f\x1c-\x1e\u2029]")
 _LINE_BREAKS = re.compile(r"\r\n|[\r\v\x85\u2028]")
 _PARAGRAPH_BREAKS = re.compile(r"[\f\x1c-\x1e\u2029]")
 # Control characters, surrogates and non-characters; marks of direction, soft hyphens, zero-width
@@ -18,7 +17,6 @@ _INVISIBLE = re.compile(
     r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
     r"\ufdd0-\ufdef\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
-_ODD_SPACE = re.compile(r"[\t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _SPACES = re.compile(r"[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _LINE_ENDS = re.compile(r" ?\n ?")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -32,15 +30,17 @@ def clean(text: str, settings: CleanSettings, keep_lines: bool = False) -> str:
     """
     if settings.fix_mojibake:
         text = _mend(text)
-    # Most texts have none of what follows, and to look for it is ten times as fast as to replace it.
-    if _ODD_BREAK.search(text):
+    # Most texts have none of what follows, and to look for it is ten times as fast as to replace it. Of breaks, spaces
+    # and signs that are not seen only the space itself is printable for str.
+    plain = text.replace("\n", " ").isprintable()
+    if not plain:
         text = _LINE_BREAKS.sub("\n", text)
         text = _PARAGRAPH_BREAKS.sub("\n\n", text)
-    # Before the normal form: a mark may meet its letter only once the invisible sign between them is gone.
-    text = _INVISIBLE.sub("", text)
+        # Before the normal form: a mark may meet its letter only once the invisible sign between them is gone.
+        text = _INVISIBLE.sub("", text)
     if settings.normal_form != "none" and not text.isascii():
         text = unicodedata.normalize(settings.normal_form, text)
-    if "  " in text or _ODD_SPACE.search(text):
+    if not plain or "  " in text:
         text = _SPACES.sub(" ", text)
     if " \n" in text or "\n " in text:
         text = _LINE_ENDS.sub("\n", text)

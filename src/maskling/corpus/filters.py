@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 import unicodedata
 
 from maskling.corpus.sentences import script_language
@@ -17,6 +18,8 @@ REASONS = (TOO_SHORT, REPEATED_LINES, REPEATED_WORDS, NOT_ALPHABETIC)
 _SAMPLE_CHARACTERS = 2000
 _RUN = 5
 _FEWEST_WORDS = 30
+_ASCII = bytes(range(128))
+_ASCII_LETTERS = string.ascii_letters.encode()
 
 
 def rejection(text: str, settings: FilterSettings) -> str | None:
@@ -30,7 +33,7 @@ def rejection(text: str, settings: FilterSettings) -> str | None:
         return NOT_ALPHABETIC
     if _repeated_lines(text) > settings.max_repeated_lines:
         return REPEATED_LINES
-    if _repeated_words(sample) > settings.max_repeated_words:
+    if _repeats_words(sample, settings.max_repeated_words):
         return REPEATED_WORDS
     return None
 
@@ -44,10 +47,12 @@ def _sample(text: str) -> str:
 def _alphabetic(text: str) -> float:
     """Share of letters (and the marks that Indic and other scripts put on them) among the visible characters."""
     visible = "".join(text.split())
-    letters = sum(map(str.isalpha, visible))
-    if not visible.isascii():
-        marks = {character for character in set(visible) if unicodedata.category(character)[0] == "M"}
-        letters += sum(map(visible.count, marks))
+    data = visible.encode("utf-8", "surrogatepass")
+    letters = len(data) - len(data.translate(None, _ASCII_LETTERS))
+    others = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    letters += sum(map(str.isalpha, others))
+    marks = {character for character in set(others) if unicodedata.category(character)[0] == "M"}
+    letters += sum(map(others.count, marks))
     return letters / max(1, len(visible))
 
 
@@ -66,10 +71,16 @@ def _repeated_lines(text: str) -> float:
     return repeated / total
 
 
-def _repeated_words(text: str) -> float:
-    """Share of the runs of five words (in Chinese, characters) that stood earlier in the text."""
+def _repeats_words(text: str, limit: float) -> bool:
+    """Whether more than this share of the runs of five words (in Chinese, characters) stood earlier in the text."""
     words = text.lower().split() if script_language(text) == "en" else list("".join(text.split()))
     if len(words) < _FEWEST_WORDS:
-        return 0.0
-    runs = list(zip(*(words[start:] for start in range(_RUN)), strict=False))
-    return 1 - len(set(runs)) / len(runs)
+        return False
+
+    def repeated(run: int) -> int:
+        runs = list(zip(*(words[start:] for start in range(run)), strict=False))
+        return len(runs) - len(set(runs))
+
+    most = limit * (len(words) - _RUN + 1)
+    # Where a run of five stood before, so did its first two words; and pairs are counted in half the time.
+    return repeated(2) > most and repeated(_RUN) > most

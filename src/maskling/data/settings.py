@@ -24,7 +24,7 @@ class ShardSettings(Settings):
     part_bytes: Literal["auto"] | Annotated[int, Field(ge=1 << 10, le=1 << 30)] = Field(
         "auto",
         description="cleaned text (UTF-8 bytes) of one part, which becomes one shard; 'auto': a 32nd of the sources, "
-        "but 4 to 32 MiB",
+        "but 2 to 32 MiB",
     )
     keep_text: bool = Field(False, description="keep the cleaned text beside the shards as text/*.jsonl.zst")
 

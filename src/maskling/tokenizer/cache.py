@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from maskling.errors import TokenizerError
 from maskling.tokenizer.characters import SPACES
-from maskling.tokenizer.chinese import IDEOGRAPH, RUN, segment
-from maskling.tokenizer.chunks import Chunking
+from maskling.tokenizer.chinese import IDEOGRAPH, RUN, looks_chinese, segment
+from maskling.tokenizer.chunks import Chunking, Cut
 from maskling.tokenizer.encoded import Encoded, interleave, join
 from maskling.tokenizer.learner import Learner
+from maskling.tokenizer.packed import PackedWords, Words, cut
 from maskling.tokenizer.table import IS_IDEOGRAPH, SHIFT, STARTS, Learnt, Table
 from maskling.tokenizer.words import Looks
 
 MOST_CHUNKS: Final = 1 << 18  # about 40 MB; then the tables start afresh
 _LONGEST_BATCH: Final = 1 << 20
+# Characters from which it pays to cut a batch in numpy: below, the calls into it take longer than a loop over words.
+_WORTH_PACKING: Final = 1 << 14
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -41,7 +44,7 @@ class Encoder:
 
     def __init__(self, library: tokenizers.Tokenizer, chunking: Chunking | None, looks: Looks, jieba: bool) -> None:
         self._library = library
-        self._learner = Learner(library, looks)
+        self._learner = Learner(library, looks, chunking.packed if chunking is not None else None)
         self._chunking = chunking
         self._jieba = jieba
         # Where each Chinese character is one token, words can be laid over the tokens afterwards.
@@ -104,20 +107,21 @@ class Encoder:
         assert self._chunking is not None
         if self._chunks.is_full or self._words.is_full:
             self._forget()
-        cut = self._chunking.cut
-        chunks: list[str] = []
-        counts = np.zeros(len(texts) + 1, dtype=np.int64)
-        for index, text in enumerate(texts, start=1):
-            chunks += cut(text)
-            counts[index] = len(chunks)
         try:
-            places = self._chunks.places(chunks, self._learn_chunks)
+            words = self._packed(texts)
+            if words is not None:
+                table, counts = self._words, words.counts
+                places = self._known.places(words, lambda new: table.places(new, self._learn_words))
+            else:
+                table = self._chunks
+                chunks, counts = _all(self._chunking.cut, texts)
+                places = table.places(chunks, self._learn_chunks)
         except BaseException:
-            self._forget()  # chunks without tokens are in the table
+            self._forget()  # texts without tokens are in a table
             raise
-        if self._chunks.any_unsafe(places):
+        if table.any_unsafe(places):
             return None
-        codes, ends = self._chunks.gather(places)
+        codes, ends = table.gather(places)
         starts = (codes & STARTS).astype(bool)
         if self._overlays:
             ideographs = np.flatnonzero(codes & IS_IDEOGRAPH)
@@ -125,25 +129,30 @@ class Encoder:
                 _overlay(starts, ideographs, texts)
         return Encoded(codes >> SHIFT, starts, ends[counts])
 
+    def _packed(self, texts: Sequence[str]) -> Words | None:
+        """The texts cut in bytes, where that is possible and faster."""
+        assert self._chunking is not None
+        if self._chunking.packed is None or sum(map(len, texts)) < _WORTH_PACKING:
+            return None
+        # A sentence of Chinese would be one word, as good as never seen before.
+        if self._chunking.splits_chinese and any(map(looks_chinese, texts)):
+            return None
+        return cut(texts, self._chunking.packed)
+
     def _forget(self) -> None:
-        self._chunks, self._words = Table(MOST_CHUNKS), Table(MOST_CHUNKS)
+        self._chunks, self._words, self._known = Table(MOST_CHUNKS), Table(MOST_CHUNKS), PackedWords()
 
     def _learn_chunks(self, chunks: list[str]) -> Learnt:
         """The tokens of chunks that were not seen before: those of their words, end to end."""
         assert self._chunking is not None
-        finer = self._chunking.finer
-        counts = np.zeros(len(chunks) + 1, dtype=np.int64)
-        words: list[str] = []
-        for index, chunk in enumerate(chunks, start=1):
-            words += finer(chunk)
-            counts[index] = len(words)
+        words, counts = _all(self._chunking.finer, chunks)
         codes, ends = self._words.gather(self._words.places(words, self._learn_words))
         unsafe = [self._chunking.keeps_space and self._changes_its_edges(chunk) for chunk in chunks]
         return Learnt(codes, np.diff(ends[counts]), unsafe)
 
     def _learn_words(self, words: list[str]) -> Learnt:
         """The tokens that the library gives to words that were not seen before."""
-        encoded = self._learner.chunks(words)
+        encoded = self._learner.words(words)
         codes = (encoded.ids << SHIFT) | encoded.word_starts
         if self._overlays:
             codes[self._learner.ideographs(words, encoded)] |= IS_IDEOGRAPH
@@ -158,6 +167,16 @@ class Encoder:
         if normal[:space] != chunk[:space] or not normal[space:]:
             return True
         return normal[space] in SPACES or normal[-1] in SPACES
+
+
+def _all(cut: Cut, texts: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The pieces of all texts, and (texts + 1,) how many stand before each text."""
+    pieces: list[str] = []
+    counts = np.zeros(len(texts) + 1, dtype=np.int64)
+    for index, text in enumerate(texts, start=1):
+        pieces += cut(text)
+        counts[index] = len(pieces)
+    return pieces, counts
 
 
 def _overlay(starts: NDArray[np.bool_], ideographs: NDArray[np.int64], texts: Sequence[str]) -> None:

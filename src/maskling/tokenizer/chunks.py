@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,14 +17,17 @@ from maskling.tokenizer import pieces
 from maskling.tokenizer.characters import SPACES
 from maskling.tokenizer.chinese import IDEOGRAPHS, looks_chinese
 from maskling.tokenizer.library import Tree
+from maskling.tokenizer.packed import ByteCut, byte_kinds
 
 _CHINESE_MARKS: Final = "、。〈〉《》「」『』【】！（），．：；？“”‘’…—"
-_BERT_WORD: Final = re.compile("[^ \t\n\r]+")
-_BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^ \t\n\r{IDEOGRAPHS}{_CHINESE_MARKS}]+")
+_BERT_SPACES: Final = " \t\n\r"
+_BERT_WORD: Final = re.compile(f"[^{_BERT_SPACES}]+")
+_BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^{_BERT_SPACES}{IDEOGRAPHS}{_CHINESE_MARKS}]+")
 _SPACE_AND_WORD: Final = re.compile(f"[{SPACES}]*[^{SPACES}]+|[{SPACES}]+")
 _WORD: Final = re.compile(f"[^{SPACES}]+")
 # A mark of punctuation is a word for BertPreTokenizer.
-_BERT_MARKS: Final = rf"!-/:-@\[-`{{-~{_CHINESE_MARKS}"
+_ASCII_MARKS: Final = string.punctuation
+_BERT_MARKS: Final = re.escape(_ASCII_MARKS) + _CHINESE_MARKS
 _BERT_WORDS: Final = re.compile(f"[{_BERT_MARKS}]|[^{_BERT_MARKS}]+")
 # The byte-level pattern (GPT-2's) on ASCII and some marks, which no normalizer changes. A letter beside a digit, or
 # after 's and its like, is cut there too, but is no new word: such chunks are left whole.
@@ -44,6 +48,7 @@ class Chunking:
     keeps_space: chunks bring their leading white space with them (byte-level models tokenize it).
     finer: cuts a chunk into words that are encoded by themselves; so "word" is learnt once for "Word," and "(word)".
     splits_chinese: every Chinese character is one token (or one [UNK]).
+    packed: how to cut into the same words in bytes, for BERT's tokenizers; None where words are not made so.
     """
 
     cut: Cut
@@ -51,6 +56,7 @@ class Chunking:
     markers: tuple[str, ...]
     keeps_space: bool
     splits_chinese: bool
+    packed: ByteCut | None = None
 
 
 def chunking(tree: Tree) -> Chunking | None:
@@ -65,9 +71,11 @@ def chunking(tree: Tree) -> Chunking | None:
         if not tree["normalizer"]["clean_text"]:
             return None
         splits = bool(tree["normalizer"]["handle_chinese_chars"])
+        lowers = bool(tree["normalizer"]["lowercase"])
         cut = cut_bert_chinese if splits else cut_bert
-        finer = _bert_words_lowered if tree["normalizer"]["lowercase"] else _BERT_WORDS.findall
-        return Chunking(cut, finer, markers, keeps_space=False, splits_chinese=splits)
+        finer = _bert_words_lowered if lowers else _BERT_WORDS.findall
+        packed = ByteCut(byte_kinds(_BERT_SPACES, _ASCII_MARKS), lowers)
+        return Chunking(cut, finer, markers, keeps_space=False, splits_chinese=splits, packed=packed)
     if not normalizers <= {"NFC", "NFD", "Lowercase", "StripAccents"}:
         return None
     if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not tree["model"]["dropout"]:

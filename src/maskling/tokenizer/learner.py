@@ -6,6 +6,7 @@ text, parted by a token that no text contains, and are taken apart again by its 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from maskling.tokenizer.characters import SPACE, kind
 from maskling.tokenizer.chinese import IDEOGRAPH
 from maskling.tokenizer.encoded import Encoded, interleave
 from maskling.tokenizer.library import guarded, without_specials
+from maskling.tokenizer.packed import ByteCut
 from maskling.tokenizer.words import Looks, word_starts
 
 _PART: Final = "\U0010ffff"  # not a character: Unicode promises that no text needs it
@@ -28,15 +30,25 @@ _CHUNKS_A_TEXT: Final = 500
 class Learner:
     """Encodes chunks and whole texts by the library; knows the words of each.
 
-    library: encodes special tokens in the text as plain text; looks: of its vocabulary.
+    library: encodes special tokens in the text as plain text; looks: of its vocabulary; bert: how it cuts, if it is
+    BERT's.
     """
 
-    def __init__(self, library: tokenizers.Tokenizer, looks: Looks) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, looks: Looks, bert: ByteCut | None) -> None:
         self._library = library
+        self._bert = bert if looks.continuing is not None else None
         self._looks = looks
         self._parted = without_specials(library)
         self._parted.add_tokens([AddedToken(_PART, normalized=False)])
         self._part_id = self._parted.token_to_id(_PART)
+
+    def words(self, words: Sequence[str]) -> Encoded:
+        """Encode chunks as `chunks` does. What is plainly one word of BERT's needs nothing but its model."""
+        plain = [self._bert is not None and word.isascii() and word.isalnum() for word in words]
+        others = self.chunks([word for word, one in zip(words, plain, strict=True) if not one])
+        if not any(plain):
+            return others
+        return interleave(others, self._by_model([word for word, one in zip(words, plain, strict=True) if one]), plain)
 
     def chunks(self, chunks: Sequence[str]) -> Encoded:
         """Encode chunks; words of Chinese are single characters."""
@@ -82,6 +94,18 @@ class Learner:
         # "≠" without its accent is "=", a word by itself; offsets see the text as it was written.
         normal = self._normalized(chunk)
         return normal == chunk or np.array_equal(characters.kinds(normal), characters.kinds(chunk))
+
+    def _by_model(self, words: Sequence[str]) -> Encoded:
+        """Encode runs of ASCII's letters and digits, which no normalizer of BERT's changes but in their case."""
+        assert self._bert is not None
+        tokenize = self._library.model.tokenize
+        with guarded("the tokenizer failed on a text"):
+            rows = [[token.id for token in tokenize(word.lower() if self._bert.lowers else word)] for word in words]
+        offsets = np.zeros(len(words) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        ids = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int32, count=int(offsets[-1]))
+        assert self._looks.continuing is not None
+        return Encoded(ids, ~self._looks.continuing[ids], offsets)
 
     def _together(self, chunks: Sequence[str]) -> Encoded:
         firsts = range(0, len(chunks), _CHUNKS_A_TEXT)

@@ -29,7 +29,7 @@ _SHOWN_DIFFERENCES = 3
 _OF_TRAINING = ("vocab_size", "min_count", "max_alphabet")
 
 _AUTO_PARTS = 32
-_AUTO_PART_BYTES = (4 << 20, 32 << 20)
+_AUTO_PART_BYTES = (2 << 20, 32 << 20)
 _UNKNOWN_PART_BYTES = 16 << 20
 
 
