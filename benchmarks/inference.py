@@ -6,6 +6,7 @@ Random weights, exported by maskling and opened by both sides. fill: one sentenc
 embed: lines of text of mixed lengths, real tokens a second, the peer at its best batch size and dtype, both searched
 first. evaluate: tokens a second over fixed masks; there is nothing to compare it with. cold: a process that is
 started, opens the model and fills once, beside one that only imports torch. The last column is against the best peer.
+bf16 takes part where the processor has it.
 """
 
 from __future__ import annotations
@@ -92,6 +93,20 @@ def exported(size: str, data: Path, out: Path) -> Path:
     return out
 
 
+def torch_dtypes() -> dict[str, Any]:
+    """What the peers run in; emulated, bf16 would take them minutes."""
+    import torch
+
+    from maskling.model.device import pick
+
+    fp32 = {"fp32": torch.float32}
+    return fp32 | {"bf16": torch.bfloat16} if pick().dtype == torch.bfloat16 else fp32
+
+
+def dtypes() -> tuple[str, ...]:
+    return ("fp32", "auto") if len(torch_dtypes()) > 1 else ("fp32",)
+
+
 def real_tokens(model: Path, texts: list[str]) -> int:
     from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -102,15 +117,14 @@ def fills(model: Path) -> dict[str, Callable[[], object]]:
     import maskling
 
     runs: dict[str, Callable[[], object]] = {}
-    for dtype in ("fp32", "auto"):
+    for dtype in dtypes():
         opened = maskling.load(model, dtype=dtype)
         runs[f"maskling {dtype}"] = lambda opened=opened: opened.fill(SENTENCE)
     try:
-        import torch
         from transformers import pipeline
     except ImportError:
         return runs
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name, dtype in torch_dtypes().items():
         peer = pipeline("fill-mask", model=str(model), dtype=dtype, device="cpu")
         runs[f"pipeline {name}"] = lambda peer=peer: peer(SENTENCE)
     return runs
@@ -121,15 +135,14 @@ def embeds(model: Path, texts: list[str], clock: Callable[[], float]) -> dict[st
 
     runs: dict[str, Callable[[], object]] = {}
     found: dict[str, Callable[[], object]] = {}
-    for dtype in ("fp32", "auto"):
+    for dtype in dtypes():
         opened = maskling.load(model, dtype=dtype)
         runs[f"maskling {dtype}"] = lambda opened=opened: opened.embed(texts)
     try:
-        import torch
         from sentence_transformers import SentenceTransformer
     except ImportError:
         return runs
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name, dtype in torch_dtypes().items():
         peer = SentenceTransformer(str(model), device="cpu", model_kwargs={"dtype": dtype})
         for size in (4, 8, 16, 32, 64, 128):
             found[f"sentence-transformers {name}, batches of {size}"] = lambda peer=peer, size=size: peer.encode(
@@ -137,7 +150,7 @@ def embeds(model: Path, texts: list[str], clock: Callable[[], float]) -> dict[st
             )
     # The search: each once to warm up and twice in turns; the best of each dtype takes part.
     took = alternating(found, 2, clock)
-    for name in ("fp32", "bf16"):
+    for name in torch_dtypes():
         best = min((side for side in found if f" {name}," in side), key=took.__getitem__)
         runs[best] = found[best]
     return runs
@@ -149,7 +162,7 @@ def evaluates(model: Path, data: Path, quick: bool) -> dict[str, Callable[[], ob
     from maskling.evaluate.text import prepared_text
 
     runs: dict[str, Callable[[], object]] = {}
-    for dtype in ("fp32", "auto"):
+    for dtype in dtypes():
         opened = maskling.load(model, dtype=dtype)
         text = prepared_text(data, opened)
         runs[f"maskling {dtype}"] = lambda opened=opened, text=text: evaluate(
