@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/python -m maskling prepare python-docs: --out $(DEMO)/data --tokenizer.vocab-size 8000
-	$(BIN)/python -m maskling train --preset mini --data $(DEMO)/data --out $(DEMO)/run --budget 4m
+	$(BIN)/python -m maskling train --preset mini --data $(DEMO)/data --out $(DEMO)/run --budget 6m
 	$(BIN)/python -m maskling fill $(DEMO)/run --file examples/python_masks.txt
 
 test: setup

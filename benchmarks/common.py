@@ -1,4 +1,4 @@
-"""What the benchmarks share: text made ready once, turns in processes of their own, a table and a file of JSON.
+"""What the benchmarks share: options, text made ready once, turns in processes of their own, a table and its JSON.
 
 Turns alternate, so that what else the machine does hits every side alike; medians are what counts, and ratios more
 than numbers.
@@ -6,6 +6,7 @@ than numbers.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -21,7 +22,29 @@ import maskling  # noqa: F401 - before torch, as in the tool itself
 
 FOLDER = Path("build/benchmarks")
 VOCAB = 16_000
-SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 512, 8), "base": (12, 768, 12)}
+# Options that more than one benchmark takes.
+SHARED: dict[str, dict[str, Any]] = {
+    "--text": {"nargs": "+", "default": ["python-docs:"], "help": "sources, as `maskling prepare` takes them"},
+    "--threads": {"type": int},
+    "--processor-time": {
+        "dest": "clock",
+        "action": "store_const",
+        "const": "process_time",
+        "default": "perf_counter",
+        "help": "for busy machines; use one thread with it",
+    },
+    "--quick": {"action": "store_true", "help": "tiny and short: does it run?"},
+    "--json": {"type": Path, "help": f"file for the rows; in {FOLDER}, if left out"},
+    "--turn": {"help": argparse.SUPPRESS},
+}
+
+
+def parser_of(about: str | None, *shared: str) -> argparse.ArgumentParser:
+    """A parser that takes these of SHARED; `about` is the docstring of the benchmark."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in shared:
+        parser.add_argument(name, **SHARED[name])
+    return parser
 
 
 def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:

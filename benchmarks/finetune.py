@@ -10,7 +10,6 @@ tokenizing or measuring.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -18,11 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import in_its_own_process, report
+from common import in_its_own_process, parser_of, report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "--quick", "--json", "--turn")
     parser.add_argument("model", nargs="?")
     parser.add_argument("--train", type=Path)
     parser.add_argument("--test", type=Path)
@@ -32,9 +31,6 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--records", type=int, default=None, help="of the training file; all, if left out")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--turn", default=None)
     options = parser.parse_args()
     if options.turn:
         task = json.loads(options.turn)

@@ -22,15 +22,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from common import report
+from common import parser_of, report
 from maskling.model.attention import Visible, kernel_name
 from maskling.model.building import build
-from maskling.model.config import BertConfig, ModelConfig, ModernConfig
+from maskling.model.config import ModelConfig
 from maskling.model.cost import flops_per_token
 from maskling.model.device import Compute, pick
 from maskling.objectives.loss import weighted
@@ -38,9 +37,9 @@ from maskling.objectives.tensors import TensorBatch
 from maskling.objectives.terms import terms
 from maskling.train.optimizer import AdamW
 from maskling.train.speed import peak_flops
+from models import SIZES, maskling_config, transformers_config
 
 VOCAB = 30_528
-SHAPES = {"tiny": (2, 128, 2), "base": (12, 768, 12), "large": (24, 1024, 16)}
 SIDES = ("bert", "modern", "bert packed", "hf bert", "hf modern")
 WARM_UP = 3
 MASKED = 0.15
@@ -49,16 +48,14 @@ Step = Callable[[], None]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", nargs="+", default=["base", "large"], choices=SHAPES)
+    parser = parser_of(__doc__, "--quick", "--json")
+    parser.add_argument("--size", nargs="+", default=["base", "large"], choices=SIZES)
     parser.add_argument("--seq", nargs="+", type=int, default=[128, 512, 8192])
     parser.add_argument("--side", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--tokens", type=int, default=65_536, help="tokens a step")
     parser.add_argument("--steps", type=int, default=10, help="steps that count in a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="tiny and short: does it run?")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.quick:
         options.size, options.seq, options.tokens, options.steps, options.rounds = ["tiny"], [64], 256, 1, 1
@@ -110,6 +107,8 @@ def timed(
     """Seconds of a step, the median; the most MB that torch allocated, on a GPU; the kernel of attention."""
     torch.manual_seed(0)
     cuda = compute.device.type == "cuda"
+    # Or each size would find the compiler's memory of the sizes before it, and after a few it gives up.
+    torch.compiler.reset()
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -128,11 +127,9 @@ def timed(
 
 
 def shape(side: str, size: str, seq: int) -> ModelConfig:
-    num_layers, width, heads = SHAPES[size]
-    same = {"hidden_size": width, "num_layers": num_layers, "num_heads": heads, "vocab_size": VOCAB}
     if "modern" in side:
-        return ModernConfig(**same, intermediate_size=3 * width // 2, max_positions=max(seq, 512))
-    return BertConfig(**same, intermediate_size=4 * width)
+        return maskling_config(size, VOCAB, "modern", max_positions=max(seq, 512))
+    return maskling_config(size, VOCAB)
 
 
 def ours(
@@ -171,13 +168,9 @@ def ours(
 def theirs(
     _: str, attention: str, config: ModelConfig, rows: int, seq: int, compute: Compute, compiles: bool
 ) -> tuple[Step, str]:
-    from transformers import AutoConfig, AutoModelForMaskedLM
+    from transformers import AutoModelForMaskedLM
 
-    from maskling.model.hugging_face import to_hugging_face
-
-    tree = {**to_hugging_face(config), "attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.0}
-    kind = tree.pop("model_type")
-    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(kind, **tree), attn_implementation=attention)
+    model = AutoModelForMaskedLM.from_config(transformers_config(config), attn_implementation=attention)
     model = model.to(compute.device).train()
     run = torch.compile(model) if compiles else model
     cuda = compute.device.type == "cuda"

@@ -11,7 +11,6 @@ bf16 takes part where the processor has it.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -21,22 +20,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import SIZES, alternating, lines, prepared, report
+from common import alternating, lines, parser_of, prepared, report
+from models import SIZES, maskling_config
 
 SENTENCE = "The function returns a [MASK] of all names that the module defines itself."
 COLD = f"import maskling, sys; maskling.load(sys.argv[1]).fill({SENTENCE!r})"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", nargs="+", default=["python-docs:"])
+    parser = parser_of(__doc__, "--text", "--threads", "--processor-time", "--quick", "--json")
     parser.add_argument("--size", nargs="+", default=["mini", "base"], choices=SIZES)
     parser.add_argument("--texts", type=int, default=256, help="lines to embed")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--processor-time", action="store_true", help="for busy machines; use --threads 1 with it")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.quick:
         options.size, options.texts, options.rounds = ["tiny"], 16, 1
@@ -46,7 +41,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     data = prepared(options.text)
     texts = lines(options.text, 400 * options.texts)[: options.texts]
-    clock = time.process_time if options.processor_time else time.perf_counter
+    clock = getattr(time, options.clock)
     rows: list[dict[str, Any]] = []
     folder = Path(tempfile.mkdtemp())
     try:
@@ -81,14 +76,12 @@ def exported(size: str, data: Path, out: Path) -> Path:
     from maskling.export.card import CardFacts
     from maskling.export.folder import export_model
     from maskling.model.building import build
-    from maskling.model.config import BertConfig
     from maskling.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(data / "tokenizer")
-    num_layers, width, heads = SIZES[size]
-    config = BertConfig(hidden_size=width, num_layers=num_layers, num_heads=heads, intermediate_size=4 * width)
     special = tokenizer.special
-    config = config.with_vocabulary(tokenizer.vocab_size, pad=special.pad, cls=special.cls, sep=special.sep)
+    ids = {"pad_id": special.pad, "cls_id": special.cls, "sep_id": special.sep}
+    config = maskling_config(size, tokenizer.vocab_size, **ids)
     export_model(build(config, 0), tokenizer, out, CardFacts())
     return out
 

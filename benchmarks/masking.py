@@ -8,27 +8,23 @@ get rows that were cut beforehand and only mask and stack them.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import alternating, lines, prepared, report
+from common import alternating, lines, parser_of, prepared, report
 
 MASKINGS = ("token", "word", "span")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", nargs="+", default=["python-docs:"])
+    parser = parser_of(__doc__, "--text", "--quick", "--json")
     parser.add_argument("--seq", nargs="+", type=int, default=[128, 512])
     parser.add_argument("--rows", nargs="+", type=int, default=[32, 256])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.quick:
         options.seq, options.rows, options.rounds, options.steps = [128], [32], 1, 3

@@ -1,6 +1,6 @@
 """Forward and backward of one micro-batch, beside transformers' BertForMaskedLM in the same run.
 
-    python benchmarks/model_speed.py [--seq 128 512] [--size mini small] [--rounds 5] [--tokens 4096]
+    python benchmarks/model_speed.py [--seq 128 512] [--size mini small] [--rounds 5] [--tokens 4096] [--quick]
 
 bf16 autocast, no dropout, 15 % masked, full rows of random tokens; the peer computes its head everywhere, as it does
 for its users. Turns are interleaved, so that what else the machine does hits all alike; medians are printed.
@@ -9,96 +9,95 @@ for its users. Turns are interleaved, so that what else the machine does hits al
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from transformers import BertConfig as PeerConfig
 from transformers import BertForMaskedLM
 
+from common import VOCAB, alternating, parser_of, report
 from maskling.model.allocator import keep_memory
 from maskling.model.attention import Visible
 from maskling.model.building import build
-from maskling.model.config import BertConfig, ModernConfig
+from maskling.model.config import ModelConfig
 from maskling.model.cost import flops_per_token
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.token_loss import head_loss
 from maskling.objectives.tensors import EVENLY
+from models import SIZES, maskling_config, transformers_config
 
-SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 512, 8), "base": (12, 768, 12)}
-VOCAB = 16_000
+SIDES = ("transformers", "bert", "modern")
+REPEATS = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = parser_of(__doc__, "--processor-time", "--quick", "--json")
     parser.add_argument("--seq", type=int, nargs="+", default=[128, 512])
-    parser.add_argument("--size", nargs="+", default=["mini", "small"])
+    parser.add_argument("--size", nargs="+", default=["mini", "small"], choices=SIZES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--examples", type=int, default=1, help="examples packed into a row")
-    parser.add_argument("--only", nargs="+", default=["transformers", "bert", "modern"])
+    parser.add_argument("--only", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--processor-time", action="store_true", help="for busy machines; use one thread with it")
     options = parser.parse_args()
+    if options.quick:
+        options.size, options.seq, options.rounds, options.tokens = ["tiny"], [128], 1, 1024
     keep_memory()
+    rows: list[dict[str, Any]] = []
     for size in options.size:
         for seq in options.seq:
-            compare(size, seq, options)
+            rows += compare(size, seq, options)
+    report("model_speed", rows, options.json)
 
 
-def compare(size: str, seq: int, options: argparse.Namespace) -> None:
-    clock = time.process_time if options.processor_time else time.perf_counter
-    num_layers, width, heads = SIZES[size]
+def compare(size: str, seq: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = options.tokens // seq
     torch.manual_seed(0)
     ids = torch.randint(5, VOCAB, (rows, seq))
     chosen = torch.randperm(rows * seq)[: round(rows * seq * 0.15 / EVENLY) * EVENLY].sort().values
     labels = torch.randint(5, VOCAB, chosen.shape)
     examples = (torch.arange(seq) * options.examples // seq).expand(rows, seq)
-    shape = {"hidden_size": width, "num_layers": num_layers, "num_heads": heads, "vocab_size": VOCAB}
-    bert = BertConfig(**shape, intermediate_size=4 * width)
-    # 8/3 x: as many weights as BERT's 4 x without a gate.
-    modern = ModernConfig(**shape, intermediate_size=width * 3 // 2)
+    configs = {kind: maskling_config(size, VOCAB, kind) for kind in ("bert", "modern")}
     runs: dict[str, Callable[[], None]] = {}
     if "transformers" in options.only:
-        runs["transformers"] = peer(ids, chosen, labels, bert)
-    for name, config in (("bert", bert), ("modern", modern)):
-        if name in options.only:
-            runs[name] = own(build(config, 0), ids, chosen, labels, examples, options.compile)
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(options.rounds + 1):
-        for name, run in runs.items():
-            start = clock()
-            repeats = 3 if turn else 1
-            for _ in range(repeats):
-                run()
-            if turn:
-                seconds[name].append((clock() - start) / repeats)
-    base = statistics.median(seconds[next(iter(runs))])
-    for name in runs:
-        middle = statistics.median(seconds[name])
-        config = modern if name == "modern" else bert
-        flops = flops_per_token(config, seq) * rows * seq / middle / 1e12
-        print(
-            f"{size:6} seq {seq:4}  {name:13} {rows * seq / middle:9,.0f} tok/s  {base / middle:5.2f}x  "
-            f"{1000 * middle:7.1f} ms  {flops:5.2f} TFLOP/s"
+        runs["transformers"] = peer(ids, chosen, labels, configs["bert"])
+    for kind, config in configs.items():
+        if kind in options.only:
+            runs[kind] = own(build(config, 0), ids, chosen, labels, examples, options.compile)
+    turns = {side: repeated(run) for side, run in runs.items()}
+    took = alternating(turns, options.rounds, getattr(time, options.clock))
+    first = next(iter(took.values()))
+    found = []
+    for side, seconds in took.items():
+        speed = REPEATS * rows * seq / seconds
+        found.append(
+            {
+                "size": size,
+                "seq": seq,
+                "side": side,
+                "tokens/s": speed,
+                "x the first": first / seconds,
+                "ms": 1000 * seconds / REPEATS,
+                "TFLOP/s": speed * flops_per_token(configs.get(side, configs["bert"]), seq) / 1e12,
+            }
         )
+    return found
 
 
-def peer(ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: BertConfig) -> Callable[[], None]:
+def repeated(run: Callable[[], None]) -> Callable[[], None]:
+    """Several passes, as one turn."""
+
+    def turn() -> None:
+        for _ in range(REPEATS):
+            run()
+
+    return turn
+
+
+def peer(ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: ModelConfig) -> Callable[[], None]:
     """transformers, told nothing that its users would not tell it, but without dropout."""
-    model = BertForMaskedLM(
-        PeerConfig(
-            vocab_size=VOCAB,
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            intermediate_size=config.intermediate_size,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        )
-    ).train()
+    model = BertForMaskedLM(transformers_config(config)).train()
     everywhere = torch.full((ids.numel(),), -100)
     everywhere[chosen] = labels
     everywhere = everywhere.view(ids.shape)

@@ -13,7 +13,6 @@ Without `pip install datasets` the peer is `tokenizers` alone, encoding batches 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -23,17 +22,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from common import alternating, lines, prepared, report
+from common import alternating, lines, parser_of, prepared, report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", nargs="+", default=["python-docs:"])
+    parser = parser_of(__doc__, "--text", "--quick", "--json")
     parser.add_argument("--megabytes", type=float, default=20)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.quick:
         options.megabytes, options.rounds, options.workers = 0.3, 1, 1

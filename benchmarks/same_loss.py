@@ -10,23 +10,20 @@ third should be no more than what the fourth does.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import FOLDER, SIZES, prepared, report
+from common import FOLDER, parser_of, prepared, report
+from models import SIZES, maskling_config, recipe_model, transformers_config
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", nargs="+", default=["python-docs:"])
-    parser.add_argument("--size", choices=list(SIZES), default="mini")
+    parser = parser_of(__doc__, "--text", "--quick", "--json")
+    parser.add_argument("--size", choices=SIZES, default="mini")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rows", type=int, default=16, help="rows of 128 tokens in a step")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.quick:
         options.size, options.steps, options.rows = "tiny", 3, 4
@@ -60,19 +57,10 @@ def the_recipe(data: Path, size: str, steps: int, rows: int) -> Any:
     from maskling.config import Layer
     from maskling.train.recipe import read_recipe
 
-    num_layers, width, heads = SIZES[size]
     tree = {
         "preset": "bert-mini",
         "data": {"path": str(data), "seq_length": 128},
-        "model": {
-            "num_layers": num_layers,
-            "hidden_size": width,
-            "num_heads": heads,
-            "intermediate_size": 4 * width,
-            "dropout": 0.0,
-            "attention_dropout": 0.0,
-            "activation": "gelu",
-        },
+        "model": recipe_model(maskling_config(size)),
         "pairing": {"kind": "single"},
         "masking": {"kind": "token"},
         "packing": {"kind": "best-fit"},
@@ -97,29 +85,16 @@ def ours(recipe: Any, dtype: str) -> list[float]:
 def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     """The loss of each step of a plain loop over the same examples."""
     import torch
-    from transformers import BertConfig, BertForMaskedLM
+    from transformers import BertForMaskedLM
 
     from maskling.train.beginning import completed, first_module
     from maskling.train.prepared import Prepared
 
     material = Prepared.open(Path(recipe.data.path))
     recipe = completed(recipe, material.tokenizer, None)
-    module, config = first_module(recipe), recipe.model
-    peer = BertForMaskedLM(
-        BertConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            intermediate_size=config.intermediate_size,
-            max_position_embeddings=config.max_positions,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-            layer_norm_eps=config.norm_eps,
-            pad_token_id=None,  # which would keep the row of [PAD] from learning
-        )
-    )
-    peer.load_state_dict(module.to_hugging_face(), strict=False)
+    # An id of [PAD] would keep its row from learning.
+    peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))
+    peer.load_state_dict(first_module(recipe).to_hugging_face(), strict=False)
     peer.tie_weights()
     matrices = [weight for weight in peer.parameters() if weight.ndim > 1]
     vectors = [weight for weight in peer.parameters() if weight.ndim < 2]

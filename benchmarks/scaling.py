@@ -17,21 +17,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import SIZES, in_its_own_process, lines, prepared, report, timed
+from common import in_its_own_process, lines, parser_of, prepared, report, timed
 
 TRAIN = str(Path(__file__).with_name("train.py"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", nargs="+", default=["python-docs:"])
+    parser = parser_of(__doc__, "--text", "--threads", "--processor-time", "--quick", "--json")
     parser.add_argument("--what", nargs="+", default=["seq", "size", "micro", "corpus", "ranks"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--processor-time", action="store_true", help="for busy machines; use --threads 1 with it")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.steps = 1, 2
@@ -45,7 +40,7 @@ def main() -> None:
         "text": options.text,
         "steps": options.steps,
         "threads": options.threads,
-        "clock": "process_time" if options.processor_time else "perf_counter",
+        "clock": options.clock,
     }
     rows: list[dict[str, Any]] = []
     for what in options.what:
@@ -62,7 +57,7 @@ def main() -> None:
 
 SERIES: dict[str, tuple[str, list[Any]]] = {
     "seq": ("seq", [64, 128, 256, 512]),
-    "size": ("size", list(SIZES)),
+    "size": ("size", ["tiny", "mini", "small", "base"]),
     "micro": ("micro", [1024, 2048, 4096, 8192]),
 }
 

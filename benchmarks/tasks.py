@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import FOLDER, report
+from common import FOLDER, parser_of, report
 from linear import linear_score
 
 
@@ -79,14 +79,13 @@ class Scores:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "--json")
     parser.add_argument("model")
     parser.add_argument("--tasks", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=FOLDER / "tasks", help="where runs are kept; finished ones stay")
     parser.add_argument("--tune", action="store_true", help="choose rate and epochs on dev, for each encoder")
-    parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for name in options.only:

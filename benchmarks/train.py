@@ -11,7 +11,8 @@ Each turn is a process of its own, because an allocator is chosen once in a proc
     grouped tuned          like for like: no dropout, and the allocator told to keep its memory, as maskling does
 
 'tokens/s' counts real tokens, not padding; MFU is against the largest matrix product timed in the same process. The
-peer needs `pip install accelerate`. Model shapes are Turc's (2019), 15 % masked, single segments on both sides.
+peer needs `pip install accelerate`. Model shapes are Turc's (2019) and, for large, Devlin's (2019); 15 % masked, single
+segments on both sides.
 """
 
 from __future__ import annotations
@@ -26,26 +27,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import SIZES, in_its_own_process, lines, peak_bytes, prepared, report
+from common import in_its_own_process, lines, parser_of, peak_bytes, prepared, report
+from models import SIZES, maskling_config, recipe_model, transformers_config
 
 SIDES = ("maskling", "grouped", "lines", "grouped tuned", "maskling fp32", "grouped fp32", "lines fp32")
 WARM_UP = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--text", nargs="+", default=["python-docs:"], help="sources, as `maskling prepare` takes them")
+    parser = parser_of(__doc__, "--text", "--threads", "--processor-time", "--quick", "--json", "--turn")
     parser.add_argument("--size", nargs="+", default=["mini", "small", "base"], choices=SIZES)
     parser.add_argument("--seq", nargs="+", type=int, default=[128, 512])
     parser.add_argument("--side", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens a step")
     parser.add_argument("--steps", type=int, default=20, help="steps that count in a turn")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--processor-time", action="store_true", help="for busy machines; use --threads 1 with it")
-    parser.add_argument("--quick", action="store_true", help="tiny and short: does it run?")
-    parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--turn", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.turn:
         print(json.dumps(turn(json.loads(options.turn))))
@@ -69,7 +65,7 @@ def compare(size: str, seq: int, data: Path, options: argparse.Namespace) -> lis
         "tokens": options.tokens,
         "steps": options.steps,
         "threads": options.threads,
-        "clock": "process_time" if options.processor_time else "perf_counter",
+        "clock": options.clock,
     }
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in options.side}
     for _ in range(options.rounds):
@@ -129,17 +125,9 @@ def peak() -> float:
 
 
 def shape(task: dict[str, Any]) -> Any:
-    from maskling.model.config import BertConfig
     from maskling.tokenizer.tokenizer import Tokenizer
 
-    num_layers, width, heads = SIZES[task["size"]]
-    return BertConfig(
-        hidden_size=width,
-        num_layers=num_layers,
-        num_heads=heads,
-        intermediate_size=4 * width,
-        vocab_size=Tokenizer.load(Path(task["data"]) / "tokenizer").vocab_size,
-    )
+    return maskling_config(task["size"], Tokenizer.load(Path(task["data"]) / "tokenizer").vocab_size)
 
 
 def ours(task: dict[str, Any]) -> list[tuple[float, int, int]]:
@@ -153,7 +141,7 @@ def ours(task: dict[str, Any]) -> list[tuple[float, int, int]]:
     places = task["tokens"]
     tree = {
         "preset": "bert-mini",
-        "model": {**shape(task).model_dump(exclude={"vocab_size", "pad_id", "cls_id", "sep_id"}), "dropout": 0.0},
+        "model": recipe_model(maskling_config(task["size"])),
         "pairing": {"kind": "single"},
         "packing": {"kind": "best-fit"},
         "data": {"path": task["data"], "seq_length": task["seq"]},
@@ -161,7 +149,6 @@ def ours(task: dict[str, Any]) -> list[tuple[float, int, int]]:
         "evaluate": {"examples": 10},
         "system": {"dtype": task["dtype"], "threads": task["threads"], "micro_batch_tokens": task.get("micro", 8192)},
     }
-    tree["model"]["attention_dropout"] = 0.0
     recipe = read_recipe([Layer("benchmark", tree)]).settings
     run = Path(tempfile.mkdtemp())
     steps = []
@@ -180,7 +167,6 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
     """transformers' Trainer by the recipe of run_mlm.py. Returns as `ours`."""
     import torch
     from transformers import (
-        BertConfig,
         BertForMaskedLM,
         DataCollatorForLanguageModeling,
         PreTrainedTokenizerFast,
@@ -196,19 +182,13 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
     tuned = task["side"] == "grouped tuned"
     if tuned:
         keep_memory()
-    own, seq, rows = shape(task), task["seq"], task["tokens"] // task["seq"]
+    seq, rows = task["seq"], task["tokens"] // task["seq"]
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(Path(task["data"]) / "tokenizer"))
     wanted = task["tokens"] * (WARM_UP + task["steps"] + 1) * 6
     dataset = examples(tokenizer, lines(task["text"], wanted), seq, grouped=task["side"] != "lines")
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} if tuned else {}
-    config = BertConfig(
-        vocab_size=own.vocab_size,
-        hidden_size=own.hidden_size,
-        num_hidden_layers=own.num_layers,
-        num_attention_heads=own.num_heads,
-        intermediate_size=own.intermediate_size,
-        **dropout,
-    )
+    # As it comes, its BertConfig drops a tenth.
+    dropout = {} if tuned else {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    config = transformers_config(shape(task), **dropout)
     masks = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
     sizes: list[tuple[int, int]] = []
     steps: list[tuple[float, int, int]] = []

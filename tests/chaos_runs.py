@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from maskling.train.recipe import Recipe
 from maskling.train.run_folder import write_config
 
 TESTS = Path(__file__).parent
-Make = Callable[..., Recipe]
 
 
 def config(folder: Path, recipe: Recipe) -> Path:

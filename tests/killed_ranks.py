@@ -25,9 +25,8 @@ from pathlib import Path
 # Before the forks, so that a life takes as long as its steps: what a run loads as it goes.
 import torch._dynamo  # noqa: F401
 
+from killed_pipe import told, train_and_tell
 from maskling.errors import RankError
-from maskling.train.events import Finished, Started
-from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_config
 
 SPREAD = 1.5
@@ -48,14 +47,13 @@ def main(config: str, run_dir: str, seed: str, count: str, ranks: str = "2") -> 
             time.sleep(draws.uniform(0, SPREAD))
         os.kill(children[lot], signal.SIGKILL)
         codes = ends(children)
-        said = os.read(reads, 1000).decode().split()
-        os.close(reads)
-        steps += [int(word) for word in said if word != "over"]
+        began, over = told(reads)
+        steps += began
         # A rank that was about to be killed may have been through; then the others are, too.
         assert codes[lot] in (KILLED, MISSED, 0), codes
         assert all(code in (MISSED, 0) for place, code in enumerate(codes) if place != lot), codes
-        kills += codes[lot] == KILLED and "over" not in said
-        if "over" in said:
+        kills += codes[lot] == KILLED and not over
+        if over:
             shutil.rmtree(run_dir)
     children, reads = begin(Path(config), Path(run_dir), int(ranks))
     assert ends(children, patience=30 * PATIENCE) == [0] * int(ranks)
@@ -63,7 +61,7 @@ def main(config: str, run_dir: str, seed: str, count: str, ranks: str = "2") -> 
 
 
 def begin(config: Path, run_dir: Path, ranks: int, timeout: float = 600.0) -> tuple[list[int], int]:
-    """Fork the ranks; returns their ids and what rank 0 writes to: the step it began at, 'over' at its end."""
+    """Fork the ranks; returns their ids and the pipe that rank 0 tells."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -85,11 +83,7 @@ def take_part(config: Path, run_dir: Path, writes: int | None, timeout: float) -
     code, recipe = 1, read_config(config)
     recipe = recipe.model_copy(update={"system": recipe.system.model_copy(update={"rank_timeout": timeout})})
     try:
-        for event in pretrain(recipe, run_dir):
-            if writes is not None and isinstance(event, Started):
-                os.write(writes, f"{event.resumed_from or 0} ".encode())
-            if writes is not None and isinstance(event, Finished):
-                os.write(writes, b"over")
+        train_and_tell(recipe, run_dir, writes)
         code = 0
     except RankError:
         code = MISSED

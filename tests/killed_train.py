@@ -17,9 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from killed_pipe import told, train_and_tell
 from killed_prepare import die_before_change
-from maskling.train.events import Finished, Started
-from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_config
 
 SPREAD = 0.8
@@ -41,12 +40,11 @@ def main(config: str, run_dir: str, seed: str, count: str, *how: str) -> None:
                 time.sleep(draws.uniform(0, SPREAD))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        said = os.read(reads, 1000).decode().split()
-        os.close(reads)
-        steps += [int(word) for word in said if word != "over"]
+        began, over = told(reads)
+        steps += began
         if not os.WIFSIGNALED(status):
             assert os.WEXITSTATUS(status) == 0, f"a child ended with {status}"
-        if "over" in said:
+        if over:
             break
         kills += os.WIFSIGNALED(status)
     child, reads = begin(Path(config), Path(run_dir), None)
@@ -56,7 +54,7 @@ def main(config: str, run_dir: str, seed: str, count: str, *how: str) -> None:
 
 
 def begin(config: Path, run_dir: Path, point: int | None) -> tuple[int, int]:
-    """Fork a child that trains; returns its id and what it writes to: the step it began at, 'over' at its end."""
+    """Fork a child that trains; returns its id and the pipe that it tells."""
     reads, writes = os.pipe()
     child = os.fork()
     if child:
@@ -66,11 +64,7 @@ def begin(config: Path, run_dir: Path, point: int | None) -> tuple[int, int]:
     try:
         if point is not None:
             die_before_change(point)
-        for event in pretrain(read_config(config), run_dir):
-            if isinstance(event, Started):
-                os.write(writes, f"{event.resumed_from or 0} ".encode())
-            if isinstance(event, Finished):
-                os.write(writes, b"over")
+        train_and_tell(read_config(config), run_dir, writes)
         code = 0
     finally:
         os._exit(code)

@@ -17,18 +17,22 @@ from maskling.finetune.recipe import FinetuneRecipe
 SCRIPT = TESTS / "rank.py"
 
 
+def launcher(ranks: int = 2, restarts: int = 0) -> list[str]:
+    """The command line, up to what each rank runs."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*command, f"--nproc-per-node={ranks}", f"--max-restarts={restarts}"]
+
+
 def torchrun(config: Path, run_dir: Path, *what: str, ranks: int = 2, restarts: int = 0) -> list[str]:
-    """The command line."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    return [*launcher, f"--max-restarts={restarts}", str(SCRIPT), str(config), str(run_dir), *what]
+    """The command line of ranks that rank.py makes."""
+    return [*launcher(ranks, restarts), str(SCRIPT), str(config), str(run_dir), *what]
 
 
 def finetuning(recipe: FinetuneRecipe, run_dir: Path, ranks: int = 2) -> list[str]:
     """The command line of a person who fine-tunes with several ranks."""
     file = run_dir.with_suffix(".toml")
     file.write_text(recipe.to_toml())
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    return [*launcher, "-m", "maskling", "finetune", "--config", str(file), "--out", str(run_dir)]
+    return [*launcher(ranks), "-m", "maskling", "finetune", "--config", str(file), "--out", str(run_dir)]
 
 
 def ran(command: list[str], timeout: int = 900) -> subprocess.CompletedProcess[str]:

@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 # Names and texts come from files; one that holds a newline or an escape code must not write over the screen.
@@ -67,6 +68,11 @@ class Console:
     def warn(self, text: str) -> None:
         """Something a person should know, on stderr."""
         self.note(f"warning: {text}")
+
+    def warn_of(self, problems: Iterable[str]) -> None:
+        """What was wrong with the files that were read."""
+        for problem in problems:
+            self.warn(problem)
 
     def error(self, *lines: str) -> None:
         """Why the command ends without doing what it was asked."""

@@ -11,7 +11,8 @@
     ├── NumericsError        a loss or gradient that is no longer a number
     └── MissingExtra         an optional package is needed; names the extra to install
 
-Anything else that escapes is a fault of ours: exit code 1, with a traceback.
+An OSError, of a disk that is full or a file that may not be read, is one of these too. Anything else that escapes is a
+fault of ours: exit code 1, with a traceback.
 """
 
 from __future__ import annotations

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,7 +41,6 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
     stands there at every instant but one; `recover_folder` mends a stop in that instant.
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE}")
-    old = path.with_name(f"{path.name}.old")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -59,6 +56,12 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         _name_place(error, path, aside)
         raise
+    put_in_place(aside, path)
+
+
+def put_in_place(aside: Path, path: Path) -> None:
+    """Let a whole folder beside `path` take its place; what stood there is moved away just before."""
+    old = path.with_name(f"{path.name}.old")
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
@@ -88,24 +91,6 @@ def write_json(path: Path, value: Any) -> None:
     with written_aside(path) as file:
         # A file name need not be text; what is none of it is written as JSON writes it anyway: "\udcff".
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
-
-
-def opened_lock(path: Path) -> BinaryIO | None:
-    """Open a lock file to read and write, made if it is not there; None if there is something else than a plain file.
-
-    A link is not followed: in a folder from a stranger it could lead to any file, which would be written over.
-    """
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            return None
-        raise
-    if stat.S_ISREG(os.fstat(handle).st_mode):
-        return os.fdopen(handle, "r+b")
-    os.close(handle)
-    return None
 
 
 def checksum(path: Path) -> str:

@@ -14,7 +14,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["train", "masking", "prepare", "inference", "scaling"])
+@pytest.mark.parametrize(
+    "name", ["train", "masking", "prepare", "inference", "scaling", "model_speed", "same_loss", "gpu"]
+)
 def test_a_benchmark_runs_and_writes_what_it_found(name: str, tmp_path: Path):
     file = tmp_path / "found.json"
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--quick", "--json", str(file)]
@@ -23,6 +25,6 @@ def test_a_benchmark_runs_and_writes_what_it_found(name: str, tmp_path: Path):
     assert found["benchmark"] == name
     assert found["conditions"]["torch"]
     assert found["rows"]
-    ours = [row for row in found["rows"] if str(row.get("side", "")).startswith("maskling")]
+    ours = [row for row in found["rows"] if str(row.get("side", "")).startswith(("maskling", "bert", "modern"))]
     numbers = [row.get("tokens/s", row.get("median", row.get("seconds"))) for row in ours]
     assert all(number and number > 0 for number in numbers)

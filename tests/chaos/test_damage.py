@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos_runs import Make, assert_same_run, metrics
+from chaos_runs import assert_same_run, metrics
 from maskling.errors import CheckpointError, MasklingError
 from maskling.train import checkpoint
 from maskling.train.events import Saved, Started, Step, Warned
 from maskling.train.pretrain import pretrain
+from toy_runs import Make
 
 HALF = 11
 

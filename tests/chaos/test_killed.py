@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos_runs import TESTS, Make, assert_same_run, config, script
+from chaos_runs import assert_same_run, config, script
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_config
 from tiny_corpus import contents
+from torch_ranks import ran, torchrun
+from toy_runs import Make
 
 
 def test_a_run_killed_at_random_instants_ends_with_the_same_bytes(recipe_of: Make, tmp_path: Path, in_peace: Path):
@@ -71,10 +73,8 @@ def test_fifty_kills_of_two_ranks_on_real_text(recipe_of: Make, tmp_path: Path, 
 @pytest.mark.timeout(1200)
 def test_two_ranks_killed_again_and_again_end_with_the_same_bytes(recipe_of: Make, tmp_path: Path):
     made = config(tmp_path / "config", recipe_of({"train.steps": 800, "train.evaluate_every": 40}))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for name, restarts, what in (("in-peace", 0, []), ("run", 8, ["chaos", "8"])):
-        command = [*launcher, f"--max-restarts={restarts}", str(TESTS / "rank.py"), str(made), str(tmp_path / name)]
-        done = subprocess.run([*command, *what], capture_output=True, text=True, check=False, timeout=300)
+        done = ran(torchrun(made, tmp_path / name, *what, restarts=restarts), timeout=300)
         assert done.returncode == 0, done.stderr
     assert_same_run(tmp_path / "run", tmp_path / "in-peace")
 

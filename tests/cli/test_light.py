@@ -23,6 +23,12 @@ def test_importing_the_package_loads_nothing_heavy():
     assert loaded_after("import maskling") == set()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], ["prepare", "--help"]])
+def test_settings_of_fine_tuning_load_no_torch():
+    assert "torch" not in loaded_after("import maskling.finetune.recipe")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["--version"], ["prepare", "--help"], ["finetune", "--help"]]
+)
 def test_help_loads_nothing_heavy(words: list[str]):
     assert loaded_after(f"from maskling.cli.main import run\nassert run({words}) == 0") == set()

@@ -14,9 +14,9 @@ import pytest
 
 from maskling.cli.main import verb_and_rest, verbs
 from maskling.cli.parsing import bind
+from maskling.cli.reading import read_as
 from maskling.cli.settings import Pairs, layers
 from maskling.config import Layer, Settings, flatten, resolve
-from maskling.corpus.settings import CorpusSettings
 from maskling.data.settings import PrepareSettings
 from maskling.data.vocabulary import VocabularySettings
 from maskling.errors import SettingsError
@@ -34,12 +34,6 @@ TEST = re.compile(r"(?:tests/)?(\w+/test_\w+\.py)(?:::(test_\w+))?")
 # A setting in prose: `train.steps`, `corpus.filters.min_characters`.
 SETTING = re.compile(r"(?:maskling .*--)?(?:--)?([a-z]+(?:\.[a-z0-9_-]+)+)")
 FILES = (".py", ".md", ".json", ".jsonl", ".toml", ".npy", ".safetensors", ".txt", ".zst", "/")
-
-
-class TextSettings(Settings):
-    """What `evaluate` and `inspect` take for text."""
-
-    corpus: CorpusSettings = CorpusSettings()
 
 
 def known_settings() -> set[str]:
@@ -119,10 +113,10 @@ def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
     elif verb == "finetune":
         read_finetune_recipe(given)
     elif verb in ("evaluate", "tokenizer extend"):
-        resolve(TextSettings, given)
+        read_as(pairs, ["text"], "")
     elif verb == "inspect":
         of_text = [pair for pair in pairs if pair[0].startswith("corpus.")]
-        resolve(TextSettings, layers(None, tuple(of_text)))
+        read_as(tuple(of_text), ["text"], "")
         read_recipe(layers(None, tuple(pair for pair in pairs if pair not in of_text), preset=preset))
     else:
         assert not pairs, f"{verb} takes no settings"

@@ -32,8 +32,6 @@ def test_the_card_of_a_run_says_what_it_was_trained_on_and_how_well_it_does() ->
         sources=("books/", "notes.jsonl.zst"),
         recipe={"masking.kind": "span", "masking.rate": 0.2, "optimizer.kind": "muon", "optimizer.lr": 7e-3, "seed": 3},
         held_out=HELD_OUT,
-        license="cc-by-4.0",
-        language=("en",),
     )
     card = render_card(facts, MODEL)
     for said in (
@@ -54,7 +52,6 @@ def test_the_card_of_a_run_says_what_it_was_trained_on_and_how_well_it_does() ->
     assert "`books`, `notes.jsonl.zst`." in card
     assert 'pipeline("fill-mask"' in card
     matter = front_matter(card)
-    assert matter["license"] == "cc-by-4.0"
     assert matter["library_name"] == "transformers"
     assert matter["pipeline_tag"] == "fill-mask"
     assert "maskling" in matter["tags"]
@@ -69,11 +66,10 @@ def test_a_card_without_facts_is_whole_and_names_no_licence() -> None:
 
 
 def test_names_from_the_disk_cannot_change_the_card() -> None:
-    facts = CardFacts(sources=("a`b|c\n# Heading <script>",), license='x"\nlicense: y: z')
+    facts = CardFacts(sources=("a`b|c\n# Heading <script>",))
     card = render_card(facts, MODEL)
     assert "\n# Heading" not in card
     assert "`a'b\\|c # Heading <script>`" in card
-    assert front_matter(card)["license"] == 'x"\nlicense: y: z'
 
 
 def test_a_card_does_not_say_where_on_a_machine_things_lay() -> None:

@@ -177,6 +177,18 @@ def test_a_folder_of_other_things_is_left_alone(model: Model, tmp_path: Path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+def test_one_process_at_a_time_makes_an_index(model: Model, tmp_path: Path):
+    (tmp_path / "texts.txt").write_text("the fox\nthe dog\n")
+    files = [str(tmp_path / "texts.txt")]
+    first = build_index(model, files, tmp_path / "index", 1)
+    next(first)
+    with pytest.raises(DataError, match="is being made by another process"):
+        next(build_index(model, files, tmp_path / "index", 1))
+    assert [step.texts for step in first] == [2]
+    assert list(Index.open(tmp_path / "index").texts()) == ["the fox", "the dog"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "texts.txt"]
+
+
 def test_what_cannot_be_asked_is_refused(model: Model, tmp_path: Path):
     with pytest.raises(SettingsError, match="ask for 1 text or more"):
         model.search(TEXTS, "fox", top_k=0)

@@ -48,6 +48,16 @@ def test_under_autocast_it_rounds_as_bf16_does() -> None:
     torch.testing.assert_close(grad, torch.autograd.grad(expected, weight)[0], rtol=0.05, atol=0.1)
 
 
+def test_thousands_of_rows_are_added_up_in_fp32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features, weight = (torch.randn(size, 24, generator=generator) for size in (6016, 1009))
+    labels = torch.randint(1009, (6000,), generator=generator)
+    expected = token_loss(F.linear(features, weight), labels)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = chunked_head_loss(features, weight, torch.zeros(1009), labels)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
 def test_a_cpu_does_without() -> None:
     assert not can_chunk(torch.device("cpu"))
     assert can_chunk(torch.device("cuda"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ EXAMPLES = torch.tensor([[0] * 9 + [1] * 2, [0] * 7 + [-1] * 4, [0] * 1 + [1] * 
 @pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("turns", [False, True], ids=["plain", "rotary"])
 def test_runs_see_what_a_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, window: int | None, turns: bool) -> None:
-    monkeypatch.setattr(varlen_attention, "_kernel", lambda: slow_kernel)
+    monkeypatch.setattr(varlen_attention, "_kernel", slow_kernel)
     generator = torch.Generator().manual_seed(0)
     qkv = torch.randn(33, 3 * 12, generator=generator, requires_grad=True)
     weight = torch.randn(33, 12, generator=generator)
@@ -57,15 +59,36 @@ def test_runs_are_counted_where_the_ids_are() -> None:
 
 def test_the_kernel_is_asked_for_only_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, half = torch.device("cuda"), torch.bfloat16
-    assert kernel_name(cuda, 128, dtype=half) == ("varlen" if torch.cuda.is_available() else "sdpa")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (9, 0))
-    monkeypatch.setattr(varlen_attention, "_kernel", lambda: slow_kernel)
+    monkeypatch.setattr(varlen_attention, "_asked", True)
+    monkeypatch.setattr(varlen_attention, "_kernel", slow_kernel)
     assert kernel_name(cuda, 128, dtype=half) == "varlen"
     assert kernel_name(cuda, 128, dtype=torch.float32) == "sdpa"
     assert kernel_name(cuda, 128, dtype=half, dropout=0.1) == "sdpa"
+    # FlashAttention's own limits.
+    assert [kernel_name(cuda, 128, dtype=half, head_size=size) for size in (26, 264)] == ["sdpa", "sdpa"]
     assert kernel_name(torch.device("cpu"), 128, dtype=half) == "bmm"
-    monkeypatch.setattr(varlen_attention, "_kernel", lambda: None)
-    assert kernel_name(cuda, 128, dtype=half) == "sdpa"
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (7, 5))
-    assert kernel_name(cuda, 128, dtype=half) == "sdpa"
+
+
+def of_an_older_torch(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, _: Tensor, longest: int, __: int) -> None:
+    """Without a scale."""
+
+
+@pytest.mark.parametrize(
+    ("found", "capability", "name"),
+    [
+        (slow_kernel, (9, 0), "varlen"),
+        (slow_kernel, (7, 5), "sdpa"),
+        (of_an_older_torch, (9, 0), "sdpa"),
+        (None, (9, 0), "sdpa"),
+    ],
+)
+def test_the_kernel_is_looked_for_in_torch(
+    monkeypatch: pytest.MonkeyPatch, found: object, capability: tuple[int, int], name: str
+) -> None:
+    monkeypatch.setattr(varlen_attention, "_asked", False)
+    monkeypatch.setattr(varlen_attention, "_kernel", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)
+    module = SimpleNamespace(varlen_attn=found) if found else SimpleNamespace()
+    monkeypatch.setattr(varlen_attention.importlib, "import_module", lambda _: module)
+    assert kernel_name(torch.device("cuda"), 128, dtype=torch.bfloat16) == name

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.train.budget import plan
+from maskling.train.budget import is_enough, plan, step_time
 from maskling.train.settings import TrainSettings
 
 
@@ -51,3 +51,22 @@ def test_the_last_step_is_logged_evaluated_and_saved_and_the_counts_are_right(st
         assert train.logs(steps, steps)
         assert len(evaluated) == train.evaluations(steps)
         assert len({*evaluated, *saved}) <= train.most_saves(steps)
+
+
+def test_steps_are_measured_until_they_tell_something():
+    quick = [0.1] * 8
+    assert not is_enough(quick[:7], 20.0, compiles=False)
+    assert is_enough(quick, 20.0, compiles=False)
+    assert not is_enough(quick, 200.0, compiles=False)  # so little time says nothing of a long run
+    assert is_enough([9.0], 20.0, compiles=False)  # slow steps, of which each costs
+    assert step_time([9.0, 8.0]) == 8.0
+    assert step_time([5.0, 1.0, 1.0, 0.2, 0.3, 0.2]) == 0.2
+
+
+def test_compiling_is_not_taken_for_a_slow_step():
+    compiling = [60.0, 40.0, 0.5]
+    assert not is_enough(compiling, 120.0, compiles=True)
+    measured = [*compiling, 0.2, 0.2, 0.2, 0.2, 0.2]
+    assert is_enough(measured, 120.0, compiles=True)
+    assert step_time(measured) == 0.2
+    assert is_enough([*compiling, 50.0], 120.0, compiles=True)

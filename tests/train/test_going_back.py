@@ -17,8 +17,8 @@ from maskling.train.pretrain import pretrain
 from maskling.train.pretrain_work import work_of
 from maskling.train.recipe import Recipe
 from maskling.train.work import Work, text_step
+from toy_runs import Make
 
-Make = Callable[..., Recipe]
 CHANGES = {"train.on_nonfinite": "rewind", "train.log_every": 1, "model.dropout": 0.1}
 
 

@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,7 @@ from maskling.train import checkpoint
 from maskling.train.checkpoint import State
 from maskling.train.recipe import Recipe
 from maskling.train.run_folder import written_recipe
-
-Make = Callable[..., Recipe]
+from toy_runs import Make
 
 
 @pytest.fixture(scope="module")

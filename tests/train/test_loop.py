@@ -11,6 +11,7 @@ import torch
 
 from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import pick
+from maskling.train import compiling
 from maskling.train.compiling import compiled
 from maskling.train.loop import Parts, take_step
 from maskling.train.optimizer import Optimizer
@@ -18,8 +19,7 @@ from maskling.train.pretraining import Text
 from maskling.train.recipe import Recipe
 from maskling.train.work import Work
 from maskling.train.world import World
-
-Make = Callable[..., Recipe]
+from toy_runs import Make
 
 
 def ready(recipe: Recipe) -> tuple[Parts, Work]:
@@ -150,3 +150,30 @@ def test_an_encoder_that_cannot_be_compiled_is_refused_with_the_remedy(recipe_of
     monkeypatch.setattr(torch, "compile", compile_)
     with pytest.raises(SettingsError, match=r"system.compile: .*No working C\+\+ compiler"):
         take_step(replace(parts, encode=compiled(parts.module)), work, 1.0)
+
+
+def test_a_device_without_room_is_no_missing_compiler(recipe_of: Make, monkeypatch):
+    parts, work = ready(recipe_of())
+
+    def compile_(_: object) -> object:
+        def fail(*inputs: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    with pytest.raises(torch.OutOfMemoryError):
+        take_step(replace(parts, encode=compiled(parts.module)), work, 1.0)
+
+
+def test_compiling_is_chosen_only_where_there_is_a_c_compiler(monkeypatch):
+    import torch.utils._triton
+
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.utils._triton, "has_triton", lambda: True)
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(compiling.Path, "is_file", lambda _: True)
+    assert compiling.can_compile(gpu)
+    assert not compiling.can_compile(torch.device("cpu"))
+    monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
+    assert not compiling.can_compile(gpu)

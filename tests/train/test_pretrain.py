@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,16 @@ import torch
 from safetensors.torch import load_file
 
 import toy_corpus
+from chaos_runs import metrics
 from maskling.errors import CheckpointError, NumericsError, SettingsError, TokenizerError
 from maskling.model.memory import PROCESS_BYTES
 from maskling.train import fitting
 from maskling.train.events import Evaluated, Finished, Saved, Started, Step, Warned
-from maskling.train.journal import TIMING
 from maskling.train.planning import foreseen
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe, read_config
-
-Make = Callable[..., Recipe]
+from torch_ranks import weights
+from toy_runs import Make
 
 DROPOUT = {"model.dropout": 0.1, "model.attention_dropout": 0.1}
 
@@ -40,15 +39,6 @@ def run_until(recipe: Recipe, folder: Path, step: int) -> None:
     for event in pretrain(recipe, folder):
         if isinstance(event, Step) and event.step == step:
             break
-
-
-def weights(folder: Path, step: int) -> dict[str, object]:
-    return load_file(folder / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
-
-
-def metrics(folder: Path) -> list[dict[str, object]]:
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMING} for line in lines]
 
 
 def same(one: dict[str, object], other: dict[str, object]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from maskling.config import Layer, overrides
 from maskling.errors import SettingsError
 from maskling.train.recipe import Recipe, preset_names, read_config, read_recipe
 from maskling.train.settings import seconds
-
-Make = Callable[..., Recipe]
+from toy_runs import Make
 
 WANTED = [
     *(f"bert-{size}" for size in ("tiny", "mini", "small", "medium", "base", "large")),

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from chaos_runs import Make, config, metrics
+from chaos_runs import config, metrics
 from maskling.errors import SettingsError
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
 from maskling.train.run import _check_shards
 from torch_ranks import assert_near, ran, torchrun, weights
+from toy_runs import Make
 
 # A busy machine takes its time to start so many processes.
 pytestmark = pytest.mark.timeout(2000)

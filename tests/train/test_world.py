@@ -13,12 +13,13 @@ import pytest
 import torch
 
 import toy_corpus
-from chaos_runs import Make, config, metrics
+from chaos_runs import config, metrics
 from maskling.train.gradients import buckets
 from maskling.train.pretrain import pretrain
 from maskling.train.run_folder import write_config
 from maskling.train.world import World
-from torch_ranks import SCRIPT, assert_near, ran, torchrun, weights
+from torch_ranks import SCRIPT, assert_near, launcher, ran, torchrun, weights
+from toy_runs import Make
 
 # A busy machine takes its time to start so many processes.
 pytestmark = pytest.mark.timeout(2000)
@@ -121,8 +122,8 @@ def test_a_killed_rank_is_missed_at_once_and_torchrun_takes_the_run_up_again(rec
 @pytest.mark.slow
 def test_the_command_line_runs_under_torchrun_and_stops_with_a_checkpoint(recipe_of: Make, tmp_path: Path, toy: Path):
     write_config(tmp_path, recipe_of({"train.steps": 100_000, "train.evaluate_every": 50_000}))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "maskling"]
-    command = [*launcher, "train", "--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    command = [*launcher(), "-m", "maskling", "train"]
+    command += ["--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         seen = []
@@ -146,13 +147,13 @@ def test_two_machines_end_with_the_bits_of_one(recipe_of: Make, tmp_path: Path):
         found.bind(("127.0.0.1", 0))
         meeting = f"127.0.0.1:{found.getsockname()[1]}"
     # Two launchers, as on two machines: each starts one process, and sees a run folder of its own.
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
-    launcher += ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", "--rdzv-id=two"]
+    one_of_two = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    one_of_two += ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", "--rdzv-id=two"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     places = [tmp_path / "first", tmp_path / "second"]
     machines = [
         subprocess.Popen(
-            [*launcher, str(SCRIPT), str(made), str(place)],
+            [*one_of_two, str(SCRIPT), str(made), str(place)],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

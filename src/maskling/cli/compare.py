@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import check_sources
-from maskling.cli.settings import SettingPairs, layers
-from maskling.config import Settings, resolve
+from maskling.cli.reading import read_as
+from maskling.cli.settings import SettingPairs
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -47,21 +47,17 @@ def compare(
     Example: maskling compare runs/mine runs/mine --text books/
     """
     from maskling.cli.compare_report import compared_lines
-    from maskling.corpus.settings import CorpusSettings
+    from maskling.corpus.report import ReadReport
     from maskling.evaluate.common_text import plain_text, prepared_text
     from maskling.evaluate.compare import Comparison
     from maskling.evaluate.pair_files import read_pairs
     from maskling.infer.load import load
 
-    class TextSettings(Settings):
-        corpus: CorpusSettings = CorpusSettings()
-
     if len(models) < 2:
         raise SettingsError("give two models or more: maskling compare runs/mine runs/other --text books/")
     if text and data is not None:
         raise SettingsError("give text to compare on with --text, or a prepared folder with --data, not both")
-    if settings and not text:
-        raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give it with --text")
+    corpus = read_as(settings, text, "it with --text")
     for name, number, least in (("--passages", passages, 1), ("--words", words, 8), ("--rounds", rounds, 0)):
         if number < least:
             raise SettingsError(f"{name} is {number}; give {least} or more")
@@ -70,8 +66,9 @@ def compare(
     judged = read_pairs(pairs) if pairs else []
     loaded = [load(model, device=device) for model in models]
     if text:
-        corpus = resolve(TextSettings, layers(None, settings)).settings.corpus
-        common = plain_text(text, loaded, corpus, rate=rate, passages=passages, words=words)
+        report = ReadReport()
+        common = plain_text(text, loaded, corpus, rate=rate, passages=passages, words=words, report=report)
+        console.warn_of(report.problems())
     else:
         common = prepared_text(data or _own_data(loaded), loaded, rate=rate, passages=passages)
     comparison = Comparison(loaded, short_names(models), common, pairs=judged, rounds=rounds)

@@ -18,7 +18,7 @@ from maskling.console import Console
 def embed(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
-    *text: Annotated[str, Parameter(help="texts, each in quotes")],
+    *text: Annotated[str, Parameter(help="texts, each in quotes; - alone is standard input")],
     file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
     pooling: Annotated[

@@ -11,12 +11,18 @@ from cyclopts import Parameter
 from maskling.cli.evaluate_pairs import show_pairs
 from maskling.cli.layout import table
 from maskling.cli.places import check_sources
-from maskling.cli.settings import SettingPairs, layers
-from maskling.config import Settings, resolve
+from maskling.cli.reading import read_as
+from maskling.cli.settings import SettingPairs
 from maskling.console import Console
+from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maskling.corpus.settings import CorpusSettings
+    from maskling.evaluate.text import HeldOutText
     from maskling.export.card import HeldOut
+    from maskling.infer.load import Model
 
 # English has hardly one unknown token in a thousand.
 _MANY_UNKNOWN = 0.02
@@ -63,23 +69,16 @@ def evaluate(
 
     Example: maskling evaluate runs/mine --data data/
     """
-    from maskling.corpus.settings import CorpusSettings
-    from maskling.errors import SettingsError
-    from maskling.evaluate.held_out import Evaluation, recipe_of
-    from maskling.evaluate.text import prepared_text, raw_text
+    from maskling.evaluate.held_out import Evaluation
     from maskling.export.card import update_card
     from maskling.infer.load import load
     from maskling.train.joining import joined
-
-    class TextSettings(Settings):
-        corpus: CorpusSettings = CorpusSettings()
 
     if pairs and (sources or data is not None or card):
         raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
     if sources and data is not None:
         raise SettingsError("give text to measure on, or --data, not both")
-    if settings and not sources:
-        raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give files to measure on")
+    reading = read_as(settings, sources, "files to measure on")
     check_sources(sources)
     console = Console(as_json=json)
     with joined(device) as world:
@@ -88,18 +87,7 @@ def evaluate(
             if world.leads:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)
             return
-        if sources:
-            text = raw_text(sources, loaded, resolve(TextSettings, layers(None, settings)).settings.corpus)
-        else:
-            recipe = recipe_of(loaded)
-            if data is None and recipe is None:
-                raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
-            folder = data or Path(recipe.data.path if recipe else "data")
-            if data is None and not folder.exists():
-                raise SettingsError(
-                    f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
-                )
-            text = prepared_text(folder, loaded)
+        text = _raw(loaded, sources, reading, console) if sources else _prepared(loaded, model, data)
         if text.unknown > _MANY_UNKNOWN:
             console.warn(
                 f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not measured; "
@@ -120,6 +108,32 @@ def evaluate(
     for line in held_out_lines(found):
         console.result(line)
     console.data({**asdict(found), "perplexity": found.perplexity})
+
+
+def _raw(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
+    from maskling.corpus.report import ReadReport
+    from maskling.evaluate.text import raw_text
+
+    report = ReadReport()
+    text = raw_text(sources, loaded, reading, report)
+    console.warn_of(report.problems())
+    return text
+
+
+def _prepared(loaded: Model, model: Path, data: Path | None) -> HeldOutText:
+    """The validation split that was asked for, or of what the model was trained on."""
+    from maskling.evaluate.held_out import recipe_of
+    from maskling.evaluate.text import prepared_text
+
+    recipe = recipe_of(loaded)
+    if data is None and recipe is None:
+        raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
+    folder = data or Path(recipe.data.path if recipe else "data")
+    if data is None and not folder.exists():
+        raise SettingsError(
+            f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
+        )
+    return prepared_text(folder, loaded)
 
 
 def held_out_lines(found: HeldOut) -> list[str]:

@@ -40,7 +40,8 @@ def export(
         raise SettingsError("say where to write: maskling export runs/mine --out exported/")
     check_out_folder(out)
 
-    from maskling.infer.load import find_model, load
+    from maskling.infer.load import load
+    from maskling.model.place import find_model
     from maskling.train.exporting import export_checkpoint, export_folder
 
     console = Console(as_json=json)

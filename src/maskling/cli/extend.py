@@ -37,7 +37,7 @@ def extend(
         raise SettingsError(f"--rope-theta is {rope_theta:g}; it is a number above 0, such as 160000")
     check_out_folder(out)
 
-    from maskling.infer.load import find_model
+    from maskling.model.place import find_model
     from maskling.train.extending import extend_positions
 
     console = Console(as_json=json)

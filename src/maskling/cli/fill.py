@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fill(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
-    *text: Annotated[str, Parameter(help="texts with [MASK] in them, each in quotes")],
+    *text: Annotated[str, Parameter(help="texts with [MASK] in them, each in quotes; - alone is standard input")],
     file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
     top_k: Annotated[int, Parameter(help="how many answers for each mask")] = 5,
     targets: Annotated[

@@ -42,13 +42,10 @@ def generate(
     """
     console = Console(as_json=json)
 
-    from maskling.infer.generate import generate_texts
     from maskling.infer.load import load
 
-    loaded = load(model, device=device)
-    found = generate_texts(
-        loaded,
-        text or "",
+    found = load(model, device=device).generate(
+        text,
         length=length,
         count=count,
         order=order,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import check_sources
+from maskling.cli.reading import read_as
 from maskling.cli.settings import SettingPairs, layers
-from maskling.config import Settings, load_toml, resolve
+from maskling.config import load_toml, resolve
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -129,12 +130,8 @@ def _view(
         return view_data(path, samples, verify)
     if kind == "text":
         from maskling.cli.views.corpus import view_corpus
-        from maskling.corpus.settings import CorpusSettings
 
-        class TextSettings(Settings):
-            corpus: CorpusSettings = CorpusSettings()
-
-        return view_corpus(what, resolve(TextSettings, layers(config, settings)).settings.corpus, samples)
+        return view_corpus(what, read_as(settings, what, "files", config), samples)
 
     from maskling.cli.views.run import view_checkpoint, view_model, view_run
 

@@ -28,7 +28,7 @@ EXIT_DONE, EXIT_FAULT, EXIT_MENDABLE, EXIT_STOPPED = 0, 1, 2, 130
 ABOUT = "A masked language model of your own: BERT, from the text you have, on the hardware you have."
 EXAMPLE = "maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine"
 # Verbs that keep what they have finished.
-GO_ON = ("prepare", "train")
+GO_ON = ("prepare", "train", "finetune", "search")
 
 
 class Stopped(KeyboardInterrupt):

@@ -39,7 +39,7 @@ def score(
     Example: maskling score runs/mine "The dog barks at the cat." "The dog bark at the cat."
     """
     console = Console(as_json=json)
-    texts = Texts.of((), Path("-")) if text == ("-",) and file is None else Texts.of(text, file)
+    texts = Texts.of(text, file)
 
     from maskling.infer.likelihood import Scoring
     from maskling.infer.load import load

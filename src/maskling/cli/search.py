@@ -52,6 +52,7 @@ def search(
     folder = index or Path(f"{file[0].rstrip('/')}.index")
     check_out_folder(folder)
 
+    from maskling.corpus.report import ReadReport
     from maskling.infer.index import Index
     from maskling.infer.indexing import build_index
     from maskling.infer.load import load
@@ -60,9 +61,11 @@ def search(
     loaded = load(model, device=device)
     if file:
         done = cut = 0
-        for step in build_index(loaded, file, folder):
+        report = ReadReport()
+        for step in build_index(loaded, file, folder, report=report):
             done, cut = step.texts, cut + step.cut
             console.progress(f"embedding   {counted(done, 'text')}", done, None)
+        console.warn_of(report.problems())
         if done:
             console.note(f"the vectors are kept in {folder}")
         if cut:

@@ -13,7 +13,7 @@ from maskling.cli.layout import table
 from maskling.config import Layer, Resolved, flatten, load_toml, overrides
 
 Pairs = tuple[tuple[str, str], ...]
-# A verb with a parameter of this type takes settings; `main` fills it in, cyclopts leaves it alone.
+# A verb with a parameter of this type takes settings; `parsing.bind` fills it in, cyclopts leaves it alone.
 SettingPairs = Annotated[Pairs, Parameter(parse=False)]
 
 _SETTING = re.compile(r"--([A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+)(?:=(.*))?", re.DOTALL)

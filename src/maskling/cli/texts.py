@@ -18,12 +18,14 @@ class Texts:
 
     @staticmethod
     def of(arguments: tuple[str, ...], file: Path | None) -> Texts:
-        """The arguments, or the lines of a file or of standard input.
+        """The arguments, or the lines of a file or of standard input, which an argument '-' alone means too.
 
         Raises SettingsError when there is none or both are given, CorpusError when the file cannot be read.
         """
         if arguments and file is not None:
             raise SettingsError("give texts as arguments or with --file, not both")
+        if arguments == ("-",):
+            arguments, file = (), Path("-")
         if arguments:
             return Texts(list(arguments))
         if file is None and (sys.stdin is None or sys.stdin.isatty()):

@@ -57,11 +57,13 @@ def tokenizer(
         raise SettingsError(f"{out} holds a tokenizer already; give another folder, or --force to write over it")
 
     from maskling.cli.prepare_report import PrepareReport
+    from maskling.corpus.report import ReadReport
     from maskling.tokenizer.tokenizer import Tokenizer
 
-    report = PrepareReport(console, resolved.settings.tokenizer.vocab_size)
-    for event in learn_vocabulary(sources, out, resolved.settings):
-        report.show(event)
+    shown_by, report = PrepareReport(console, resolved.settings.tokenizer.vocab_size), ReadReport()
+    for event in learn_vocabulary(sources, out, resolved.settings, report):
+        shown_by.show(event)
+    console.warn_of(report.problems())
     console.note(f"written to {out}; use it with: maskling prepare ... --tokenizer.path {out}")
     made = Tokenizer.load(out)
     console.data({"folder": str(out), "vocab_size": made.vocab_size, "fingerprint": made.fingerprint})

@@ -9,9 +9,9 @@ from cyclopts import Parameter
 
 from maskling.cli.layout import counted, table
 from maskling.cli.places import check_out_folder, check_sources
-from maskling.cli.settings import SettingPairs, layers
+from maskling.cli.reading import read_as
+from maskling.cli.settings import SettingPairs
 from maskling.cli.texts import Texts
-from maskling.config import Settings, resolve
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -43,10 +43,7 @@ def tokenizer_extend(
 
     Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
-    from maskling.corpus.settings import CorpusSettings
-
-    class TextSettings(Settings):
-        corpus: CorpusSettings = CorpusSettings()
+    from maskling.corpus.report import ReadReport
 
     if out is None:
         raise SettingsError("say where to write: maskling tokenizer extend runs/mine --text FILE --out extended/")
@@ -54,18 +51,17 @@ def tokenizer_extend(
         raise SettingsError("say which words to add: --text FILE ... finds them in text, --words FILE names them")
     if count < 1 or min_count < 1:
         raise SettingsError("--count and --min-count are 1 or more")
-    if settings and text is None:
-        raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give --text FILE ...")
+    reading = read_as(settings, text, "--text FILE ...")
     check_sources(text or ())
     check_out_folder(out)
     named = None if words is None else Texts.of((), words).lines
-    reading = resolve(TextSettings, layers(None, settings)).settings.corpus
 
-    from maskling.infer.load import find_model
+    from maskling.model.place import find_model
     from maskling.train.extending import extend_words
 
-    console = Console(as_json=json)
-    done = extend_words(find_model(model), out, text or (), named, count, min_count, reading)
+    console, report = Console(as_json=json), ReadReport()
+    done = extend_words(find_model(model), out, text or (), named, count, min_count, reading, report)
+    console.warn_of(report.problems())
     rows = [
         [word.text, f"{word.count:,}" if text else "", f"{len(word.pieces)} pieces"] for word in done.words[:_SHOWN]
     ]

@@ -68,7 +68,7 @@ def train(
         raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
     check_run_folder(out)
     if resolved.settings.init is not None and not (out / "config.toml").exists():
-        from maskling.infer.load import find_model
+        from maskling.model.place import find_model
 
         find_model(resolved.settings.init)
 

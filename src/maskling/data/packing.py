@@ -101,6 +101,17 @@ def spread(layout: Layout, num_rows: int) -> Layout:
     return Layout(row, column, count)
 
 
+def dealt(num_rows: int, micro_rows: int, rank: int = 0, world: int = 1) -> list[int]:
+    """Where in `num_rows` rows each micro-batch of one rank begins, and where the last ends.
+
+    A micro-batch has at most `micro_rows` rows. Every rank gets the same number of them, and those of all ranks differ
+    by one row at the most: some are empty where there are too few rows to go round.
+    """
+    count = -(-num_rows // (micro_rows * world))
+    bounds: list[int] = (np.arange(rank * count, (rank + 1) * count + 1) * num_rows // (count * world)).tolist()
+    return bounds
+
+
 def _check(lengths: NDArray[np.integer], seq_length: int) -> None:
     assert lengths.min(initial=1) >= 1
     assert lengths.max(initial=1) <= seq_length

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from maskling.config import Settings
 from maskling.corpus.settings import CorpusSettings
+from maskling.threads import cores
 from maskling.tokenizer.settings import TokenizerSettings
 
 
@@ -41,7 +41,7 @@ class PrepareSystem(Settings):
         """`workers` with 'auto' filled in."""
         if self.workers != "auto":
             return self.workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores()
 
 
 class PrepareSettings(Settings):

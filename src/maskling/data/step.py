@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from maskling.data.batch import Batch, lay_out
-from maskling.data.packing import Int64Array, Layout
+from maskling.data.packing import Int64Array, Layout, dealt
 from maskling.data.text import Text
 
 
@@ -50,15 +50,9 @@ class Step:
         return len(self.text.ids)
 
     def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[Batch]:
-        """The rows of one rank, in micro-batches of at most `micro_rows`.
-
-        Every rank gets the same number of micro-batches, and all micro-batches of all ranks have the
-        same number of rows but for one; none, where there are too few rows to go round.
-        """
-        count = -(-self.num_rows // (micro_rows * world))
-        bounds = np.arange(count * world + 1) * self.num_rows // (count * world)
-        mine = bounds[rank * count : (rank + 1) * count + 1].tolist()
-        return [self._rows(first, last) for first, last in pairwise(mine)]
+        """The rows of one rank, in micro-batches of at most `micro_rows`; see `dealt`."""
+        bounds = dealt(self.num_rows, micro_rows, rank, world)
+        return [self._rows(first, last) for first, last in pairwise(bounds)]
 
     def _rows(self, first: int, last: int) -> Batch:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()

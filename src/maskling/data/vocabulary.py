@@ -35,14 +35,14 @@ class VocabularySettings(Settings):
 
 
 def learn_vocabulary(
-    sources: Sequence[str], out: Path, settings: VocabularySettings
+    sources: Sequence[str], out: Path, settings: VocabularySettings, report: ReadReport | None = None
 ) -> Iterator[Reading | TokenizerTraining | TokenizerTrained]:
     """Train a tokenizer on what `sources` name and write its files into the folder `out`, whole or not at all.
 
-    `prepare` learns from the training documents alone, this from all.
+    `prepare` learns from the training documents alone, this from all. report: gets what was wrong with which file.
     Raises CorpusError if no text is left, TokenizerError.
     """
-    report, seen = ReadReport(), Seen()
+    report, seen = report or ReadReport(), Seen()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     source_bytes = [0, *accumulate(source.size or 0 for source in found)]
     total = None if any(source.size is None for source in found) else source_bytes[-1]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.shards import open_shards
 from maskling.errors import DataError, SettingsError
@@ -50,12 +51,13 @@ def plain_text(
     rate: float = 0.15,
     passages: int = PASSAGES,
     words: int = WORDS,
+    report: ReadReport | None = None,
 ) -> CommonText:
-    """Text from files, folders or addresses, for models of any tokenizers.
+    """Text from files, folders or addresses, for models of any tokenizers. report: gets what was wrong with which file.
 
     Raises CorpusError if there is none, SettingsError if its passages are too long for one of the models.
     """
-    found, total = read_passages(sources, settings or CorpusSettings(), passages, words)
+    found, total = read_passages(sources, settings or CorpusSettings(), passages, words, report)
     name = f"{len(found):,} of {total:,} passages of {', '.join(Path(source).name or source for source in sources)}"
     laid = [lay_passages(found, model.tokenizer) for model in models]
     fits = [

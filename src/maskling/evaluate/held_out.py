@@ -17,7 +17,7 @@ from maskling.errors import SettingsError
 from maskling.evaluate.text import HeldOutText
 from maskling.export.card import HeldOut
 from maskling.infer.load import Model
-from maskling.infer.rows import BATCH_TOKENS
+from maskling.infer.rows import batch_budget
 from maskling.objectives.measure import Measured, Tally
 from maskling.train.recipe import Recipe, read_config
 from maskling.train.world import World
@@ -36,7 +36,7 @@ def evaluate(
     seq_length: int | None = None,
     rate: float | None = None,
     examples: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> HeldOut:
     """Measure a model with masks that are the same each time: see `Evaluation`."""
     evaluation = Evaluation(
@@ -77,7 +77,7 @@ class Evaluation:
         seq_length: int | None = None,
         rate: float | None = None,
         examples: int | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
         world: World | None = None,
     ) -> None:
         """Raises ModelError for a model without a head, DataError or SettingsError for what does not fit."""
@@ -92,7 +92,8 @@ class Evaluation:
                 f"sequences of {self._length:,} tokens are longer than the {model.module.config.max_positions:,} this "
                 f"model has positions for; lower seq_length"
             )
-        self._model, self._text, self._examples, self._batch_tokens = model, text, examples, batch_tokens
+        self._model, self._text, self._examples = model, text, examples
+        self._batch_tokens = batch_budget(batch_tokens, model.compute)
         self._packing = recipe.packing if recipe else BestFitPacking()
         self._pairing = _pairing(pairing, model, recipe, text)
         self._world = World() if world is None else world

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskling.data.plan import cut
 from maskling.data.shards import Split
 from maskling.evaluate.passages import BoolArray, Int64Array, Passage
 from maskling.infer.reader import Reader
 from maskling.infer.rows import Query, Row, log_probabilities
+from maskling.objectives.measure import ranks
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -136,14 +136,6 @@ class HiddenWords:
         labels = torch.tensor([int(self._laid[numbers[query.row]].ids[query.position]) for query in queries])
         slots = np.concatenate([np.arange(self._bounds[number], self._bounds[number + 1]) for number in numbers])
         for some, scores in log_probabilities(reader.module, reader.compute, rows, queries, special.pad):
-            own = labels[some].to(scores.device)[:, None]
-            right = scores.gather(1, own)
-            self._nats[slots[some]] = -right[:, 0].double().cpu().numpy()
-            self._rank[slots[some]] = _rank(scores, right, own).cpu().numpy()
-
-
-def _rank(scores: Tensor, right: Tensor, labels: Tensor) -> Tensor:
-    """How many tokens are likelier than the right one, or as likely and before it: (n,) int64."""
-    ids = torch.arange(scores.shape[1], device=scores.device)
-    # So written, a score that is no number never stands behind.
-    return (~(scores <= right) | ((scores == right) & (ids < labels))).sum(1)
+            own = labels[some].to(scores.device)
+            self._nats[slots[some]] = -scores.gather(1, own[:, None])[:, 0].double().cpu().numpy()
+            self._rank[slots[some]] = ranks(scores, own).cpu().numpy()

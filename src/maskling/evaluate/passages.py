@@ -38,14 +38,15 @@ class Passage:
 
 
 def read_passages(
-    sources: Sequence[str], settings: CorpusSettings, count: int, words: int = WORDS
+    sources: Sequence[str], settings: CorpusSettings, count: int, words: int = WORDS, report: ReadReport | None = None
 ) -> tuple[list[Passage], int]:
     """`count` passages of at most `words` words, drawn evenly from all of the text and in its order.
 
     Text is read and cleaned as `prepare` does it. Also returns how many passages there were to draw from.
+    report: gets what was wrong with which file.
     Raises CorpusError if nothing can be read, or the text has no passage of `FEWEST_WORDS` words.
     """
-    report = ReadReport()
+    report = report or ReadReport()
     found = [
         passage
         for documents in clean_batches(sources, settings, report)

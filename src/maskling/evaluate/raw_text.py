@@ -20,20 +20,24 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class RawText:
-    """split: the text as tokens; num_bytes: of the clean text in UTF-8; report: what was wrong with which file."""
+    """split: the text as tokens; num_bytes: of the clean text in UTF-8."""
 
     split: Split
     num_bytes: int
-    report: ReadReport
 
 
-def read_text(sources: Sequence[str], tokenizer: Tokenizer, settings: CorpusSettings | None = None) -> RawText:
+def read_text(
+    sources: Sequence[str],
+    tokenizer: Tokenizer,
+    settings: CorpusSettings | None = None,
+    report: ReadReport | None = None,
+) -> RawText:
     """Read, clean and encode what `sources` name, as `prepare` does it.
 
-    Raises CorpusError if nothing can be read or nothing is left of it.
+    report: gets what was wrong with which file. Raises CorpusError if nothing can be read or nothing is left of it.
     """
     settings = settings or CorpusSettings()
-    report = ReadReport()
+    report = report or ReadReport()
     # Of each batch only the tokens are kept, two or four bytes each.
     shards: list[ShardArrays] = []
     num_bytes = 0
@@ -46,7 +50,7 @@ def read_text(sources: Sequence[str], tokenizer: Tokenizer, settings: CorpusSett
             f"nothing is left of {', '.join(sources)}: all {report.documents:,} documents were empty, repeated or "
             f"filtered out; give other text, or loosen corpus.filters"
         )
-    return RawText(Split(shards), num_bytes, report)
+    return RawText(Split(shards), num_bytes)
 
 
 def _encode(documents: Sequence[CleanDocument], tokenizer: Tokenizer) -> tuple[ShardArrays, int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from maskling.infer.reader import Reader
-from maskling.infer.rows import Row, batches, encode
+from maskling.infer.rows import Row, batches, encode, usual_batch_tokens
 
 ROUNDS = 5
 # Texts that are read in a round.
@@ -52,7 +52,7 @@ class Race:
 
 def _seconds(reader: Reader, rows: Sequence[Row]) -> float:
     begin = time.perf_counter()
-    for together in batches([len(row) for row in rows]):
+    for together in batches([len(row) for row in rows], usual_batch_tokens(reader.compute)):
         hidden, _ = encode(reader.module, reader.compute, [rows[row] for row in together], reader.tokenizer.special.pad)
         hidden[0, 0, 0].item()  # a GPU is done only when asked
     return max(time.perf_counter() - begin, 1e-9)

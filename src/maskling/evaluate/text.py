@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.shards import Split, open_shards
 from maskling.errors import DataError
 from maskling.evaluate.raw_text import read_text
 from maskling.infer.load import Model
+from maskling.metrics import nats
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,20 @@ def prepared_text(folder: Path, model: Model) -> HeldOutText:
     )
 
 
-def raw_text(sources: Sequence[str], model: Model, settings: CorpusSettings | None = None) -> HeldOutText:
-    """Text from files, folders or addresses. Raises CorpusError if there is none."""
-    text = read_text(sources, model.tokenizer, settings)
+def raw_text(
+    sources: Sequence[str], model: Model, settings: CorpusSettings | None = None, report: ReadReport | None = None
+) -> HeldOutText:
+    """Text from files, folders or addresses. report: gets what was wrong with which file.
+
+    Raises CorpusError if there is none.
+    """
+    text = read_text(sources, model.tokenizer, settings, report)
     split = text.split
     return HeldOutText(
         split=split,
         tokens_per_word=_tokens_per_word(split),
         tokens_per_byte=split.num_tokens / text.num_bytes,
-        unigram_entropy=_entropy(split, model.tokenizer.vocab_size),
+        unigram_entropy=nats.entropy(_counts(split, model.tokenizer.vocab_size)),
         name=f"{_documents(split)} of {', '.join(Path(source).name or source for source in sources)}",
         unknown=_unknown(split, model),
     )
@@ -87,8 +95,9 @@ def _unknown(split: Split, model: Model) -> float:
     return sum(int(np.count_nonzero(block.tokens == unk)) for block in split.blocks()) / max(1, split.num_tokens)
 
 
-def _entropy(split: Split, vocab_size: int) -> float:
-    """Nats a token of how often each token occurs."""
-    counts = sum(np.bincount(block.tokens, minlength=vocab_size) for block in split.blocks())
-    share = np.asarray(counts)[np.asarray(counts) > 0] / split.num_tokens
-    return float(-(share * np.log(share)).sum())
+def _counts(split: Split, vocab_size: int) -> NDArray[np.int64]:
+    """How often each token occurs: (vocab_size,) int64."""
+    counts = np.zeros(vocab_size, np.int64)
+    for block in split.blocks():
+        counts += np.bincount(block.tokens, minlength=vocab_size)
+    return counts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from maskling.errors import ModelError
 from maskling.export.naming import public_name
 from maskling.files import written_aside
+from maskling.metrics import nats
 
 # The section between these lines is rewritten by `update_card`; the rest of the card is the owner's to edit.
 BEGIN = "<!-- held-out numbers: rewritten by maskling -->"
@@ -44,7 +44,7 @@ class HeldOut:
     @property
     def perplexity(self) -> float:
         """exp(mlm_loss), infinite where that is too large for a float."""
-        return math.exp(self.mlm_loss) if self.mlm_loss < 700 else math.inf
+        return nats.perplexity(self.mlm_loss)
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,6 @@ class CardFacts:
     converted_from: str | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     held_out: HeldOut | None = None
-    license: str | None = None
-    language: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,13 +110,24 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
         raise ModelError(
             f"{folder} has no README.md to update; 'maskling export' writes a folder that has one"
         ) from None
-    before, begin, rest = card.partition(BEGIN)
-    _, end, after = rest.partition(END)
     section = render_held_out(held_out)
-    # Someone may have edited the marks away: then the numbers go to the end rather than over their words.
-    updated = f"{before}{section}{after}" if begin and end else f"{card.rstrip()}\n\n{section}\n"
+    if parts := around_held_out(card):
+        updated = f"{parts[0]}{section}{parts[2]}"
+    else:
+        # Someone may have edited the marks away: then the numbers go to the end rather than over their words.
+        updated = f"{card.rstrip()}\n\n{section}\n"
     with written_aside(path) as file:
         file.write(updated.encode())
+
+
+def around_held_out(card: str) -> tuple[str, str, str] | None:
+    """What stands before the section of held-out numbers, that section with its marks, and what stands after it.
+
+    None for a card without both marks.
+    """
+    before, begin, rest = card.partition(BEGIN)
+    numbers, end, after = rest.partition(END)
+    return (before, f"{begin}{numbers}{end}", after) if begin and end else None
 
 
 def environment() -> Environment:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from maskling import __version__
-from maskling.export.card import BEGIN, END, environment, render_held_out
+from maskling.export.card import around_held_out, environment, render_held_out
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,8 @@ class Extension:
 
 def extended_card(card: str, extension: Extension) -> str:
     """A card with a section on what was added, and without held-out numbers, which were the old model's."""
-    before, begin, rest = card.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if begin and end:
-        card = f"{before}{render_held_out(None)}{after}"
+    if parts := around_held_out(card):
+        card = f"{parts[0]}{render_held_out(None)}{parts[2]}"
     section = environment().get_template("extended.md.jinja").render(asdict(extension) | {"version": __version__})
     return f"{card.rstrip()}\n\n{section.strip()}\n"
 

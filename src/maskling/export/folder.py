@@ -48,7 +48,12 @@ def clear_partial(out: Path) -> None:
 def save_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: Path, longest: int) -> None:
     """Write the files of a tokenizer for a model. longest: the most tokens of a sequence."""
     # ModernBERT and RoBERTa have no use for token types; a tokenizer that sent them would break their calls.
-    tokenizer.save(folder, longest, token_types=isinstance(config, BertConfig) and config.family == "bert")
+    tokenizer.save(folder, longest, token_types=has_token_types(config))
+
+
+def has_token_types(config: ModelConfig) -> bool:
+    """Whether a model is given token_type_ids by other tools."""
+    return isinstance(config, BertConfig) and config.family == "bert"
 
 
 def model_facts(module: MaskedLM, tokenizer: Tokenizer) -> ModelFacts:

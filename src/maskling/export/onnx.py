@@ -14,8 +14,10 @@ from maskling.export.onnx_graph import LanguageGraph, TaskGraph, write_graph
 from maskling.export.onnx_int8 import write_int8
 from maskling.export.onnx_parts import write_parts
 from maskling.export.place import refuse_place
-from maskling.export.sentence_transformers import own_pooling, trained_length, write_pooling
+from maskling.export.sentence_encoder import encoder_tree
+from maskling.export.sentence_transformers import longest_sequence, own_pooling, write_pooling
 from maskling.files import folder_written_aside, write_json
+from maskling.model.claimed import check_vocabulary
 from maskling.model.folder import read_folder
 from maskling.model.hugging_face import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
@@ -54,13 +56,8 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     graph, tree = _language(source) if task is None else (TaskGraph(task), task_tree(task.config, task.head_config))
     model: MaskedLM | TaskModel = graph.module if isinstance(graph, LanguageGraph) else graph.model
     config = model.config
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ModelError(
-            f"{source}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
-            f"the two do not belong together"
-        )
-    known = [config.max_positions, tokenizer.max_length, trained_length(source)]
-    longest = min(length for length in known if length is not None)
+    check_vocabulary(config, tokenizer.vocab_size, source)
+    longest = longest_sequence(source, config, tokenizer)
     clear_partial(out)
     with folder_written_aside(out) as aside:
         (aside / FOLDER).mkdir()
@@ -96,7 +93,5 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
 def _language(source: Path) -> tuple[LanguageGraph, dict[str, Any]]:
     """The graph of a masked language model or of an encoder, and its config.json."""
     config, module, missing, _ = read_folder(source, pair_head=False)
-    tree = to_hugging_face(config)
-    if missing:
-        tree["architectures"] = [tree["architectures"][0].replace("ForMaskedLM", "Model")]
+    tree = encoder_tree(config) if missing else to_hugging_face(config)
     return LanguageGraph(module, headless=bool(missing)), tree

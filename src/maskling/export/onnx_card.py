@@ -5,16 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskling import __version__
-from maskling.export.card import BEGIN, END, environment
+from maskling.export.card import around_held_out, environment
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names
-
-_PIPELINES = {
-    "classify": "text-classification",
-    "multi-label": "text-classification",
-    "regress": "text-classification",
-    "tag": "token-classification",
-    "answer": "question-answering",
-}
+from maskling.export.task_card import PIPELINES
 
 
 def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: float | None) -> str:
@@ -23,12 +16,11 @@ def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, 
         before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         before = ""
-    _, begin, rest = before.partition(BEGIN)
-    numbers, end, _ = rest.partition(END)
+    parts = around_held_out(before)
     if isinstance(graph, LanguageGraph):
         pipeline, config = "feature-extraction" if graph.headless else "fill-mask", graph.module.config
     else:
-        pipeline, config = _PIPELINES[graph.model.head_config.kind], graph.model.config
+        pipeline, config = PIPELINES[graph.model.head_config.kind], graph.model.config
     name = source.resolve()
     return (
         environment()
@@ -41,7 +33,7 @@ def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, 
             file=file,
             int8=agreement is not None,
             agreement=agreement,
-            held_out=f"{BEGIN}{numbers}{END}" if begin and end else "",
+            held_out=parts[1] if parts else "",
             version=__version__,
         )
     )

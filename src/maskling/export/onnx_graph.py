@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from maskling.errors import MissingExtra, ModelError
+from maskling.export.folder import has_token_types
 from maskling.model.attention import Visible
-from maskling.model.config import BertConfig, ModelConfig, ModernConfig
+from maskling.model.config import ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx_session import PARAMETERS
 from maskling.model.tasks.model import TaskModel
@@ -72,11 +73,6 @@ class TaskGraph(nn.Module):
             real = attention_mask[..., None].to(hidden.dtype)
             return model.head((hidden * real).sum(1) / real.sum(1))
         return model.head(hidden[:, 0])
-
-
-def has_token_types(config: ModelConfig) -> bool:
-    """Whether a model is given token_type_ids by other tools."""
-    return isinstance(config, BertConfig) and config.family == "bert"
 
 
 def input_names(config: ModelConfig) -> list[str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from maskling.errors import ModelError
 from maskling.files import write_json
+from maskling.model.config import ModelConfig
 from maskling.model.tasks.config import Pooling
+from maskling.tokenizer.tokenizer import Tokenizer
 
 
 def write_pooling(folder: Path, hidden_size: int, max_length: int, pooling: Pooling = "mean") -> None:
@@ -41,6 +43,12 @@ def trained_length(folder: Path) -> int | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return length if isinstance(length, int) and length > 2 else None
+
+
+def longest_sequence(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> int:
+    """The most tokens that the model in a folder takes: the least of what it, its tokenizer and its training allow."""
+    lengths = (config.max_positions, tokenizer.max_length, trained_length(folder))
+    return min(length for length in lengths if length is not None)
 
 
 def own_pooling(folder: Path) -> Pooling:

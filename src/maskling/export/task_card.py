@@ -45,8 +45,6 @@ class TaskFacts:
     measured_records: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    license: str | None = None
-    language: tuple[str, ...] = ()
 
 
 def render_task_card(facts: TaskFacts, model: TaskModel, family: str) -> str:

@@ -14,8 +14,8 @@ from maskling.files import checksum, fingerprint
 from maskling.finetune.kinds.kind import Kind, Records
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Finetuning
-from maskling.infer.load import find_model
 from maskling.model.encoder import encoder_config
+from maskling.model.place import find_model
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.beginning import weights_fingerprint

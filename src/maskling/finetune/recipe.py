@@ -12,8 +12,8 @@ from maskling.data.labelled.columns import Columns
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.finetune.kinds import KINDS
 from maskling.finetune.kinds.classify import Classify
-from maskling.infer.load import find_model
 from maskling.model.config import ModelConfig
+from maskling.model.place import find_model
 from maskling.registry import choice
 from maskling.train.optimizer import OPTIMIZERS, AdamW
 from maskling.train.run_settings import RunSettings

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maskling.data.labelled.batch import LabelledBatch
 from maskling.model.attention import Visible
+from maskling.model.device import moved
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,3 @@ class Rows:
     def on_device(self, array: np.ndarray) -> Tensor:
         """An array of the batch's targets, beside the rest."""
         return moved(array, self.input_ids.device)
-
-
-def moved(array: np.ndarray, device: torch.device) -> Tensor:
-    """An array as a tensor on `device`; to a GPU from pinned memory, so that the copy waits for nothing."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from maskling.data.loader import ahead
 from maskling.errors import SettingsError
 from maskling.infer.reader import Reader
-from maskling.infer.rows import batches, encode, usual_batch_tokens
+from maskling.infer.rows import batch_budget, batches, encode
 from maskling.model.tasks.config import Pooling
 
 # Texts that are tokenized and sorted by length together.
@@ -47,10 +47,7 @@ def embed_texts(
     """
     if pooling not in ("mean", "cls"):
         raise SettingsError(f"pooling is {pooling!r}; choose mean or cls")
-    usual = usual_batch_tokens(reader.compute)
-    batch_tokens = usual if batch_tokens is None else batch_tokens
-    if batch_tokens < 1:
-        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual}")
+    batch_tokens = batch_budget(batch_tokens, reader.compute)
     layers = reader.module.config.num_layers
     if layer is not None and not -layers - 1 <= layer <= layers:
         raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")

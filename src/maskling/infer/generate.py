@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from maskling.errors import SettingsError
 from maskling.infer.candidates import space_matters
 from maskling.infer.reader import Reader
-from maskling.infer.sampling import Sampling
 from maskling.infer.slots import mask_pattern, word_of
-from maskling.infer.unmasking import Order, Unmasking
+from maskling.infer.unmasking import Unmasking
 from maskling.tokenizer.tokenizer import Tokenizer
 
 # Tokens that are written where nothing says how many.
@@ -111,19 +110,13 @@ class Prompt:
 
 def generate_texts(
     reader: Reader,
-    text: str | None = None,
+    text: str | None,
+    unmasking: Unmasking,
     *,
     length: int | None = None,
     count: int = 1,
-    order: Order = "confidence",
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = 0.9,
-    steps: int | None = None,
-    no_repeat: int = 3,
-    seed: int = 0,
 ) -> list[Generated]:
-    """Write `count` texts by filling masks step by step (see `Unmasking` and `Sampling`).
+    """Write `count` texts by filling masks step by step.
 
     text: each [MASK] in it is one token to write; one mask with a `length` is that many tokens; without a mask `length`
     tokens (20 if left out) are written behind it, and without a text they stand alone. What was given is kept to the
@@ -132,12 +125,6 @@ def generate_texts(
     """
     if count < 1:
         raise SettingsError(f"count is {count}; ask for 1 text or more")
-    if order not in get_args(Order):
-        raise SettingsError(f"order is {order!r}; choose {', '.join(get_args(Order)[:-1])} or {get_args(Order)[-1]}")
-    if steps is not None and steps < 1:
-        raise SettingsError(f"steps is {steps}; the model looks at the text once or more")
-    if no_repeat < 0:
-        raise SettingsError(f"no_repeat is {no_repeat}; it is a number of tokens, 0 allows all repeats")
     reader.need_head("generating")
     tokenizer = reader.tokenizer
     prompt = Prompt.of(text or "", length, tokenizer)
@@ -150,7 +137,6 @@ def generate_texts(
     masks = np.flatnonzero(ids == tokenizer.special.mask)
     places = np.split(masks, np.cumsum(prompt.gaps)[:-1])
     starts = [int(own[0]) for own, apart in zip(places, prompt.apart(tokenizer), strict=True) if apart]
-    unmasking = Unmasking(Sampling(temperature, top_k, top_p), order, steps, no_repeat, seed)
     found = []
     for row, log_probability in zip(*unmasking.run(reader, ids, starts, count), strict=True):
         whole, written = prompt.filled(row, places, tokenizer)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,11 +19,12 @@ from maskling.corpus.sources import expand
 from maskling.data.array_files import write_array
 from maskling.errors import DataError, SettingsError
 from maskling.export.sentence_transformers import own_pooling
-from maskling.files import checksum, flush_folder, recover_folder, write_json
+from maskling.files import checksum, put_in_place, recover_folder, write_json
 from maskling.infer.embed import embed_texts
 from maskling.infer.index import FORMAT, INDEX, Index, Part, model_identity
 from maskling.infer.load import Model
 from maskling.infer.nearest import Vectors
+from maskling.locks import LOCK, held
 
 PART_TEXTS: Final = 4096
 _BEGUN: Final = "begun.json"
@@ -38,13 +39,19 @@ class Indexed:
 
 
 def build_index(
-    model: Model, files: Sequence[str], folder: Path | str, part_texts: int = PART_TEXTS
+    model: Model,
+    files: Sequence[str],
+    folder: Path | str,
+    part_texts: int = PART_TEXTS,
+    report: ReadReport | None = None,
 ) -> Iterator[Indexed]:
     """Embed the texts of files, and put the index into `folder`; says how far it is after each part.
 
     files: as `prepare` reads them, but of plain text each line is a text. An index of the same model and files that is
     there stays; any other makes way when the new one is whole. What a stopped call has finished is not done again.
-    Raises CorpusError if there is no text, DataError if `folder` holds something else than an index.
+    report: gets what was wrong with which file.
+    Raises CorpusError if there is no text, DataError if `folder` holds something else than an index or another process
+    is making it.
     """
     folder = Path(folder)
     made_from = identity(model, files)
@@ -53,24 +60,28 @@ def build_index(
             raise DataError(f"{folder} holds other things than an index; give another folder with --index")
         if fits(folder, made_from):
             return
-    aside = _begin(folder, made_from | {"part_texts": part_texts})
-    parts: list[Part] = []
-    texts = 0
-    documents = read(expand(files), _reading(), ReadReport())
-    pooling = own_pooling(model.folder)
-    while batch := [document for _, document in islice(documents, part_texts)]:
-        name = aside / f"part-{len(parts):05d}"
-        part, cut = _written(name), 0
-        if part is None:
-            found = embed_texts(model, [one.text for one in batch], pooling=pooling, normalize=True)
-            part, cut = _write(name, batch, found.vectors), found.cut
-        parts.append(part)
-        texts += len(batch)
-        yield Indexed(texts, cut)
-    write_json(aside / INDEX, {"format": FORMAT, "made_from": made_from, "parts": [asdict(part) for part in parts]})
-    for left in (aside / _BEGUN, *aside.glob("part-?????.json")):
-        left.unlink()
-    _put_in_place(aside, folder)
+    recover_folder(folder)
+    aside = folder.with_name(f"{folder.name}.making")
+    aside.mkdir(parents=True, exist_ok=True)
+    with _only_here(aside, folder):
+        _begin(aside, made_from | {"part_texts": part_texts})
+        parts: list[Part] = []
+        texts = 0
+        documents = read(expand(files, report), _reading(), report or ReadReport())
+        pooling = own_pooling(model.folder)
+        while batch := [document for _, document in islice(documents, part_texts)]:
+            name = aside / f"part-{len(parts):05d}"
+            part, cut = _written(name), 0
+            if part is None:
+                found = embed_texts(model, [one.text for one in batch], pooling=pooling, normalize=True)
+                part, cut = _write(name, batch, found.vectors), found.cut
+            parts.append(part)
+            texts += len(batch)
+            yield Indexed(texts, cut)
+        write_json(aside / INDEX, {"format": FORMAT, "made_from": made_from, "parts": [asdict(part) for part in parts]})
+        for left in (aside / _BEGUN, aside / LOCK, *aside.glob("part-?????.json")):
+            left.unlink()
+        put_in_place(aside, folder)
 
 
 def identity(model: Model, files: Sequence[str]) -> dict[str, Any]:
@@ -99,19 +110,27 @@ def _reading() -> CorpusSettings:
     return CorpusSettings(plain="line")
 
 
-def _begin(folder: Path, wanted: dict[str, Any]) -> Path:
-    """The folder that the index is made in: what a stopped call left there, if it was making the same, or a new one."""
-    recover_folder(folder)
-    aside = folder.with_name(f"{folder.name}.making")
+def _only_here(aside: Path, folder: Path) -> AbstractContextManager[None]:
+    return held(
+        aside,
+        DataError,
+        lambda holder: (
+            f"{folder} is being made by another process ({holder}); wait for it, or give another folder with --index"
+        ),
+    )
+
+
+def _begin(aside: Path, wanted: dict[str, Any]) -> None:
+    """Leave in `aside` what a stopped call has made of the same, or nothing."""
     try:
         same = json.loads((aside / _BEGUN).read_text(encoding="utf-8")) == wanted
     except (OSError, ValueError):
         same = False
     if not same:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        for path in aside.iterdir():
+            if path.name != LOCK:
+                path.unlink()
         write_json(aside / _BEGUN, wanted)
-    return aside
 
 
 def _write(name: Path, batch: Sequence[Document], vectors: Vectors) -> Part:
@@ -131,13 +150,3 @@ def _written(name: Path) -> Part | None:
         return Part(**json.loads(name.with_suffix(".json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-def _put_in_place(aside: Path, folder: Path) -> None:
-    old = folder.with_name(f"{folder.name}.old")
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    aside.rename(folder)
-    flush_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from maskling.errors import SettingsError
 from maskling.infer.masked_copies import MaskedCopies, Method
 from maskling.infer.reader import Reader
-from maskling.infer.rows import batches, encode_padded, usual_batch_tokens
+from maskling.infer.rows import batch_budget, batches, encode_padded
 from maskling.infer.scored_text import ScoredText
 from maskling.tokenizer.encoded import Encoded
 
@@ -54,10 +54,7 @@ class Scoring:
     ) -> None:
         if method not in get_args(Method):
             raise SettingsError(f"method is {method!r}; choose original or within-word-l2r")
-        usual = usual_batch_tokens(reader.compute)
-        batch_tokens = usual if batch_tokens is None else batch_tokens
-        if batch_tokens < 1:
-            raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual:,}")
+        batch_tokens = batch_budget(batch_tokens, reader.compute)
         reader.need_head("scoring")
         self._reader, self._texts, self._batch_tokens = reader, texts, batch_tokens
         self._encoded, self._which = _distinct(reader, texts)

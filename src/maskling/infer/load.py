@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -13,8 +12,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.errors import CheckpointError, ModelError
-from maskling.export.sentence_transformers import own_pooling
+from maskling.errors import ModelError
+from maskling.export.sentence_transformers import longest_sequence, own_pooling
 from maskling.infer.answers import FilledMasks, FilledTogether
 from maskling.infer.embed import embed_texts
 from maskling.infer.fill import fill_texts
@@ -27,20 +26,20 @@ from maskling.infer.onnx import open_onnx
 from maskling.infer.predict import Asked, predict_all
 from maskling.infer.predictions import Prediction
 from maskling.infer.reader import Reader
+from maskling.infer.sampling import Sampling
 from maskling.infer.scored_text import ScoredText
 from maskling.infer.search import Hit, search_texts
-from maskling.infer.unmasking import Order
+from maskling.infer.unmasking import Order, Unmasking
+from maskling.model.claimed import check_vocabulary
 from maskling.model.device import Precision, pick
 from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx_session import whole_graph
+from maskling.model.place import find_model
 from maskling.model.settled import settle
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
-
-# How the weights of a masked-token head are named: BERT's, RoBERTa's, ModernBERT's.
-HEADS = ("cls.predictions.", "lm_head.", "head.", "decoder.")
 
 
 @dataclass(frozen=True)
@@ -139,20 +138,12 @@ class Model(Reader):
         no_repeat: int = 3,
         seed: int = 0,
     ) -> list[Generated]:
-        """Text for the masks of a text, behind it, or from nothing; `count` of them. See `generate_texts`."""
-        return generate_texts(
-            self,
-            text,
-            length=length,
-            count=count,
-            order=order,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            steps=steps,
-            no_repeat=no_repeat,
-            seed=seed,
-        )
+        """Text for the masks of a text, behind it, or from nothing; `count` of them.
+
+        See `generate_texts` for text and length, `Sampling` and `Unmasking` for the rest.
+        """
+        unmasking = Unmasking(Sampling(temperature, top_k, top_p), order, steps, no_repeat, seed)
+        return generate_texts(self, text, unmasking, length=length, count=count)
 
     def attention(self, text: str) -> AttentionMaps:
         """The attention of every head on one text: its tokens and (layers, heads, n, n) float32. See `attention_maps`.
@@ -235,59 +226,15 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
         config, module, headless = onnx.module.config, onnx.module, onnx.module.headless
     elif task is None:
         config, module, missing, _ = read_folder(folder, mapped=True)
-        headless = any(name.startswith(HEADS) for name in missing)
+        headless = any(name.startswith(module.token_head_prefixes) for name in missing)
     else:
         config, module, headless = task.config, task.encoder, True
     tokenizer = Tokenizer.load(folder)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ModelError(
-            f"{folder}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
-            f"the two do not belong together"
-        )
+    check_vocabulary(config, tokenizer.vocab_size, folder)
     compute = onnx.compute if onnx else pick(device, dtype)
-    lengths = [config.max_positions, tokenizer.max_length, _trained_length(folder)]
-    longest = min(length for length in lengths if length is not None)
+    longest = longest_sequence(folder, config, tokenizer)
     settle(module if task is None else task, compute)
     judge: Judge | None = onnx.judge if onnx else None
     if task is not None:
         judge = TaskJudge(task, compute, tokenizer.special.pad)
     return Model(module, tokenizer, compute, longest, headless, folder, judge)
-
-
-def find_model(path: str | os.PathLike[str]) -> Path:
-    """The folder with config.json that `path` means: itself, or the model/ of a run.
-
-    Raises ModelError or CheckpointError that says what is there instead and what to do.
-    """
-    folder = Path(path)
-    if not folder.exists():
-        raise ModelError(
-            f"{path}: there is no such folder. maskling reads models from folders: give a run of 'maskling train', an "
-            f"export, or a folder with config.json and model.safetensors (a model of huggingface.co can be put in one "
-            f"with 'hf download NAME --local-dir FOLDER')"
-        )
-    if not folder.is_dir():
-        raise ModelError(f"{path} is a file; give the folder that holds config.json and the weights")
-    if (folder / "config.json").is_file():
-        return folder
-    # For an instant while a run puts a new model in place, the old one stands aside; a reader must not move it back.
-    for name in ("model", "model.old"):
-        if (folder / name / "config.json").is_file():
-            return folder / name
-    if (folder / "checkpoints").is_dir():
-        raise CheckpointError(f"{path} is a run that has written no model/ yet; run the same 'maskling train' again")
-    if (folder / "manifest.json").is_file():
-        raise ModelError(f"{path} is a prepared data folder, not a model; train one: maskling train --data {path}")
-    raise ModelError(
-        f"{path} holds no model: no config.json, no model/config.json; give a run, an export or such a folder"
-    )
-
-
-def _trained_length(folder: Path) -> int | None:
-    """Where SentenceTransformer would cut texts, which in our exports is the longest sequence trained on."""
-    try:
-        settings = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    length = settings.get("max_seq_length") if isinstance(settings, dict) else None
-    return length if isinstance(length, int) and length > 2 else None

@@ -12,7 +12,7 @@ from maskling.infer.classifying import predict_texts
 from maskling.infer.judge import Judge
 from maskling.infer.predictions import Predicted
 from maskling.infer.reader import Reader
-from maskling.infer.rows import usual_batch_tokens
+from maskling.infer.rows import batch_budget
 from maskling.infer.tagging import predict_tags
 
 Asked = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
@@ -34,10 +34,7 @@ def predict_all(
     pairs of a question and a context; or the records of a labelled file. The other arguments: see `predict_texts`,
     `predict_answers` and `embed_texts`. Raises SettingsError for what is none of them.
     """
-    usual = usual_batch_tokens(reader.compute)
-    batch_tokens = usual if batch_tokens is None else batch_tokens
-    if batch_tokens < 1:
-        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual}")
+    batch_tokens = batch_budget(batch_tokens, reader.compute)
     if n_best < 1:
         raise SettingsError(f"n_best is {n_best}; ask for 1 answer or more")
     if not 0 <= threshold <= 1:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskling.errors import SettingsError
 from maskling.model.attention import Visible
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
@@ -34,6 +35,14 @@ class Query:
 def usual_batch_tokens(compute: Compute) -> int:
     """How many tokens should run together on this device, where nobody says otherwise."""
     return CPU_BATCH_TOKENS if compute.device.type == "cpu" else BATCH_TOKENS
+
+
+def batch_budget(asked: int | None, compute: Compute) -> int:
+    """How many tokens to run together: what was asked for, or what is usual. Raises SettingsError for less than one."""
+    usual = usual_batch_tokens(compute)
+    if asked is not None and asked < 1:
+        raise SettingsError(f"batch_tokens is {asked}; it is a number of tokens, such as {usual:,}")
+    return usual if asked is None else asked
 
 
 def batches(

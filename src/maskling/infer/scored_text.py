@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.infer.slots import word_of
+from maskling.metrics import nats
 from maskling.tokenizer.tokenizer import Tokenizer
 
 Per = Literal["text", "word", "token"]
@@ -89,15 +90,11 @@ def perplexity(scores: Iterable[ScoredText]) -> float:
     """
     known = list(scores)
     tokens = sum(len(score.ids) for score in known)
-    return _exp(-sum(score.total for score in known) / tokens) if tokens else math.nan
+    return nats.perplexity(-sum(score.total for score in known) / tokens) if tokens else math.nan
 
 
 def word_perplexity(scores: Iterable[ScoredText]) -> float:
     """The same over the number of words, which compares between vocabularies (best with within-word-l2r)."""
     known = list(scores)
     words = sum(len(score.words) for score in known)
-    return _exp(-sum(score.total for score in known) / words) if words else math.nan
-
-
-def _exp(value: float) -> float:
-    return math.exp(value) if value < 700 else math.inf
+    return nats.perplexity(-sum(score.total for score in known) / words) if words else math.nan

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskling.errors import SettingsError
 from maskling.infer.reader import Reader
 from maskling.infer.repeats import repeating
 from maskling.infer.rows import encode_padded, usual_batch_tokens
@@ -32,6 +33,7 @@ class Unmasking:
     Ghazvininejad et al. 2019 and MaskGIT, Chang et al. 2022, but what is filled stays), from the left, or at random.
     steps: how often the model looks at the text; fewer than masks, and several places are filled at once, which do
     not know of each other. no_repeat: no run of so many tokens occurs twice in a text; 0 allows all.
+    Raises SettingsError for a value out of range.
     """
 
     sampling: Sampling
@@ -39,6 +41,15 @@ class Unmasking:
     steps: int | None = None
     no_repeat: int = 3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        orders = get_args(Order)
+        if self.order not in orders:
+            raise SettingsError(f"order is {self.order!r}; choose {', '.join(orders[:-1])} or {orders[-1]}")
+        if self.steps is not None and self.steps < 1:
+            raise SettingsError(f"steps is {self.steps}; the model looks at the text once or more")
+        if self.no_repeat < 0:
+            raise SettingsError(f"no_repeat is {self.no_repeat}; it is a number of tokens, 0 allows all repeats")
 
     def run(
         self, reader: Reader, ids: Int64Array, starts: Sequence[int], count: int

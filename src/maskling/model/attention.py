@@ -14,6 +14,7 @@ from torch import Tensor
 
 from maskling.model import varlen_attention
 from maskling.model.bmm_attention import bmm_attention
+from maskling.model.device import moved
 from maskling.model.heads import split_heads
 from maskling.model.rotary import Rotation
 from maskling.model.varlen_attention import Runs
@@ -22,6 +23,8 @@ from maskling.model.varlen_attention import Runs
 # 5.3 times at 128, 1.8 at 256, 1.3-1.7 at 512 (processor time, bf16, forward and backward). Beyond, their memory,
 # which grows with the square, is worse than the time saved.
 BMM_LONGEST = 512
+
+Kernel = Literal["bmm", "varlen", "sdpa"]
 
 
 class Visible:
@@ -42,16 +45,16 @@ class Visible:
         self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
     @classmethod
-    def from_example_ids(cls, example_ids: Tensor, device: torch.device | str | None = None) -> Visible:
+    def from_example_ids(cls, example_ids: Tensor, device: torch.device | None = None) -> Visible:
         """Look at the ids where they are (best on the CPU, before they travel), then move them to `device`."""
         full = bool((example_ids == example_ids[:, :1]).all())
         if device is None:
             return cls(example_ids, full=full)
-        visible = cls(example_ids.to(device, non_blocking=True), full=full)
-        if torch.device(device).type == "cuda":
+        visible = cls(moved(example_ids, device), full=full)
+        if device.type == "cuda":
             # Counted here, a GPU would have to be waited for to say how long the longest run is.
             starts, longest = runs_of(example_ids)
-            visible.runs = Runs(starts.pin_memory().to(device, non_blocking=True), longest)
+            visible.runs = Runs(moved(starts, device), longest)
         return visible
 
     @classmethod
@@ -124,9 +127,10 @@ def kernel_name(
     training: bool = True,
     dtype: torch.dtype = torch.float32,
     dropout: float = 0.0,
-) -> Literal["bmm", "varlen", "sdpa"]:
+    head_size: int = 64,
+) -> Kernel:
     """The kernel that `attend` uses for rows of `seq` tokens, when gradients are wanted or not."""
-    if varlen_attention.can_run(device, dtype, dropout):
+    if varlen_attention.can_run(device, dtype, dropout, head_size):
         return "varlen"
     # Without a backward, torch's fused kernel is the faster one on the CPU too.
     return "bmm" if training and device.type == "cpu" and seq <= BMM_LONGEST else "sdpa"
@@ -141,12 +145,12 @@ def attend(
     window: see `Visible.mask`; rotation: turns queries and keys by their position first.
     Returns (rows * seq, hidden).
     """
-    kernel = kernel_name(qkv.device, visible.seq, qkv.requires_grad, qkv.dtype, dropout)
+    size = qkv.shape[1] // 3 // num_heads
+    kernel = kernel_name(qkv.device, visible.seq, qkv.requires_grad, qkv.dtype, dropout, size)
     if kernel == "varlen" and visible.maps is None:
         return varlen_attention.varlen_attention(qkv, visible.cu_seqlens(), num_heads, window, rotation)
     if rotation is None and visible.maps is None and not qkv.requires_grad and qkv.device.type == "cpu":
         # The fused kernel reads heads where they stand; laying them out first would cost a third of its time.
-        size = qkv.shape[1] // 3 // num_heads
         q, k, v = qkv.view(visible.rows, -1, 3, num_heads, size).permute(2, 0, 3, 1, 4)
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout)
         return context.transpose(1, 2).reshape(qkv.shape[0], -1)

@@ -21,6 +21,10 @@ def bmm_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, dropout:
     q, k, v: (rows, heads, seq, head_size), contiguous, q already scaled; bias: (rows or 1, 1, seq, seq), added to the
     scores. Returns (rows, heads, seq, head_size).
     """
+    if torch.compiler.is_compiling() and not dropout:
+        # As in `split_heads`: for a compiler to put together.
+        scores = q @ k.transpose(-1, -2)
+        return (scores if bias is None else scores + bias).softmax(-1).to(v.dtype) @ v
     out: Tensor = _BmmAttention.apply(q, k, v, bias, dropout)  # type: ignore[no-untyped-call]
     return out
 

@@ -22,19 +22,19 @@ def chunked_head_loss(features: Tensor, weight: Tensor, bias: Tensor, labels: Te
     """`head_loss`, to rounding, with a few rows of scores at a time, each made once.
 
     features: (m, width); weight: (vocab, width) and bias: (vocab,), both fp32; labels: (n,) int64, of the first n.
-    Returns () fp32.
+    Returns () fp32. The rows are added up here: in bf16 the kernel would add them in bf16, and lost 1 % over 6,000.
     """
     kind, ignored = features.device.type, -100
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
     labels = F.pad(labels, (0, len(features) - len(labels)), value=ignored)
     with torch.autocast(kind, enabled=False):
-        loss: Tensor = F.linear_cross_entropy(
+        losses: Tensor = F.linear_cross_entropy(
             features.to(dtype),
             weight.to(dtype),
             labels,
             linear_bias=bias.to(dtype),
-            reduction="sum",
+            reduction="none",
             ignore_index=ignored,
             options=getattr(torch.nn, _OPTIONS)(),
         )
-    return loss.float()
+    return losses.float().sum()

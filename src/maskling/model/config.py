@@ -71,6 +71,11 @@ class BertConfig(_Sizes):
             raise ValueError(f"pair_head = true: a {self.family} folder has no place for it; use family = 'bert'")
         return self
 
+    @property
+    def layer_parameters(self) -> int:
+        """Weights of the matrices of one layer."""
+        return 4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size
+
 
 class ModernConfig(_Sizes):
     """ModernBERT (Warner et al. 2024): pre-norm, rotary positions, GeGLU, local and global attention, few biases."""
@@ -92,6 +97,11 @@ class ModernConfig(_Sizes):
                 f"choose an even size for each head"
             )
         return self
+
+    @property
+    def layer_parameters(self) -> int:
+        """Weights of the matrices of one layer; the one into the feed-forward part is twice as wide, for its gate."""
+        return 4 * self.hidden_size**2 + 3 * self.hidden_size * self.intermediate_size
 
     def is_global(self, layer: int) -> bool:
         """Whether a layer sees the whole example."""

@@ -12,11 +12,9 @@ def flops_per_token(config: ModelConfig, seq: int, mask_rate: float = 0.15) -> f
     window where the layer has one), of the feed-forward part, and of the head on `mask_rate` of the tokens.
     """
     width = config.hidden_size
-    gated = 1 if isinstance(config, BertConfig) else 2
-    weights = 4 * width**2 + (1 + gated) * width * config.intermediate_size
     seen = [
         seq if isinstance(config, BertConfig) or config.is_global(layer) else min(seq, config.local_window + 1)
         for layer in range(config.num_layers)
     ]
     head = mask_rate * (width**2 + width * config.vocab_size)
-    return 6.0 * (config.num_layers * weights + 2 * width * sum(seen) + head)
+    return 6.0 * (config.num_layers * config.layer_parameters + 2 * width * sum(seen) + head)

@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from maskling.errors import SettingsError
 
@@ -47,6 +49,12 @@ def pick(device: str = "auto", dtype: Precision = "auto") -> Compute:
     native = _native_bf16(chosen)
     bf16 = dtype == "bf16" or (dtype == "auto" and native is not None)
     return Compute(chosen, torch.bfloat16 if bf16 else torch.float32, _describe(chosen, bf16, native))
+
+
+def moved(array: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """An array as a tensor on `device`; to a GPU from pinned memory, so that the copy waits for nothing."""
+    tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _device(name: str) -> torch.device:

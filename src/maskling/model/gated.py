@@ -14,7 +14,12 @@ from maskling.model.config import Activation
 
 def gated(x: Tensor, activation: Activation) -> Tensor:
     """The first half of each vector, activated, times the second. x: (n, 2 * width). Returns (n, width)."""
-    out: Tensor = _Gated.apply(x, "none" if activation == "gelu" else "tanh")  # type: ignore[no-untyped-call]
+    approximate = "none" if activation == "gelu" else "tanh"
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        # As in `split_heads`: for a compiler to put together.
+        value, gate = x.chunk(2, dim=-1)
+        return F.gelu(value, approximate=approximate) * gate
+    out: Tensor = _Gated.apply(x, approximate)  # type: ignore[no-untyped-call]
     return out
 
 

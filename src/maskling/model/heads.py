@@ -14,11 +14,23 @@ from maskling.model.rotary import Rotation, turned
 def split_heads(qkv: Tensor, rows: int, num_heads: int, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
     """Queries (already divided by the root of their size), keys and values, each head by itself.
 
-    qkv: (rows * seq, 3 * hidden). Returns three of (rows, heads, seq, head_size), contiguous.
+    qkv: (rows * seq, 3 * hidden). Returns three of (rows, heads, seq, head_size), on a CPU contiguous.
     """
     turns = () if rotation is None else [table.to(qkv.dtype) for table in rotation]
+    if qkv.device.type != "cpu" or torch.compiler.is_compiling():
+        # A compiler makes one pass of this by itself, and stops at what is written below.
+        return _split(qkv, rows, num_heads, *turns)
     q, k, v = _SplitHeads.apply(qkv, rows, num_heads, *turns)  # type: ignore[no-untyped-call]
     return q, k, v
+
+
+def _split(qkv: Tensor, rows: int, num_heads: int, *turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    size = qkv.shape[1] // 3 // num_heads
+    q, k, v = qkv.view(rows, -1, 3, num_heads, size).permute(2, 0, 3, 1, 4)
+    if not turns:
+        return q * size**-0.5, k, v
+    cos, sin, q_cos, q_sin = turns
+    return turned(q, q_cos, q_sin), turned(k, cos, sin), v
 
 
 class _SplitHeads(torch.autograd.Function):

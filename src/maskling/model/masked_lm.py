@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
@@ -22,6 +23,8 @@ class MaskedLM(Named):
 
     config: ModelConfig
     word: nn.Embedding
+    token_head_prefixes: ClassVar[tuple[str, ...]]
+    """How the names of the masked-token head's weights begin."""
     head_prefixes: ClassVar[tuple[str, ...]]
     """How the names of weights begin that an encoder can do without; they may be missing from a folder."""
 
@@ -65,7 +68,9 @@ class MaskedLM(Named):
         """The rows of the word table: (rows, seq) integers to (rows * seq, hidden)."""
         # Where the table is also the output matrix its gradient is a full one, and comes first; then that of the lookup
         # is best added to it row by row: as a full table of its own, nearly all zeros, it took 5 % of a small step.
-        rows_only = self.training and input_ids.device.type == "cpu" and hasattr(self, "decoder_bias")
+        # (torch's compiler knows no such gradients.)
+        eager = input_ids.device.type == "cpu" and not torch.compiler.is_compiling()
+        rows_only = self.training and eager and hasattr(self, "decoder_bias")
         return F.embedding(input_ids.flatten(), self.word.weight, sparse=rows_only)
 
     def shed_heads(self) -> None:

@@ -68,7 +68,7 @@ def training_memory(
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
     kept = 4 * num_parameters(config)
-    multiplied = layer_parameters(config) * config.num_layers
+    multiplied = config.layer_parameters * config.num_layers
     a_token = activation_bytes(config, seq, number_bytes, bmm=bmm) + mask_bytes(config, seq, number_bytes)
     if forgets:
         a_token = a_token / config.num_layers + config.num_layers * config.hidden_size * number_bytes
@@ -97,19 +97,13 @@ def training_memory(
 def num_parameters(config: ModelConfig) -> int:
     """Number of weights, tied ones once, from the shape alone."""
     width, vocab = config.hidden_size, config.vocab_size
-    layers = config.num_layers * (layer_parameters(config) + _layer_extras(config))
+    layers = config.num_layers * (config.layer_parameters + _layer_extras(config))
     pair = width * width + width + 2 * width + 2 if config.pair_head else 0
     if isinstance(config, BertConfig):
         tables = vocab + config.max_positions + config.position_offset + config.type_vocab_size
         return tables * width + 2 * width + layers + width * width + width + 2 * width + vocab + pair
     # The first layer has no norm before its attention.
     return vocab * width + width + layers - width + width + width * width + width + vocab + pair
-
-
-def layer_parameters(config: ModelConfig) -> int:
-    """Weights of the matrices of one layer."""
-    gates = 1 if isinstance(config, BertConfig) else 2
-    return 4 * config.hidden_size**2 + (1 + gates) * config.hidden_size * config.intermediate_size
 
 
 def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: bool) -> float:

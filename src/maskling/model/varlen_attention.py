@@ -5,8 +5,8 @@ Where the kernel is, and may be used, is asked once; everywhere else `attend` ta
 
 from __future__ import annotations
 
-import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,8 +33,7 @@ def varlen_attention(qkv: Tensor, runs: Runs, num_heads: int, window: int | None
     qkv: (tokens, 3 * hidden), bf16; window: a token sees window // 2 tokens to either side; rotation: see `Rotation`.
     Returns (tokens, hidden).
     """
-    kernel = _kernel()
-    assert kernel is not None, "kernel_name comes first"
+    assert _kernel is not None, "can_run comes first"
     tokens = qkv.shape[0]
     size = qkv.shape[1] // 3 // num_heads
     q, k, v = qkv.view(tokens, 3, num_heads, size).unbind(1)
@@ -45,29 +44,41 @@ def varlen_attention(qkv: Tensor, runs: Runs, num_heads: int, window: int | None
         q, k, scale = turned(q, q_cos, q_sin), turned(k, cos, sin), 1.0
     half = -1 if window is None else window // 2
     starts, longest = runs
-    out: Tensor = kernel(q, k, v, starts, starts, longest, longest, scale=scale, window_size=(half, half))
+    out: Tensor = _kernel(q, k, v, starts, starts, longest, longest, scale=scale, window_size=(half, half))
     return out.reshape(tokens, num_heads * size)
 
 
-def can_run(device: torch.device, dtype: torch.dtype, dropout: float) -> bool:
-    """Whether the kernel is there for this device (Ampere or newer), these numbers and this dropout (it knows none)."""
-    if (
-        device.type != "cuda"
-        or not torch.cuda.is_available()
-        or dtype not in (torch.bfloat16, torch.float16)
-        or dropout
-    ):
+def can_run(device: torch.device, dtype: torch.dtype, dropout: float, head_size: int) -> bool:
+    """Whether the kernel is there for this device (Ampere or newer), these numbers and heads; it knows no dropout."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16) or dropout:
         return False
-    return torch.cuda.get_device_capability(device) >= (8, 0) and _kernel() is not None
+    if head_size % 8 or head_size > 256:
+        return False
+    if not torch.compiler.is_compiling():
+        # A compiler would stop at these questions; by then they were answered.
+        _look(device)
+    return _kernel is not None
 
 
-@functools.cache
-def _kernel() -> Callable[..., Any] | None:
+_kernel: Callable[..., Any] | None = None
+_asked = False
+
+
+def _look(device: torch.device) -> None:
+    """Find the kernel, once."""
+    global _kernel, _asked
+    if _asked:
+        return
+    _asked = True
+    if not torch.cuda.is_available() or torch.cuda.get_device_capability(device) < (8, 0):
+        return
     try:
         found: Callable[..., Any] = importlib.import_module("torch.nn.attention.varlen").varlen_attn
     except (ImportError, AttributeError):
-        return None
-    return found
+        return
+    # In its first version it knew neither.
+    if {"scale", "window_size"} <= inspect.signature(found).parameters.keys():
+        _kernel = found
 
 
 def _flat(table: Tensor, dtype: torch.dtype) -> Tensor:

@@ -19,13 +19,6 @@ class Term:
     sum: Tensor
     count: int
 
-    def __add__(self, other: Term) -> Term:
-        return Term(self.sum + other.sum, self.count + other.count)
-
-    def mean(self) -> float:
-        """The loss of a prediction, NaN if there was none. Waits for the device."""
-        return float(self.sum.detach()) / self.count if self.count else float("nan")
-
 
 def weighted(terms: Mapping[str, Term], counts: Mapping[str, int], weights: Mapping[str, float]) -> Tensor:
     """What to call backward on for one micro-batch: sum of weight * term.sum / count of the WHOLE batch.

@@ -5,7 +5,6 @@ Repeated on one machine the numbers are equal to the last digit, and equal under
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from maskling.data.batch import Batch
 from maskling.errors import DataError
+from maskling.metrics import nats
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.objectives.mlm import at_masks, rows_at_once
@@ -37,7 +37,7 @@ class Measured:
     @property
     def perplexity(self) -> float:
         """exp(mlm_loss), infinite where that is too large for a float."""
-        return math.exp(self.mlm_loss) if self.mlm_loss < 700 else math.inf
+        return nats.perplexity(self.mlm_loss)
 
 
 def measure(
@@ -111,22 +111,22 @@ def _masked(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
     for some, wanted in zip(torch.split(chosen, rows), torch.split(labels, rows), strict=False):
         logits = model.predict(some)[: len(wanted)].float()
         losses = F.cross_entropy(logits, wanted, reduction="none")
-        ahead = _places(logits, wanted)
+        ahead = ranks(logits, wanted)
         sums.append(torch.stack([_sum(losses), _sum(ahead < 1), _sum(ahead < 5)]))
     return torch.stack(sums).sum(0) if sums else torch.zeros(3, dtype=torch.float64)
 
 
-def _places(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many tokens stand before the right one: (n,) int64.
+def ranks(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many tokens stand before the right one: (n,) int64. scores: (n, vocab); labels: (n,) int64.
 
     Equal scores stand in the order of their ids, as in a list of answers. Were ties counted as right, a model that
     scores everything alike would be perfect.
     """
-    own = logits.gather(1, labels[:, None])
-    before = (~(logits <= own)).sum(1)  # so written, a score that is not a number is never a hit
-    ties = logits == own
+    own = scores.gather(1, labels[:, None])
+    before = (~(scores <= own)).sum(1)  # so written, a score that is not a number is never a hit
+    ties = scores == own
     if bool((ties.sum(1) > 1).any()):
-        ids = torch.arange(logits.shape[1], device=logits.device)
+        ids = torch.arange(scores.shape[1], device=scores.device)
         before += (ties & (ids < labels[:, None])).sum(1)
     return before
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maskling.data.batch import Batch
 from maskling.model.attention import Visible
+from maskling.model.device import moved
 
 # oneDNN compiles a kernel for each shape of a matrix product and keeps a thousand of them: every batch has another
 # number of predictions, and in 34 steps that made 700 MB of kernels. A few numbers make a few kernels.
@@ -37,21 +38,14 @@ class TensorBatch:
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> TensorBatch:
-        """Move a batch to `device`; to a GPU from pinned memory, so that the copy waits for nothing."""
-
-        def move(array: np.ndarray) -> Tensor:
-            tensor = torch.from_numpy(np.ascontiguousarray(array))
-            if device.type == "cuda":
-                return tensor.pin_memory().to(device, non_blocking=True)
-            return tensor.to(device)
-
+        """Move a batch to `device`."""
         return cls(
-            input_ids=move(batch.input_ids),
-            position_ids=move(batch.position_ids),
-            token_type_ids=move(batch.token_type_ids),
+            input_ids=moved(batch.input_ids, device),
+            position_ids=moved(batch.position_ids, device),
+            token_type_ids=moved(batch.token_type_ids, device),
             visible=Visible.from_example_ids(torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device),
-            masked_positions=move(np.pad(batch.masked_positions, (0, -len(batch.masked_positions) % EVENLY))),
-            labels=move(batch.labels),
-            first_positions=move(batch.first_positions),
-            pair_labels=move(batch.pair_labels),
+            masked_positions=moved(np.pad(batch.masked_positions, (0, -len(batch.masked_positions) % EVENLY)), device),
+            labels=moved(batch.labels, device),
+            first_positions=moved(batch.first_positions, device),
+            pair_labels=moved(batch.pair_labels, device),
         )

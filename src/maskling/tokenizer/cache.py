@@ -6,7 +6,6 @@ whole batch replace most of the library's work. The ids are the library's, becau
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,6 +19,7 @@ from maskling.tokenizer.chinese import IDEOGRAPH, RUN, looks_chinese, segment
 from maskling.tokenizer.chunks import Chunking, Cut
 from maskling.tokenizer.encoded import Encoded, interleave, join
 from maskling.tokenizer.learner import Learner
+from maskling.tokenizer.library import mended
 from maskling.tokenizer.packed import PackedWords, Words, cut
 from maskling.tokenizer.table import IS_IDEOGRAPH, SHIFT, STARTS, Learnt, Table
 from maskling.tokenizer.words import Looks
@@ -28,12 +28,6 @@ MOST_CHUNKS: Final = 1 << 18  # about 40 MB; then the tables start afresh
 _LONGEST_BATCH: Final = 1 << 20
 # Characters from which it pays to cut a batch in numpy: below, the calls into it take longer than a loop over words.
 _WORTH_PACKING: Final = 1 << 14
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
-
-def mended(text: str) -> str:
-    """A text that the library takes: half a surrogate pair (from a broken JSON escape) is no character."""
-    return _SURROGATE.sub("\ufffd", text)
 
 
 class Encoder:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from maskling.tokenizer import pieces
 from maskling.tokenizer.chunks import Cut, cut_bert, cut_bert_chinese, cut_words
-from maskling.tokenizer.library import guarded
+from maskling.tokenizer.library import guarded, mended
 from maskling.tokenizer.settings import TokenizerSettings
 
 _MOST_CHUNKS: Final = 1 << 18
@@ -46,7 +46,5 @@ def _cut_keeping_space(text: str) -> list[str]:
 def _add_words(words: Counter[str], chunks: Counter[str], normalizer: Any, pre_tokenizer: Any) -> None:
     with guarded("the tokenizer failed on a text"):
         for chunk, count in chunks.items():
-            # Half a surrogate pair is no character, and the library does not take it.
-            clean = chunk if chunk.isascii() else chunk.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(clean)):
+            for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(mended(chunk))):
                 words[word] += count

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ import tokenizers
 from maskling.errors import TokenizerError
 
 Tree = dict[str, Any]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_WORD_CHARACTERS = 100  # BertTokenizer's limit: a longer word is [UNK]
 
 
@@ -32,6 +34,11 @@ def guarded(what: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise TokenizerError(f"{what}: {reason}") from None
+
+
+def mended(text: str) -> str:
+    """A text that the library takes: half a surrogate pair (from a broken JSON escape) is no character."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def from_tree(tree: Tree, where: str) -> tokenizers.Tokenizer:

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files as whole_files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import files, reading
-from maskling.tokenizer.cache import Encoder, mended
+from maskling.tokenizer.cache import Encoder
 from maskling.tokenizer.chinese import resolve_words
 from maskling.tokenizer.chunks import chunking
 from maskling.tokenizer.encoded import Encoded
 from maskling.tokenizer.learner import by_encodings
-from maskling.tokenizer.library import Tree, from_tree, guarded, to_tree, without_specials
+from maskling.tokenizer.library import Tree, from_tree, guarded, mended, to_tree, without_specials
 from maskling.tokenizer.offsets import Located, located
 from maskling.tokenizer.settings import ChineseWords
 from maskling.tokenizer.special import UNUSED, SpecialIds
@@ -166,13 +166,10 @@ class Tokenizer:
         """
         if not special_in_text:
             return self._encoder.encode(texts)
+        clean = [mended(text) for text in texts]
         with guarded("the tokenizer failed on a text"):
-            encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
-        return by_encodings(texts, encodings, self._looks, self.chinese_words == "jieba")
-
-    def encode_pieces(self, texts: Sequence[str]) -> list[Tokens]:
-        """`encode_batch` under the name that says what is promised of slices of a text (see `encode_flat`)."""
-        return self.encode_batch(texts)
+            encodings = self._library.encode_batch(clean, add_special_tokens=False)
+        return by_encodings(clean, encodings, self._looks, self.chinese_words == "jieba")
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[Located]:
         """The tokens of each text and the characters they stand for; the ids are those of `encode_batch`.

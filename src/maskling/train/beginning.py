@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from maskling.model.building import build
 from maskling.model.config import ModelConfig
 from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.place import model_folder
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.recipe import Recipe
 
@@ -25,7 +25,7 @@ def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> R
     """
     if recipe.init is None:
         return _with_model(recipe, _for_tokenizer(recipe.model, tokenizer, recipe.pairing.has_pairs))
-    folder = init_folder(recipe.init)
+    folder = model_folder(recipe.init)
     if not folder.exists() and written is not None and written.init == recipe.init:
         return _with_model(recipe, written.model)
     if not folder.exists():
@@ -45,7 +45,7 @@ def first_module(recipe: Recipe) -> MaskedLM:
     if recipe.init is None:
         return build(recipe.model, recipe.seed)
     # A head that the folder lacks is drawn from the seed.
-    module = read_folder(init_folder(recipe.init), pair_head=recipe.model.pair_head, seed=recipe.seed).module
+    module = read_folder(model_folder(recipe.init), pair_head=recipe.model.pair_head, seed=recipe.seed).module
     module.config = recipe.model
     return module
 
@@ -55,20 +55,13 @@ def empty_module(recipe: Recipe) -> MaskedLM:
     return build(recipe.model, recipe.seed)
 
 
-def init_folder(init: str) -> Path:
-    """The model folder that `init` means: itself, or the model/ of a run."""
-    folder = Path(init)
-    inside = folder / "model"
-    return inside if (inside / "config.json").exists() and not (folder / "config.json").exists() else folder
-
-
 def weights_fingerprint(init: str | None, known: str | None = None) -> str | None:
     """What tells the weights of a folder from others; None without a folder, `known` if it is gone."""
     if init is None:
         return None
-    if not init_folder(init).exists():
+    if not model_folder(init).exists():
         return known
-    files = sorted(path for path in init_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
+    files = sorted(path for path in model_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
     return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -65,12 +65,11 @@ def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: 
     before = {name: value.clone() for name, value in parts.module.state_dict().items()}
     durations: list[float] = []
     enough = False
+    compiles = bool(parts.task.recipe.system.compile)
     while not enough:
         durations.append(_timed(partial(_take, parts, work, len(durations))))
-        measured = len(durations) >= _WARM_UP_STEPS + _TIMED_STEPS
-        enough = measured and time.perf_counter() - began >= _MEASURING_SHARE * seconds
-        enough = enough or sum(durations) > seconds / 3  # slow steps: a few are better than none
-        enough = bool(parts.world.agree(enough))  # ranks time differently, and must take the same steps
+        # Ranks time differently, and must take the same steps.
+        enough = bool(parts.world.agree(is_enough(durations, seconds, compiles)))
     task, evaluation_seconds = parts.task, 0.0
     if task.evaluates:
         evaluation_seconds = _timed(parts.evaluate)
@@ -79,8 +78,22 @@ def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: 
     parts.module.load_state_dict(before)
     first_seconds = evaluation_seconds if task.measures_first else 0.0
     left = seconds - (time.perf_counter() - began) - first_seconds
-    step_seconds = statistics.median(durations[_WARM_UP_STEPS:] or durations[-1:])
+    step_seconds = step_time(durations)
     return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, task.recipe.train)
+
+
+def is_enough(durations: Sequence[float], seconds: float, compiles: bool) -> bool:
+    """Whether steps that took so long tell how long the others will take. seconds: for the whole run."""
+    # The first steps of a compiled encoder are its compiling.
+    unlike = _WARM_UP_STEPS if compiles else 0
+    if len(durations) > unlike and sum(durations[unlike:]) > seconds / 3:
+        return True  # slow steps: a few are better than none
+    return len(durations) >= _WARM_UP_STEPS + _TIMED_STEPS and sum(durations) >= _MEASURING_SHARE * seconds
+
+
+def step_time(durations: Sequence[float]) -> float:
+    """Seconds of a step to come."""
+    return statistics.median(durations[_WARM_UP_STEPS:] or [min(durations)])
 
 
 def _take(parts: Parts, work: Callable[[int], Work], step: int) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +17,19 @@ from maskling.objectives.terms import Encode
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether compiling is worth it without being asked for: on a GPU, where torch finds Triton."""
-    if device.type != "cuda":
+    """Whether compiling is worth it without being asked for: on a GPU, with Triton and the C compiler that it calls."""
+    if device.type != "cuda" or not _has_c():
         return False
     from torch.utils._triton import has_triton
 
     return bool(has_triton())
+
+
+def _has_c() -> bool:
+    """Whether there are a C compiler and Python's headers, without which Triton ends in an error."""
+    compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return headers.is_file() and any(name and shutil.which(name) for name in compilers)
 
 
 def compiled(module: Module) -> Encode:
@@ -34,7 +45,7 @@ def compiled(module: Module) -> Encode:
         try:
             hidden: Tensor = fast(*inputs)
         except RuntimeError as error:
-            if ready:
+            if ready or isinstance(error, torch.OutOfMemoryError):
                 raise
             first = str(error).strip().splitlines()[0]
             raise SettingsError(

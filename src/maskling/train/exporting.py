@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError
 from maskling.export.card import CardFacts, HeldOut
@@ -13,11 +12,12 @@ from maskling.export.folder import export_model
 from maskling.export.place import refuse_place
 from maskling.export.sentence_transformers import trained_length
 from maskling.model.building import build
+from maskling.model.claimed import check_vocabulary
 from maskling.model.folder import read_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
-from maskling.train.model_folder import held_out
+from maskling.train.model_folder import held_out, run_facts
 from maskling.train.recipe import Recipe, read_config
 
 
@@ -48,11 +48,7 @@ def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
             f"folder of the masked language model that it was made from"
         )
     tokenizer = Tokenizer.load(source)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ModelError(
-            f"{source}: its tokenizer has {tokenizer.vocab_size:,} tokens and its model only {config.vocab_size:,}; "
-            f"the two do not belong together"
-        )
+    check_vocabulary(config, tokenizer.vocab_size, source)
     return module, tokenizer, unexpected
 
 
@@ -71,9 +67,10 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     module = build(recipe.model, recipe.seed)
     found.load(module, optimizer_state=False)
     shards = _shards(recipe, found.state.data)
-    export_model(
-        module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, _facts(run_dir, recipe, shards, found)
+    facts = run_facts(
+        run_dir, recipe, shards, found.state.data, steps=found.state.step, numbers=_held_out(found.state, shards)
     )
+    export_model(module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, facts)
 
 
 def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:
@@ -98,24 +95,6 @@ def _tokenizer(run_dir: Path, recipe: Recipe, fingerprint: str) -> Tokenizer:
     raise CheckpointError(
         f"the tokenizer of {run_dir}, {fingerprint}, is neither in {places[0]} nor in {places[1]}; "
         f"bring one of them back"
-    )
-
-
-def _facts(run_dir: Path, recipe: Recipe, shards: Shards | None, found: checkpoint.Checkpoint) -> CardFacts:
-    train, made_from = (shards.split("train"), shards.manifest.made_from) if shards else (None, None)
-    return CardFacts(
-        name=run_dir.resolve().name,
-        preset=recipe.preset,
-        steps=found.state.step,
-        batch_size=recipe.train.batch_size,
-        seq_length=recipe.data.seq_length,
-        documents=train.num_documents if train else None,
-        tokens=train.num_tokens if train else None,
-        sources=tuple(source.name for source in made_from.sources.listed) if made_from else (),
-        data_fingerprint=found.state.data,
-        started_from=recipe.init,
-        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
-        held_out=_held_out(found.state, shards),
     )
 
 

@@ -19,10 +19,10 @@ from maskling.export.sentence_transformers import trained_length
 from maskling.model.config import BertConfig
 from maskling.model.grown import with_positions, with_words
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.place import model_folder
 from maskling.tokenizer.extending import NewWord, extended, found_words, given_words, reread
 from maskling.tokenizer.fragments import Fragments, count_fragments
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.beginning import init_folder
 from maskling.train.exporting import whole_model
 
 Place = str | os.PathLike[str]
@@ -47,21 +47,23 @@ def extend_words(
     count: int = 500,
     min_count: int = 10,
     settings: CorpusSettings | None = None,
+    report: ReadReport | None = None,
 ) -> Extended:
     """Add words to the vocabulary of a model, each beginning as the mean of its old pieces (see `with_words`).
 
     text: files, folders or addresses as `prepare` reads them. Without `words` it gives them: at most `count`, of those
-    that occur `min_count` times and save most tokens; with `words` it says how often each occurs. Raises SettingsError
-    without either, TokenizerError for words that cannot be added, CorpusError, ModelError.
+    that occur `min_count` times and save most tokens; with `words` it says how often each occurs. report: gets what
+    was wrong with which file.
+    Raises SettingsError without text and words, TokenizerError for words that cannot be added, CorpusError, ModelError.
     """
     if not text and words is None:
         raise SettingsError("say which words to add: text of the domain to find them in, or the words themselves")
-    source, out = init_folder(os.fspath(model)), Path(out)
+    source, out = model_folder(model), Path(out)
     refuse_place(source, out)
     module, tokenizer, _ = whole_model(source)
     fragments = None
     if text:
-        batches = clean_batches(text, settings or CorpusSettings(), ReadReport())
+        batches = clean_batches(text, settings or CorpusSettings(), report or ReadReport())
         fragments = count_fragments(tokenizer, ([document.text for document in batch] for batch in batches))
     if words is not None:
         new = given_words(tokenizer, words, fragments)
@@ -94,7 +96,7 @@ def extend_positions(model: Place, out: Place, positions: int, rope_theta: float
 
     Raises ModelError for fewer than it has, or for a rope_theta where there are no rotary positions.
     """
-    source, out = init_folder(os.fspath(model)), Path(out)
+    source, out = model_folder(model), Path(out)
     refuse_place(source, out)
     module, tokenizer, _ = whole_model(source)
     extension = Extension(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from maskling.model.attention import kernel_name
+from maskling.model.attention import Kernel, kernel_name
 from maskling.model.config import ModelConfig
 from maskling.model.device import Compute
 from maskling.model.memory import PROCESS_BYTES, TrainingMemory, num_parameters, training_memory
@@ -28,12 +28,13 @@ _SHARE = 0.8
 
 @dataclass(frozen=True)
 class Fit:
-    """system: the settings, nothing in them left open. forgets: see `recompute`.
+    """system: the settings, nothing in them left open. kernel: of attention. forgets: see `recompute`.
 
     memory: what the run will take, None for a module that is no encoder of ours.
     """
 
     system: SystemSettings
+    kernel: Kernel
     memory: TrainingMemory | None
     forgets: bool
 
@@ -61,11 +62,13 @@ def fit(
     if config is None:
         tokens = system.micro_batch_tokens or MICRO_BATCH_TOKENS
         usual = {"micro_batch_tokens": tokens, "compile": bool(system.compile)}
-        return Fit(system.model_copy(update=usual), None, forgets=False)
+        kernel = kernel_name(compute.device, row_tokens, True, compute.dtype)
+        return Fit(system.model_copy(update=usual), kernel, None, forgets=False)
     room = _SHARE * free_bytes(compute.device)
     wanted = system.micro_batch_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
     rows = max(1, min(most_rows, wanted // row_tokens))
-    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, config.attention_dropout)
+    dropout, size = config.attention_dropout, config.head_size
+    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, dropout, size)
     process = _process_bytes(compute.device, config) if process_bytes is None else process_bytes
 
     def needed(rows: int, forgets: bool) -> TrainingMemory:
@@ -93,15 +96,14 @@ def fit(
     compiles = can_compile(compute.device) and not system.shard if system.compile is None else system.compile
     tokens, compiles, forgets = share([tokens, compiles, forgets])
     chosen = system.model_copy(update={"micro_batch_tokens": tokens, "compile": compiles})
-    return Fit(chosen, needed(max(1, min(most_rows, tokens // row_tokens)), forgets), forgets)
+    return Fit(chosen, kernel, needed(max(1, min(most_rows, tokens // row_tokens)), forgets), forgets)
 
 
-def described(compute: Compute, system: SystemSettings, row_tokens: int, ranks: int) -> str:
-    """Device, threads, number type and attention kernel that are really used. system: with nothing left open."""
-    apart = " with a piece of the model" if system.shard else ""
+def described(compute: Compute, fit: Fit, ranks: int) -> str:
+    """Device, threads, number type and attention kernel that are really used."""
+    apart = " with a piece of the model" if fit.system.shard else ""
     each = f"{ranks} ranks, each{apart} on " if ranks > 1 else ""
-    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype)
-    return f"{each}{compute.description}, {kernel} attention{', compiled' if system.compile else ''}"
+    return f"{each}{compute.description}, {fit.kernel} attention{', compiled' if fit.system.compile else ''}"
 
 
 def free_bytes(device: torch.device) -> float:

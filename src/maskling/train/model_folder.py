@@ -8,6 +8,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from maskling.config import flatten
+from maskling.data.shards import Shards
 from maskling.errors import CheckpointError
 from maskling.export.card import CardFacts, HeldOut
 from maskling.export.folder import export_model
@@ -23,21 +24,8 @@ def write_model(run_dir: Path, module: MaskedLM, prepared: Prepared, recipe: Rec
     best: the evaluation of these weights; None if there is no text to evaluate on.
     Raises CheckpointError if the disk does not take it.
     """
-    manifest, train = prepared.shards.manifest, prepared.shards.split("train")
-    facts = CardFacts(
-        name=run_dir.resolve().name,
-        preset=recipe.preset,
-        steps=recipe.train.steps,
-        batch_size=recipe.train.batch_size,
-        seq_length=recipe.data.seq_length,
-        documents=train.num_documents,
-        tokens=train.num_tokens,
-        sources=tuple(source.name for source in manifest.made_from.sources.listed) if manifest.made_from else (),
-        data_fingerprint=manifest.fingerprint,
-        started_from=recipe.init,
-        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
-        held_out=held_out(best, prepared.unigram_entropy),
-    )
+    shards, numbers = prepared.shards, held_out(best, prepared.unigram_entropy)
+    facts = run_facts(run_dir, recipe, shards, shards.manifest.fingerprint, steps=recipe.train.steps, numbers=numbers)
     try:
         export_model(module, prepared.tokenizer, run_dir / "model", facts)
     except (OSError, SafetensorError) as error:
@@ -46,6 +34,30 @@ def write_model(run_dir: Path, module: MaskedLM, prepared: Prepared, recipe: Rec
             f"disk, and the same command writes it"
         ) from None
     return run_dir / "model"
+
+
+def run_facts(
+    run_dir: Path, recipe: Recipe, shards: Shards | None, data: str, *, steps: int, numbers: HeldOut | None
+) -> CardFacts:
+    """What a card says of a run after `steps` steps.
+
+    shards: what it was trained on, None where that is gone; data: the fingerprint of it. numbers: see `held_out`.
+    """
+    train, made_from = (shards.split("train"), shards.manifest.made_from) if shards else (None, None)
+    return CardFacts(
+        name=run_dir.resolve().name,
+        preset=recipe.preset,
+        steps=steps,
+        batch_size=recipe.train.batch_size,
+        seq_length=recipe.data.seq_length,
+        documents=train.num_documents if train else None,
+        tokens=train.num_tokens if train else None,
+        sources=tuple(source.name for source in made_from.sources.listed) if made_from else (),
+        data_fingerprint=data,
+        started_from=recipe.init,
+        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
+        held_out=numbers,
+    )
 
 
 def held_out(best: Best | None, unigram_entropy: float | None) -> HeldOut | None:

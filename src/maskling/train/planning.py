@@ -23,4 +23,4 @@ def foreseen(recipe: Recipe) -> Started:
     task = text.task(text.completed(recipe, None), World())
     model = task.recipe.model
     fit = fitted(task, model, compute, process_bytes=0 if compute.device.type == "cuda" else PROCESS_BYTES)
-    return opened(task, fit, described(compute, fit.system, task.row_tokens, 1), num_parameters(model))
+    return opened(task, fit, described(compute, fit, 1), num_parameters(model))

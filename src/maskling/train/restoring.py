@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import chain
 
 import torch
-from torch import Tensor
-from torch.nn import Module
 
 from maskling.train.checkpoint import Checkpoint, State
 from maskling.train.loop import Parts
+from maskling.train.sharding import tensors_of
 
 
 def restore(found: Checkpoint | None, parts: Parts) -> State | None:
@@ -43,8 +40,3 @@ def begin_again(parts: Parts) -> Parts:
     if parts.shards:
         parts.shards.take(module)
     return replace(parts, optimizer=task.recipe.optimizer.build(parts.module))
-
-
-def tensors_of(module: Module) -> Iterator[Tensor]:
-    """Every weight and every buffer, each once."""
-    return chain(module.parameters(), module.buffers())

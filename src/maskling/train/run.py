@@ -24,18 +24,18 @@ from maskling.model.recomputing import recompute
 from maskling.train import checkpoint
 from maskling.train.budget import planned
 from maskling.train.compiling import compiled
-from maskling.train.events import Event, Finished, Warned
-from maskling.train.fitting import described, peak_bytes
+from maskling.train.events import Event, Warned
+from maskling.train.fitting import Fit, described, peak_bytes
 from maskling.train.joining import joined
 from maskling.train.lock import only_here
 from maskling.train.loop import Parts
 from maskling.train.opening import fitted, machine, opened, told
-from maskling.train.restoring import restore, tensors_of
+from maskling.train.restoring import restore
 from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_number
 from maskling.train.run_settings import R
 from maskling.train.running import Ending, Running, finished, is_over
 from maskling.train.settings import seconds
-from maskling.train.sharding import Shards
+from maskling.train.sharding import Shards, tensors_of
 from maskling.train.start import Start, find_start, first_state, shared
 from maskling.train.task import AnyTask, Material
 from maskling.train.work import Work
@@ -70,70 +70,102 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
     compute = machine(recipe.system, written_number(run_dir, "threads"))
     material = open_material(recipe, world.leads)
     start = shared(find_start(run_dir, recipe, material) if world.leads else None, world, material)
-    recipe, state = start.recipe, start.state
-    task = material.task(recipe, world)
+    task = material.task(start.recipe, world)
     module = (task.first_module() if world.leads and not start.resumed else task.empty_module()).to(compute.device)
-    if start.resumed and is_over(state, recipe.train):
-        over = _nothing_left(run_dir, module, start, task, began)
-        world.wait()
-        if world.leads:
-            yield from task.finish(run_dir, state.best, compute)
-        yield over
+    if start.resumed and is_over(start.state, start.recipe.train):
+        yield from _over(run_dir, module, start, task, compute, world)
         return
 
+    task, fit = _cut(run_dir, task, module, compute, world)
+    used = described(compute, fit, world.size)
+    if not start.resumed:
+        world.fill(tensors_of(module))
+    parts = _parts(task, module, compute, world)
+    warnings = [*start.warnings, *task.warnings]
+    if start.resumed:
+        restore(start.newest, parts)
+        if start.state.compute != used:
+            so_far = start.state.compute
+            warnings.append(f"the run goes on, but not bit for bit: so far it was on {so_far}, now on {used}")
+    if start.unplanned:
+        left = seconds(start.recipe.train.budget or "0") - (time.perf_counter() - began)
+        start, parts = _planned(start, parts, material, left, run_dir / "measuring")
+
+    running = Running(run_dir, parts, replace(start.state, compute=used))
+    with contextlib.closing(running):
+        if world.leads:
+            write_config(run_dir, start.recipe)
+            write_env(run_dir, told(fit, used), torch.get_num_threads(), fit.system.micro_batch_tokens)
+        world.wait()
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        started = opened(parts.task, fit, used, parameters, start.state.step if start.resumed else None)
+        ending = yield from _steps(running, parts, [*map(Warned, warnings), started], stop)
+        if ending is Ending.DONE:
+            yield from running.end()
+            if world.leads:
+                yield from parts.task.finish(run_dir, running.state.best, compute)
+        over = running.finished(time.perf_counter() - began, ending)
+        yield replace(over, memory=peak_bytes(compute.device))
+
+
+def _over(
+    run_dir: Path, module: Module, start: Start[R], task: AnyTask, compute: Compute, world: World
+) -> Iterator[Event]:
+    """The run was over before; only its model folder may be missing."""
+    began = time.perf_counter()
+    state = start.state
+    if start.newest is not None and not (run_dir / "model" / "config.json").exists():
+        best = checkpoint.read(checkpoint.folder_of(run_dir, state.best.step)) if state.best else start.newest
+        best.load(module, optimizer_state=False)
+        task.write(run_dir, module, state.best)
+    over = finished(run_dir, task, state, time.perf_counter() - began, already=True)
+    world.wait()
+    if world.leads:
+        yield from task.finish(run_dir, state.best, compute)
+    yield over
+
+
+def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: World) -> tuple[AnyTask, Fit]:
+    """Cut the steps to what the machine holds; the task with the settings that this leaves."""
+    recipe = task.recipe
     encoder, system = task.encoder(module), recipe.system
     if system.micro_batch_tokens is None:
         # Not what fits today: dropout is drawn by the micro-batch, and the memory that is free is never the same.
         tokens = world.share(written_number(run_dir, "micro_batch_tokens") if world.leads else None)
-        system = system.model_copy(update={"micro_batch_tokens": tokens})
+        task = task.with_recipe(recipe.with_system(system.model_copy(update={"micro_batch_tokens": tokens})))
     config = encoder.config if isinstance(encoder, MaskedLM) else None
-    task = task.with_recipe(recipe.with_system(system))
     fit = fitted(task, config, compute, ranks=world.size, share=world.share)
-    task = task.with_recipe(recipe.with_system(fit.system))
     if fit.forgets and isinstance(encoder, MaskedLM):
         recompute(encoder)
-    warnings = [*start.warnings, *task.warnings]
-    used = described(compute, fit.system, task.row_tokens, world.size)
-    if not start.resumed:
-        world.fill(tensors_of(module))
-    parts = _parts(task, module, compute, world)
-    if start.resumed:
-        restore(start.newest, parts)
-        if state.compute != used:
-            warnings.append(f"the run goes on, but not bit for bit: so far it was on {state.compute}, now on {used}")
-    if start.unplanned:
-        left = seconds(recipe.train.budget or "0") - (time.perf_counter() - began)
-        train = planned(left, parts, task.working(world), run_dir / "measuring")
-        plan = world.share({name: getattr(train, name) for name in PLANNED})
-        recipe = recipe.with_train(recipe.train.model_copy(update=plan))
-        task, state = task.with_recipe(recipe.with_system(fit.system)), first_state(recipe, material, None)
-        parts = replace(parts, task=task, optimizer=recipe.optimizer.build(module))
+    return task.with_recipe(recipe.with_system(fit.system)), fit
 
-    running = Running(run_dir, parts, replace(state, compute=used))
-    with contextlib.closing(running):
-        if world.leads:
-            write_config(run_dir, recipe)
-            write_env(run_dir, told(fit, used), torch.get_num_threads(), fit.system.micro_batch_tokens)
-        world.wait()
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        started = opened(task, fit, used, parameters, state.step if start.resumed else None)
-        first: list[Event] = [*map(Warned, warnings), started]
-        ending = Ending.WENT_BACK
-        while ending is Ending.WENT_BACK:
-            make = task.working(world, tuple(running.state.left_out))
-            todo = range(running.state.step, recipe.train.steps)
-            works = cast("Generator[Work, None, None]", ahead(make, todo, recipe.system.workers))
-            with contextlib.closing(works):
-                ending = yield from running.run(first, works, stop)
-            first = []
-            if ending is Ending.WENT_BACK:
-                running.go_back()
-        if ending is Ending.DONE:
-            yield from running.end()
-            if world.leads:
-                yield from task.finish(run_dir, running.state.best, compute)
-        over = running.finished(time.perf_counter() - began, ending)
-        yield replace(over, memory=peak_bytes(compute.device))
+
+def _planned(
+    start: Start[R], parts: Parts, material: Material[R], left: float, scratch: Path
+) -> tuple[Start[R], Parts]:
+    """The same with as many steps as `left` seconds allow, which some steps are taken and forgotten for."""
+    train = planned(left, parts, parts.task.working(parts.world), scratch)
+    plan = parts.world.share({name: getattr(train, name) for name in PLANNED})
+    recipe = start.recipe.with_train(start.recipe.train.model_copy(update=plan))
+    task = parts.task.with_recipe(recipe.with_system(parts.task.recipe.system))
+    start = replace(start, recipe=recipe, state=first_state(recipe, material, None))
+    return start, replace(parts, task=task, optimizer=recipe.optimizer.build(parts.module))
+
+
+def _steps(
+    running: Running, parts: Parts, first: list[Event], stop: Callable[[], bool]
+) -> Generator[Event, None, Ending]:
+    """Take the steps that are left, from another place whenever the numbers went wrong; returns why they ended."""
+    train, workers = parts.task.recipe.train, parts.task.recipe.system.workers
+    while True:
+        make = parts.task.working(parts.world, tuple(running.state.left_out))
+        works = cast("Generator[Work, None, None]", ahead(make, range(running.state.step, train.steps), workers))
+        with contextlib.closing(works):
+            ending = yield from running.run(first, works, stop)
+        if ending is not Ending.WENT_BACK:
+            return ending
+        running.go_back()
+        first = []
 
 
 def _parts(task: AnyTask, module: Module, compute: Compute, world: World) -> Parts:
@@ -157,13 +189,3 @@ def _check_shards(task: AnyTask, whole: bool) -> None:
         problem = "the encoder is not compiled where it is in pieces; leave system.compile off"
     if problem:
         raise SettingsError(f"system.shard: {problem}")
-
-
-def _nothing_left(run_dir: Path, module: Module, start: Start[R], task: AnyTask, began: float) -> Finished:
-    """The run was over before; only its model folder may be missing."""
-    state = start.state
-    if start.newest is not None and not (run_dir / "model" / "config.json").exists():
-        best = checkpoint.read(checkpoint.folder_of(run_dir, state.best.step)) if state.best else start.newest
-        best.load(module, optimizer_state=False)
-        task.write(run_dir, module, state.best)
-    return finished(run_dir, task, state, time.perf_counter() - began, already=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,7 +71,7 @@ class Shards:
         whole = self._empty()
         with self.together(), torch.no_grad():
             if self._world.leads:
-                for mine, own in zip(_tensors(whole), _tensors(self._module), strict=True):
+                for mine, own in zip(tensors_of(whole), tensors_of(self._module), strict=True):
                     mine.copy_(own)
         return whole
 
@@ -110,6 +111,6 @@ def put_together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _tensors(module: Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+def tensors_of(module: Module) -> Iterator[Tensor]:
+    """Every weight and every buffer, each once."""
+    return chain(module.parameters(), module.buffers())

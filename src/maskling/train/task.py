@@ -182,7 +182,7 @@ class Task(ABC, Generic[R, M]):
         return str(number)
 
     def with_recipe(self, recipe: R) -> Self:
-        """The same task for settings that differ in [train] only: nothing is opened or planned again."""
+        """The same task for settings that differ in [train] and [system] only: nothing is opened or planned again."""
         again = copy.copy(self)
         again.recipe = recipe
         return again

@@ -38,9 +38,7 @@ def test_tags_of_all_words_end_to_end():
     records = [TaggedRecord("a:1", ("x", "y"), ("O", "B-P")), TaggedRecord("a:4", ("z",), ("O",))]
     labels = LabelSet.of_tags(records)
     assert labels.names == ("B-P", "O")
-    assert labels.marks_entities
     assert labels.tag_indices(records).tolist() == [1, 0, 1]
-    assert not LabelSet(("NOUN", "VERB")).marks_entities
 
 
 @pytest.mark.parametrize(

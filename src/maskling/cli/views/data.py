@@ -9,11 +9,11 @@ import numpy as np
 
 from maskling.cli.layout import byte_size, counted, table
 from maskling.cli.views.view import View, shortened
-from maskling.data.corruption import Vocabulary
-from maskling.data.examples import Example, Examples
+from maskling.data.examples import Example
 from maskling.data.manifest import SPLITS
 from maskling.data.shards import Shards, Split, open_shards
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.prepared import Prepared
 from maskling.train.recipe import Recipe
 
 
@@ -63,20 +63,9 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
 
 def view_example(folder: Path, recipe: Recipe, number: int) -> View:
     """Example `number` of a run with this recipe: which words were chosen, and what the model sees."""
-    shards = open_shards(folder)
-    tokenizer = Tokenizer.load(shards.tokenizer_folder)
-    examples = Examples(
-        shards.split("train"),
-        Vocabulary.of(tokenizer),
-        recipe.pairing,
-        recipe.masking,
-        recipe.corruption,
-        recipe.packing,
-        recipe.data.seq_length,
-        recipe.seed,
-    )
-    example = examples.example(number, recipe.masking.rate)
-    return _example_view(example, tokenizer, recipe, number)
+    prepared = Prepared.open(folder)
+    example = prepared.examples(recipe).example(number, recipe.masking.rate)
+    return _example_view(example, prepared.tokenizer, recipe, number)
 
 
 def _example_view(example: Example, tokenizer: Tokenizer, recipe: Recipe, number: int) -> View:

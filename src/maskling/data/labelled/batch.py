@@ -12,7 +12,7 @@ import numpy as np
 from maskling.data.batch import PackedRows, lay_out
 from maskling.data.labelled.targets import Targets
 from maskling.data.labelled.windows import Int64Array, Windows
-from maskling.data.packing import Layout, Packing
+from maskling.data.packing import Layout, Packing, dealt
 from maskling.data.text import Text
 
 T = TypeVar("T", bound=Targets)
@@ -89,24 +89,13 @@ class LabelledStep(Generic[T]):
         return self.num_tokens / max(1, self.num_rows * self.seq_length)
 
     def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[LabelledBatch[T]]:
-        """The rows of one rank, in micro-batches of at most `micro_rows`, dealt as `maskling.data.step.Step` does.
-
-        Every rank gets the same number of micro-batches; one is empty where there are too few rows to go round.
-        """
-        bounds = self._bounds(micro_rows, world)
-        count = len(bounds) // world
-        mine = bounds[rank * count : (rank + 1) * count + 1].tolist()
-        return [self._rows(first, last) for first, last in pairwise(mine)]
+        """The rows of one rank, in micro-batches of at most `micro_rows`; see `dealt`."""
+        bounds = dealt(self.num_rows, micro_rows, rank, world)
+        return [self._rows(first, last) for first, last in pairwise(bounds)]
 
     def place(self, micro_rows: int, rank: int = 0, world: int = 1) -> int:
         """Where in the whole step the sequences begin that `batches` gives a rank."""
-        bounds = self._bounds(micro_rows, world)
-        return int(np.searchsorted(self.layout.row, bounds[rank * (len(bounds) // world)]))
-
-    def _bounds(self, micro_rows: int, world: int) -> Int64Array:
-        count = -(-self.num_rows // (micro_rows * world))
-        bounds: Int64Array = np.arange(count * world + 1) * self.num_rows // (count * world)
-        return bounds
+        return int(np.searchsorted(self.layout.row, dealt(self.num_rows, micro_rows, rank, world)[0]))
 
     def _rows(self, first: int, last: int) -> LabelledBatch[T]:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from maskling.config import suggestion
 from maskling.data.labelled.records import TaggedRecord, TextRecord
 from maskling.errors import DataError
-from maskling.metrics.entities import marks_entities
 
 # How many names of labels a message shows.
 _SHOWN = 12
@@ -45,11 +44,6 @@ class LabelSet:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    @property
-    def marks_entities(self) -> bool:
-        """Whether these are tags that mark entities (B-PER, I-PER, O), and not parts of speech or the like."""
-        return marks_entities(self.names)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

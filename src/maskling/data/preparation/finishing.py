@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,9 @@ from maskling.data.manifest import MadeFrom, Manifest, Splits, TextReport, dtype
 from maskling.data.preparation.open_part import NOTED_BAD_FILES
 from maskling.data.preparation.parts import Tally
 from maskling.data.preparation.tokenizing import EncodedPart
-from maskling.data.shard_files import Int64Array
 from maskling.data.shards import COUNTS
 from maskling.errors import CorpusError, DataError
+from maskling.metrics import nats
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
@@ -73,7 +72,7 @@ def finish(
         dtype=dtype_name(tokenizer.vocab_size),
         tokenizer=tokenizer.fingerprint,
         unknown_tokens=unknown,
-        unigram_entropy=unigram_entropy(counts),
+        unigram_entropy=nats.entropy(counts),
         counts=write_array(folder / COUNTS, counts),
         splits=Splits(
             train=tuple(part.train for part in encoded if part.train is not None),
@@ -84,9 +83,3 @@ def finish(
     )
     manifest.write(folder)
     return manifest
-
-
-def unigram_entropy(counts: Int64Array) -> float:
-    """Nats a token: the loss of a model that knows how frequent each token is and nothing else."""
-    shares = counts[counts > 0] / counts.sum()
-    return math.fsum(-shares * np.log(shares))

@@ -17,9 +17,9 @@ from maskling.data.labelled.text_windows import class_targets, multi_class_targe
 from maskling.data.labelled.texts import read_texts
 from maskling.data.labelled.windows import Windows
 from maskling.errors import DataError
-from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records, entropy
+from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records
 from maskling.finetune.kinds.texts import TextKind
-from maskling.metrics import classification, multilabel
+from maskling.metrics import classification, multilabel, nats
 from maskling.train.task import Baseline, Criterion, Numbers
 
 if TYPE_CHECKING:
@@ -120,4 +120,4 @@ class Classify(TextKind):
         if outputs.kind == "multi-label":
             return None
         counts = Counter(names_of(record)[0] for record in records)
-        return Baseline("labels", entropy(np.array(list(counts.values()))), "how often each label occurs")
+        return Baseline("labels", nats.entropy(np.array(list(counts.values()))), "how often each label occurs")

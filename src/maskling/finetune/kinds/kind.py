@@ -111,9 +111,3 @@ class Kind(AnyKind, ABC):
 
     def start(self, model: TaskModel, records: Records) -> None:
         """Set what of a new head follows from the training records."""
-
-
-def entropy(counts: NDArray[np.int64]) -> float:
-    """Nats, of the distribution that counts show."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())

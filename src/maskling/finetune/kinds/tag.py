@@ -17,7 +17,8 @@ from maskling.data.labelled.tagged import read_tagged
 from maskling.data.labelled.targets import IGNORED, WordTargets
 from maskling.data.labelled.windows import Windows
 from maskling.data.shards import ragged
-from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records, entropy
+from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
+from maskling.metrics import nats
 from maskling.metrics.entities import entity_scores, marks_entities, token_accuracy
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Baseline, Criterion, Numbers
@@ -101,4 +102,4 @@ class Tag(Kind):
     def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
         """See Kind: the entropy of the tags."""
         counts = Counter(tag for record in records for tag in tags_of(record))
-        return Baseline("tags", entropy(np.array(list(counts.values()))), "how often each tag occurs")
+        return Baseline("tags", nats.entropy(np.array(list(counts.values()))), "how often each tag occurs")

@@ -17,8 +17,8 @@ from maskling.finetune.kinds.similarity import Similarity
 from maskling.finetune.labelled import completed, held_out
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.similarity.task import Embedding
-from maskling.infer.load import find_model
 from maskling.model.encoder import encoder_config
+from maskling.model.place import find_model
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.beginning import weights_fingerprint
 from maskling.train.task import Material

@@ -49,7 +49,8 @@ class Bert(MaskedLM):
     """BERT with its masked-token head, and with pooler and pair head where the configuration asks for them."""
 
     config: BertConfig
-    head_prefixes: ClassVar[tuple[str, ...]] = ("cls.", "bert.pooler.", "lm_head.")
+    token_head_prefixes: ClassVar[tuple[str, ...]] = ("cls.predictions.", "lm_head.")
+    head_prefixes: ClassVar[tuple[str, ...]] = (*token_head_prefixes, "cls.seq_relationship.", "bert.pooler.")
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()

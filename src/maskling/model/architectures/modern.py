@@ -55,7 +55,8 @@ class Modern(MaskedLM):
     """ModernBERT with its masked-token head, and with a pair head of our own where the configuration asks for one."""
 
     config: ModernConfig
-    head_prefixes: ClassVar[tuple[str, ...]] = ("head.", "decoder.", "pair_head.")
+    token_head_prefixes: ClassVar[tuple[str, ...]] = ("head.", "decoder.")
+    head_prefixes: ClassVar[tuple[str, ...]] = (*token_head_prefixes, "pair_head.")
 
     def __init__(self, config: ModernConfig) -> None:
         super().__init__()

@@ -1,0 +1,29 @@
+"""How a verb reads text that was never prepared: the settings that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskling.cli.settings import Pairs, layers
+from maskling.config import Settings, resolve
+from maskling.errors import SettingsError
+
+if TYPE_CHECKING:
+    from maskling.corpus.settings import CorpusSettings
+
+
+def read_as(settings: Pairs, sources: Sequence[str] | None, option: str, config: Path | None = None) -> CorpusSettings:
+    """How to read `sources`, by `--corpus.key value` and a settings file.
+
+    option: how text is given to this verb. Raises SettingsError for settings where there is no text.
+    """
+    from maskling.corpus.settings import CorpusSettings
+
+    class TextSettings(Settings):
+        corpus: CorpusSettings = CorpusSettings()
+
+    if settings and not sources:
+        raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give {option}")
+    return resolve(TextSettings, layers(config, settings)).settings.corpus
