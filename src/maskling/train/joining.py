@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import time
 import traceback
 from collections.abc import Iterator
 from datetime import timedelta
@@ -145,6 +146,9 @@ def _leave_reason(store: Store, rank: int, error: BaseException) -> str:
             from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
             get_error_handler().record_exception(error)
+        elif not own and said:
+            # torchrun counts whole seconds, and of those who fail in the same one it shows the lowest rank.
+            time.sleep(1)
         return said
     return ""
 
