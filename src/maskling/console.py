@@ -24,6 +24,11 @@ _BLOCKS, _PLAIN_BLOCKS = "━─", "#-"
 _REDRAW_SECONDS = 0.1
 
 
+def counted(count: int, what: str) -> str:
+    """'1 document', '2 documents'."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 class Console:
     """Prints for one command. With `as_json`, stdout carries JSON and nothing else."""
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.cli.layout import byte_size, counted, duration, size, table
-from maskling.console import Console, bar_line, columns_of, printable
+from maskling.cli.layout import byte_size, duration, size, table
+from maskling.console import Console, bar_line, columns_of, counted, printable
 
 
 class Terminal(io.StringIO):

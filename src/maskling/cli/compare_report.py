@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from maskling.cli.layout import byte_size, counted, size, table
-from maskling.console import columns_of
+from maskling.cli.layout import byte_size, size, table
+from maskling.console import columns_of, counted
 from maskling.evaluate.compare import Compared, Side
 
 WIDTH = 120

@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import counted
 from maskling.cli.places import check_out_file
 from maskling.cli.texts import Texts
-from maskling.console import Console
+from maskling.console import Console, counted
 
 
 def embed(

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from maskling.cli.layout import counted, duration, table
-from maskling.console import Console
+from maskling.cli.layout import duration, table
+from maskling.console import Console, counted
 
 if TYPE_CHECKING:
     from maskling.evaluate.pairs import PairResults

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import byte_size, counted
+from maskling.cli.layout import byte_size
 from maskling.cli.places import check_out_folder
-from maskling.console import Console
+from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
 

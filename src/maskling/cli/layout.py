@@ -24,11 +24,6 @@ def byte_size(count: float) -> str:
     return f"{short}B" if " " in short else f"{short} B"
 
 
-def counted(count: int, what: str) -> str:
-    """'1 document', '2 documents'."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """3725 as '1h 02m', 125 as '2m 05s', 4.2 as '4s'."""
     whole = max(0, round(seconds))

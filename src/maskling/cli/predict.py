@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import counted
 from maskling.cli.places import check_out_file
 from maskling.cli.settings import SettingPairs, layers
 from maskling.config import Settings, resolve
-from maskling.console import Console
+from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from maskling.cli.layout import byte_size, counted, size
-from maskling.console import Console
+from maskling.cli.layout import byte_size, size
+from maskling.console import Console, counted
 from maskling.data.preparation.events import (
     Prepared,
     PrepareEvent,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from maskling.cli.layout import byte_size, counted, duration, size, table
-from maskling.console import Console
+from maskling.cli.layout import byte_size, duration, size, table
+from maskling.console import Console, counted
 from maskling.train.events import Evaluated, Event, Finished, Judged, Saved, Started, Step, Warned
 from maskling.train.task import Numbers
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import counted, table
+from maskling.cli.layout import table
 from maskling.cli.texts import Texts
-from maskling.console import Console
+from maskling.console import Console, counted
 
 if TYPE_CHECKING:
     from maskling.infer.scored_text import ScoredText

@@ -8,10 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import counted, table
+from maskling.cli.layout import table
 from maskling.cli.places import check_out_folder, check_sources
 from maskling.cli.texts import Texts
-from maskling.console import Console
+from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import counted, table
+from maskling.cli.layout import table
 from maskling.cli.places import check_out_folder, check_sources
 from maskling.cli.reading import read_as
 from maskling.cli.settings import SettingPairs
 from maskling.cli.texts import Texts
-from maskling.console import Console
+from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
 _SHOWN = 20

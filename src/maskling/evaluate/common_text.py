@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskling.console import counted
 from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.shards import open_shards
@@ -97,8 +98,7 @@ def prepared_text(folder: Path, models: Sequence[Model], *, rate: float = 0.15, 
         raise DataError(f"{folder} has no validation split; prepare it with a larger shards.validation_fraction")
     length = min(LONGEST, *(model.max_length for model in models))
     laid = lay_split(split, models[0].tokenizer, length, passages)
-    documents = f"{split.num_documents:,} document{'' if split.num_documents == 1 else 's'}"
-    name = f"{len(laid):,} passages of a validation split of {documents}"
+    name = f"{len(laid):,} passages of a validation split of {counted(split.num_documents, 'document')}"
     text = _common([laid] * len(models), rate, name, 0)
     num_tokens = split.num_tokens + shards.split("train").num_tokens
     pieces = sum(int(np.diff(one.words[which]).sum()) for one, which in zip(laid, text.hidden, strict=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.console import counted
 from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.shards import Split, open_shards
@@ -57,7 +58,7 @@ def prepared_text(folder: Path, model: Model) -> HeldOutText:
         tokens_per_word=_tokens_per_word(split),
         tokens_per_byte=num_tokens / num_bytes if num_bytes else None,
         unigram_entropy=manifest.unigram_entropy,
-        name=f"a validation split of {_documents(split)}",
+        name=f"a validation split of {counted(split.num_documents, 'document')}",
         unknown=_unknown(split, model),
     )
 
@@ -71,18 +72,15 @@ def raw_text(
     """
     text = read_text(sources, model.tokenizer, settings, report)
     split = text.split
+    names = ", ".join(Path(source).name or source for source in sources)
     return HeldOutText(
         split=split,
         tokens_per_word=_tokens_per_word(split),
         tokens_per_byte=split.num_tokens / text.num_bytes,
         unigram_entropy=nats.entropy(_counts(split, model.tokenizer.vocab_size)),
-        name=f"{_documents(split)} of {', '.join(Path(source).name or source for source in sources)}",
+        name=f"{counted(split.num_documents, 'document')} of {names}",
         unknown=_unknown(split, model),
     )
-
-
-def _documents(split: Split) -> str:
-    return f"{split.num_documents:,} document{'' if split.num_documents == 1 else 's'}"
 
 
 def _tokens_per_word(split: Split) -> float:

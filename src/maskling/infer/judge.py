@@ -14,9 +14,9 @@ from torch import Tensor
 from maskling.data.labelled.targets import WordTargets
 from maskling.data.labelled.windows import Windows
 from maskling.data.shards import ragged
-from maskling.infer.rows import BATCH_TOKENS, batches
+from maskling.infer.rows import BATCH_TOKENS, laid
 from maskling.model.attention import Visible
-from maskling.model.device import Compute
+from maskling.model.device import Compute, moved
 from maskling.model.tasks.config import HeadConfig
 from maskling.model.tasks.model import TaskModel
 
@@ -93,18 +93,14 @@ class TaskJudge:
         return np.zeros((count, len(self.head_config.labels)), dtype=np.float32)
 
     def _rows(self, windows: Windows, batch_tokens: int) -> Iterator[_Rows]:
-        for numbers in batches(windows.length, batch_tokens):
-            some = windows.take(numbers)
-            columns = np.arange(some.length.max())
-            real = columns < some.length[:, None]
-            input_ids = np.full(real.shape, self.pad, dtype=np.int64)
-            input_ids[real] = some.ids
-            types = ((columns >= some.second[:, None]) & real).astype(np.int64)
-            positions = np.broadcast_to(columns, real.shape)
-            visible = Visible.from_example_ids(torch.from_numpy(real.astype(np.int32) - 1), self.compute.device)
-            inputs = (torch.tensor(array).to(self.compute.device) for array in (input_ids, positions, types))
-            first = np.arange(len(numbers), dtype=np.int64) * len(columns)
-            yield _Rows(numbers, real, first, self.model(*inputs, visible), visible)
+        for rows in laid(windows, self.pad, batch_tokens):
+            count, longest = rows.real.shape
+            positions = np.tile(np.arange(longest), (count, 1))
+            visible = Visible.from_example_ids(torch.from_numpy(rows.real.astype(np.int32) - 1), self.compute.device)
+            arrays = (rows.input_ids, positions, rows.token_type_ids)
+            hidden = self.model(*(moved(array, self.compute.device) for array in arrays), visible)
+            first = np.arange(count, dtype=np.int64) * longest
+            yield _Rows(rows.numbers, rows.real, first, hidden, visible)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maskling.console import counted
 from maskling.data.labelled.targets import WordTargets
 from maskling.data.labelled.windows import Windows
 from maskling.data.shards import ragged
 from maskling.errors import SettingsError
 from maskling.infer.judge import Float32Array
-from maskling.infer.rows import BATCH_TOKENS, batches
+from maskling.infer.rows import BATCH_TOKENS, laid
 from maskling.model.device import Compute, Precision
 from maskling.model.folder import read_config
 from maskling.model.hugging_face import from_hugging_face
@@ -66,14 +67,10 @@ class OnnxJudge:
         self, windows: Windows, batch_tokens: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, NDArray[np.int64]]]]:
         """Numbers of sequences, where their tokens are, and the inputs of the graph."""
-        for numbers in batches(windows.length, batch_tokens):
-            some = windows.take(numbers)
-            columns = np.arange(some.length.max())
-            real = columns < some.length[:, None]
-            ids = np.full(real.shape, self.pad, dtype=np.int64)
-            ids[real] = some.ids
-            types = ((columns >= some.second[:, None]) & real).astype(np.int64)
-            yield numbers, real, {"input_ids": ids, "attention_mask": real.astype(np.int64), "token_type_ids": types}
+        for rows in laid(windows, self.pad, batch_tokens):
+            seen = rows.real.astype(np.int64)
+            inputs = {"input_ids": rows.input_ids, "attention_mask": seen, "token_type_ids": rows.token_type_ids}
+            yield rows.numbers, rows.real, inputs
 
 
 class OpenedOnnx(NamedTuple):
@@ -96,9 +93,8 @@ def open_onnx(folder: Path, whole: Path, device: str, dtype: Precision) -> Opene
             f"{folder} is an ONNX model, which runs on the CPU as it was exported, not on {wanted}; "
             f"use the model it was made from"
         )
-    threads = torch.get_num_threads()
     kind = "int8" if "quantized" in whole.name else "fp32"
-    words = f"cpu, {threads} thread{'s' if threads > 1 else ''}, onnxruntime {kind}"
+    words = f"cpu, {counted(torch.get_num_threads(), 'thread')}, onnxruntime {kind}"
     compute = Compute(torch.device("cpu"), torch.float32, words)
     tree = read_config(folder)
     config = from_hugging_face(tree, str(folder))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskling.data.labelled.windows import Windows
 from maskling.errors import SettingsError
 from maskling.model.attention import Visible
 from maskling.model.device import Compute
@@ -64,6 +65,31 @@ def batches(
             start, padding = place, 0
     if ordered:
         yield order[start:]
+
+
+@dataclass(frozen=True)
+class LaidRows:
+    """Sequences side by side, padded behind.
+
+    numbers: (rows,) which they are; real: (rows, longest) bool, False at padding; input_ids, token_type_ids: (rows,
+    longest) int64.
+    """
+
+    numbers: NDArray[np.int64]
+    real: NDArray[np.bool_]
+    input_ids: NDArray[np.int64]
+    token_type_ids: NDArray[np.int64]
+
+
+def laid(windows: Windows, pad: int, batch_tokens: int) -> Iterator[LaidRows]:
+    """Sequences of about one length, batch by batch. pad: the id of [PAD]."""
+    for numbers in batches(windows.length, batch_tokens):
+        some = windows.take(numbers)
+        columns = np.arange(some.length.max())
+        real = columns < some.length[:, None]
+        input_ids = np.full(real.shape, pad, dtype=np.int64)
+        input_ids[real] = some.ids
+        yield LaidRows(numbers, real, input_ids, ((columns >= some.second[:, None]) & real).astype(np.int64))
 
 
 def encode(

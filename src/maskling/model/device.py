@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskling.console import counted
 from maskling.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -115,8 +116,7 @@ def _describe(device: torch.device, bf16: bool, native: str | None) -> str:
     if device.type == "cuda":
         where = f"{device} ({torch.cuda.get_device_name(device)})"
     elif device.type == "cpu":
-        threads = torch.get_num_threads()
-        where = f"cpu, {threads} thread{'s' if threads > 1 else ''}"
+        where = f"cpu, {counted(torch.get_num_threads(), 'thread')}"
     else:
         where = device.type
     numbers = f"bf16 autocast ({native or 'emulated, slower than fp32'})" if bf16 else "fp32"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from maskling.cli.layout import byte_size, counted, table
+from maskling.cli.layout import byte_size, table
 from maskling.cli.views.view import View, shortened
+from maskling.console import counted
 from maskling.data.examples import Example
 from maskling.data.manifest import SPLITS
 from maskling.data.shards import Shards, Split, open_shards

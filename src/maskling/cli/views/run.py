@@ -7,8 +7,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskling.cli.layout import byte_size, counted, size, table
+from maskling.cli.layout import byte_size, size, table
 from maskling.cli.views.view import View
+from maskling.console import counted
 from maskling.errors import CheckpointError
 
 if TYPE_CHECKING:
