@@ -52,7 +52,7 @@ class Visible:
             return cls(example_ids, full=full)
         visible = cls(moved(example_ids, device), full=full)
         if device.type == "cuda":
-            # Counted here, a GPU would have to be waited for to say how long the longest run is.
+            # Counted here, a GPU would have to be waited for to say how many there are.
             starts, longest = runs_of(example_ids)
             visible.runs = Runs(moved(starts, device), longest)
         return visible
@@ -114,11 +114,14 @@ class Visible:
 
 
 def runs_of(example_ids: Tensor) -> Runs:
-    """Where each run of tokens starts. example_ids: (rows, seq); padding counts as runs of its own, one a row."""
+    """Where each run of tokens starts. example_ids: (rows, seq); padding counts as runs of its own, one a row.
+
+    As the most tokens of a run it says `seq`: the kernel wants a bound, and a compiler one that stays.
+    """
     first = torch.ones_like(example_ids, dtype=torch.bool)
     first[:, 1:] = example_ids[:, 1:] != example_ids[:, :-1]
     starts = F.pad(first.flatten().nonzero().flatten(), (0, 1), value=example_ids.numel())
-    return Runs(starts.to(torch.int32), int(starts.diff().max()) if len(starts) > 1 else 0)
+    return Runs(starts.to(torch.int32), example_ids.shape[1])
 
 
 def kernel_name(

@@ -19,8 +19,8 @@ from maskling.model.rotary import Rotation, turned
 class Runs(NamedTuple):
     """Where the examples of a batch stand in its flat tokens.
 
-    starts: (runs + 1,) int32, on the device of the tokens; padding counts as runs of its own. longest: tokens of the
-    longest run, a plain number, so that nobody has to wait for the device to say it.
+    starts: (runs + 1,) int32, on the device of the tokens; padding counts as runs of its own. longest: no run has more
+    tokens, a plain number, so that nobody has to wait for the device to say it.
     """
 
     starts: Tensor
