@@ -98,7 +98,15 @@ def test_pieces_are_counted_once_over_all_ranks_and_a_copy_elsewhere_not_at_all(
     one, four = (training_memory(config, rows=8, seq=128, number_bytes=2, ranks=ranks) for ranks in (1, 4))
     assert (four.moments, four.gradients) == (one.moments // 4, one.gradients // 4)
     assert four.weights == one.weights
-    assert training_memory(config, rows=8, seq=128, number_bytes=2, copied=False).snapshot == 0
+    assert training_memory(config, rows=8, seq=128, number_bytes=2, gpu=True).snapshot == 0
+
+
+def test_a_gpu_keeps_no_matrix_of_attention_for_dropout_and_has_scores_in_fp32() -> None:
+    config = BertConfig(vocab_size=30_000, attention_dropout=0.1)
+    cpu, gpu = (training_memory(config, rows=8, seq=512, number_bytes=2, bmm=False, gpu=on) for on in (False, True))
+    assert gpu.activations < 0.6 * cpu.activations
+    matrix = 30_000 * config.hidden_size * (4 + 2)  # its gradient, and a copy in bf16
+    assert gpu.head - matrix == 8 * (cpu.head - matrix)
 
 
 TOLERANCE = 0.15

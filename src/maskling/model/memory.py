@@ -14,6 +14,9 @@ from maskling.model.config import BertConfig, ModelConfig
 PROCESS_BYTES = 340 << 20
 # What blocks of many sizes leave unused between them, of what comes and goes in every step: by measurement.
 _WASTE = 0.1
+# Scores of the vocabulary in fp32 that are there at once; more predictions are scored in pieces. 32 rows of 512 tokens
+# at 30 % masks over 30,000 tokens would be 590 MB, and their gradients as much again.
+LOGITS_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -51,35 +54,34 @@ def training_memory(
     mask_rate: float = 0.15,
     hidden_moments: int = 2,
     ranks: int = 1,
-    copied: bool = True,
+    gpu: bool = False,
     bmm: bool = True,
     forgets: bool = False,
-    logits_bytes: int = 256 << 20,
     process_bytes: int = PROCESS_BYTES,
 ) -> TrainingMemory:
     """What training takes with micro-batches of `rows` rows of `seq` tokens.
 
     number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. hidden_moments: fp32 numbers that the optimizer
     keeps for a weight in a matrix of a layer; for others it keeps two. ranks: over which moments and gradients are
-    spread in pieces; weights too, but now and then each rank has them whole. copied: whether the copy that is
-    written lies in the same memory; that of a GPU does not. bmm: whether attention keeps its matrix, see
-    `attention.kernel_name`. forgets: whether layers keep their input alone, see `recompute`. logits_bytes: see
-    `masked_lm`.
+    spread in pieces; weights too, but now and then each rank has them whole. gpu: where the copy that is written lies
+    elsewhere, the head has no way of its own, and attention with dropout has a kernel. bmm: whether attention keeps its
+    matrix, see `attention.kernel_name`. forgets: whether layers keep their input alone, see `recompute`.
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
     kept = 4 * num_parameters(config)
     multiplied = config.layer_parameters * config.num_layers
-    a_token = activation_bytes(config, seq, number_bytes, bmm=bmm) + mask_bytes(config, seq, number_bytes)
+    a_token = activation_bytes(config, seq, number_bytes, bmm=bmm, gpu=gpu) + mask_bytes(config, seq, number_bytes)
     if forgets:
         a_token = a_token / config.num_layers + config.num_layers * config.hidden_size * number_bytes
     inner = config.intermediate_size * (1 if isinstance(config, BertConfig) else 2)
     widest = max(config.num_heads * seq if bmm else 0, inner)
     predictions = mask_rate * tokens
-    scores = vocab * min(predictions, logits_bytes / (4 * vocab))
-    # In bf16 the scores overwrite themselves; in fp32 there are scores, their softmax and its gradient.
-    head = scores * (2 if number_bytes == 2 else 12) + vocab * width * (4 + number_bytes)
+    scores = vocab * min(predictions, LOGITS_BYTES / (4 * vocab))
+    # In bf16 on a CPU the scores overwrite themselves; else there are scores, their softmax and its gradient, in fp32.
+    a_score = 2 if number_bytes == 2 and not gpu else 12 + (4 if number_bytes == 2 else 0)
+    head = scores * a_score + vocab * width * (4 + number_bytes)
     # Scores, the same in fp32, their softmax, and which are better than the right one.
-    judged = vocab * min(predictions, logits_bytes / (8 * vocab)) * (11 if number_bytes == 2 else 9)
+    judged = vocab * min(predictions, LOGITS_BYTES / (8 * vocab)) * (11 if number_bytes == 2 else 9)
     moments = 2 * kept - (2 - hidden_moments) * 4 * multiplied
     return TrainingMemory(
         process=process_bytes,
@@ -90,7 +92,7 @@ def training_memory(
         workspace=4 * tokens * widest * number_bytes,
         head=round(head),
         evaluation=round(judged),
-        snapshot=kept + moments if copied else 0,
+        snapshot=kept + moments if not gpu else 0,
     )
 
 
@@ -106,13 +108,13 @@ def num_parameters(config: ModelConfig) -> int:
     return vocab * width + width + layers - width + width + width * width + width + vocab + pair
 
 
-def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: bool) -> float:
+def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: bool, gpu: bool = False) -> float:
     """What autograd keeps for one token of a row of `seq` tokens, the head and the masks left out."""
     width, inner, heads = config.hidden_size, config.intermediate_size, config.num_heads
     dropped, weights_dropped = config.dropout > 0, config.attention_dropout > 0
     if bmm:
         attention = number_bytes * heads * seq * (2 if weights_dropped else 1)
-    elif weights_dropped:
+    elif weights_dropped and not gpu:
         # With dropout torch has no fused kernel on a CPU: three matrices in fp32, and its inputs in fp32 too.
         attention = 12 * heads * seq + (12 - 3 * number_bytes) * width
     else:

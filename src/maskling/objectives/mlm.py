@@ -8,19 +8,17 @@ from torch.utils.checkpoint import checkpoint
 
 from maskling.model.chunked_loss import can_chunk, chunked_head_loss
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.memory import LOGITS_BYTES
 from maskling.model.token_loss import head_loss
 from maskling.objectives.loss import Term
 from maskling.objectives.tensors import EVENLY, TensorBatch
-
-# Logits in fp32 beyond this are made, used and forgotten in pieces, and made again in the backward pass:
-# 32 rows of 512 tokens at 30 % masks over 30,000 tokens would be 590 MB, and their gradients as much again.
-LOGITS_BYTES = 256 << 20
 
 
 def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes: int = LOGITS_BYTES) -> Term:
     """The loss of the masked tokens. The head runs at masked positions only (1.7 times the speed at 'mini').
 
-    hidden: (rows, seq, width), what the encoder returned for `batch`.
+    hidden: (rows, seq, width), what the encoder returned for `batch`. Scores beyond `logits_bytes` in fp32 are made,
+    used and forgotten in pieces, and made again in the backward pass.
     """
     chosen = at_masks(hidden, batch)
     rows = rows_at_once(model, logits_bytes)

@@ -80,7 +80,7 @@ def fit(
             mask_rate=mask_rate,
             hidden_moments=hidden_moments,
             ranks=ranks if system.shard else 1,
-            copied=compute.device.type != "cuda",
+            gpu=compute.device.type == "cuda",
             bmm=kernel == "bmm",
             forgets=forgets,
             process_bytes=process,
