@@ -35,7 +35,7 @@ def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
 
 
 def task_of(recipe: FinetuneRecipe) -> Finetuning:
-    material = Labelled.open(recipe, checks=True)
+    material = Labelled(recipe)
     return material.task(material.completed(recipe, None), World())
 
 

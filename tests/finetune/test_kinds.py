@@ -104,7 +104,7 @@ def test_fresh_weights_are_not_those_of_the_folder_but_have_its_shape(recipe_of:
     norms = []
     for fresh in (False, True):
         recipe = recipe_of("classify", {"encoder.fresh": fresh})
-        material = Labelled.open(recipe, checks=True)
+        material = Labelled(recipe)
         recipe = material.completed(recipe, None)
         model = material.task(recipe, World()).first_module()
         norms.append(model.state_dict())

@@ -26,7 +26,7 @@ def test_a_step_is_that_of_transformers(recipe_of: Make, tmp_path: Path, kind: s
     transformers = pytest.importorskip("transformers")
     nothing_drawn = {"encoder.dropout": 0.0, "encoder.head_dropout": 0.0, "train.clip": "none"}
     recipe = recipe_of(kind, {**nothing_drawn, "schedule.kind": "constant", "schedule.warmup": 0}, model)
-    material = Labelled.open(recipe, checks=True)
+    material = Labelled(recipe)
     recipe = material.completed(recipe, None)
     task = material.task(recipe, World())
     module = task.first_module()

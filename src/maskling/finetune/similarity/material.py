@@ -14,14 +14,10 @@ from maskling.errors import DataError, SettingsError
 from maskling.export.sentence_transformers import own_pooling
 from maskling.files import fingerprint
 from maskling.finetune.kinds.similarity import Similarity
-from maskling.finetune.labelled import completed, held_out
+from maskling.finetune.material import RecordsMaterial, completed
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.similarity.task import Embedding
 from maskling.model.encoder import encoder_config
-from maskling.model.place import find_model
-from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.beginning import weights_fingerprint
-from maskling.train.task import Material
 from maskling.train.world import World
 
 # What tells the two copies of a text apart: 0.1 was the best of Gao et al. 2021 (table 5).
@@ -30,26 +26,17 @@ _DROPOUT = 0.1
 _MOST_HELD_OUT = 1000
 
 
-class SimilarTexts(Material[FinetuneRecipe]):
+class SimilarTexts(RecordsMaterial):
     """A model folder and its tokenizer; the texts to learn from, to choose by, and to be measured on.
 
     form: of what is learnt from; dev_form, test_form: of what is judged by, which may be others.
     """
 
-    settings = FinetuneRecipe
-
     def __init__(self, recipe: FinetuneRecipe, kind: Similarity) -> None:
         """Read everything. Raises SettingsError, ModelError, DataError or CorpusError."""
-        if not recipe.encoder.path:
-            raise SettingsError("encoder.path: say which model to train; a folder, or a run of 'maskling train'")
-        if not recipe.data.train:
-            raise SettingsError("data.train: say what to learn from, with --train FILE")
-        data = recipe.data
-        self.kind, self.folder = kind, find_model(recipe.encoder.path)
-        self.tokens = Tokenizer.load(self.folder)
+        super().__init__(recipe)
+        self.kind, data = kind, recipe.data
         self.config = encoder_config(self.folder)
-        self.tokenizer, self.place = self.tokens.fingerprint, data.train
-        self.warnings: list[str] = []
         train = self._read(recipe, data.train)
         self.form: Form = train.form
         self.train: Sequence[TextRecord] = train.records
@@ -59,9 +46,7 @@ class SimilarTexts(Material[FinetuneRecipe]):
         self.test_form: Form = train.form
         if data.dev is None:
             most = _MOST_HELD_OUT if train.form == "texts" else None
-            self.train, self.dev = held_out(self.train, data.dev_fraction, recipe.seed, most)
-            self.dev_name = f"{len(self.dev):,} records held out of {Path(data.train).name}"
-            self.warnings.append(f"no --dev was given: {self.dev_name} choose the best weights")
+            self.train, self.dev = self.hold_out(recipe, self.train, most)
         else:
             dev = self._read(recipe, data.dev)
             self.dev, self.dev_form, self.dev_name = dev.records, dev.form, Path(data.dev).name
@@ -80,10 +65,6 @@ class SimilarTexts(Material[FinetuneRecipe]):
         if self.form == "texts" and encoder.dropout is None:
             encoder = encoder.model_copy(update={"dropout": _DROPOUT})
         return recipe.model_copy(update={"encoder": encoder})
-
-    def origin(self, recipe: FinetuneRecipe, known: str | None) -> str | None:
-        """The checksum of the weights to begin with, None if only their shape is taken."""
-        return None if recipe.encoder.fresh else weights_fingerprint(str(self.folder), known)
 
     def task(self, recipe: FinetuneRecipe, world: World) -> Embedding:
         """The task of a completed recipe."""
