@@ -39,3 +39,17 @@ def test_mistakes_are_said_before_the_work(maskling: Command, here: Path):
     assert "holds no index" in maskling("search", "runs/mine", "--index", "none", "--query", "a").complaint
     taken = maskling("search", "runs/mine", "books", "--index", "data", "--query", "a")
     assert "other things than an index" in taken.complaint
+
+
+def test_a_long_text_is_shown_on_one_line_and_kept_whole(maskling: Command, here: Path):
+    (here / "long").mkdir()
+    (here / "long" / "page.md").write_text(
+        "# A fox\n\n" + "It ran over the hill and back again. " * 40, encoding="utf-8"
+    )
+    words = ["search", "runs/mine", "long", "--query", "a fox"]
+    _, hit = maskling(*words).out.splitlines()
+    assert "A fox It ran over" in hit
+    assert hit.endswith("…")
+    assert len(hit) < 400
+    (found,) = map(json.loads, maskling(*words, "--json").out.splitlines())
+    assert len(found["hits"][0]["text"]) > 1000

@@ -34,6 +34,12 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
+def shortened(text: str, width: int = 300) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
 def table(rows: list[list[str]], indent: str = "  ", heads: bool = False) -> list[str]:
     """Aligned lines: columns as wide as their widest cell; a column of numbers stands to the right.
 

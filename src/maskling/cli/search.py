@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import table
+from maskling.cli.layout import shortened, table
 from maskling.cli.places import check_out_folder, check_sources
 from maskling.cli.texts import Texts
 from maskling.console import Console, counted
@@ -80,5 +80,5 @@ def search(
         if number:
             console.result()
         console.result(one)
-        for line in table([[f"{hit.score:.3f}", hit.id, hit.text] for hit in hits]):
+        for line in table([[f"{hit.score:.3f}", hit.id, shortened(hit.text)] for hit in hits]):
             console.result(line)

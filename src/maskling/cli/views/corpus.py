@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from maskling.cli.layout import size, table
-from maskling.cli.views.view import View, shortened
+from maskling.cli.layout import shortened, size, table
+from maskling.cli.views.view import View
 from maskling.console import counted
 from maskling.corpus.dedup import Seen
 from maskling.corpus.pipeline import CleanDocument, process, unseen

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from maskling.cli.layout import byte_size, table
-from maskling.cli.views.view import View, shortened
+from maskling.cli.layout import byte_size, shortened, table
+from maskling.cli.views.view import View
 from maskling.console import counted
 from maskling.data.examples import Example
 from maskling.data.manifest import SPLITS

@@ -17,9 +17,3 @@ class View:
         """Put another view below this one."""
         self.lines += ["", *other.lines]
         self.facts |= other.facts
-
-
-def shortened(text: str, width: int = 300) -> str:
-    """The beginning of a text on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
