@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from maskling.corpus import clean as clean_module
 from maskling.corpus.clean import clean
 from maskling.corpus.settings import CleanSettings
 
@@ -58,6 +59,22 @@ def test_a_clean_text_has_no_double_space_no_trailing_space_and_no_control_chara
     assert text == text.strip()
     assert all(line == line.strip() for line in text.split("\n"))
     assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in text if c != "\n")
+
+
+def test_what_is_looked_for_is_never_printable() -> None:
+    # One call of str.isprintable decides whether any of it is replaced.
+    patterns = (
+        clean_module._LINE_BREAKS,
+        clean_module._PARAGRAPH_BREAKS,
+        clean_module._INVISIBLE,
+        clean_module._SPACES,
+    )
+    missed = [
+        hex(code)
+        for code in range(0x110000)
+        if chr(code).isprintable() and chr(code) != " " and any(pattern.fullmatch(chr(code)) for pattern in patterns)
+    ]
+    assert missed == []
 
 
 def test_normal_forms() -> None:

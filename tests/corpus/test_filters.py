@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from maskling.corpus.filters import REASONS, rejection
@@ -47,6 +49,14 @@ def test_reasons(text: str, reason: str | None) -> None:
 def test_each_filter_can_be_switched_off(text: str, loose: FilterSettings) -> None:
     assert rejection(text, DEFAULTS) is not None
     assert rejection(text, loose) is None
+
+
+def test_words_that_come_again_in_another_order_are_no_repetition() -> None:
+    # Every pair stands there many times, and next to no run of five twice.
+    drawn = random.Random(0)
+    text = " ".join(drawn.choice(["fox", "dog", "cat", "hen", "cow", "pig", "owl", "bee"]) for _ in range(600))
+    assert rejection(text, DEFAULTS) is None
+    assert rejection(f"{text} {text} {text}", DEFAULTS) == "repeated_words"
 
 
 def test_an_empty_text_is_refused_whatever_the_settings() -> None:

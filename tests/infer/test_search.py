@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def test_one_process_at_a_time_makes_an_index(model: Model, tmp_path: Path):
     files = [str(tmp_path / "texts.txt")]
     first = build_index(model, files, tmp_path / "index", 1)
     next(first)
-    with pytest.raises(DataError, match="is being made by another process"):
+    with pytest.raises(DataError, match=f"is being made by another process .process {os.getpid()}"):
         next(build_index(model, files, tmp_path / "index", 1))
     assert [step.texts for step in first] == [2]
     assert list(Index.open(tmp_path / "index").texts()) == ["the fox", "the dog"]

@@ -101,6 +101,13 @@ def test_long_batches_are_cut_between_texts(tokenizer: Tokenizer, monkeypatch: p
     assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
 
+def test_texts_for_bert_are_cut_as_bytes_where_that_pays(tokenizer: Tokenizer, way: str):
+    tokenizer = pickle.loads(pickle.dumps(tokenizer))
+    tokenizer.encode_batch(["The quick brown fox.", "It jumps!"])
+    as_bytes = way == "bytes" and tokenizer.kind == "WordPiece"
+    assert (len(tokenizer._encoder._chunks) == 0) == as_bytes
+
+
 def test_no_texts_and_empty_texts(tokenizer: Tokenizer):
     assert tokenizer.encode_batch([]) == []
     assert [len(tokens) for tokens in tokenizer.encode_batch(["", ""])] == [0, 0]

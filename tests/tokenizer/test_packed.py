@@ -11,8 +11,8 @@ from maskling.tokenizer import packed
 from maskling.tokenizer.packed import ByteCut, PackedWords, byte_kinds, cut
 
 HOW = ByteCut(byte_kinds(" \n", "!."), lowers=True)
-# Few letters, so that words come again, and lengths on both sides of eight and of sixteen bytes.
-WORDS = st.text("ab\u00e9", min_size=1, max_size=20)
+# Each the beginning of others, with lengths on both sides of eight and of sixteen bytes.
+WORDS = st.builds(lambda length, last: "a" * length + last, st.integers(0, 19), st.sampled_from("ab\u00e9"))
 TEXTS = st.lists(st.lists(st.one_of(WORDS, st.sampled_from(" \n!."), st.just(" ")), max_size=30).map("".join))
 
 

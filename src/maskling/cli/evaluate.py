@@ -65,7 +65,7 @@ def evaluate(
     Loss, perplexity and accuracy at fixed masks: the same numbers every time. Loss per word and per byte compare
     models with different vocabularies. A run is measured on its own validation split unless --data or text is given.
     --pairs asks how often the good sentence of two is the likelier one. Started by torchrun, each process measures its
-    share, and the first speaks.
+    share of the text (of --pairs the first does all), and the first speaks.
 
     Example: maskling evaluate runs/mine --data data/
     """

@@ -60,10 +60,10 @@ def build_index(
             raise DataError(f"{folder} holds other things than an index; give another folder with --index")
         if fits(folder, made_from):
             return
-    recover_folder(folder)
     aside = folder.with_name(f"{folder.name}.making")
     aside.mkdir(parents=True, exist_ok=True)
     with _only_here(aside, folder):
+        recover_folder(folder)
         _begin(aside, made_from | {"part_texts": part_texts})
         parts: list[Part] = []
         texts = 0
@@ -79,9 +79,10 @@ def build_index(
             texts += len(batch)
             yield Indexed(texts, cut)
         write_json(aside / INDEX, {"format": FORMAT, "made_from": made_from, "parts": [asdict(part) for part in parts]})
-        for left in (aside / _BEGUN, aside / LOCK, *aside.glob("part-?????.json")):
-            left.unlink()
-        put_in_place(aside, folder)
+    put_in_place(aside, folder)
+    # Only now: had another process come in between, it would have found all parts made.
+    for left in (folder / _BEGUN, folder / LOCK, *folder.glob("part-?????.json")):
+        left.unlink(missing_ok=True)
 
 
 def identity(model: Model, files: Sequence[str]) -> dict[str, Any]:
