@@ -58,6 +58,8 @@ def test_steps_are_measured_until_they_tell_something():
     assert not is_enough(quick[:7], 20.0, compiles=False)
     assert is_enough(quick, 20.0, compiles=False)
     assert not is_enough(quick, 200.0, compiles=False)  # so little time says nothing of a long run
+    assert is_enough([0.1] * 200, 86_400.0, compiles=False)  # and what tells of an hour tells of a day
+    assert is_enough([5.0, *[8.0] * 5], 3600.0, compiles=False)
     assert is_enough([9.0], 20.0, compiles=False)  # slow steps, of which each costs
     assert step_time([9.0, 8.0]) == 8.0
     assert step_time([5.0, 1.0, 1.0, 0.2, 0.3, 0.2]) == 0.2

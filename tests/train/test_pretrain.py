@@ -20,7 +20,7 @@ from chaos_runs import metrics
 from maskling.errors import CheckpointError, NumericsError, SettingsError, TokenizerError
 from maskling.model.memory import PROCESS_BYTES
 from maskling.train import fitting
-from maskling.train.events import Evaluated, Finished, Saved, Started, Step, Warned
+from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started, Step, Warned
 from maskling.train.planning import foreseen
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe, read_config
@@ -380,6 +380,17 @@ def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path):
     chosen = read_config(tmp_path).train.steps
     assert chosen != 12
     assert run(recipe, tmp_path)[-1].steps == chosen
+
+
+def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_path: Path):
+    recipe = recipe_of({"train.budget": "1h"})
+    measuring, over = pretrain(recipe, tmp_path, stop=lambda: True)
+    assert isinstance(measuring, Measuring)
+    assert measuring.seconds == pytest.approx(20)
+    assert isinstance(over, Finished)
+    assert (over.stopped, over.step) == (True, 0)
+    assert not (tmp_path / "config.toml").exists()
+    assert run(recipe_of({"train.budget": "2s"}), tmp_path)[-1].step > 1
 
 
 def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(recipe_of: Make, tmp_path: Path):

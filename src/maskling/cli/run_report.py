@@ -8,7 +8,7 @@ from typing import Any
 
 from maskling.cli.layout import byte_size, duration, size, table
 from maskling.console import Console, counted
-from maskling.train.events import Evaluated, Event, Finished, Judged, Saved, Started, Step, Warned
+from maskling.train.events import Evaluated, Event, Finished, Judged, Measuring, Saved, Started, Step, Warned
 from maskling.train.task import Numbers
 
 
@@ -26,6 +26,10 @@ class RunReport:
         """Print what an event has to say."""
         console = self._console
         match event:
+            case Measuring():
+                console.note(
+                    f"measuring how many steps fit into {event.budget}: {duration(event.seconds)} or a little more"
+                )
             case Started():
                 self._steps = event.steps
                 for line in started_lines(event):
@@ -97,6 +101,8 @@ def judged_lines(event: Judged) -> list[str]:
 
 def finished_lines(event: Finished) -> list[str]:
     """How the run ended and what it left."""
+    if event.stopped and not event.step:
+        return ["stopped before the first step; the same command begins again"]
     if event.stopped:
         where = f"step {event.step:,} of {event.steps:,}"
         return [f"stopped at {where} with a checkpoint; the same command goes on from there"]

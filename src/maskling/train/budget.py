@@ -19,6 +19,7 @@ _SHARE = 0.95
 _WARM_UP_STEPS = 3
 _TIMED_STEPS = 5
 _MEASURING_SHARE = 0.03
+_MEASURING_SECONDS = 20.0
 _EVALUATING_SHARE = 0.15
 
 
@@ -55,8 +56,10 @@ def _affordable(
     return fits
 
 
-def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: Path) -> TrainSettings:
-    """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`.
+def planned(
+    seconds: float, parts: Parts, work: Callable[[int], Work], scratch: Path, stop: Callable[[], bool]
+) -> TrainSettings | None:
+    """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`; None on a `stop`.
 
     The weights of `parts` are put back bit for bit; its optimizer is used up. scratch: a folder to write into, which
     is gone afterwards.
@@ -68,6 +71,8 @@ def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: 
     compiles = bool(parts.task.recipe.system.compile)
     while not enough:
         durations.append(_timed(partial(_take, parts, work, len(durations))))
+        if parts.world.highest(stop()):
+            return None
         # Ranks time differently, and must take the same steps.
         enough = bool(parts.world.agree(is_enough(durations, seconds, compiles)))
     task, evaluation_seconds = parts.task, 0.0
@@ -82,13 +87,21 @@ def planned(seconds: float, parts: Parts, work: Callable[[int], Work], scratch: 
     return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, task.recipe.train)
 
 
+def measuring_time(seconds: float) -> float:
+    """About how long the steps of a run of `seconds` are measured, in seconds."""
+    return min(_MEASURING_SHARE * seconds, _MEASURING_SECONDS)
+
+
 def is_enough(durations: Sequence[float], seconds: float, compiles: bool) -> bool:
     """Whether steps that took so long tell how long the others will take. seconds: for the whole run."""
     # The first steps of a compiled encoder are its compiling.
     unlike = _WARM_UP_STEPS if compiles else 0
-    if len(durations) > unlike and sum(durations[unlike:]) > seconds / 3:
+    steps, took = len(durations), sum(durations)
+    if steps > unlike and sum(durations[unlike:]) > seconds / 3:
         return True  # slow steps: a few are better than none
-    return len(durations) >= _WARM_UP_STEPS + _TIMED_STEPS and sum(durations) >= _MEASURING_SHARE * seconds
+    if steps > _WARM_UP_STEPS and sum(durations[_WARM_UP_STEPS:]) > _MEASURING_SECONDS:
+        return True
+    return steps >= _WARM_UP_STEPS + _TIMED_STEPS and took >= measuring_time(seconds)
 
 
 def step_time(durations: Sequence[float]) -> float:

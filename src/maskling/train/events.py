@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Measuring:
+    """Steps are taken and forgotten, to find how many fit into `budget`; comes before Started.
+
+    seconds: about how long; an evaluation and a checkpoint follow.
+    """
+
+    budget: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Started:
     """The run is about to take its first step.
 
@@ -114,6 +125,7 @@ class Judged:
 class Finished:
     """The run is over: all steps taken, no better for too long, or stopped by hand with a checkpoint at `step`.
 
+    step: 0 if it was stopped while it was measured, with nothing written.
     best_step, best_value: of the best evaluation; best_name: what that number is; before: what it was before the first
     step, where weights were given to begin with.
     model: the folder for other programs, if one was written. already: nothing was left to do. memory: bytes it took at
@@ -133,4 +145,4 @@ class Finished:
     memory: int | None = None
 
 
-Event = Started | Step | Evaluated | Saved | Warned | Judged | Finished
+Event = Measuring | Started | Step | Evaluated | Saved | Warned | Judged | Finished

@@ -22,9 +22,9 @@ from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.recomputing import recompute
 from maskling.train import checkpoint
-from maskling.train.budget import planned
+from maskling.train.budget import measuring_time, planned
 from maskling.train.compiling import compiled
-from maskling.train.events import Event, Warned
+from maskling.train.events import Event, Measuring, Warned
 from maskling.train.fitting import Fit, described, peak_bytes
 from maskling.train.joining import joined
 from maskling.train.lock import only_here
@@ -34,7 +34,7 @@ from maskling.train.restoring import restore
 from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_number
 from maskling.train.run_settings import R
 from maskling.train.running import Ending, Running, finished, is_over
-from maskling.train.settings import seconds
+from maskling.train.settings import TrainSettings, seconds
 from maskling.train.sharding import Shards, tensors_of
 from maskling.train.start import Start, find_start, first_state, shared
 from maskling.train.task import AnyTask, Material
@@ -88,8 +88,16 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
             so_far = start.state.compute
             warnings.append(f"the run goes on, but not bit for bit: so far it was on {so_far}, now on {used}")
     if start.unplanned:
-        left = seconds(start.recipe.train.budget or "0") - (time.perf_counter() - began)
-        start, parts = _planned(start, parts, material, left, run_dir / "measuring")
+        budget = start.recipe.train.budget or "0"
+        left = seconds(budget) - (time.perf_counter() - began)
+        if world.leads:
+            yield Measuring(budget, measuring_time(left))
+        train = planned(left, parts, parts.task.working(parts.world), run_dir / "measuring", stop)
+        if train is None:
+            took = time.perf_counter() - began
+            yield finished(run_dir, parts.task, start.state, took, stopped=True)
+            return
+        start, parts = _planned(start, parts, material, train)
 
     running = Running(run_dir, parts, replace(start.state, compute=used))
     with contextlib.closing(running):
@@ -140,11 +148,8 @@ def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: 
     return task.with_recipe(recipe.with_system(fit.system)), fit
 
 
-def _planned(
-    start: Start[R], parts: Parts, material: Material[R], left: float, scratch: Path
-) -> tuple[Start[R], Parts]:
-    """The same with as many steps as `left` seconds allow, which some steps are taken and forgotten for."""
-    train = planned(left, parts, parts.task.working(parts.world), scratch)
+def _planned(start: Start[R], parts: Parts, material: Material[R], train: TrainSettings) -> tuple[Start[R], Parts]:
+    """The same with the steps that were found to fit, and a fresh optimizer."""
     plan = parts.world.share({name: getattr(train, name) for name in PLANNED})
     recipe = start.recipe.with_train(start.recipe.train.model_copy(update=plan))
     task = parts.task.with_recipe(recipe.with_system(parts.task.recipe.system))
