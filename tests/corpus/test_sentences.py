@@ -56,6 +56,22 @@ def test_hand_cut_sentences(text: str, expected: list[str]) -> None:
     assert split_sentences(text) == expected
 
 
+def test_pages_on_one_line_are_cut_as_paragraphs_are() -> None:
+    sentence = 'Dr. Smith asked: "Is it (no. 3) in Fig. 2, e.g. here?"'
+    assert split_sentences(f"{sentence} " * 2000) == [sentence, *[f" {sentence}"] * 1998, f" {sentence} "]
+
+
+def test_quotation_marks_pages_apart_hold_nothing_together() -> None:
+    text = 'He measured 5" pipes. ' + "It rains and it pours. " * 1000 + 'Then 6" pipes.'
+    assert len(split_sentences(text)) > 900
+
+
+@pytest.mark.parametrize("length", [3990, 4000, 4010, 30_000])
+def test_a_long_line_that_does_not_end_is_one_sentence(length: int) -> None:
+    text = f"{'ab ' * (length // 3)}end."
+    assert split_sentences(f"{text} And so on.") == [text, " And so on."]
+
+
 def test_french_abbreviations_and_those_of_the_user() -> None:
     assert split_sentences("Bonjour M. Dupont. Merci.", "fr") == ["Bonjour M. Dupont.", " Merci."]
     text = "The Zgr. Office is (Zgr. B) here. Yes."

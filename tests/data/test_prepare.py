@@ -6,6 +6,7 @@ import gzip
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -107,9 +108,24 @@ def test_progress_is_told_from_the_first_byte_to_the_last(corpus: Path, tmp_path
     assert list(dict.fromkeys(kinds)) == [Reading, TokenizerTraining, TokenizerTrained, ShardWritten, Prepared]
     reading = [event for event in seen if isinstance(event, Reading)]
     assert reading[-1].documents == 40
-    assert reading[-1].total_bytes == corpus.stat().st_size
+    assert reading[-1].read_bytes == reading[-1].total_bytes == corpus.stat().st_size
     shards = [event for event in seen if isinstance(event, ShardWritten)]
     assert [event.parts for event in shards] == list(range(1, shards[0].num_parts + 1))
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_progress_grows_within_a_file_and_over_files(tmp_path: Path, compress: Callable[[bytes], bytes]):
+    paths = []
+    for number in range(2):
+        path = jsonl(tmp_path / f"{number}.jsonl{'.gz' if compress is gzip.compress else ''}", texts(9000, number))
+        path.write_bytes(compress(path.read_bytes()))
+        paths.append(path)
+    size = paths[0].stat().st_size
+    seen = [event.read_bytes for event in events(paths, tmp_path / "out", settings()) if isinstance(event, Reading)]
+    assert seen == sorted(seen)
+    assert any(0 < place < size for place in seen)
+    assert any(size < place < seen[-1] for place in seen)
+    assert seen[-1] == sum(path.stat().st_size for path in paths)
 
 
 def test_the_settings_have_defaults(tmp_path: Path):

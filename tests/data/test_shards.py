@@ -267,6 +267,21 @@ def test_counts_that_are_not_the_shards_are_found(folder: Path):
         open_shards(folder, verify=True)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says what is mapped")
+def test_blocks_that_were_passed_are_unmapped(folder: Path):
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count(str(folder))
+
+    split = open_shards(folder).split("train")
+    before, counts = mapped(), []
+    for block in split.blocks():
+        assert block.tokens.sum() > 0
+        counts.append(mapped() - before)
+    assert len(counts) > 1
+    assert max(counts) == counts[0] == 4
+    assert mapped() == before
+
+
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path):
     infos = [write_shard(tmp_path / name, "train-0", shard([[3, 5], [8]])) for name in ("a", "b")]
     assert infos[0] == infos[1]

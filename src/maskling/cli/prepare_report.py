@@ -34,8 +34,7 @@ class PrepareReport:
                 console.note(f"going on: {parts} of text and {shards} are there already")
             case Reading():
                 text = f"read {counted(event.documents, 'document')}, {byte_size(event.text_bytes)} of text"
-                # Only whole sources are counted: before the first is done, "0 %" would say that nothing moves.
-                console.progress(text, event.source_bytes, event.total_bytes if event.source_bytes else None)
+                console.progress(text, event.read_bytes, event.total_bytes)
             case TokenizerTraining():
                 console.clear()
                 console.note(f"training a vocabulary on {event.words:,} different words")

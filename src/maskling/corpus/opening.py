@@ -18,6 +18,7 @@ from typing import IO, BinaryIO, cast
 import zstandard
 
 from maskling.corpus.document import Source
+from maskling.corpus.report import FileReport
 from maskling.errors import CorpusError
 
 # Everything that a damaged, vanished or unreadable file makes these libraries raise.
@@ -25,14 +26,16 @@ READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdErro
 
 
 @contextlib.contextmanager
-def open_bytes(source: Source) -> Iterator[BinaryIO]:
-    """Open a source to read its decompressed bytes from start to end.
+def open_bytes(source: Source, report: FileReport | None = None) -> Iterator[BinaryIO]:
+    """Open a source to read its decompressed bytes from start to end; `report` tells how far that is.
 
     Raises CorpusError if the driver for its address is missing; OSError and the errors of the
     decompressors (READ_ERRORS) come through while reading.
     """
     with contextlib.ExitStack() as stack:
         raw = sys.stdin.buffer if source.location == "-" else stack.enter_context(_open_raw(source.location))
+        if report is not None:
+            stack.enter_context(report.follows(raw))
         match source.compression:
             case ".gz":
                 yield cast(BinaryIO, stack.enter_context(gzip.open(raw)))
@@ -47,9 +50,9 @@ def open_bytes(source: Source) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_seekable(source: Source) -> Iterator[BinaryIO]:
+def open_seekable(source: Source, report: FileReport | None = None) -> Iterator[BinaryIO]:
     """Open a source to read it in any order, through a temporary file where the original cannot do that."""
-    with open_bytes(source) as stream:
+    with open_bytes(source, report) as stream:
         if source.compression is None and source.location != "-" and stream.seekable():
             yield stream
             return

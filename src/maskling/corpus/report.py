@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import IO
 
 from maskling.errors import CorpusError
 
@@ -27,6 +30,26 @@ class FileReport:
     replaced_bytes: int = 0
     num_faults: int = 0
     faults: list[str] = field(default_factory=list)
+    _stream: IO[bytes] | None = None
+    _place: int = 0
+
+    @property
+    def place(self) -> int:
+        """Bytes of the file as it lies there, compressed or not, that have been read; of a pipe none."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError):  # a pipe
+                self._place = self._stream.tell()
+        return self._place
+
+    @contextlib.contextmanager
+    def follows(self, stream: IO[bytes]) -> Iterator[None]:
+        """Within the block `place` is where `stream` is, and afterwards where it was left."""
+        self._stream = stream
+        try:
+            yield
+        finally:
+            _ = self.place
+            self._stream = None
 
     def add_fault(self, message: str) -> None:
         """Count a fault, and keep its message if it is among the first. Raises StoppedError if `stop`."""

@@ -67,6 +67,12 @@ class Mapped:
         tokens, words, sentences, documents = (self.array(place, part) for part in FILES)
         return ShardArrays(tokens, words, sentences, documents)
 
+    def let_go(self, place: int) -> None:
+        """Unmap what nobody holds of a shard: what was read of it no longer counts as memory of this process."""
+        with self._lock:
+            for part in FILES:
+                self._maps.pop((place, part), None)
+
     def _forget(self) -> None:
         self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
         self._lock = threading.Lock()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.data.shard_files import BoolArray
 from maskling.data.shards import Block, Split
 from maskling.errors import DataError
 
@@ -92,13 +93,24 @@ def _stops(
     return np.where(limit >= end, end, stop)
 
 
+def _word_before(limit: Int64Array, begin: Int64Array, starts_word: BoolArray) -> Int64Array:
+    """(n,) int64, the last start of a word at or before each limit (n,), and `begin` (n,) where none comes after it."""
+    # Most words are a token or two: so many steps back cost a fifth of a search among all words of a shard.
+    word = np.minimum(limit, len(starts_word) - 1)
+    within = np.flatnonzero(~starts_word[word])
+    while within.size:
+        word[within] -= 1
+        within = within[(word[within] > begin[within]) & ~starts_word[word[within]]]
+    return word
+
+
 def _cut_block(block: Block, goal: int, min_words: int) -> tuple[Int64Array, NDArray[np.int32], Int64Array, int]:
     """Start, length and document of each span of a block, and how many were left out.
 
     The next span of every document at once, as many times as the longest document needs.
     """
     sentences = np.asarray(block.sentences)
-    word_starts = np.append(-1, np.flatnonzero(block.word_starts()))
+    starts_word = block.word_starts()
     place, end = sentences[block.documents[:-1]], sentences[block.documents[1:]]
     active = np.flatnonzero(place < end)
     begins, ends, documents = [], [], []
@@ -106,7 +118,7 @@ def _cut_block(block: Block, goal: int, min_words: int) -> tuple[Int64Array, NDA
         begin = place[active]
         limit = np.minimum(begin + goal, end[active])
         whole = np.maximum(sentences[np.searchsorted(sentences, limit, side="right") - 1], begin)
-        word = word_starts[np.searchsorted(word_starts, limit, side="right") - 1]
+        word = _word_before(limit, begin, starts_word)
         stop = _stops(begin, limit, end[active], whole, word, goal)
         begins.append(begin)
         ends.append(stop)
@@ -119,7 +131,8 @@ def _cut_block(block: Block, goal: int, min_words: int) -> tuple[Int64Array, NDA
     order = np.argsort(begin)
     if min_words > 1:
         # What lies between two spans' starts: the first token of a span starts a word, marked or not.
-        words = 1 + np.searchsorted(word_starts, stop) - np.searchsorted(word_starts, begin, side="right")
+        up_to = np.cumsum(starts_word, dtype=np.int32)
+        words = 1 + up_to[stop - 1] - up_to[begin]
         order = order[words[order] >= min_words]
     span = (begin + block.first_token)[order], (stop - begin)[order].astype(np.int32)
     return *span, document[order] + block.first_document, len(begin) - len(order)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 from pydantic import Field
@@ -17,6 +16,7 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.preparation.cleaning import chunked, process_all
 from maskling.data.preparation.events import Reading, TokenizerTrained, TokenizerTraining
+from maskling.data.preparation.how_far import HowFar
 from maskling.data.preparation.pool import engine, in_order
 from maskling.data.settings import PrepareSystem
 from maskling.errors import CorpusError
@@ -44,8 +44,7 @@ def learn_vocabulary(
     """
     report, seen = report or ReadReport(), Seen()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
-    source_bytes = [0, *accumulate(source.size or 0 for source in found)]
-    total = None if any(source.size is None for source in found) else source_bytes[-1]
+    how_far = HowFar(found, report)
     counts: Counter[str] = Counter()
     documents = text_bytes = 0
     with engine(settings.system.num_workers) as workers:
@@ -58,8 +57,7 @@ def learn_vocabulary(
             counts.update(count_words(texts, settings.tokenizer))
             documents += len(texts)
             text_bytes += sum(len(text.encode()) for text in texts)
-            place = outcomes[-1][0].source
-            yield Reading(documents, text_bytes, place, len(found), source_bytes[place], total)
+            yield how_far.reading(documents, text_bytes)
     if not counts:
         raise CorpusError("no text was left to train a tokenizer on; see corpus.filters for what leaves documents out")
     yield TokenizerTraining(len(counts))

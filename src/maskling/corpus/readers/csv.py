@@ -33,7 +33,7 @@ def read_tsv(source: Source, settings: CorpusSettings, report: FileReport) -> It
 def _read_table(source: Source, settings: CorpusSettings, report: FileReport, **dialect: Any) -> Iterator[Document]:
     # The limit belongs to the module, not to a reader; the default of 128 KiB is shorter than a chapter.
     csv.field_size_limit(_LONGEST_FIELD)
-    with open_bytes(source) as stream:
+    with open_bytes(source, report) as stream:
         # Zero characters past the first block make the module refuse the line; they mean nothing.
         lines = (line.replace("\0", "") for line in split_into_lines(decode(stream, settings, report), _LONGEST_FIELD))
         rows = csv.reader(lines, **dialect)

@@ -26,7 +26,7 @@ def read_epub(source: Source, settings: CorpusSettings, report: FileReport) -> I
 
     Nothing is unpacked to disk. A chapter that is missing, encrypted or oversized is reported and left out.
     """
-    with open_seekable(source) as stream:
+    with open_seekable(source, report) as stream:
         try:
             with zipfile.ZipFile(stream) as book:
                 encrypted = _encrypted(book)

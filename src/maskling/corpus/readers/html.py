@@ -34,7 +34,7 @@ _SPACE = re.compile(r"[ \t\n\f\r]+")
 
 def read_html(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     """Yield the page as one document."""
-    with open_bytes(source) as stream:
+    with open_bytes(source, report) as stream:
         text = visible_text(decode(stream, settings, report, declared=declared_encoding))
     if text:
         yield Document(text, source.name, source.location)

@@ -21,7 +21,7 @@ LONGEST_LINE = 1 << 28
 
 def read_jsonl(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     """Yield a document for each line; lines that are no JSON or lack the field are reported and left out."""
-    with open_bytes(source) as stream:
+    with open_bytes(source, report) as stream:
         number, cut = 0, False
         for line in split_into_lines(decode(stream, settings, report), LONGEST_LINE):
             continued, cut = cut, len(line) >= LONGEST_LINE and not line.endswith("\n")

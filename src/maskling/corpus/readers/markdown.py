@@ -38,7 +38,7 @@ _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 def read_markdown(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     """Yield the file as one document."""
-    with open_bytes(source) as stream:
+    with open_bytes(source, report) as stream:
         text = plain_text(split_into_lines(decode(stream, settings, report), settings.max_document_characters))
     if text:
         yield Document(text, source.name, source.location)

@@ -24,7 +24,7 @@ def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -
         import pyarrow.parquet
     except ImportError:
         raise MissingExtra("pyarrow", "data", "reading Parquet files") from None
-    with open_seekable(source) as stream:
+    with open_seekable(source, report) as stream:
         try:
             file = pyarrow.parquet.ParquetFile(stream)
             names = file.schema_arrow.names

@@ -17,7 +17,7 @@ def read_plain(source: Source, settings: CorpusSettings, report: FileReport) -> 
     A document of more than settings.max_document_characters becomes several, so that one file of
     any size never lies in memory whole.
     """
-    with open_bytes(source) as stream:
+    with open_bytes(source, report) as stream:
         lines = split_into_lines(decode(stream, settings, report), settings.max_document_characters, at_spaces=True)
         texts = _texts(lines, settings.plain, settings.max_document_characters)
         for number, text in enumerate((text for text in texts if not text.isspace()), start=1):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
-from itertools import accumulate
 from pathlib import Path
 
 from maskling.corpus.document import Document, Source
@@ -19,6 +18,7 @@ from maskling.corpus.reading import Position, ReadReport, read
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.preparation.events import Reading
 from maskling.data.preparation.held_out import held_out_below
+from maskling.data.preparation.how_far import HowFar
 from maskling.data.preparation.open_part import NotingSeen, OpenPart
 from maskling.data.preparation.parts import End, Part, read_seen, write_end, write_part
 from maskling.data.preparation.pool import Engine, in_order
@@ -59,8 +59,7 @@ def clean_text(
         number = len(parts) + len(writing)
         writing.append(engine.submit(write_part, folder, number, documents, seen.drain(), tally, counting, below))
 
-    source_bytes = [0, *accumulate(source.size or 0 for source in sources)]
-    total = None if any(source.size is None for source in sources) else source_bytes[-1]
+    how_far = HowFar(sources, report, start.source)
     chunks = chunked(read(sources, settings.corpus, report, start))
     for outcomes in in_order(engine, process_all, ((chunk, settings.corpus) for chunk in chunks)):
         for position, outcome in outcomes:
@@ -71,8 +70,7 @@ def clean_text(
                 # A part waits for its worker in full: only a few at once.
                 while len(writing) > 2 + engine.workers // 4:
                     parts.append(writing.popleft().result())
-        place = open_part.position.source
-        yield Reading(open_part.total, open_part.total_bytes, place, len(sources), source_bytes[place], total)
+        yield how_far.reading(open_part.total, open_part.total_bytes)
     if open_part.documents:
         close()
     parts += [future.result() for future in writing]

@@ -23,15 +23,13 @@ class Resumed:
 class Reading:
     """Text is read and cleaned.
 
-    documents, text_bytes: kept so far, in UTF-8; sources: finished, of num_sources;
-    source_bytes: size of those finished, of total_bytes (None if a size is not known).
+    documents, text_bytes: kept so far, in UTF-8; read_bytes: of the sources as they lie there, compressed or not,
+    of total_bytes (None if a size is not known). Reading is some megabytes ahead of what is kept.
     """
 
     documents: int
     text_bytes: int
-    sources: int
-    num_sources: int
-    source_bytes: int
+    read_bytes: int
     total_bytes: int | None
 
 
