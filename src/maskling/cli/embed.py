@@ -53,7 +53,13 @@ def embed(
         # Standard input belongs to rank 0, and a file may be on its machine only.
         texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.leads else None))
         loaded = load(model, device=device if world.size == 1 else str(world.device), dtype=dtype)
-        embed_some = partial(loaded.embed, pooling=pooling, normalize=normalize, layer=layer)
+
+        def told(done: int) -> None:
+            if world.leads and done < own:
+                console.progress(f"embedded {done * world.size:,} of {counted(len(texts.lines), 'text')}", done, own)
+
+        own = len(texts.lines[:: world.size])
+        embed_some = partial(loaded.embed, pooling=pooling, normalize=normalize, layer=layer, told=told)
         vectors, warned = embed_shares(embed_some, texts.lines, world)
     if not world.leads:
         return

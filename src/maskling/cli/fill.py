@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +10,14 @@ from cyclopts import Parameter
 
 from maskling.cli.layout import table
 from maskling.cli.texts import Texts
-from maskling.console import Console
+from maskling.console import Console, counted
 from maskling.errors import TokenizerError
 
 if TYPE_CHECKING:
     from maskling.infer.answers import FilledMasks, FilledTogether
+
+# Texts that are filled before their answers are printed.
+_AT_ONCE = 256
 
 
 def fill(
@@ -44,18 +47,30 @@ def fill(
     from maskling.infer.load import load
 
     loaded = load(model, device=device)
-    try:
-        answers = loaded.fill(texts, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
-    except TokenizerError as error:
-        hint = " (a text of several words stands in quotes)" if len(text) > 1 else ""
-        raise TokenizerError(f"{error}{hint}") from None
-    asked_and_filled: Iterable[tuple[str, FilledMasks | FilledTogether]] = zip(texts, answers, strict=True)
-    for number, (asked, filled) in enumerate(asked_and_filled):
+    for first in range(0, len(texts), _AT_ONCE):
+        asked = texts[first : first + _AT_ONCE]
+        try:
+            answers = loaded.fill(asked, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
+        except TokenizerError as error:
+            hint = " (a text of several words stands in quotes)" if len(text) > 1 else ""
+            raise TokenizerError(f"{error}{hint}") from None
+        console.clear()
+        _show(console, asked, answers, loaded.max_length, again=bool(first))
+        done = first + len(asked)
+        if done < len(texts):
+            console.progress(f"filled {done:,} of {counted(len(texts), 'text')}", done, len(texts))
+
+
+def _show(
+    console: Console, texts: list[str], answers: Sequence[FilledMasks | FilledTogether], longest: int, again: bool
+) -> None:
+    """Print answers. again: whether others stand above them."""
+    for number, (asked, filled) in enumerate(zip(texts, answers, strict=True)):
         console.data(filled.as_dict())
-        if number:
+        if number or again:
             console.result()
         console.result(asked)
         for line in table(filled.rows()):
             console.result(line)
         if filled.cut:
-            console.warn(f"the text was longer than the {loaded.max_length:,} tokens this model sees, and was cut")
+            console.warn(f"the text was longer than the {longest:,} tokens this model sees, and was cut")

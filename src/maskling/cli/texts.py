@@ -20,12 +20,15 @@ class Texts:
     def of(arguments: tuple[str, ...], file: Path | None) -> Texts:
         """The arguments, or the lines of a file or of standard input, which an argument '-' alone means too.
 
-        Raises SettingsError when there is none or both are given, CorpusError when the file cannot be read.
+        Raises SettingsError when there is none, both are given, or the only argument is the name of a file; CorpusError
+        when the file cannot be read.
         """
         if arguments and file is not None:
             raise SettingsError("give texts as arguments or with --file, not both")
         if arguments == ("-",):
             arguments, file = (), Path("-")
+        if len(arguments) == 1 and _is_file(arguments[0]):
+            raise SettingsError(f"{arguments[0]} is a file; to read it give --file {arguments[0]}")
         if arguments:
             return Texts(list(arguments))
         if file is None and (sys.stdin is None or sys.stdin.isatty()):
@@ -40,6 +43,13 @@ class Texts:
         if not texts:
             raise CorpusError(f"{name} has no text; put one on each line")
         return Texts(texts, len(lines) - len(texts))
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
 
 
 def _read(file: Path | None) -> tuple[str, bytes]:

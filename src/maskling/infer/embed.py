@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,12 +37,13 @@ def embed_texts(
     normalize: bool = False,
     layer: int | None = None,
     batch_tokens: int | None = None,
+    told: Callable[[int], object] | None = None,
 ) -> Embedded:
     """One vector a text: the mean of its last hidden states, [CLS] and [SEP] included, or the state of [CLS].
 
     normalize: vectors of length 1. layer: pool the states after that layer instead of the last; 0 are the embeddings,
     -1 the last layer, -2 the one before it. batch_tokens: texts run together as long as they fill no more tokens; it
-    changes speed and memory, and the values only by rounding.
+    changes speed and memory, and the values only by rounding. told: is called with how many texts are done.
     Raises SettingsError for a pooling, layer or budget that is none.
     """
     if pooling not in ("mean", "cls"):
@@ -52,7 +53,7 @@ def embed_texts(
     if layer is not None and not -layers - 1 <= layer <= layers:
         raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")
     vectors = np.zeros((len(texts), reader.module.config.hidden_size), dtype=np.float32)
-    cut = 0
+    cut = done = 0
     firsts = range(0, len(texts), _TEXTS)
     # The next texts become tokens while the model reads these.
     for first, (rows, too_long) in zip(
@@ -66,6 +67,9 @@ def embed_texts(
             if normalize:
                 pooled = torch.nn.functional.normalize(pooled, dim=-1)
             vectors[first + together] = pooled.cpu().numpy()
+            done += len(some)
+            if told is not None:
+                told(done)
     return Embedded(vectors, cut)
 
 

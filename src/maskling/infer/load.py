@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -90,6 +90,7 @@ class Model(Reader):
         normalize: bool = False,
         batch_tokens: int | None = None,
         layer: int | None = None,
+        told: Callable[[int], object] | None = None,
     ) -> NDArray[np.float32]:
         """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
 
@@ -98,7 +99,9 @@ class Model(Reader):
         """
         many = [texts] if isinstance(texts, str) else texts
         pooling = own_pooling(self.folder) if pooling is None else pooling
-        done = embed_texts(self, many, pooling=pooling, normalize=normalize, layer=layer, batch_tokens=batch_tokens)
+        done = embed_texts(
+            self, many, pooling=pooling, normalize=normalize, layer=layer, batch_tokens=batch_tokens, told=told
+        )
         if done.cut:
             warnings.warn(
                 f"{done.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",

@@ -130,12 +130,17 @@ def peak_bytes(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def resident_bytes() -> int | None:
+    """What this process holds now, or None where nobody says."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _process_bytes(device: torch.device, config: ModelConfig) -> int:
     """What this process holds beside the weights, which are there already."""
     if device.type == "cuda":
         return 0
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return PROCESS_BYTES
-    return max(0, pages * 4096 - 4 * num_parameters(config))
+    resident = resident_bytes()
+    return PROCESS_BYTES if resident is None else max(0, resident - 4 * num_parameters(config))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maskling.model.memory import PROCESS_BYTES, num_parameters
 from maskling.train.events import Started
-from maskling.train.fitting import described
+from maskling.train.fitting import described, resident_bytes
 from maskling.train.opening import fitted, machine, opened
 from maskling.train.pretraining import Text
 from maskling.train.recipe import Recipe
@@ -22,5 +22,8 @@ def foreseen(recipe: Recipe) -> Started:
     text = Text.open(recipe, checks=False)
     task = text.task(text.completed(recipe, None), World())
     model = task.recipe.model
-    fit = fitted(task, model, compute, process_bytes=0 if compute.device.type == "cuda" else PROCESS_BYTES)
+    before = resident_bytes() or 0
+    task.supply()
+    grown = max(0, (resident_bytes() or 0) - before)
+    fit = fitted(task, model, compute, process_bytes=0 if compute.device.type == "cuda" else PROCESS_BYTES + grown)
     return opened(task, fit, described(compute, fit, 1), num_parameters(model))

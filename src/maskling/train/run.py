@@ -142,6 +142,7 @@ def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: 
         tokens = world.share(written_number(run_dir, "micro_batch_tokens") if world.leads else None)
         task = task.with_recipe(recipe.with_system(system.model_copy(update={"micro_batch_tokens": tokens})))
     config = encoder.config if isinstance(encoder, MaskedLM) else None
+    task.supply()  # a plan of many examples is memory too, and is to be there when memory is measured
     fit = fitted(task, config, compute, ranks=world.size, share=world.share)
     if fit.forgets and isinstance(encoder, MaskedLM):
         recompute(encoder)

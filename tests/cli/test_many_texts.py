@@ -1,0 +1,40 @@
+"""A file of many texts: answers as for each alone, and how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import Command
+from maskling.cli import fill
+from maskling.console import Console
+
+
+@pytest.fixture(autouse=True)
+def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Console.__init__, "__defaults__", (False, 0.0, None, None))
+
+
+def test_masks_of_many_texts_are_filled_a_few_texts_at_a_time(
+    maskling: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"line {number} of [MASK] and {'very ' * (number % 3)}more" for number in range(7)]
+    (here / "masks.txt").write_text("\n".join(texts))
+    whole = maskling("fill", "runs/mine", "--file", "masks.txt")
+    monkeypatch.setattr(fill, "_AT_ONCE", 3)
+    parted = maskling("fill", "runs/mine", "--file", "masks.txt")
+    assert parted.out == whole.out
+    assert [line.split("%")[0].strip() for line in parted.err.splitlines()] == ["43", "86"]
+    assert [line for line in parted.out.splitlines() if "[MASK]" in line] == texts
+
+
+def test_embedding_many_texts_says_how_far_it_is(maskling: Command, here: Path) -> None:
+    (here / "many.txt").write_text("".join(f"a line of words, number {number}\n" for number in range(3000)))
+    said = maskling("embed", "runs/mine", "--file", "many.txt", "--out", "many.npy")
+    shares = [int(line.split("%")[0]) for line in said.err.splitlines() if "embedded" in line]
+    assert len(shares) > 1
+    assert shares == sorted(shares)
+    assert shares[-1] < 100
+    assert np.load(here / "many.npy").shape[0] == 3000
