@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maskling.corpus.filters import REASONS, rejection
 from maskling.corpus.settings import FilterSettings
@@ -49,6 +52,19 @@ def test_reasons(text: str, reason: str | None) -> None:
 def test_each_filter_can_be_switched_off(text: str, loose: FilterSettings) -> None:
     assert rejection(text, DEFAULTS) is not None
     assert rejection(text, loose) is None
+
+
+@given(
+    text=st.one_of(
+        st.text(min_size=1), st.text(alphabet="ab1. \t\x1c\x85\u2003é你ि\ud800", min_size=1), st.text(alphabet="aé1+ ")
+    )
+)
+def test_letters_are_counted_among_what_is_visible(text: str) -> None:
+    visible = [character for character in text if not character.isspace()]
+    letters = [one for one in visible if one.isalpha() or unicodedata.category(one)[0] == "M"]
+    loose = FilterSettings(min_characters=0, max_repeated_lines=1, max_repeated_words=1)
+    few = bool(text) and len(letters) / max(1, len(visible)) < loose.min_alphabetic
+    assert (rejection(text, loose) == "not_alphabetic") == few
 
 
 def test_words_that_come_again_in_another_order_are_no_repetition() -> None:

@@ -20,6 +20,7 @@ _RUN = 5
 _FEWEST_WORDS = 30
 _ASCII = bytes(range(128))
 _ASCII_LETTERS = string.ascii_letters.encode()
+_NOT_VISIBLE_ASCII = bytes(code for code in range(256) if code > 127 or chr(code).isspace())
 
 
 def rejection(text: str, settings: FilterSettings) -> str | None:
@@ -46,14 +47,14 @@ def _sample(text: str) -> str:
 
 def _alphabetic(text: str) -> float:
     """Share of letters (and the marks that Indic and other scripts put on them) among the visible characters."""
-    visible = "".join(text.split())
-    data = visible.encode("utf-8", "surrogatepass")
+    data = text.encode("utf-8", "surrogatepass")
     letters = len(data) - len(data.translate(None, _ASCII_LETTERS))
-    others = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    others = "".join(data.translate(None, _ASCII).decode("utf-8", "surrogatepass").split())
+    visible = len(data.translate(None, _NOT_VISIBLE_ASCII)) + len(others)
     letters += sum(map(str.isalpha, others))
     marks = {character for character in set(others) if unicodedata.category(character)[0] == "M"}
     letters += sum(map(others.count, marks))
-    return letters / max(1, len(visible))
+    return letters / max(1, visible)
 
 
 def _repeated_lines(text: str) -> float:
