@@ -16,8 +16,11 @@ ASIDE = ".partial"
 
 
 @contextlib.contextmanager
-def written_aside(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write that appears under `path` only when the block ends without an error."""
+def written_aside(path: Path, unfinished: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file to write that appears under `path` only when the block ends without an error.
+
+    unfinished: where what was written stays if the block ends with one; left out, nothing stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE}")
     try:
@@ -27,6 +30,8 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         aside.replace(path)
     except BaseException as error:
+        if unfinished is not None and aside.exists():
+            aside.replace(unfinished)
         aside.unlink(missing_ok=True)
         _name_place(error, path, aside)
         raise

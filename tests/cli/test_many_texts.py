@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from commands import Command
-from maskling.cli import fill
+from maskling.cli import fill, score
 from maskling.console import Console
 
 
@@ -28,6 +28,18 @@ def test_masks_of_many_texts_are_filled_a_few_texts_at_a_time(
     assert parted.out == whole.out
     assert [line.split("%")[0].strip() for line in parted.err.splitlines()] == ["43", "86"]
     assert [line for line in parted.out.splitlines() if "[MASK]" in line] == texts
+
+
+def test_many_texts_are_scored_a_few_at_a_time(maskling: Command, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "some.txt").write_text("".join(f"line {number} of words\n" for number in range(7)))
+    whole = maskling("score", "runs/mine", "--file", "some.txt")
+    monkeypatch.setattr(score, "_AT_ONCE", 3)
+    parted = maskling("score", "runs/mine", "--file", "some.txt")
+    assert [line.split() for line in parted.out.splitlines()] == [line.split() for line in whole.out.splitlines()]
+    assert parted.err.splitlines()[-1] == whole.err.splitlines()[-1]
+    shares = [int(line.split("%")[0]) for line in parted.err.splitlines() if "scoring" in line]
+    assert shares == sorted(shares)
+    assert max(shares) < 100
 
 
 def test_embedding_many_texts_says_how_far_it_is(maskling: Command, here: Path) -> None:

@@ -67,6 +67,8 @@ MISTAKES = [
     ("fill runs/mine [MASK] --top-k 0", "ask for 1 answer or more"),
     ("fill runs/mine [MASK] --top-k x", "--top-k: 'x' is not a whole number"),
     ("fill runs/mine [MASK] --targets 中文", "cannot be written with this model's vocabulary"),
+    ("evaluate runs/mine books --pairing nps", "there is no pairing 'nps'"),
+    ("evaluate runs/mine books --rate 2", "rate is 2"),
     ("embed runs/mine books/00.txt", "books/00.txt is a file; to read it give --file books/00.txt"),
     ("fill runs/mine [MASK] --file books/00.txt", "as arguments or with --file, not both"),
     ("fill runs/mine --file nothing.txt", "nothing.txt: there is no such file"),

@@ -107,14 +107,28 @@ def test_out_takes_the_lines_and_stdout_none(maskling: Command, models: Path, te
     assert Path(name).read_text() == shown.out
 
 
-def test_a_file_with_a_fault_leaves_no_half_of_an_answer(maskling: Command, models: Path, texts: Path) -> None:
+def test_a_file_with_a_fault_leaves_what_was_predicted_beside_the_answer(
+    maskling: Command, models: Path, texts: Path
+) -> None:
     Path("old.tsv").write_text("old")
     texts.write_text(texts.read_text() * 80 + '{"text": 7}\n')
     for name in ("old.tsv", "new.tsv"):
         said = maskling("predict", models / "classify", texts, "--out", name)
         assert "a.jsonl:401 has no text in 'text'" in said.complaint
+        assert f"the 256 predictions made until then are in {name}.unfinished" in said.err
+        assert len(Path(f"{name}.unfinished").read_text().splitlines()) == 256
     assert Path("old.tsv").read_text() == "old"
-    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.jsonl", "old.tsv"]
+    assert not Path("new.tsv").exists()
+    texts.write_text(texts.read_text().replace('{"text": 7}', ""))
+    assert maskling("predict", models / "classify", texts, "--out", "new.tsv").code == 0
+    assert len(Path("new.tsv").read_text().splitlines()) == 400
+    assert not Path("new.tsv.unfinished").exists()
+
+
+def test_a_fault_before_the_first_prediction_leaves_nothing(maskling: Command, models: Path, texts: Path) -> None:
+    texts.write_text('{"text": 7}\n')
+    assert maskling("predict", models / "classify", texts, "--out", "new.tsv").code == 2
+    assert [path.name for path in Path.cwd().iterdir()] == ["a.jsonl"]
 
 
 def test_what_was_cut_is_said(maskling: Command, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,19 @@ def test_passages_tile_the_words_of_a_document_and_keep_sentences_whole(tmp_path
     assert sum(p.text.endswith(".") for p in passages) >= len(passages) - 3
 
 
+def test_passages_are_drawn_evenly_and_in_their_order(tmp_path: Path) -> None:
+    lines = [" ".join(f"number{n}x{k}" for k in range(10)) + "." for n in range(600)]
+    for part in range(3):
+        (tmp_path / f"{part}.txt").write_text("\n\n".join(lines[200 * part : 200 * part + 200]))
+    some, total = read_passages([str(tmp_path)], LOOSE, 150, 12)
+    numbers = [int(one.text.split("x")[0][6:]) for one in some]
+    assert (len(some), total) == (150, 600)
+    assert numbers == sorted(set(numbers))
+    assert all(30 <= sum(n // 200 == part for n in numbers) <= 70 for part in range(3))
+    more, _ = read_passages([str(tmp_path)], LOOSE, 300, 12)
+    assert {one.text for one in some} < {one.text for one in more}
+
+
 def test_chinese_characters_are_words_and_marks_are_not(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("我来到北京清华大学，学习 BERT-2！", encoding="utf-8")
     (passage,), _ = read_passages([str(tmp_path / "text.txt")], LOOSE, 10, 64)

@@ -59,3 +59,43 @@ def test_mistakes_end_with_2_and_one_line(models, files, tmp_path: Path, capsys,
     assert said in error
     assert "Traceback" not in error
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("which", ["--dev", "--test"])
+@pytest.mark.parametrize(
+    ("task", "records", "complaint"),
+    [
+        ("classify", [{"text": "a fox"}], "has no label"),
+        ("classify", [{"text": "a fox", "label": []}], "has 0 labels, and each of train has one"),
+        ("regress", [{"text": "a fox", "label": None}], "has no number to compare with"),
+        ("tag", [{"words": ["a", "fox"]}], "has words without tags"),
+        (
+            "answer",
+            [{"id": "q", "question": "who?", "context": "a fox"}],
+            "has no answer to compare with",
+        ),
+    ],
+)
+def test_what_cannot_be_judged_is_found_before_the_first_step(
+    models, files, tmp_path: Path, capsys, task: str, records: list[dict], complaint: str, which: str
+):
+    good, bad = files[task], tmp_path / "bad.jsonl"
+    if task == "answer":
+        paragraph = {"context": "a fox", "qas": [{"id": "q", "question": "who?"}]}
+        bad = tmp_path / "bad.json"
+        bad.write_text(json.dumps({"version": "1.1", "data": [{"paragraphs": [paragraph]}]}))
+    else:
+        bad.write_text("".join(json.dumps(record) + "\n" for record in records))
+    other = "--test" if which == "--dev" else "--dev"
+    words = ["finetune", str(models["modern"]), "--task", task, "--train", str(good), which, str(bad), other, str(good)]
+    assert run([*words, "--out", str(tmp_path / "run"), "--train.steps", "2", "--system.device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "step " not in said
+
+
+def test_a_run_of_finetune_is_told_from_one_of_train(models, files, tmp_path: Path, capsys):
+    assert run(typed(models, files, tmp_path / "run")) == 0
+    capsys.readouterr()
+    assert run(["export", str(tmp_path / "run"), "--step", "3", "--out", str(tmp_path / "out")]) == 2
+    assert "is a run of 'maskling finetune'" in capsys.readouterr().err

@@ -48,6 +48,23 @@ def test_each_vector_is_the_mean_of_the_states_of_its_text_alone(
         np.testing.assert_allclose(vector, alone(model, text).mean(0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("unit", ["fox ", "fox", "thequickbrownfoxofmanyletters" * 4 + " ", " \n", "你好"])
+def test_of_a_very_long_text_its_beginning_is_enough(model: Model, unit: str) -> None:
+    long = unit * (60_000 // len(unit)) + " dog dog dog"
+    (row,), cut = model.sequences([long])
+    ids = model.tokenizer.encode(long).ids
+    assert row.tolist()[1:-1] == list(ids[:21])
+    assert cut == (len(ids) > 21)
+
+
+def test_how_many_texts_are_done_is_told(model: Model) -> None:
+    told: list[int] = []
+    model.embed(["the fox", "a dog", "paris"] * 3, batch_tokens=8, told=told.append)
+    assert told == sorted(set(told))
+    assert len(told) > 1
+    assert told[-1] == 9
+
+
 def test_cls_pooling_takes_the_first_state(model: Model) -> None:
     vectors = model.embed(["the fox", "a dog sees a fox in paris"], pooling="cls")
     np.testing.assert_allclose(vectors[0], alone(model, "the fox")[0], rtol=1e-4, atol=1e-5)

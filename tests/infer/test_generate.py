@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from maskling.errors import ModelError, SettingsError
-from maskling.infer import unmasking
+from maskling.infer import generate, unmasking
 from maskling.infer.generate import Prompt
 from maskling.infer.load import Model
 from maskling.model.attention import Visible
@@ -92,6 +92,19 @@ def test_equal_seeds_give_equal_texts_and_a_text_is_the_same_among_more(model: M
     assert few == more[:2]
     assert len({one.text for one in more}) > 1
     assert model.generate("the [MASK] dog", length=6, count=2, order=order, seed=4) != few
+
+
+def test_many_texts_are_written_a_few_at_a_time(model: Model, monkeypatch: pytest.MonkeyPatch):
+    together = model.generate("the [MASK] dog", length=4, count=5, seed=3)
+    monkeypatch.setattr(generate, "_SCORES", 2 * 4 * model.tokenizer.vocab_size)
+    sizes: list[int] = []
+    run = unmasking.Unmasking.run
+    monkeypatch.setattr(
+        unmasking.Unmasking, "run", lambda self, *given: (sizes.append(len(given[-1])), run(self, *given))[1]
+    )
+    apart = model.generate("the [MASK] dog", length=4, count=5, seed=3)
+    assert sizes == [2, 2, 1]
+    assert [one.text for one in apart] == [one.text for one in together]
 
 
 def test_the_number_of_steps_is_how_often_the_model_looks(model: Model, monkeypatch: pytest.MonkeyPatch):

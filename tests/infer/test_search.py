@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +112,39 @@ def test_an_index_of_several_parts_finds_the_same(model: Model, tmp_path: Path):
         assert same(hits, slow(model, TEXTS, query, 4))
     assert index.search(model, ["the fox"], top_k=1)[0][0].id == "texts.txt:7"
     assert not [path for path in tmp_path.iterdir() if path.name not in ("texts.txt", "index")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux says what is open")
+def test_an_index_of_many_parts_keeps_no_file_open(model: Model, tmp_path: Path):
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS * 4), encoding="utf-8")
+    assert len(list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", 1))) == 32
+    index = Index.open(tmp_path / "index")
+    assert same(index.search(model, ["paris"], top_k=1)[0], slow(model, TEXTS, "paris", 1))
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    found = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 12, found[1]))
+    try:
+        assert len(Index.open(tmp_path / "index").search(model, ["paris"], top_k=40)[0]) == 32
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, found)
+
+
+def test_long_texts_make_parts_of_few_and_progress_is_told_within_them(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(indexing, "PART_CHARACTERS", 60)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    told: list[int] = []
+    steps = list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", 100, told=told.append))
+    sizes = np.diff([0, *(step.texts for step in steps)]).tolist()
+    starts = np.cumsum([0, *sizes])
+    lengths = [len(text) for text in TEXTS]
+    assert sum(sizes) == len(TEXTS)
+    assert all(sum(lengths[a : b - 1]) < 60 for a, b in pairwise(starts))
+    assert 1 < len(steps) < len(TEXTS)
+    assert told[-1] == len(TEXTS)
+    assert told == sorted(told)
+    assert list(Index.open(tmp_path / "index").texts()) == TEXTS
 
 
 def test_a_stopped_index_is_not_there_and_goes_on(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -22,3 +22,8 @@ def test_scores_by_ranks():
     assert (accuracy_at(ranks), accuracy_at(ranks, 2), accuracy_at(ranks, 10)) == (0.25, 0.75, 1.0)
     assert math.isnan(mean_reciprocal_rank([]))
     assert math.isnan(accuracy_at([]))
+
+
+def test_what_is_not_a_number_is_found_last():
+    scores = [[float("nan"), 0.5, 0.1], [0.2, 0.3, 0.1]]
+    assert right_ranks(scores, [0, 1]).tolist() == [3, 1]

@@ -69,7 +69,7 @@ def evaluate(
 
     Example: maskling evaluate runs/mine --data data/
     """
-    from maskling.evaluate.held_out import Evaluation
+    from maskling.evaluate.held_out import Evaluation, check_asked
     from maskling.export.card import update_card
     from maskling.infer.load import load
     from maskling.train.joining import joined
@@ -87,6 +87,8 @@ def evaluate(
             if world.leads:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)
             return
+        # Before the text is read, which may take long.
+        check_asked(loaded, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
         text = _raw(loaded, sources, reading, console) if sources else _prepared(loaded, model, data)
         if text.unknown > _MANY_UNKNOWN:
             console.warn(

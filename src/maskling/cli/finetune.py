@@ -96,7 +96,7 @@ def finetune(
     from maskling.train.signals import stop_asked
 
     report = RunReport(console, recipe.train.log_every, measured_line)
-    with stop_asked() as stop:
+    with stop_asked(report.heard) as stop:
         for event in run(recipe, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from maskling.console import Console, printable
+from maskling.console import Console, counted, printable
 from maskling.data.labelled.records import QuestionRecord, TextRecord
 from maskling.files import written_aside
 from maskling.infer.predictions import Prediction, Tagged
@@ -22,6 +22,7 @@ class Lines:
 
     def __init__(self, console: Console, file: BinaryIO | None, as_json: bool) -> None:
         self._console, self._file, self._as_json = console, file, as_json
+        self.count = 0
 
     def write(self, record: Record, prediction: Prediction) -> None:
         """Add the line of one record."""
@@ -32,16 +33,32 @@ class Lines:
             line = json.dumps(as_dict(record, prediction), ensure_ascii=False) if self._as_json else None
             line = as_cells(record, prediction) if line is None else line
             self._file.write(line.encode(errors="backslashreplace") + b"\n")
+        self.count += 1
 
 
 @contextlib.contextmanager
 def lines_to(out: Path | None, console: Console) -> Iterator[Lines]:
-    """Write to `out`, JSON Lines where its name says so, or show what is predicted if it is None."""
+    """Write to `out`, JSON Lines where its name says so, or show what is predicted if it is None.
+
+    Where an error or a stop comes in between, what was predicted before is kept beside `out`.
+    """
     if out is None:
         yield Lines(console, None, console.as_json)
         return
-    with written_aside(out) as file:
-        yield Lines(console, file, console.as_json or out.suffix in (".jsonl", ".ndjson"))
+    as_json, lines = console.as_json or out.suffix in (".jsonl", ".ndjson"), None
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    try:
+        with written_aside(out, unfinished) as file:
+            lines = Lines(console, file, as_json)
+            yield lines
+    except BaseException:
+        if lines is not None and lines.count:
+            console.clear()
+            console.warn(f"the {counted(lines.count, 'prediction')} made until then are in {unfinished}")
+        else:
+            unfinished.unlink(missing_ok=True)
+        raise
+    unfinished.unlink(missing_ok=True)
 
 
 def as_dict(record: Record, prediction: Prediction) -> dict[str, Any]:

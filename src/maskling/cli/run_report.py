@@ -22,6 +22,11 @@ class RunReport:
         self._numbers = numbers
         self._steps = 0
 
+    def heard(self) -> None:
+        """Say that a stop was asked for: what is under way, an evaluation perhaps, comes to its end first."""
+        self._console.clear()
+        self._console.note("stopping, with a checkpoint, as soon as what is under way is done; once more stops at once")
+
     def show(self, event: Event) -> None:
         """Print what an event has to say."""
         console = self._console

@@ -14,6 +14,9 @@ from maskling.console import Console, counted
 if TYPE_CHECKING:
     from maskling.infer.scored_text import ScoredText
 
+# Texts that are scored before their scores are printed.
+_AT_ONCE = 256
+
 
 def score(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
@@ -46,15 +49,21 @@ def score(
     from maskling.infer.scored_text import perplexity, word_perplexity
 
     loaded = load(model, device=device, dtype=dtype)
-    scoring = Scoring(loaded, texts.lines, method=method)
-    for share in scoring.run():
-        if share < 1:
-            console.progress("scoring", share, 1.0)
-    scores = scoring.texts()
-    for one in scores:
-        console.data(one.as_dict(per))
-    for line in _lines(scores, per):
-        console.result(line)
+    scores: list[ScoredText] = []
+    for first in range(0, len(texts.lines), _AT_ONCE):
+        asked = texts.lines[first : first + _AT_ONCE]
+        scoring = Scoring(loaded, asked, method=method)
+        for share in scoring.run():
+            done = first + share * len(asked)
+            if done < len(texts.lines):
+                console.progress("scoring", done, len(texts.lines))
+        some = scoring.texts()
+        console.clear()
+        for one in some:
+            console.data(one.as_dict(per))
+        for line in _lines(some, per, heads=not first):
+            console.result(line)
+        scores += some
     if len(scores) > 1:
         console.note(
             f"{counted(len(scores), 'text')}: perplexity {perplexity(scores):,.1f} a token, "
@@ -76,10 +85,10 @@ def score(
         console.warn(f"{counted(texts.empty_lines, 'empty line')} passed over: scores and lines do not count alike")
 
 
-def _lines(scores: list[ScoredText], per: Literal["text", "word", "token"]) -> list[str]:
+def _lines(scores: list[ScoredText], per: Literal["text", "word", "token"], heads: bool) -> list[str]:
     if per == "text":
         rows = [[f"{one.total:.3f}", f"{one.perplexity:,.1f}", one.text] for one in scores]
-        return table([["log p", "perplexity", "text"], *rows], indent="", heads=True)
+        return table([["log p", "perplexity", "text"], *rows], indent="", heads=True)[0 if heads else 1 :]
     lines = []
     for one in scores:
         pieces = one.tokens if per == "token" else one.words

@@ -48,7 +48,7 @@ def search(
     if index is None and len(file) != 1:
         raise SettingsError("say where the vectors are kept, with --index FOLDER" if file else "say what to search")
     check_sources(file)
-    asked = Texts.of(tuple(query or ()), queries).lines
+    asked = list(query) if query else Texts.of((), queries).lines
     folder = index or Path(f"{file[0].rstrip('/')}.index")
     check_out_folder(folder)
 
@@ -62,9 +62,13 @@ def search(
     if file:
         done = cut = 0
         report = ReadReport()
-        for step in build_index(loaded, file, folder, report=report):
+
+        def told(so_far: int) -> None:
+            console.progress(f"embedding   {counted(so_far, 'text')}", so_far, None)
+
+        for step in build_index(loaded, file, folder, report=report, told=told):
             done, cut = step.texts, cut + step.cut
-            console.progress(f"embedding   {counted(done, 'text')}", done, None)
+        console.clear()
         console.warn_of(report.problems())
         if done:
             console.note(f"the vectors are kept in {folder}")

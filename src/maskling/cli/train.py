@@ -77,7 +77,7 @@ def train(
     from maskling.train.signals import stop_asked
 
     report = RunReport(console, resolved.settings.train.log_every, held_out_numbers)
-    with stop_asked() as stop:
+    with stop_asked(report.heard) as stop:
         for event in pretrain(resolved.settings, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0

@@ -81,17 +81,9 @@ class Evaluation:
         world: World | None = None,
     ) -> None:
         """Raises ModelError for a model without a head, DataError or SettingsError for what does not fit."""
-        model.need_head("evaluate")
+        check_asked(model, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
         recipe = recipe_of(model)
-        usual = recipe.data.seq_length if recipe else min(model.max_length, LONGEST)
-        self._length = usual if seq_length is None else seq_length
-        self._rate = (recipe.evaluate.rate if recipe else RATE) if rate is None else rate
-        check_ranges(rate=self._rate, seq_length=self._length, examples=examples)
-        if self._length > model.module.config.max_positions:
-            raise SettingsError(
-                f"sequences of {self._length:,} tokens are longer than the {model.module.config.max_positions:,} this "
-                f"model has positions for; lower seq_length"
-            )
+        self._length, self._rate = _length(model, recipe, seq_length), _rate(recipe, rate)
         self._model, self._text, self._examples = model, text, examples
         self._batch_tokens = batch_budget(batch_tokens, model.compute)
         self._packing = recipe.packing if recipe else BestFitPacking()
@@ -137,6 +129,32 @@ class Evaluation:
         )
 
 
+def check_asked(
+    model: Model, *, pairing: str | None, seq_length: int | None, rate: float | None, examples: int | None
+) -> None:
+    """Raises what `Evaluation` raises for a model and what is asked of it, before there is a text."""
+    model.need_head("evaluate")
+    recipe, most = recipe_of(model), model.module.config.max_positions
+    length = _length(model, recipe, seq_length)
+    check_ranges(rate=_rate(recipe, rate), seq_length=length, examples=examples)
+    if length > most:
+        raise SettingsError(
+            f"sequences of {length:,} tokens are longer than the {most:,} this model has positions for; "
+            f"lower seq_length"
+        )
+    if pairing is not None:
+        _named_pairing(pairing, model)
+
+
+def _length(model: Model, recipe: Recipe | None, asked: int | None) -> int:
+    usual = recipe.data.seq_length if recipe else min(model.max_length, LONGEST)
+    return usual if asked is None else asked
+
+
+def _rate(recipe: Recipe | None, asked: float | None) -> float:
+    return (recipe.evaluate.rate if recipe else RATE) if asked is None else asked
+
+
 def check_ranges(rate: float, seq_length: int, examples: int | None) -> None:
     """Raises SettingsError for a share, a length or a number of examples that nothing can be measured with."""
     if not 0 < rate < 1:
@@ -154,14 +172,17 @@ def recipe_of(model: Model) -> Recipe | None:
 
 
 def _pairing(kind: str | None, model: Model, recipe: Recipe | None, text: HeldOutText) -> Pairing:
-    has_head = model.module.config.pair_head
-    if kind is None:
-        usual = recipe.pairing if recipe else NspPairing() if has_head else SinglePairing()
-        # One document has no other to take a random half from; its masked tokens can still be measured.
-        return SinglePairing() if text.split.num_documents < 2 else usual
+    if kind is not None:
+        return _named_pairing(kind, model)
+    usual = recipe.pairing if recipe else NspPairing() if model.module.config.pair_head else SinglePairing()
+    # One document has no other to take a random half from; its masked tokens can still be measured.
+    return SinglePairing() if text.split.num_documents < 2 else usual
+
+
+def _named_pairing(kind: str, model: Model) -> Pairing:
     if kind not in PAIRINGS:
         raise SettingsError(f"there is no pairing '{kind}'; choose one of {', '.join(PAIRINGS)}")
     pairing = PAIRINGS[kind].model_validate({})
-    if pairing.has_pairs and not has_head:
+    if pairing.has_pairs and not model.module.config.pair_head:
         raise SettingsError(f"pairing '{kind}' has pairs to judge, and this model has no pair head; use single")
     return pairing

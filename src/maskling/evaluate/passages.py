@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +15,7 @@ from maskling.corpus.pipeline import CleanDocument
 from maskling.corpus.reading import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
-from maskling.randomness import Shuffle, keys, uniforms
+from maskling.randomness import bits, keys, uniforms
 from maskling.tokenizer import characters
 
 Int64Array = NDArray[np.int64]
@@ -47,19 +48,27 @@ def read_passages(
     Raises CorpusError if nothing can be read, or the text has no passage of `FEWEST_WORDS` words.
     """
     report = report or ReadReport()
-    found = [
-        passage
-        for documents in clean_batches(sources, settings, report)
-        for document in documents
-        for passage in _passages(document, words)
-    ]
-    if not found:
+    draw = keys(0, "passages", 0, np.zeros(1, np.int64))
+    # Every passage draws a number, and those with the smallest stay, whatever else the text has.
+    drawn: list[tuple[int, int, Passage]] = []
+    total = 0
+    for documents in clean_batches(sources, settings, report):
+        for document in documents:
+            found = list(_passages(document, words))
+            lots = bits(draw, np.arange(total, total + len(found))).tolist()
+            for number, (lot, passage) in enumerate(zip(lots, found, strict=True), total):
+                entry = (-lot, number, passage)
+                if len(drawn) < count:
+                    heapq.heappush(drawn, entry)
+                elif entry > drawn[0]:
+                    heapq.heapreplace(drawn, entry)
+            total += len(found)
+    if not drawn:
         raise CorpusError(
             f"{', '.join(sources)}: in {report.documents:,} documents there is no passage of {FEWEST_WORDS} words to "
             f"compare models on; give more text"
         )
-    drawn = np.sort(Shuffle(len(found), 0, "passages")[np.arange(min(count, len(found)))])
-    return [found[number] for number in drawn.tolist()], len(found)
+    return [passage for _, _, passage in sorted(drawn, key=lambda entry: entry[1])], total
 
 
 def chosen_words(counts: Sequence[int], rate: float) -> list[BoolArray]:

@@ -11,6 +11,9 @@ from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Finetuning
 from maskling.train.world import World
 
+# They tell models a percent apart from each other; to judge by more only takes time.
+_MOST_HELD_OUT = 10_000
+
 
 class Labelled(RecordsMaterial):
     """A model folder and its tokenizer; the records to learn from, to choose by, and to be measured on."""
@@ -24,11 +27,13 @@ class Labelled(RecordsMaterial):
         self.train: Records = self._read(recipe, data.train)
         self.dev: Records
         if data.dev is None:
-            self.train, self.dev = self.hold_out(recipe, self.train)
+            self.train, self.dev = self.hold_out(recipe, self.train, _MOST_HELD_OUT)
         else:
             self.dev, self.dev_name = self._read(recipe, data.dev), Path(data.dev).name
         self.test = self._read(recipe, data.test) if data.test is not None else None
         self.outputs = kind.outputs(self.train)
+        for judged_by in (self.dev, self.test or ()):
+            kind.check_judged(judged_by, self.outputs)
         self.warnings += kind.check(self.train, {"dev": self.dev} | ({"test": self.test} if self.test else {}))
         files = [data.train, data.dev] if data.dev is not None else [data.train]
         self.data = fingerprint([checksum(Path(file)) for file in files])

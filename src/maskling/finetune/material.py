@@ -48,9 +48,7 @@ class RecordsMaterial(Material[FinetuneRecipe]):
         """The checksum of the weights to begin with, None if only their shape is taken."""
         return None if recipe.encoder.fresh else weights_fingerprint(str(self.folder), known)
 
-    def hold_out(
-        self, recipe: FinetuneRecipe, records: Sequence[T], at_most: int | None = None
-    ) -> tuple[list[T], list[T]]:
+    def hold_out(self, recipe: FinetuneRecipe, records: Sequence[T], at_most: int) -> tuple[list[T], list[T]]:
         """Where no dev file was given: the records to learn from, and those that choose the best weights."""
         train, dev = held_out(records, recipe.data.dev_fraction, recipe.seed, at_most)
         self.dev_name = f"{len(dev):,} records held out of {Path(recipe.data.train).name}"

@@ -18,6 +18,8 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 # Tokens that are written where nothing says how many.
 LENGTH = 20
+# Scores that are drawn from at once, each of which takes some 80 bytes meanwhile.
+_SCORES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,11 @@ def generate_texts(
     places = np.split(masks, np.cumsum(prompt.gaps)[:-1])
     starts = [int(own[0]) for own, apart in zip(places, prompt.apart(tokenizer), strict=True) if apart]
     found = []
-    for row, log_probability in zip(*unmasking.run(reader, ids, starts, count), strict=True):
-        whole, written = prompt.filled(row, places, tokenizer)
-        tokens = tuple(map(tokenizer.token, row[masks].tolist()))
-        found.append(Generated(whole, written, tokens, float(log_probability)))
+    at_once = max(1, _SCORES // (len(masks) * tokenizer.vocab_size))
+    for first in range(0, count, at_once):
+        ways = np.arange(first, min(first + at_once, count))
+        for row, log_probability in zip(*unmasking.run(reader, ids, starts, ways), strict=True):
+            whole, written = prompt.filled(row, places, tokenizer)
+            tokens = tuple(map(tokenizer.token, row[masks].tolist()))
+            found.append(Generated(whole, written, tokens, float(log_probability)))
     return found

@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskling.data.array_files import map_array
 from maskling.errors import DataError, SettingsError
@@ -57,21 +59,12 @@ class Index:
 
     def __init__(self, folder: Path, made_from: dict[str, Any], parts: Sequence[Part]) -> None:
         self.folder, self.made_from = folder, made_from
-        hidden = int(made_from["model"]["hidden_size"])
-        names = [f"part-{number:05d}" for number in range(len(parts))]
-        self._vectors: list[Vectors] = [
-            map_array(folder / f"{name}.vectors.npy", np.dtype("<f4"), part.texts * hidden).reshape(-1, hidden)
-            for name, part in zip(names, parts, strict=True)
-        ]
-        self._offsets = [
-            map_array(folder / f"{name}.offsets.npy", np.dtype("<i8"), part.texts + 1)
-            for name, part in zip(names, parts, strict=True)
-        ]
-        self._texts = [
-            map_array(folder / f"{name}.texts.npy", np.dtype("u1"), part.bytes)
-            for name, part in zip(names, parts, strict=True)
-        ]
+        self._hidden = int(made_from["model"]["hidden_size"])
+        self._parts = tuple(parts)
         self._firsts = np.cumsum([0, *(part.texts for part in parts)])
+        for number in range(len(parts)):  # no file is missing or of another size
+            self._vectors(number)
+            self._lines(number)
 
     @classmethod
     def open(cls, folder: Path | str) -> Index:
@@ -112,7 +105,7 @@ class Index:
         if top_k < 1:
             raise SettingsError(f"top_k is {top_k}; ask for 1 text or more")
         vectors = model.embed(list(queries), pooling=own_pooling(model.folder), normalize=True)
-        numbers, scores = nearest(vectors, self._vectors, top_k)
+        numbers, scores = nearest(vectors, map(self._vectors, range(len(self._parts))), top_k)
         return [
             [self._hit(number, score) for number, score in zip(row, found, strict=True)]
             for row, found in zip(numbers.tolist(), scores.tolist(), strict=True)
@@ -120,10 +113,32 @@ class Index:
 
     def texts(self) -> Iterator[str]:
         """Every text, in order."""
-        return (self._hit(number, 0.0).text for number in range(len(self)))
+        for number in range(len(self._parts)):
+            offsets, lines = self._lines(number)
+            for first, end in pairwise(offsets.tolist()):
+                yield str(json.loads(lines[first:end].tobytes())["text"])
 
     def _hit(self, number: int, score: float) -> Hit:
         part = int(np.searchsorted(self._firsts, number, side="right")) - 1
-        first, end = self._offsets[part][number - self._firsts[part] :][:2].tolist()
-        line = json.loads(self._texts[part][first:end].tobytes())
+        offsets, lines = self._lines(part)
+        first, end = offsets[number - self._firsts[part] :][:2].tolist()
+        line = json.loads(lines[first:end].tobytes())
         return Hit(line["id"], line["text"], score)
+
+    # Mapped when they are asked for and let go again: an index has three files for some thousand texts, and a process
+    # may often hold no more than a thousand.
+    def _vectors(self, number: int) -> Vectors:
+        """Of part `number`: (texts, hidden)."""
+        values = map_array(self._file(number, "vectors"), np.dtype("<f4"), self._parts[number].texts * self._hidden)
+        return values.reshape(-1, self._hidden)
+
+    def _lines(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Where the lines of part `number` begin, (texts + 1,), and the lines, (bytes,)."""
+        part = self._parts[number]
+        return (
+            map_array(self._file(number, "offsets"), np.dtype("<i8"), part.texts + 1),
+            map_array(self._file(number, "texts"), np.dtype("u1"), part.bytes),
+        )
+
+    def _file(self, number: int, what: str) -> Path:
+        return self.folder / f"part-{number:05d}.{what}.npy"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,8 @@ from maskling.infer.nearest import Vectors
 from maskling.locks import LOCK, held
 
 PART_TEXTS: Final = 4096
+# Of longer texts fewer make a part, so that books are not held by the thousand.
+PART_CHARACTERS: Final = 1 << 23
 _BEGUN: Final = "begun.json"
 
 
@@ -44,12 +46,13 @@ def build_index(
     folder: Path | str,
     part_texts: int = PART_TEXTS,
     report: ReadReport | None = None,
+    told: Callable[[int], object] | None = None,
 ) -> Iterator[Indexed]:
     """Embed the texts of files, and put the index into `folder`; says how far it is after each part.
 
     files: as `prepare` reads them, but of plain text each line is a text. An index of the same model and files that is
     there stays; any other makes way when the new one is whole. What a stopped call has finished is not done again.
-    report: gets what was wrong with which file.
+    report: gets what was wrong with which file. told: is called with how many texts are done, within a part too.
     Raises CorpusError if there is no text, DataError if `folder` holds something else than an index or another process
     is making it.
     """
@@ -64,16 +67,17 @@ def build_index(
     aside.mkdir(parents=True, exist_ok=True)
     with _only_here(aside, folder):
         recover_folder(folder)
-        _begin(aside, made_from | {"part_texts": part_texts})
+        _begin(aside, made_from | {"part_texts": part_texts, "part_characters": PART_CHARACTERS})
         parts: list[Part] = []
         texts = 0
         documents = read(expand(files, report), _reading(), report or ReadReport())
         pooling = own_pooling(model.folder)
-        while batch := [document for _, document in islice(documents, part_texts)]:
+        for batch in _batches((document for _, document in documents), part_texts):
             name = aside / f"part-{len(parts):05d}"
             part, cut = _written(name), 0
             if part is None:
-                found = embed_texts(model, [one.text for one in batch], pooling=pooling, normalize=True)
+                among = None if told is None else partial(_tell, told, texts)
+                found = embed_texts(model, [one.text for one in batch], pooling=pooling, normalize=True, told=among)
                 part, cut = _write(name, batch, found.vectors), found.cut
             parts.append(part)
             texts += len(batch)
@@ -105,6 +109,24 @@ def fits(folder: Path, made_from: dict[str, Any]) -> bool:
     except (DataError, KeyError, TypeError):
         return False
     return bool(found["model"] == made_from["model"] and sums[0] == sums[1])
+
+
+def _batches(documents: Iterable[Document], most: int) -> Iterator[list[Document]]:
+    """Up to `most` documents at a time, fewer where they are long."""
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == most or size >= PART_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _tell(told: Callable[[int], object], before: int, done: int) -> None:
+    told(before + done)
 
 
 def _reading() -> CorpusSettings:

@@ -9,7 +9,7 @@ from maskling.data.labelled.lines import Reading, lines, parse_json
 from maskling.data.labelled.questions import read_questions
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, json_rows, table_rows
-from maskling.data.labelled.tagged import read_tagged
+from maskling.data.labelled.tagged import sentences
 from maskling.errors import DataError
 from maskling.infer.arriving import arriving_lines
 from maskling.model.tasks.config import HeadKind
@@ -73,9 +73,7 @@ class Inputs:
             numbered = lines(reading)
             yield from (record for number, line in numbered if (record := self._of_line(number, line)) is not None)
         elif self._kind == "tag":
-            sentences = read_tagged(reading.path, self._columns)
-            self.warnings += sentences.warnings
-            yield from sentences.records
+            yield from sentences(reading, self._columns)
         else:
             known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
             raise DataError(f"{reading.path}: files that end in '{suffix}' are not read; give one of {known}")

@@ -40,6 +40,30 @@ class Reader:
         """[CLS] text [SEP] for each text, cut to the longest sequence, and how many texts were cut."""
         cls, sep = self.tokenizer.special.cls, self.tokenizer.special.sep
         room = self.max_length - 2
-        encoded = [np.asarray(tokens.ids, dtype=np.int64) for tokens in self.tokenizer.encode_batch(texts)]
+        beginnings = [_beginning(text, room) for text in texts]
+        encoded = self._encoded(beginnings)
+        # A beginning that gave too few tokens (a word of a thousand letters is one) is not enough after all.
+        short = [
+            number
+            for number, (text, beginning) in enumerate(zip(texts, beginnings, strict=True))
+            if len(beginning) < len(text) and len(encoded[number]) <= room
+        ]
+        for number, ids in zip(short, self._encoded([texts[number] for number in short]), strict=True):
+            encoded[number] = ids
         cut = sum(len(ids) > room for ids in encoded)
         return [np.concatenate([[cls], ids[:room], [sep]]).astype(np.int64) for ids in encoded], cut
+
+    def _encoded(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        return [np.asarray(tokens.ids, dtype=np.int64) for tokens in self.tokenizer.encode_batch(texts)]
+
+
+def _beginning(text: str, tokens: int) -> str:
+    """As much of a text as is sure to hold its first `tokens` tokens, if it has a space there; else all of it.
+
+    What comes before white space becomes the same tokens whatever comes after it.
+    """
+    most = 32 * tokens
+    if len(text) <= 2 * most:
+        return text
+    end = text.rfind(" ", most // 2, most)
+    return text if end < 0 else text[:end]

@@ -64,6 +64,11 @@ class ScoredText:
         return tuple(map(ScoredPiece, spelled, sums))
 
     @property
+    def num_words(self) -> int:
+        """How many words it has."""
+        return int(np.count_nonzero(self.word_starts[1:])) + bool(len(self.ids))
+
+    @property
     def unknown(self) -> int:
         """How many tokens are [UNK]: what stands there was not scored, only that it is unknown."""
         return int(np.count_nonzero(self.ids == self.tokenizer.special.unk))
@@ -96,5 +101,5 @@ def perplexity(scores: Iterable[ScoredText]) -> float:
 def word_perplexity(scores: Iterable[ScoredText]) -> float:
     """The same over the number of words, which compares between vocabularies (best with within-word-l2r)."""
     known = list(scores)
-    words = sum(len(score.words) for score in known)
+    words = sum(score.num_words for score in known)
     return nats.perplexity(-sum(score.total for score in known) / words) if words else math.nan

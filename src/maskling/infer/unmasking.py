@@ -52,22 +52,23 @@ class Unmasking:
             raise SettingsError(f"no_repeat is {self.no_repeat}; it is a number of tokens, 0 allows all repeats")
 
     def run(
-        self, reader: Reader, ids: Int64Array, starts: Sequence[int], count: int
+        self, reader: Reader, ids: Int64Array, starts: Sequence[int], ways: Int64Array
     ) -> tuple[Int64Array, NDArray[np.float64]]:
-        """Fill the masks of one text in `count` ways.
+        """Fill the masks of one text in several ways.
 
-        ids: (n,) int64, special tokens around it; starts: places where a word must start. Only ordinary tokens are
-        put in, never special or unused ones.
+        ids: (n,) int64, special tokens around it; ways: (count,) int64, the numbers of the ways; starts: places where
+        a word must start. Only ordinary tokens are put in, never special or unused ones.
         Returns (count, n) int64, and (count,) the sum of the log-probabilities of what was put in, each among ordinary
         tokens and given what stood there before it. Way number i is a function of the seed and i.
         """
         special, ordinary = reader.tokenizer.special, reader.tokenizer.ordinary_ids
         allowed = torch.from_numpy(ordinary).to(reader.compute.device)
         inside = torch.from_numpy(~reader.tokenizer.starts_word[ordinary]).to(reader.compute.device)
+        count = len(ways)
         rows = np.tile(ids, (count, 1))
         unfilled = rows == special.mask
         likelihood = np.zeros(count)
-        key = keys(self.seed, "generate", 0, np.arange(count))
+        key = keys(self.seed, "generate", 0, ways)
         masks = int(unfilled[0].sum())
         steps = min(self.steps or masks, masks)
         step = 0

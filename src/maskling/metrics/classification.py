@@ -24,13 +24,11 @@ def label_scores(truth: ArrayLike, guess: ArrayLike, labels: Sequence[Any] | Non
     truth, guess: (n,) numbers or names; labels: the classes in order, else all that occur, sorted.
     """
     true, guessed = _aligned(truth, guess)
-    classes = np.unique(np.concatenate([true, guessed])).tolist() if labels is None else labels
-    return {
-        label: Scores.of(
-            int(((true == label) & (guessed == label)).sum()), int((guessed == label).sum()), int((true == label).sum())
-        )
-        for label in classes
-    }
+    found, numbers = np.unique(np.concatenate([true, guessed]), return_inverse=True)
+    one, other = numbers[: len(true)], numbers[len(true) :]
+    counts = [np.bincount(some, minlength=len(found)).tolist() for some in (one[one == other], other, one)]
+    scores = {label: Scores.of(*count) for label, *count in zip(found.tolist(), *counts, strict=True)}
+    return scores if labels is None else {label: scores.get(label) or Scores.of(0, 0, 0) for label in labels}
 
 
 def macro_f1(truth: ArrayLike, guess: ArrayLike, labels: Sequence[Any] | None = None) -> float:

@@ -14,7 +14,8 @@ def right_ranks(scores: ArrayLike, right: ArrayLike) -> NDArray[np.int64]:
     """
     scored, places = np.asarray(scores), np.asarray(right)
     own = scored[np.arange(len(places)), places]
-    ranks: NDArray[np.int64] = np.count_nonzero(scored >= own[:, None], axis=1).astype(np.int64)
+    # So written, what is not a number has found nothing either.
+    ranks: NDArray[np.int64] = np.count_nonzero(~(scored < own[:, None]), axis=1).astype(np.int64)
     return ranks
 
 

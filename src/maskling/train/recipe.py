@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from maskling.config import Layer, Resolved, refuse_idle, resolve, suggestion
+from maskling.config import Layer, Resolved, load_toml, refuse_idle, resolve, suggestion
 from maskling.data.corruption import Corruption
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.token import TokenMasking
@@ -99,7 +99,12 @@ def _checked(resolved: Resolved[Recipe]) -> Resolved[Recipe]:
 
 
 def read_config(run_dir: Path) -> Recipe:
-    """The recipe that a run wrote into its folder. Raises SettingsError if there is none or it is damaged."""
+    """The recipe that a run wrote into its folder.
+
+    Raises SettingsError if there is none, it is damaged, or that of a fine-tuning.
+    """
+    if "task" in load_toml(run_dir / "config.toml").tree:
+        raise SettingsError(f"{run_dir} is a run of 'maskling finetune', and this needs one of 'maskling train'")
     return read_settings(run_dir, Recipe)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +16,7 @@ from maskling.train.loop import Parts, Taken, take_step
 from maskling.train.restoring import begin_again, restore
 from maskling.train.settings import TrainSettings
 from maskling.train.speed import Pace
-from maskling.train.task import AnyTask, Best, Numbers
+from maskling.train.task import AnyTask, Best, Numbers, finite
 from maskling.train.watch import Watch
 from maskling.train.work import Work
 
@@ -205,8 +204,7 @@ class Running:
         return event
 
     def _measure(self) -> Numbers:
-        found = self._parts.evaluate()
-        return {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
+        return finite(self._parts.evaluate())
 
     def _evaluate(self, step: int) -> Evaluated:
         began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question: has someone asked this process to stop?"""
+"""Ctrl-C, SIGTERM and a lost terminal as a question: has someone asked this process to stop?"""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def stop_asked() -> Iterator[Callable[[], bool]]:
-    """Within the block, the first Ctrl-C or SIGTERM is only noted; a second one raises KeyboardInterrupt.
+def stop_asked(heard: Callable[[], object] | None = None) -> Iterator[Callable[[], bool]]:
+    """Within the block, the first Ctrl-C, SIGTERM or hang-up is only noted; a second one raises KeyboardInterrupt.
 
-    Yields a function that says whether one has come. Outside the main thread, where Python sets no
-    handlers, it says no for ever.
+    Yields a function that says whether one has come. heard: is called when the first comes, in between of whatever is
+    going on. What is ignored, as a hang-up is under nohup, stays ignored. Outside the main thread, where Python sets
+    no handlers, the answer is no for ever.
     """
     asked = threading.Event()
 
@@ -22,11 +23,15 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        if heard is not None:
+            with contextlib.suppress(RuntimeError):  # it came in the middle of a line that is being printed
+                heard()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
         return
-    before = {name: signal.signal(name, note) for name in (signal.SIGINT, signal.SIGTERM)}
+    names = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {name: signal.signal(name, note) for name in names if signal.getsignal(name) is not signal.SIG_IGN}
     try:
         yield asked.is_set
     finally:

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Module")
 Numbers: TypeAlias = dict[str, float | int | None]
 """What an evaluation measured, by name; None for what it could not."""
+
+
+def finite(numbers: Numbers) -> Numbers:
+    """The same, with None for what is not a number or infinite: JSON knows neither."""
+    return {name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()}
+
+
 LeftOut: TypeAlias = Sequence[Sequence[int]]
 """Text that the run has left out, as in a checkpoint's state."""
 

@@ -54,6 +54,7 @@ def test_rare_classes_are_named_with_their_counts(counts, rare):
         ({"LOC": 100, "ORG": 2, "PER": 3}, []),
         ({"LOC": 100, "LOCC": 2}, ["LOCC"]),
         ({"1": 100, "-1": 2, "10": 100, "100": 1}, []),
+        ({"intent_0001": 100, "intent_0002": 2, "E11.8": 200, "E11.9": 3}, []),
         ({"entailment": 100, "neutral": 3, "contradiction": 2}, []),
     ],
 )
@@ -61,6 +62,17 @@ def test_labels_that_look_misspelt_are_named(counts, suspects):
     said = typos(counts)
     assert len(said) == len(suspects)
     assert all(suspect in line for suspect, line in zip(suspects, said, strict=True))
+
+
+def test_of_many_suspects_a_few_are_named_and_the_rest_counted():
+    counts = {
+        name: 1
+        for word in ("positive", "negative", "neutral")
+        for name in (word[:-1], word[1:], f"{word}s", f"x{word}")
+    }
+    said = typos({"positive": 500, "negative": 500, "neutral": 500} | counts)
+    assert len(said) == 11
+    assert said[-1] == "and 2 more labels may be misspelt like these"
 
 
 def test_what_dev_has_and_train_lacks_or_has_already_is_said():

@@ -15,6 +15,8 @@ from maskling.metrics.entities import entities, marks_entities
 RATIO = 10
 SHARE = 0.05
 _SHOWN = 3
+_TYPOS_SHOWN = 10
+_DIGITS = re.compile(r"\d")
 
 
 def check_texts(train: Sequence[TextRecord], others: Mapping[str, Sequence[TextRecord]]) -> list[str]:
@@ -82,12 +84,14 @@ def imbalance(counts: Mapping[str, int]) -> list[str]:
 
 def typos(counts: Mapping[str, int]) -> list[str]:
     """Pairs of labels of which one is likely the other misspelt: by case or spaces, or by a letter or two and rare."""
+    plain = {name: _plain(name) for name in counts}
     said = []
     for one, other in combinations(sorted(counts), 2):
-        rare, common = sorted((one, other), key=lambda name: counts[name])
-        if _plain(one) == _plain(other) or (counts[rare] * RATIO <= counts[common] and _are_near(rare, common)):
+        rare, common = (one, other) if counts[one] <= counts[other] else (other, one)
+        if plain[one] == plain[other] or (counts[rare] * RATIO <= counts[common] and _are_near(rare, common)):
             said.append(f"'{rare}' ({counts[rare]:,}) may be '{common}' ({counts[common]:,}) misspelt")
-    return said
+    more = len(said) - _TYPOS_SHOWN
+    return said if more <= 0 else [*said[:_TYPOS_SHOWN], f"and {more:,} more labels may be misspelt like these"]
 
 
 def unseen(known: Mapping[str, int], found: Iterable[str], where: str, what: str) -> list[str]:
@@ -153,7 +157,8 @@ def edit_distance(one: str, other: str) -> int:
 
 def _are_near(one: str, other: str) -> bool:
     shorter = min(len(one), len(other))
-    if abs(len(one) - len(other)) > 2 or one.isdecimal() or other.isdecimal():
+    # What differs in digits alone is another number: of "E11.8" and "E11.9" none is misspelt.
+    if abs(len(one) - len(other)) > 2 or _DIGITS.sub("", one) == _DIGITS.sub("", other):
         return False
     # "LOC" and "ORG" are two letters apart; so are "PER" and "PERS" and a third of a word may differ at most.
     return edit_distance(one, other) <= min(2, shorter // 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from maskling.data.labelled.columns import Columns, Found, find_word_columns
@@ -30,10 +31,8 @@ def read_tagged(path: str, columns: Columns | None = None) -> Sentences:
     """
     columns = columns or Columns()
     reading = Reading(path, columns.on_bad_row == "skip")
-    if reading.source.suffix in JSON_SUFFIXES or path == "-":
-        records = list(_of_json(reading, columns))
-    else:
-        records = list(_of_columns(reading, columns))
+    as_json = reading.source.suffix in JSON_SUFFIXES or path == "-"
+    records = list(_of_json(reading, columns) if as_json else sentences(reading, columns))
     reading.finish(len(records), "sentences")
     return Sentences(records, reading.warnings)
 
@@ -61,7 +60,8 @@ def _strings(row: Row, name: str) -> tuple[str, ...] | None:
     return tuple(str(part) for part in value)
 
 
-def _of_columns(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
+def sentences(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
+    """The sentences of columns of words and tags, as they are read. Raises DataError with the file and line."""
     conllu = reading.source.suffix == ".conllu"
     word_column = _column(columns.text, "columns.text", 1 if conllu else 0)
     tag_column = _column(columns.label, "columns.label", 3 if conllu else -1)
@@ -69,7 +69,7 @@ def _of_columns(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
     tags: list[str] = []
     begins = 0
     layout: _Layout | None = None
-    for number, line in (*lines(reading), (0, "")):
+    for number, line in chain(lines(reading), [(0, "")]):
         if not line.strip() or line.startswith("-DOCSTART-"):
             if words:
                 yield TaggedRecord(f"{reading.name}:{begins}", tuple(words), tuple(tags) or None)

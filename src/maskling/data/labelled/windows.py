@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Windows:
     def __len__(self) -> int:
         return len(self.length)
 
-    @property
+    @cached_property
     def first(self) -> Int64Array:
         """Where each begins in `ids`: (w,) int64."""
         return np.cumsum(self.length) - self.length

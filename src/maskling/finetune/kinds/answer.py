@@ -57,6 +57,12 @@ class Answer(Kind):
             raise DataError("none of the questions has an answer, and nothing can be learned from that")
         return Outputs("answer", ANSWER_LABELS)
 
+    def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
+        """See Kind."""
+        for record in records:
+            if not record.answers and not record.impossible:
+                raise DataError(f"question {record.id} has no answer to compare with; give it one, or leave it out")
+
     def criterion(self, outputs: Outputs) -> Criterion:  # noqa: ARG002
         """See Kind."""
         return Criterion("f1", higher=True)

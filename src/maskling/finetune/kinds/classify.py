@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from maskling.console import counted
 from maskling.data.labelled.checks import check_texts
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.labels import LabelSet, names_of
@@ -57,6 +58,12 @@ class Classify(TextKind):
         """See Kind. Several labels a text, if any record has a list."""
         several = any(isinstance(record.label, tuple) for record in train)
         return Outputs("multi-label" if several else "classify", LabelSet.of_texts(train).names)
+
+    def check_judged(self, records: Records, outputs: Outputs) -> None:
+        """See Kind."""
+        for record in records:
+            if len(names_of(record)) != 1 and outputs.kind == "classify":
+                raise DataError(f"{record.id} has {counted(len(names_of(record)), 'label')}, and each of train has one")
 
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: accuracy, or micro-F1 where there are several labels."""

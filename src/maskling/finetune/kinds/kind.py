@@ -73,6 +73,10 @@ class Kind(AnyKind, ABC):
         """What the head has to tell. Raises DataError where nothing can be learnt."""
 
     @abstractmethod
+    def check_judged(self, records: Records, outputs: Outputs) -> None:
+        """Raises DataError for a record that a model could not be judged by, as it does not say what is right."""
+
+    @abstractmethod
     def criterion(self, outputs: Outputs) -> Criterion:
         """The number that says which weights are best."""
 

@@ -49,6 +49,12 @@ class Regress(TextKind):
             raise DataError(f"all numbers are {train[0].label:g}, and nothing can be learned from that")
         return Outputs("regress", ("score",))
 
+    def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
+        """See Kind."""
+        missing = next((record for record in records if not isinstance(record.label, float)), None)
+        if missing is not None:
+            raise DataError(f"{missing.id} has no number to compare with; give it one, or leave it out")
+
     def criterion(self, outputs: Outputs) -> Criterion:  # noqa: ARG002
         """See Kind."""
         return Criterion("pearson", higher=True)
@@ -69,9 +75,6 @@ class Regress(TextKind):
         from maskling.infer.classifying import pooled
 
         guess = pooled(logits, encoded.windows, len(records))[:, 0]
-        missing = next((record for record in records if not isinstance(record.label, float)), None)
-        if missing is not None:
-            raise DataError(f"{missing.id} has no number to compare with; give it one, or leave it out")
         truth = np.array([record.label for record in records])
         return {
             "pearson": pearson(truth, guess),

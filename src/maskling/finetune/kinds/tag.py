@@ -50,6 +50,11 @@ class Tag(Kind):
         """See Kind."""
         return Outputs("tag", LabelSet.of_tags(train).names)
 
+    def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
+        """See Kind."""
+        for record in records:
+            tags_of(record)
+
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: F1 of whole entities, accuracy for tags that mark none."""
         return Criterion("f1" if marks_entities(outputs.labels) else "accuracy", higher=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -22,8 +23,9 @@ from maskling.train.world import World
 
 # What tells the two copies of a text apart: 0.1 was the best of Gao et al. 2021 (table 5).
 _DROPOUT = 0.1
-# Texts without pairs that are held out at the most: to judge by them takes the time of as many texts of training.
-_MOST_HELD_OUT = 1000
+# Texts, and pairs, that are held out at the most: to judge by a text takes the time of training on it, and a pair is
+# compared with all others.
+_MOST_HELD_OUT: Final[dict[Form, int]] = {"texts": 1000, "pairs": 5000, "scored": 10_000}
 
 
 class SimilarTexts(RecordsMaterial):
@@ -45,8 +47,7 @@ class SimilarTexts(RecordsMaterial):
         self.dev_form: Form = train.form
         self.test_form: Form = train.form
         if data.dev is None:
-            most = _MOST_HELD_OUT if train.form == "texts" else None
-            self.train, self.dev = self.hold_out(recipe, self.train, most)
+            self.train, self.dev = self.hold_out(recipe, self.train, _MOST_HELD_OUT[train.form])
         else:
             dev = self._read(recipe, data.dev)
             self.dev, self.dev_form, self.dev_name = dev.records, dev.form, Path(data.dev).name
