@@ -99,3 +99,24 @@ def test_a_run_of_finetune_is_told_from_one_of_train(models, files, tmp_path: Pa
     capsys.readouterr()
     assert run(["export", str(tmp_path / "run"), "--step", "3", "--out", str(tmp_path / "out")]) == 2
     assert "is a run of 'maskling finetune'" in capsys.readouterr().err
+
+
+def test_predict_judges_as_training_did(models, files, tmp_path: Path, capsys):
+    words = ["finetune", str(models["modern"]), "--task", "answer", "--train", str(files["answer"]), "--dev"]
+    short = [*words, str(files["answer"]), "--train.steps", "4", "--task.max-answer", "1", "--system.device", "cpu"]
+    assert run([*short, "--out", str(tmp_path / "short")]) == 0
+    folder = tmp_path / "short" / "model"
+    assert json.loads((folder / "config.json").read_text())["maskling_judging"] == {"max_question": 64, "max_answer": 1}
+    capsys.readouterr()
+    assert run(["predict", str(folder), str(files["answer"]), "--json"]) == 0
+    answers = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert answers
+    assert all(len(answer.split()) <= 1 for answer in answers)
+    words = ["finetune", str(models["modern"]), "--task", "classify", "--train", str(files["multi"]), "--dev"]
+    words += [str(files["multi"]), "--train.steps", "2", "--system.device", "cpu", "--task.threshold", "0.01"]
+    assert run([*words, "--out", str(tmp_path / "many")]) == 0
+    capsys.readouterr()
+    for option, expected in (([], lambda n: n == "all"), (["--threshold", "1"], lambda n: n == "none")):
+        assert run(["predict", str(tmp_path / "many"), "--text", "a fox", "--json", *option]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert expected("all" if len(found["labels"]) == len(found["scores"]) else "none"), found

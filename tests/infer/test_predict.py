@@ -246,9 +246,9 @@ def test_no_answer_is_given_only_where_it_is_allowed_and_likeliest(tmp_path: Pat
     # One window of the first record finds something: that is an answer, whatever the others say.
     logits[encoded.windows.first[1]] = -9
     for allow_none, texts in ((False, [True, True, True, False]), (True, [True, False, False, False])):
-        found = answers(asked, encoded, logits, allow_none=allow_none)
+        found = answers(asked, encoded, logits, allow_none=allow_none, longest=30)
         assert [bool(answer.text) for answer in found] == texts
-    assert answers(asked, encoded, logits, allow_none=True)[1].score > 0.9
+    assert answers(asked, encoded, logits, allow_none=True, longest=30)[1].score > 0.9
 
 
 def test_a_model_without_a_head_says_how_to_get_one(tmp_path: Path) -> None:

@@ -26,8 +26,9 @@ def predict(
         Path | None, Parameter(help="write to this file; JSON Lines if it ends in .jsonl", metavar="FILE")
     ] = None,
     threshold: Annotated[
-        float, Parameter(help="where a text may have several labels: least probability of each")
-    ] = 0.5,
+        float | None,
+        Parameter(help="where a text may have several labels: least probability of each; as in training, if left out"),
+    ] = None,
     n_best: Annotated[int, Parameter(help="how many answers to a question, with --json")] = 3,
     allow_none: Annotated[bool, Parameter(help="let questions have no answer, if that is the likeliest")] = False,
     json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,

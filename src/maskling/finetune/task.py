@@ -80,6 +80,7 @@ class Finetuning(RecordsTask[TaskModel]):
             dropout=encoder.dropout,
             head_dropout=encoder.head_dropout,
             pooling=encoder.pooling,
+            judging=self._kind.judging(),
         ).model
 
     def encoder(self, module: TaskModel) -> torch.nn.Module:

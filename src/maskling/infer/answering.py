@@ -15,9 +15,6 @@ from maskling.infer.predictions import Answered, Predicted, Span
 from maskling.infer.rows import BATCH_TOKENS
 from maskling.tokenizer.tokenizer import Tokenizer
 
-LONGEST_QUESTION = 64
-LONGEST_ANSWER = 30
-
 
 def predict_answers(
     judge: Judge,
@@ -34,10 +31,12 @@ def predict_answers(
     n_best: how many answers to give; allow_none: answer with nothing where that is the likeliest, which only a model
     that saw questions without answers can judge.
     """
+    judging = judge.head_config.judging
     # A question may take a quarter of a short sequence, so that a context still fits.
-    encoded = encode_questions(records, tokenizer, max_length, max_question=min(LONGEST_QUESTION, max_length // 4))
+    encoded = encode_questions(records, tokenizer, max_length, max_question=min(judging.max_question, max_length // 4))
     logits = judge.spans(encoded.windows, batch_tokens)
-    return Predicted(answers(records, encoded, logits, n_best=n_best, allow_none=allow_none), encoded.cut)
+    found = answers(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=judging.max_answer)
+    return Predicted(found, encoded.cut)
 
 
 def answers(
@@ -47,7 +46,7 @@ def answers(
     *,
     n_best: int = 3,
     allow_none: bool = False,
-    longest: int = LONGEST_ANSWER,
+    longest: int,
 ) -> list[Answered]:
     """The best places of each context.
 

@@ -175,7 +175,7 @@ class Model(Reader):
         self,
         asked: Asked | list[Asked],
         *,
-        threshold: float = 0.5,
+        threshold: float | None = None,
         n_best: int = 3,
         allow_none: bool = False,
         batch_tokens: int | None = None,

@@ -23,7 +23,7 @@ def predict_all(
     judge: Judge,
     asked: Iterable[Asked],
     *,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     n_best: int = 3,
     allow_none: bool = False,
     batch_tokens: int | None = None,
@@ -31,12 +31,14 @@ def predict_all(
     """Predictions for texts, pairs, sentences or questions, whichever the model judges.
 
     asked: for classify, multi-label and regress texts or pairs of them; for tag texts or lists of words; for answer
-    pairs of a question and a context; or the records of a labelled file. The other arguments: see `predict_texts`,
+    pairs of a question and a context; or the records of a labelled file. threshold: left out, what the model was
+    judged with. The other arguments: see `predict_texts`,
     `predict_answers` and `embed_texts`. Raises SettingsError for what is none of them.
     """
     batch_tokens = batch_budget(batch_tokens, reader.compute)
     if n_best < 1:
         raise SettingsError(f"n_best is {n_best}; ask for 1 answer or more")
+    threshold = judge.head_config.judging.threshold if threshold is None else threshold
     if not 0 <= threshold <= 1:
         raise SettingsError(f"threshold is {threshold}; it is a probability, from 0 to 1")
     tokenizer, longest = reader.tokenizer, reader.max_length

@@ -19,7 +19,7 @@ from maskling.data.shards import ragged
 from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
 from maskling.metrics.answers import score_answers
-from maskling.model.tasks.config import ANSWER_LABELS
+from maskling.model.tasks.config import ANSWER_LABELS, Judging
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Criterion, Numbers
 
@@ -40,7 +40,7 @@ class Answer(Kind):
     small_rate: ClassVar[float] = 1e-3
     kind: Literal["answer"] = "answer"
     max_question: int = Field(64, ge=1, description="tokens of a question; the end of a longer one is cut off")
-    max_answer: int = Field(30, ge=1, description="tokens of an answer when the model is judged")
+    max_answer: int = Field(30, ge=1, description="tokens that an answer may have when the model is judged and used")
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
         """See Kind."""
@@ -66,6 +66,10 @@ class Answer(Kind):
     def criterion(self, outputs: Outputs) -> Criterion:  # noqa: ARG002
         """See Kind."""
         return Criterion("f1", higher=True)
+
+    def judging(self) -> Judging:
+        """See Kind."""
+        return Judging(max_question=self.max_question, max_answer=self.max_answer)
 
     def encode(
         self,

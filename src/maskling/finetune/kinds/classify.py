@@ -21,6 +21,7 @@ from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records
 from maskling.finetune.kinds.texts import TextKind
 from maskling.metrics import classification, multilabel, nats
+from maskling.model.tasks.config import Judging
 from maskling.train.task import Baseline, Criterion, Numbers
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Classify(TextKind):
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: accuracy, or micro-F1 where there are several labels."""
         return Criterion("micro_f1" if outputs.kind == "multi-label" else "accuracy", higher=True)
+
+    def judging(self) -> Judging:
+        """See Kind."""
+        return Judging(threshold=self.threshold)
 
     def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:
         """See TextKind."""

@@ -14,7 +14,7 @@ from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.targets import Targets
 from maskling.data.labelled.windows import Windows
 from maskling.finetune.kinds.any_kind import AnyKind
-from maskling.model.tasks.config import HeadKind
+from maskling.model.tasks.config import HeadKind, Judging
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Baseline, Criterion, Material, Numbers
 
@@ -108,6 +108,10 @@ class Kind(AnyKind, ABC):
     @abstractmethod
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Numbers as the field reports them, the criterion's among them."""
+
+    def judging(self) -> Judging:
+        """How its answers are taken, by its settings."""
+        return Judging()
 
     def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
         """The loss of knowing only how often each answer occurs, where there is such a thing."""

@@ -27,7 +27,26 @@ _ENDINGS: Final[dict[str, HeadKind]] = {
     "ForQuestionAnswering": "answer",
 }
 _FAMILIES: Final = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}
+# A key of config.json that only maskling knows, and what stands there of each kind.
+_JUDGING: Final = "maskling_judging"
+_JUDGED_BY: Final[dict[HeadKind, tuple[str, ...]]] = {
+    "multi-label": ("threshold",),
+    "answer": ("max_question", "max_answer"),
+}
 ANSWER_LABELS: Final = ("start", "end")
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What decides, beside the weights, what a model is said to answer: kept, so that it answers as it was measured.
+
+    threshold: in multi-label, the probability from which a label counts. max_question, max_answer: tokens that are read
+    of a question, and that an answer may have.
+    """
+
+    threshold: float = 0.5
+    max_question: int = 64
+    max_answer: int = 30
 
 
 @dataclass(frozen=True)
@@ -38,13 +57,14 @@ class HeadConfig:
     number (`labels` has one name for it), tag one of `labels` for every word, answer where an answer starts and ends.
     dropout: chance that a value is dropped before the last layer in training; None is the encoder's own in BERT and
     RoBERTa and 0 in ModernBERT, as in transformers. pooling: what ModernBERT judges a text by, its [CLS] or the mean
-    of its tokens; the other families always take [CLS].
+    of its tokens; the other families always take [CLS]. judging: how its answers are taken.
     """
 
     kind: HeadKind
     labels: tuple[str, ...]
     dropout: float | None = None
     pooling: Pooling = "cls"
+    judging: Judging = Judging()
 
     def __post_init__(self) -> None:
         """Raises ModelError for labels that do not fit the kind."""
@@ -71,6 +91,8 @@ def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
     }
     if head.kind in _PROBLEMS:
         tree["problem_type"] = _PROBLEMS[head.kind]
+    if fields := _JUDGED_BY.get(head.kind):
+        tree[_JUDGING] = {name: getattr(head.judging, name) for name in fields}
     if isinstance(encoder, BertConfig):
         tree["classifier_dropout"] = head.dropout
     else:
@@ -102,7 +124,7 @@ def head_of(tree: Tree, shapes: Mapping[str, Sequence[int]], where: str) -> Head
     if pooling is None:
         raise ModelError(f"{where}/config.json: classifier_pooling = {said!r} is not supported, only cls and mean")
     try:
-        return HeadConfig(kind, labels, None if dropout is None else float(dropout), pooling)
+        return HeadConfig(kind, labels, None if dropout is None else float(dropout), pooling, _judging(tree, where))
     except (TypeError, ValueError):
         raise ModelError(f"{where}/config.json: classifier_dropout = {dropout!r} is not a number; restore it") from None
     except ModelError as error:
@@ -130,6 +152,17 @@ def _kind(tree: Tree, shapes: Mapping[str, Sequence[int]]) -> HeadKind | None:
     if "classifier.weight" in names:
         return "classify" if any("pooler." in name for name in names) else "tag"
     return None
+
+
+def _judging(tree: Tree, where: str) -> Judging:
+    said = tree.get(_JUDGING, {})
+    try:
+        judging = Judging(**said)
+        if 0 <= judging.threshold <= 1 and judging.max_question >= 1 and judging.max_answer >= 1:
+            return judging
+    except TypeError:
+        pass
+    raise ModelError(f"{where}/config.json: {_JUDGING} = {said!r} is not understood; restore it, or leave it out")
 
 
 def _problem(tree: Tree, outputs: int) -> HeadKind:

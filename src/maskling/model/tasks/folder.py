@@ -15,7 +15,7 @@ from maskling.model.claimed import check_claim
 from maskling.model.config import ModelConfig
 from maskling.model.folder import SAFETENSORS, read_config, read_weights, write_safetensors
 from maskling.model.hugging_face import from_hugging_face, to_hugging_face
-from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of, surely_headless, to_tree
+from maskling.model.tasks.config import HeadConfig, HeadKind, Judging, Pooling, head_of, surely_headless, to_tree
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
 
 
@@ -63,14 +63,16 @@ def build_task_model(
     dropout: float | None = None,
     head_dropout: float | None = None,
     pooling: Pooling | None = None,
+    judging: Judging | None = None,
 ) -> Built:
     """A task model whose encoder is that of any model folder: an export, a Hugging Face folder, a task model.
 
     What the folder has of the head is taken too: BERT's pooler, ModernBERT's prediction head, and the last layer if
     it was made for the same task and the same labels. The rest is drawn from (seed, 'head').
     fresh: take only the shape, and draw every weight, to see what pretraining is worth. dropout: of the encoder in
-    training, attention's included; head_dropout, pooling: see HeadConfig. Left out, they are what the folder says,
-    and pooling is the mean where it says nothing: a model of masked tokens has not learned to say all with its [CLS].
+    training, attention's included; head_dropout, pooling, judging: see HeadConfig. Left out, the first two are what
+    the folder says, and pooling is the mean where it says nothing: a model of masked tokens has not learned to say
+    all with its [CLS].
     Raises ModelError as `read_task_folder` does.
     """
     tree, weights = read_config(folder), read_weights(folder)
@@ -80,9 +82,8 @@ def build_task_model(
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
     had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     said = _said(tree, had)
-    head_config = HeadConfig(
-        kind, labels, said.dropout if head_dropout is None else head_dropout, pooling or said.pooling
-    )
+    head_dropout = said.dropout if head_dropout is None else head_dropout
+    head_config = HeadConfig(kind, labels, head_dropout, pooling or said.pooling, judging or Judging())
     if fresh:
         model = new_task_model(config, head_config, seed)
         return Built(model, tuple(model.to_hugging_face()))
