@@ -50,3 +50,15 @@ def test_embedding_many_texts_says_how_far_it_is(maskling: Command, here: Path) 
     assert shares == sorted(shares)
     assert shares[-1] < 100
     assert np.load(here / "many.npy").shape[0] == 3000
+
+
+@pytest.mark.parametrize(
+    "words", [["evaluate", "runs/mine"], ["compare", "runs/mine", "runs/mine", "--rounds", "0", "--text"]]
+)
+def test_reading_text_says_how_far_it_is(maskling: Command, here: Path, words: list[str]) -> None:
+    said = maskling(*words, "books")
+    assert said.code == 0, said
+    shares = [int(line.split("%")[0]) for line in said.err.splitlines() if line.endswith("reading")]
+    assert len(shares) > 2
+    assert shares == sorted(shares)
+    assert shares[-1] == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,12 @@ def test_predict_judges_as_training_did(models, files, tmp_path: Path, capsys):
         assert run(["predict", str(tmp_path / "many"), "--text", "a fox", "--json", *option]) == 0
         found = json.loads(capsys.readouterr().out)
         assert expected("all" if len(found["labels"]) == len(found["scores"]) else "none"), found
+
+
+def test_a_record_of_very_many_windows_is_named(models, files, tmp_path: Path, capsys):
+    long = {"text": "the quick fox " * 3000, "label": "animal"}
+    (tmp_path / "long.jsonl").write_text(files["classify"].read_text() + json.dumps(long) + "\n")
+    words = ["finetune", str(models["modern"]), "--task", "classify", "--train", str(tmp_path / "long.jsonl"), "--dev"]
+    words += [str(files["classify"]), "--train.steps", "1", "--system.device", "cpu", "--out", str(tmp_path / "run")]
+    assert run(words) == 0
+    assert re.search(r"long.jsonl:49 is read in [34]\d\d windows, all in one step", capsys.readouterr().err)

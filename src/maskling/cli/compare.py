@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import check_sources
-from maskling.cli.reading import read_as
+from maskling.cli.reading import followed, read_as
 from maskling.cli.settings import SettingPairs
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -47,7 +47,6 @@ def compare(
     Example: maskling compare runs/mine runs/mine --text books/
     """
     from maskling.cli.compare_report import compared_lines
-    from maskling.corpus.report import ReadReport
     from maskling.evaluate.common_text import plain_text, prepared_text
     from maskling.evaluate.compare import Comparison
     from maskling.evaluate.pair_files import read_pairs
@@ -66,8 +65,9 @@ def compare(
     judged = read_pairs(pairs) if pairs else []
     loaded = [load(model, device=device) for model in models]
     if text:
-        report = ReadReport()
+        report = followed(console)
         common = plain_text(text, loaded, corpus, rate=rate, passages=passages, words=words, report=report)
+        console.clear()
         console.warn_of(report.problems())
     else:
         common = prepared_text(data or _own_data(loaded), loaded, rate=rate, passages=passages)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from maskling.cli.evaluate_pairs import show_pairs
 from maskling.cli.layout import table
 from maskling.cli.places import check_sources
-from maskling.cli.reading import read_as
+from maskling.cli.reading import followed, read_as
 from maskling.cli.settings import SettingPairs
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -113,11 +113,11 @@ def evaluate(
 
 
 def _raw(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
-    from maskling.corpus.report import ReadReport
     from maskling.evaluate.text import raw_text
 
-    report = ReadReport()
+    report = followed(console)
     text = raw_text(sources, loaded, reading, report)
+    console.clear()
     console.warn_of(report.problems())
     return text
 

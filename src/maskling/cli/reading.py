@@ -11,7 +11,16 @@ from maskling.config import Settings, resolve
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
+    from maskling.console import Console
+    from maskling.corpus.report import ReadReport
     from maskling.corpus.settings import CorpusSettings
+
+
+def followed(console: Console) -> ReadReport:
+    """A report of a reading that shows how far it is."""
+    from maskling.corpus.report import ReadReport
+
+    return ReadReport(told=lambda report: console.progress("reading", report.read_bytes, report.total_bytes))
 
 
 def read_as(settings: Pairs, sources: Sequence[str] | None, option: str, config: Path | None = None) -> CorpusSettings:

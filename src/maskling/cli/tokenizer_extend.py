@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from maskling.cli.layout import table
 from maskling.cli.places import check_out_folder, check_sources
-from maskling.cli.reading import read_as
+from maskling.cli.reading import followed, read_as
 from maskling.cli.settings import SettingPairs
 from maskling.cli.texts import Texts
 from maskling.console import Console, counted
@@ -43,7 +43,6 @@ def tokenizer_extend(
 
     Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
-    from maskling.corpus.report import ReadReport
 
     if out is None:
         raise SettingsError("say where to write: maskling tokenizer extend runs/mine --text FILE --out extended/")
@@ -59,8 +58,10 @@ def tokenizer_extend(
     from maskling.model.place import find_model
     from maskling.train.extending import extend_words
 
-    console, report = Console(as_json=json), ReadReport()
+    console = Console(as_json=json)
+    report = followed(console)
     done = extend_words(find_model(model), out, text or (), named, count, min_count, reading, report)
+    console.clear()
     console.warn_of(report.problems())
     rows = [
         [word.text, f"{word.count:,}" if text else "", f"{len(word.pieces)} pieces"] for word in done.words[:_SHOWN]

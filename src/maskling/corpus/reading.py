@@ -50,13 +50,19 @@ def read(
     Raises CorpusError if no source has a document, at the first fault under on_bad_file='stop',
     and at the first invalid byte under errors='strict'. Raises MissingExtra.
     """
+    sizes = [source.size for source in sources]
+    report.total_bytes = None if None in sizes else sum(size or 0 for size in sizes)
+    report.passed_bytes = sum(size or 0 for size in sizes[: start.source])
     for index in range(start.source, len(sources)):
         source = sources[index]
+        report.passed_bytes += (sizes[index - 1] or 0) if index > start.source else 0
         file = FileReport(source.location, stop=settings.on_bad_file == "stop")
         report.files.append(file)
         done = start.document if index == start.source else 0
         for document in _documents(source, settings, file):
             file.documents += 1
+            if report.told is not None:
+                report.told(report)
             if file.documents > done:
                 yield Position(index, file.documents), document
         if not file.documents and not file.num_faults:

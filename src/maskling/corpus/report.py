@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -76,11 +76,20 @@ class ReadReport:
     """All sources read so far.
 
     files: one for each source that was opened, in order; skipped: files of a folder that no reader
-    knows, counted by suffix.
+    knows, counted by suffix. total_bytes: of all sources as they lie there, None if a size is not known;
+    passed_bytes: of those before the one at hand. told: is called with this after each document.
     """
 
     files: list[FileReport] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    total_bytes: int | None = 0
+    passed_bytes: int = 0
+    told: Callable[[ReadReport], object] | None = None
+
+    @property
+    def read_bytes(self) -> int:
+        """How many of `total_bytes` have been read."""
+        return self.passed_bytes + (self.files[-1].place if self.files else 0)
 
     @property
     def documents(self) -> int:

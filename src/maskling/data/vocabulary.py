@@ -16,7 +16,6 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.preparation.cleaning import chunked, process_all
 from maskling.data.preparation.events import Reading, TokenizerTrained, TokenizerTraining
-from maskling.data.preparation.how_far import HowFar
 from maskling.data.preparation.pool import engine, in_order
 from maskling.data.settings import PrepareSystem
 from maskling.errors import CorpusError
@@ -44,7 +43,6 @@ def learn_vocabulary(
     """
     report, seen = report or ReadReport(), Seen()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
-    how_far = HowFar(found, report)
     counts: Counter[str] = Counter()
     documents = text_bytes = 0
     with engine(settings.system.num_workers) as workers:
@@ -57,7 +55,7 @@ def learn_vocabulary(
             counts.update(count_words(texts, settings.tokenizer))
             documents += len(texts)
             text_bytes += sum(len(text.encode()) for text in texts)
-            yield how_far.reading(documents, text_bytes)
+            yield Reading(documents, text_bytes, report.read_bytes, report.total_bytes)
     if not counts:
         raise CorpusError("no text was left to train a tokenizer on; see corpus.filters for what leaves documents out")
     yield TokenizerTraining(len(counts))

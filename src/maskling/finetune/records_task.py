@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from maskling.data.labelled.examples import LabelledExamples
 from maskling.data.labelled.targets import Targets
 from maskling.data.labelled.windows import Windows
@@ -15,6 +17,9 @@ from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Supply, Task
 
 M = TypeVar("M", bound=Any)
+
+# Windows of a record that a person should hear of: of 512 tokens, a book.
+_MANY_WINDOWS = 200
 
 
 class Sequences(Protocol):
@@ -61,12 +66,25 @@ class RecordsTask(Task[FinetuneRecipe, M], ABC):
     def warnings(self) -> list[str]:
         """What is odd about the records, and how many of them lose text."""
         cut = {"train": self._train.cut, "dev": self._dev.cut}
-        return self._source.warnings + [
-            f"{count:,} records of {name} are too long for {self.row_tokens} tokens and lose text; "
-            f"--data.max-length raises it"
-            for name, count in cut.items()
-            if count
-        ]
+        return (
+            self._source.warnings
+            + [
+                f"{count:,} records of {name} are too long for {self.row_tokens} tokens and lose text; "
+                f"--data.max-length raises it"
+                for name, count in cut.items()
+                if count
+            ]
+            + self._longest()
+        )
+
+    def _longest(self) -> list[str]:
+        """The record of the most windows, where they are so many that a step takes long for it."""
+        record = self._train.windows.record
+        number = int(np.bincount(record).argmax())
+        count = int(np.count_nonzero(record == number))
+        if count <= _MANY_WINDOWS:
+            return []
+        return [f"{self.name_of(number)} is read in {count:,} windows, all in one step; cut it if that takes too long"]
 
     @cached_property
     def _examples(self) -> LabelledExamples[Any]:

@@ -17,7 +17,7 @@ class Label:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return vars(self)
 
     def cells(self) -> list[str]:
         """The columns of a line for people."""
@@ -33,7 +33,7 @@ class Labels:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return vars(self)
 
     def cells(self) -> list[str]:
         """The columns of a line for people."""

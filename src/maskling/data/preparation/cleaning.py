@@ -18,7 +18,6 @@ from maskling.corpus.reading import Position, ReadReport, read
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.preparation.events import Reading
 from maskling.data.preparation.held_out import held_out_below
-from maskling.data.preparation.how_far import HowFar
 from maskling.data.preparation.open_part import NotingSeen, OpenPart
 from maskling.data.preparation.parts import End, Part, read_seen, write_end, write_part
 from maskling.data.preparation.pool import Engine, in_order
@@ -59,7 +58,6 @@ def clean_text(
         number = len(parts) + len(writing)
         writing.append(engine.submit(write_part, folder, number, documents, seen.drain(), tally, counting, below))
 
-    how_far = HowFar(sources, report, start.source)
     chunks = chunked(read(sources, settings.corpus, report, start))
     for outcomes in in_order(engine, process_all, ((chunk, settings.corpus) for chunk in chunks)):
         for position, outcome in outcomes:
@@ -70,7 +68,7 @@ def clean_text(
                 # A part waits for its worker in full: only a few at once.
                 while len(writing) > 2 + engine.workers // 4:
                     parts.append(writing.popleft().result())
-        yield how_far.reading(open_part.total, open_part.total_bytes)
+        yield Reading(open_part.total, open_part.total_bytes, report.read_bytes, report.total_bytes)
     if open_part.documents:
         close()
     parts += [future.result() for future in writing]
