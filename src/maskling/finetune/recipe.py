@@ -54,7 +54,9 @@ class LabelledSettings(Settings):
     train: str = Field("", description="file to learn from; for similarity also a folder or pattern")
     dev: str | None = Field(None, description="file that chooses the best weights; none holds out a part of train")
     test: str | None = Field(None, description="file that is measured once, at the end")
-    dev_fraction: float = Field(0.1, gt=0, lt=1, description="part of train that is held out where there is no dev")
+    dev_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part of train that is held out where there is no dev; 10,000 records at the most"
+    )
     max_length: int | None = Field(
         None,
         ge=8,
