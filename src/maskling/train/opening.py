@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from maskling.model.allocator import keep_memory
 from maskling.model.config import ModelConfig
 from maskling.model.device import Compute, pick
 from maskling.threads import cores
@@ -17,11 +18,12 @@ from maskling.train.task import AnyTask
 
 
 def machine(system: SystemSettings, threads: int | None = None) -> Compute:
-    """Set torch's threads, and choose the device. threads: those that the run began with.
+    """Set torch's threads and the allocator, and choose the device. threads: those that the run began with.
 
     A run keeps that number where it can: another one rounds otherwise.
     """
     torch.set_num_threads(system.threads or min(cores(), threads or torch.get_num_threads()))
+    keep_memory()
     return pick(system.device, system.dtype)
 
 

@@ -18,7 +18,6 @@ from torch.nn import Module
 
 from maskling.data.loader import ahead
 from maskling.errors import SettingsError
-from maskling.model.allocator import keep_memory
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.recomputing import recompute
@@ -144,8 +143,6 @@ def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: 
         task = task.with_recipe(recipe.with_system(system.model_copy(update={"micro_batch_tokens": tokens})))
     config = encoder.config if isinstance(encoder, MaskedLM) else None
     task.supply()  # a plan of many examples is memory too, and is to be there when memory is measured
-    # Not before: what making a plan needs for a moment, gigabytes for a billion tokens, would be kept as well.
-    keep_memory()
     fit = fitted(task, config, compute, ranks=world.size, share=world.share)
     if fit.forgets and isinstance(encoder, MaskedLM):
         recompute(encoder)
