@@ -98,6 +98,11 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
 
 
+def as_text(name: str) -> str:
+    """The name of a file, which need not be text, as text: what is none is written out, as "\\udcff"."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def checksum(path: Path) -> str:
     """The xxh3-128 of a file's bytes, in hexadecimal."""
     digest = xxhash.xxh3_128()

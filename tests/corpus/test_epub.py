@@ -21,8 +21,8 @@ ENCRYPTION = """<encryption><EncryptedData><CipherData><CipherReference URI='OEB
 </EncryptedData></encryption>"""
 
 
-def book(spine: str = "", **changed: str | None) -> bytes:
-    files: dict[str, str | None] = {
+def book(spine: str = "", **changed: str | bytes | None) -> bytes:
+    files: dict[str, str | bytes | None] = {
         "mimetype": "application/epub+zip",
         "META-INF/container.xml": CONTAINER,
         "OEBPS/book.opf": OPF.replace("SPINE", spine),
@@ -45,6 +45,14 @@ def test_chapters_in_the_order_of_the_spine(read_file: Any) -> None:
     assert report.problems() == []
 
 
+@pytest.mark.parametrize("encoding", ["gb2312", "GBK", "big5", "shift_jis", "euc-jp", "utf-8", "utf-16", "iso-8859-1"])
+def test_books_whose_package_is_in_an_encoding_of_its_country(read_file: Any, encoding: str) -> None:
+    package = OPF.replace("SPINE", "").replace('version="1.0"?', f'version="1.0" encoding="{encoding}"?')
+    documents, report = read_file("b.epub", book(OEBPS__book_opf=package.encode(encoding)))
+    assert [d.text for d in documents] == ["Chapter öne.", "Chapter two."]
+    assert report.problems() == []
+
+
 @pytest.mark.parametrize(
     ("content", "kept", "says"),
     [
@@ -53,6 +61,11 @@ def test_chapters_in_the_order_of_the_spine(read_file: Any) -> None:
         (book(**{"META-INF__encryption_xml": ENCRYPTION}), 1, r"one.xhtml is encrypted (DRM)"),
         (book(OEBPS__text__one_xhtml="0" * (65 << 20)), 1, "more than any chapter"),
         (book(**{"META-INF__container_xml": None}), 0, "is no EPUB: it has no META-INF/container.xml"),
+        (
+            book(OEBPS__book_opf='<?xml version="1.0" encoding="no-such"?><package/>'),
+            0,
+            "is a broken EPUB: OEBPS/book.opf",
+        ),
         (book(OEBPS__book_opf="<package"), 0, "is a broken EPUB: OEBPS/book.opf"),
         (book()[:-30], 0, "is no whole EPUB"),
         (b"no zip", 0, "is no whole EPUB"),

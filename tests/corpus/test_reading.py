@@ -10,7 +10,7 @@ import pytest
 from maskling.corpus.document import Source
 from maskling.corpus.readers import READERS
 from maskling.corpus.reading import Position, read
-from maskling.corpus.report import ReadReport
+from maskling.corpus.report import ReadReport, StoppedError
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.errors import CorpusError
@@ -117,3 +117,29 @@ def test_a_chosen_reader_is_used_for_every_file(tmp_path: Path) -> None:
 def test_no_two_readers_claim_a_suffix() -> None:
     suffixes = [suffix for reader in READERS.values() for suffix in reader.suffixes]
     assert len(suffixes) == len(set(suffixes))
+
+
+@pytest.mark.parametrize("mark", ["<![>", "<![ endif]>", "<![foo[ x ]]>", "<![if !supportLists]>"])
+def test_marks_of_word_processors_are_comments(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "a.html").write_text(f"<p>Before it{mark} and after.</p><p>More text.</p>")
+    (_, document), *_ = read([Source(str(tmp_path / "a.html"))], CorpusSettings(), ReadReport())
+    assert document.text.startswith("Before it")
+    assert document.text.endswith("More text.")
+
+
+def test_what_a_library_makes_of_a_file_is_reported_and_the_rest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.md", "b.txt"):
+        (tmp_path / name).write_text("Some text.")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr("maskling.corpus.readers.markdown.plain_text", broken)
+    report = ReadReport()
+    sources = [Source(str(tmp_path / name)) for name in ("a.md", "b.txt")]
+    assert [document.text for _, document in read(sources, CorpusSettings(), report)] == ["Some text."]
+    assert report.problems() == [f"{tmp_path / 'a.md'}: cannot be read: RuntimeError: out of luck; nothing kept"]
+    with pytest.raises(StoppedError, match="out of luck"):
+        list(read(sources, CorpusSettings(on_bad_file="stop"), ReadReport()))

@@ -83,6 +83,14 @@ def test_bad_parquet(read_file: Any) -> None:
     assert "is no whole Parquet file" in read_file("a.parquet", parquet({"text": ["a"]})[:-20])[1].problems()[0]
 
 
+def test_a_row_of_parquet_that_is_no_text_is_left_out(read_file: Any) -> None:
+    values = pa.array([b"one", b"caf\xe9", b"three"], pa.binary())
+    texts = pa.Array.from_buffers(pa.string(), 3, values.buffers())
+    documents, report = read_file("a.parquet", parquet({"text": texts}))
+    assert [(d.id, d.text) for d in documents] == [("a.parquet:1", "one"), ("a.parquet:3", "three")]
+    assert "row 2 is not UTF-8" in report.problems()[0]
+
+
 def test_parquet_without_its_package_names_the_extra(read_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtra, match=r"pip install 'maskling\[data\]'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -338,3 +339,18 @@ def test_chinese_text_meets_the_published_vocabulary(shared_data: Path, tmp_path
     assert result.unknown_share < 0.02
     assert 2 < result.bytes_per_token < 4
     open_shards(result.folder, verify=True)
+
+
+def test_files_whose_names_are_no_text_are_prepared_like_others(tmp_path: Path):
+    folder = tmp_path / "books"
+    folder.mkdir()
+    try:
+        for number, text in enumerate(texts(40)):
+            Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9%d.txt" % number)).write_text(text)
+    except OSError:
+        pytest.skip("the file system takes no such names")
+    (folder / "bad.jsonl").write_text("{")
+    first = prepared(folder, tmp_path / "out", settings(workers=2))
+    assert first.manifest.text.kept == 40
+    assert "\\udce90.txt" in (tmp_path / "out" / MANIFEST).read_text()
+    assert prepared(folder, tmp_path / "out", settings(workers=2)).already

@@ -420,6 +420,7 @@ def test_what_is_foreseen_is_what_the_run_tells(
 ):
     # What this process holds is known only while it runs.
     monkeypatch.setattr(fitting, "_process_bytes", lambda *_: PROCESS_BYTES)
+    monkeypatch.setattr("maskling.train.planning.resident_bytes", lambda: None)
     torch.set_num_threads(2)
     recipe = recipe_of({"train.steps": 1, "system.threads": 1, **changes})
     seen = foreseen(recipe)

@@ -14,7 +14,7 @@ from maskling.corpus.readers.python_docs import read_python_docs
 from maskling.corpus.report import FileReport, StoppedError
 from maskling.corpus.report import ReadReport as ReadReport
 from maskling.corpus.settings import CorpusSettings
-from maskling.errors import CorpusError
+from maskling.errors import CorpusError, MasklingError
 
 # Formats people will try that hold text, but not as text: what to turn them into.
 _NOT_READ = {
@@ -80,6 +80,10 @@ def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> 
         raise
     except READ_ERRORS as error:
         report.add_fault(_reason(error))
+    except MasklingError:
+        raise
+    except Exception as error:
+        report.add_fault(f"cannot be read: {type(error).__name__}: {error}")
 
 
 def _reader(source: Source, settings: CorpusSettings) -> Read:

@@ -86,8 +86,8 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
             check_something_left(text)
             tokenizer = yield from make_tokenizer(folder, parts, settings.tokenizer, given)
             below = fitted_limit(settings.shards.validation_fraction, parts)
-            encoded = yield from tokenize(folder, parts, tokenizer, below, workers)
-        manifest = finish(folder, made, text, tokenizer, encoded)
+            encoded, counts = yield from tokenize(folder, parts, tokenizer, below, workers)
+        manifest = finish(folder, made, text, tokenizer, encoded, counts)
         _tidy(folder, settings.shards.keep_text)
         yield Prepared(folder, manifest, already=False)
 

@@ -93,7 +93,9 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path) -> None:
     module: MaskedLM | TaskModel = graph.module if isinstance(graph, LanguageGraph) else graph.model
     size = sum(parameter.numel() * 4 for parameter in module.parameters())
     if size > _MOST_BYTES:
-        raise ModelError(f"the weights take {size / 1e9:.2f} GB, and a file of ONNX holds at most 2 GB")
+        raise ModelError(
+            f"the weights take {size / 1e9:.2f} GB, and a file of ONNX holds at most 2 GB; serve it with torch"
+        )
     names = input_names(module.config)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     # Two rows and padding: of one row, or an all-ones mask, the trace would keep that it was so.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import zipfile
 from collections.abc import Iterator
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 
 # A chapter of 64 MB is no chapter but a bomb: zip shrinks a run of zeros a thousandfold.
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 _LARGEST_CHAPTER = 64 << 20
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 
@@ -90,11 +92,19 @@ def _xml(book: zipfile.ZipFile, path: str) -> ElementTree.Element:
     try:
         if book.getinfo(path).file_size > _LARGEST_CHAPTER:
             raise CorpusError(f"is no EPUB: its {path} is oversized")
-        return ElementTree.fromstring(book.read(path))
+        return _parsed(book.read(path))
     except KeyError:
         raise CorpusError(f"is no EPUB: it has no {path}") from None
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError, RuntimeError, NotImplementedError) as error:
         raise CorpusError(f"is a broken EPUB: {path}: {error}") from None
+
+
+def _parsed(raw: bytes) -> ElementTree.Element:
+    declared = _DECLARED.match(raw)
+    if declared is None or declared[1].lower() in (b"utf-8", b"utf-16"):
+        return ElementTree.fromstring(raw)
+    # The parser knows no encoding of several bytes but these two; Chinese and Japanese books have others.
+    return ElementTree.fromstring(raw[declared.end() :].decode(declared[1].decode("ascii")))
 
 
 def _tag(element: ElementTree.Element) -> str:

@@ -66,6 +66,13 @@ class _Page(HTMLParser):
         self._dropped: list[str] = []
         self._pre = 0
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """'<![ endif]>' and the like, as word processors write it: no more than a comment to browsers."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:  # Python's own word for it, up to 3.13
+            return self.parse_bogus_comment(i)
+
     def text(self) -> str:
         text = re.sub(r"[ \t]+\n", "\n", "".join(self._parts))
         return re.sub(r"\n{3,}", "\n\n", text).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import open_seekable
@@ -36,8 +37,11 @@ def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -
                     raise CorpusError(missing(path, names))
             number = 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-                for row in batch.to_pylist():
+                for row in _rows(batch):
                     number += 1
+                    if row is None:
+                        report.add_fault(f"row {number:,} is not UTF-8")
+                        continue
                     try:
                         text = get_text(row, settings.text_field)
                         name = get_name(row, settings.id_field, f"{source.name}:{number}")
@@ -47,3 +51,15 @@ def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -
                         yield Document(text, name, source.location)
         except pyarrow.ArrowException as error:
             raise CorpusError(f"is no whole Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """The rows of a batch; None for one that is no text, as other programs may write it."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for place in range(batch.num_rows):
+            try:
+                yield batch.slice(place, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskling import __version__
 from maskling.data.array_files import write_array
@@ -49,12 +50,17 @@ def check_something_left(text: TextReport) -> None:
 
 
 def finish(
-    folder: Path, made: MadeFrom, text: TextReport, tokenizer: Tokenizer, encoded: Sequence[EncodedPart]
+    folder: Path,
+    made: MadeFrom,
+    text: TextReport,
+    tokenizer: Tokenizer,
+    encoded: Sequence[EncodedPart],
+    counts: NDArray[np.int64],
 ) -> Manifest:
-    """Write the counts, then the manifest, which makes the folder complete. Raises DataError if it would be useless."""
-    counts = np.zeros(tokenizer.vocab_size, np.int64)
-    for part in encoded:
-        counts[np.array(part.ids, np.int64)] += np.array(part.counts, np.int64)
+    """Write the counts, then the manifest, which makes the folder complete. Raises DataError if it would be useless.
+
+    counts: (vocab_size,) int64, how often each id occurs in the train split.
+    """
     unknown = int(counts[tokenizer.special.unk])
     if unknown and unknown == counts.sum():
         raise DataError(

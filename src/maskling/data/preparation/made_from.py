@@ -17,7 +17,7 @@ from maskling.corpus.document import Source
 from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.settings import PrepareSettings
 from maskling.errors import DataError
-from maskling.files import ASIDE, fingerprint, write_json
+from maskling.files import ASIDE, as_text, fingerprint, write_json
 from maskling.tokenizer.chinese import resolve_words
 
 NOTE = "prepare.json"
@@ -160,7 +160,7 @@ def _note(source: Source, sampled: bool) -> SourceNote:
                 sample = digest.hexdigest()
         except (OSError, ValueError):
             pass  # an address, or unreadable: the reader will say so
-    return SourceNote(name=source.location, bytes=source.size, sample=sample)
+    return SourceNote(name=as_text(source.location), bytes=source.size, sample=sample)
 
 
 def _part_bytes(settings: PrepareSettings, total: int | None) -> int:

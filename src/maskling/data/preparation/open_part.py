@@ -11,6 +11,7 @@ from maskling.corpus.reading import Position
 from maskling.corpus.report import FileReport, ReadReport
 from maskling.data.manifest import BadFile
 from maskling.data.preparation.parts import Tally
+from maskling.files import as_text
 
 NOTED_BAD_FILES = 1000
 
@@ -94,4 +95,4 @@ class NotingSeen(Seen):
 
 
 def _noted(file: FileReport) -> BadFile:
-    return BadFile(name=file.name, problem=(file.problem() or "").removeprefix(f"{file.name}: "))
+    return BadFile(name=as_text(file.name), problem=as_text((file.problem() or "").removeprefix(f"{file.name}: ")))

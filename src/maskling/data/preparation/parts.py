@@ -26,7 +26,7 @@ from maskling.data.array_files import AGAIN, map_array, write_array
 from maskling.data.manifest import BadFile, Checksum, Count
 from maskling.data.preparation.notes import read_note, write_note
 from maskling.errors import DataError
-from maskling.files import checksum, written_aside
+from maskling.files import as_text, checksum, written_aside
 from maskling.tokenizer.counting import count_words
 from maskling.tokenizer.settings import TokenizerSettings
 
@@ -173,8 +173,8 @@ def _is_whole(folder: Path, part: Part) -> bool:
 
 def _line(document: CleanDocument) -> bytes:
     fields = {
-        "id": document.id,
-        "source": document.source,
+        "id": as_text(document.id),
+        "source": as_text(document.source),
         "text": document.text,
         "sentences": document.sentences,
         "digest": f"{document.digest:016x}",  # in full: as a number, many JSON readers would round it

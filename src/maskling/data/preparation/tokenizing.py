@@ -56,18 +56,24 @@ class EncodedPart(BaseModel):
 
 def tokenize(
     folder: Path, parts: Sequence[Part], tokenizer: Tokenizer, below: int, engine: Engine
-) -> Generator[ShardWritten, None, list[EncodedPart]]:
-    """Make the shards of every part that does not have them yet; returns them in order."""
+) -> Generator[ShardWritten, None, tuple[list[EncodedPart], Int64Array]]:
+    """Make the shards of every part that does not have them yet.
+
+    Returns them in order, and how often each id occurs in the train split, (vocab_size,) int64.
+    """
     words = tokenizer.chinese_words
     jobs = [Job(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=below) for part in parts]
     calls = ((folder, part, job) for part, job in zip(parts, jobs, strict=True))
     done: list[EncodedPart] = []
+    counts = np.zeros(tokenizer.vocab_size, np.int64)
     tokens = 0
     for encoded in in_order(engine, encode_part, calls):
-        done.append(encoded)
+        counts[np.array(encoded.ids, np.int64)] += np.array(encoded.counts, np.int64)
+        # Of a hundred gigabytes of text they would be seven themselves.
+        done.append(encoded.model_copy(update={"ids": (), "counts": ()}))
         tokens += encoded.tokens
         yield ShardWritten(len(done), len(parts), tokens)
-    return done
+    return done, counts
 
 
 def encode_part(folder: Path, part: Part, job: Job) -> EncodedPart:
