@@ -24,6 +24,7 @@ from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started
 from maskling.train.planning import foreseen
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe, read_config
+from maskling.train.run_folder import written_number
 from torch_ranks import weights
 from toy_runs import Make
 
@@ -144,7 +145,9 @@ for event in pretrain(read_config(Path(sys.argv[1])), Path(sys.argv[2])):
 
 def test_a_process_killed_without_a_word_goes_on_to_the_same_bits(recipe_of: Make, tmp_path: Path, straight: Path):
     run_dir = tmp_path / "run"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(straight), str(run_dir)], check=False)
+    # Another number of threads rounds otherwise, and this process may have another than a fresh one.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(written_number(straight, "threads"))}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(straight), str(run_dir)], check=False, env=environment)
     assert killed.returncode == -signal.SIGKILL
     # The checkpoint of step 4 may still have been on its way to the disk.
     assert run(recipe_of(DROPOUT), run_dir)[0].resumed_from in (None, 4)

@@ -32,9 +32,7 @@ class RunReport:
         console = self._console
         match event:
             case Measuring():
-                console.note(
-                    f"measuring how many steps fit into {event.budget}: {duration(event.seconds)} or a little more"
-                )
+                console.note(f"measuring how many steps fit into {event.budget}, by {duration(event.seconds)} of them")
             case Started():
                 self._steps = event.steps
                 for line in started_lines(event):
