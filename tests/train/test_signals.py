@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from maskling.train.signals import stop_asked
 
 
+@contextlib.contextmanager
+def handled(which: signal.Signals, how: Any) -> Iterator[None]:
+    """A signal handled as is said, whatever these tests were started with: in the background some are ignored."""
+    before = signal.signal(which, how)
+    try:
+        yield
+    finally:
+        signal.signal(which, before)
+
+
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_second_interrupts(which: signal.Signals):
-    before = signal.getsignal(which)
-    with stop_asked() as asked:
-        assert not asked()
-        signal.raise_signal(which)
-        assert asked()
-        with pytest.raises(KeyboardInterrupt):
+    with handled(which, signal.default_int_handler):
+        with stop_asked() as asked:
+            assert not asked()
             signal.raise_signal(which)
-    assert signal.getsignal(which) is before
+            assert asked()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(which)
+        assert signal.getsignal(which) is signal.default_int_handler
 
 
 def test_the_first_is_answered_at_once_and_what_is_ignored_stays_so():
     said: list[str] = []
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
+    with handled(signal.SIGHUP, signal.SIG_IGN), handled(signal.SIGTERM, signal.SIG_DFL):
         with stop_asked(lambda: said.append("heard")) as asked:
             signal.raise_signal(signal.SIGHUP)
             assert not asked()
@@ -34,8 +46,6 @@ def test_the_first_is_answered_at_once_and_what_is_ignored_stays_so():
             with pytest.raises(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGTERM)
         assert said == ["heard"]
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_outside_the_main_thread_it_says_no():
