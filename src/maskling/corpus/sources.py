@@ -15,6 +15,7 @@ from maskling.corpus.report import ReadReport
 from maskling.errors import CorpusError
 
 SPECIAL = ("python-docs:", "hf:")
+_SUFFIXES = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
 
 
 def expand(sources: Sequence[str], report: ReadReport | None = None, any_suffix: bool = False) -> list[Source]:
@@ -69,7 +70,7 @@ def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[
     files = list(_walk(name, frozenset()))
     known = [file for file in map(_local, files) if _known(file, report, any_suffix)]
     if not known:
-        suffixes = ", ".join(sorted(suffix for reader in READERS.values() for suffix in reader.suffixes))
+        suffixes = ", ".join(sorted(_SUFFIXES))
         held = f"{len(files):,} files, but none" if files else "no file"
         raise CorpusError(
             f"{name}: this folder has {held} of a kind that is read ({suffixes}); "
@@ -141,9 +142,10 @@ def _size(system: object, path: str) -> int | None:
 
 
 def _known(source: Source, report: ReadReport, any_suffix: bool) -> bool:
-    if any_suffix or any(source.suffix in reader.suffixes for reader in READERS.values()):
+    suffix = source.suffix
+    if any_suffix or suffix in _SUFFIXES:
         return True
-    report.skipped[source.suffix] += 1
+    report.skipped[suffix] += 1
     return False
 
 

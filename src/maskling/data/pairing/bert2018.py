@@ -18,6 +18,7 @@ from maskling.data.shards import Split
 from maskling.errors import DataError
 
 Pair = tuple[int, int, int, int, int]  # a_start, a_length, b_start, b_length, label
+_CODES = "qiqib"  # of arrays that hold them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Bert2018Pairing(Pairing):
         rng = Random(self.random_seed)
         documents = _documents(split)
         rng.shuffle(documents)
-        columns = [array("q") for _ in range(5)]
+        columns = [array(code) for code in _CODES]
         passes = [0]
         for _ in range(self.dupe_factor):
             for number in range(len(documents)):
@@ -71,15 +72,15 @@ class Bert2018Pairing(Pairing):
             passes.append(len(columns[0]))
         if not columns[0]:
             raise DataError("this split has no text to make pairs of; prepare more text")
-        a_start, a_length, b_start, b_length, label = (np.frombuffer(column, np.int64) for column in columns)
+        a_start, a_length, b_start, b_length, label = (np.frombuffer(column, column.typecode) for column in columns)
         return PairPlan(
             start=a_start,
-            length=a_length.astype(np.int32),
+            length=a_length,
             document_first=np.array(passes),
             goal=seq_length - self.num_special,
             b_start=b_start,
-            b_length=b_length.astype(np.int32),
-            label=label.astype(np.int8),
+            b_length=b_length,
+            label=label,
         )
 
     def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:  # noqa: ARG002
