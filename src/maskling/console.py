@@ -6,6 +6,7 @@ there the same report is one plain line every few seconds.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -127,12 +128,25 @@ class Console:
             self._write(_ERASE + bar)
 
     def _write(self, text: str) -> None:
-        self._err.write(text)
-        self._err.flush()
+        self._put(text, self._err)
 
     def _print(self, line: str, stream: TextIO | None) -> None:
-        if stream is not None:
-            print(line, file=stream, flush=True)
+        self._put(f"{line}\n", stream)
+
+    def _put(self, text: str, stream: TextIO | None) -> None:
+        """Write to a stream, or nowhere once it was a terminal that has gone away: the work goes on without it."""
+        if stream is None:
+            return
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            if stream is self._err:
+                self._err, self._terminal = None, False
+            else:
+                self._out = None
 
 
 def printable(text: str) -> str:

@@ -19,7 +19,7 @@ ASIDE = ".partial"
 def written_aside(path: Path, unfinished: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file to write that appears under `path` only when the block ends without an error.
 
-    unfinished: where what was written stays if the block ends with one; left out, nothing stays.
+    unfinished: where what was written, if anything was, stays if the block ends with one; left out, nothing stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE}")
@@ -30,7 +30,7 @@ def written_aside(path: Path, unfinished: Path | None = None) -> Iterator[Binary
             os.fsync(file.fileno())
         aside.replace(path)
     except BaseException as error:
-        if unfinished is not None and aside.exists():
+        if unfinished is not None and aside.exists() and aside.stat().st_size:
             aside.replace(unfinished)
         aside.unlink(missing_ok=True)
         _name_place(error, path, aside)

@@ -62,3 +62,9 @@ def test_reading_text_says_how_far_it_is(maskling: Command, here: Path, words: l
     assert len(shares) > 2
     assert shares == sorted(shares)
     assert shares[-1] == 100
+
+
+def test_what_is_asked_is_checked_before_text_is_read(maskling: Command, here: Path) -> None:
+    (here / "empty.txt").write_text("")
+    assert "no pairing 'nps'" in maskling("evaluate", "runs/mine", "empty.txt", "--pairing", "nps").complaint
+    assert "no document could be read" in maskling("evaluate", "runs/mine", "empty.txt").complaint

@@ -119,7 +119,11 @@ def test_a_file_with_a_fault_leaves_what_was_predicted_beside_the_answer(
         assert len(Path(f"{name}.unfinished").read_text().splitlines()) == 256
     assert Path("old.tsv").read_text() == "old"
     assert not Path("new.tsv").exists()
-    texts.write_text(texts.read_text().replace('{"text": 7}', ""))
+    good = texts.read_text().replace('{"text": 7}', "")
+    texts.write_text('{"text": 7}\n')
+    assert maskling("predict", models / "classify", texts, "--out", "new.tsv").code == 2
+    assert len(Path("new.tsv.unfinished").read_text().splitlines()) == 256  # a stop at once takes nothing away
+    texts.write_text(good)
     assert maskling("predict", models / "classify", texts, "--out", "new.tsv").code == 0
     assert len(Path("new.tsv").read_text().splitlines()) == 400
     assert not Path("new.tsv.unfinished").exists()

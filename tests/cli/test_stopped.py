@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -94,6 +97,31 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(["bash", "-c", own], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     return done
+
+
+def test_a_lost_terminal_stops_with_a_checkpoint(here: Path):
+    # A session of its own whose terminal goes away, as when a connection breaks: SIGHUP, and nowhere to write to.
+    words = ["train", "--data", "data", "--out", "runs/lost", *TRAIN, "--train.steps", "100000"]
+    terminal, its = pty.openpty()
+    with subprocess.Popen(
+        [*MASKLING, *words],
+        cwd=here,
+        env={**ENVIRONMENT, "TERM": "xterm"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    ) as process:
+        os.close(its)
+        said = b""
+        while b"step" not in said:
+            said += os.read(terminal, 4096)
+        os.close(terminal)
+        assert process.wait(timeout=120) == 130
+    (step,) = [int(path.name[5:]) for path in (here / "runs/lost/checkpoints").iterdir()]
+    assert step > 0
+    assert json.loads((here / f"runs/lost/checkpoints/step-{step:06d}/state.json").read_text())["step"] == step
 
 
 def test_a_reader_that_leaves_early_is_no_fault(here: Path):

@@ -130,3 +130,19 @@ def test_a_record_of_very_many_windows_is_named(models, files, tmp_path: Path, c
     words += [str(files["classify"]), "--train.steps", "1", "--system.device", "cpu", "--out", str(tmp_path / "run")]
     assert run(words) == 0
     assert re.search(r"long.jsonl:49 is read in [34]\d\d windows, all in one step", capsys.readouterr().err)
+
+
+def test_no_more_is_held_out_than_tells(models, files, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("maskling.finetune.labelled._MOST_HELD_OUT", 3)
+    words = ["finetune", str(models["modern"]), "--task", "classify", "--train", str(files["classify"])]
+    assert run([*words, "--train.steps", "1", "--system.device", "cpu", "--out", str(tmp_path / "run")]) == 0
+    assert "3 records held out of classify.jsonl choose the best weights" in capsys.readouterr().err
+
+
+def test_numbers_that_are_none_are_null_in_the_results(models, files, tmp_path: Path):
+    (tmp_path / "one.jsonl").write_text(files["regress"].read_text().splitlines()[0] + "\n")
+    words = ["finetune", str(models["modern"]), "--task", "regress", "--train", str(files["regress"]), "--dev"]
+    words += [str(files["regress"]), "--test", str(tmp_path / "one.jsonl"), "--train.steps", "1"]
+    assert run([*words, "--system.device", "cpu", "--out", str(tmp_path / "run")]) == 0
+    found = json.loads((tmp_path / "run" / "results.json").read_text(), parse_constant=pytest.fail)
+    assert found["test"]["pearson"] is None

@@ -57,6 +57,16 @@ def test_of_a_very_long_text_its_beginning_is_enough(model: Model, unit: str) ->
     assert cut == (len(ids) > 21)
 
 
+def test_the_rest_of_a_very_long_text_is_not_tokenized(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    encode = model.tokenizer.encode_batch
+    monkeypatch.setattr(
+        type(model.tokenizer), "encode_batch", lambda _, texts: (seen.extend(map(len, texts)), encode(texts))[1]
+    )
+    model.sequences(["fox " * 15_000, "a dog"])
+    assert max(seen) < 1000
+
+
 def test_how_many_texts_are_done_is_told(model: Model) -> None:
     told: list[int] = []
     model.embed(["the fox", "a dog", "paris"] * 3, batch_tokens=8, told=told.append)

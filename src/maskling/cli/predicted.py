@@ -55,8 +55,6 @@ def lines_to(out: Path | None, console: Console) -> Iterator[Lines]:
         if lines is not None and lines.count:
             console.clear()
             console.warn(f"the {counted(lines.count, 'prediction')} made until then are in {unfinished}")
-        else:
-            unfinished.unlink(missing_ok=True)
         raise
     unfinished.unlink(missing_ok=True)
 

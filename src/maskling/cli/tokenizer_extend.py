@@ -43,7 +43,6 @@ def tokenizer_extend(
 
     Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
-
     if out is None:
         raise SettingsError("say where to write: maskling tokenizer extend runs/mine --text FILE --out extended/")
     if text is None and words is None:

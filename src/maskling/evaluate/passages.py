@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -48,21 +49,16 @@ def read_passages(
     Raises CorpusError if nothing can be read, or the text has no passage of `FEWEST_WORDS` words.
     """
     report = report or ReadReport()
-    draw = keys(0, "passages", 0, np.zeros(1, np.int64))
-    # Every passage draws a number, and those with the smallest stay, whatever else the text has.
-    drawn: list[tuple[int, int, Passage]] = []
-    total = 0
-    for documents in clean_batches(sources, settings, report):
-        for document in documents:
-            found = list(_passages(document, words))
-            lots = bits(draw, np.arange(total, total + len(found))).tolist()
-            for number, (lot, passage) in enumerate(zip(lots, found, strict=True), total):
-                entry = (-lot, number, passage)
-                if len(drawn) < count:
-                    heapq.heappush(drawn, entry)
-                elif entry > drawn[0]:
-                    heapq.heapreplace(drawn, entry)
-            total += len(found)
+    key, numbers = keys(0, "passages", 0, np.zeros(1, np.int64)), itertools.count()
+    # Every passage draws a lot, and those with the smallest stay: of all the text only they are held.
+    lots = (
+        (int(bits(key, number)[0]), number, passage)
+        for documents in clean_batches(sources, settings, report)
+        for document in documents
+        for passage, number in zip(_passages(document, words), numbers, strict=False)
+    )
+    drawn = heapq.nsmallest(count, lots)
+    total = next(numbers)
     if not drawn:
         raise CorpusError(
             f"{', '.join(sources)}: in {report.documents:,} documents there is no passage of {FEWEST_WORDS} words to "

@@ -94,7 +94,7 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path) -> None:
     size = sum(parameter.numel() * 4 for parameter in module.parameters())
     if size > _MOST_BYTES:
         raise ModelError(
-            f"the weights take {size / 1e9:.2f} GB, and a file of ONNX holds at most 2 GB; serve it with torch"
+            f"the weights take {size / 1e9:.2f} GB, and a file of ONNX holds at most 2 GB; use the folder as it is"
         )
     names = input_names(module.config)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}

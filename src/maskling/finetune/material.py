@@ -76,10 +76,9 @@ def completed(recipe: FinetuneRecipe, folder: Path, records: int) -> FinetuneRec
     )
 
 
-def held_out(records: Sequence[T], fraction: float, seed: int, at_most: int | None = None) -> tuple[list[T], list[T]]:
+def held_out(records: Sequence[T], fraction: float, seed: int, at_most: int) -> tuple[list[T], list[T]]:
     """The records to learn from and those held out, both in their order. Raises DataError if there are too few."""
-    count = max(1, round(len(records) * fraction))
-    count = count if at_most is None else min(count, at_most)
+    count = min(at_most, max(1, round(len(records) * fraction)))
     if count >= len(records):
         raise DataError(f"{len(records)} records are too few to hold some out; give more, or a --dev file")
     out = set(Shuffle(len(records), seed, "held out")[np.arange(count)].tolist())

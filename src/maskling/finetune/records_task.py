@@ -66,22 +66,19 @@ class RecordsTask(Task[FinetuneRecipe, M], ABC):
     def warnings(self) -> list[str]:
         """What is odd about the records, and how many of them lose text."""
         cut = {"train": self._train.cut, "dev": self._dev.cut}
-        return (
-            self._source.warnings
-            + [
-                f"{count:,} records of {name} are too long for {self.row_tokens} tokens and lose text; "
-                f"--data.max-length raises it"
-                for name, count in cut.items()
-                if count
-            ]
-            + self._longest()
-        )
+        lost = [
+            f"{count:,} records of {name} are too long for {self.row_tokens} tokens and lose text; "
+            f"--data.max-length raises it"
+            for name, count in cut.items()
+            if count
+        ]
+        return [*self._source.warnings, *lost, *self._longest()]
 
     def _longest(self) -> list[str]:
         """The record of the most windows, where they are so many that a step takes long for it."""
-        record = self._train.windows.record
-        number = int(np.bincount(record).argmax())
-        count = int(np.count_nonzero(record == number))
+        counts = np.bincount(self._train.windows.record)
+        number = int(counts.argmax())
+        count = int(counts[number])
         if count <= _MANY_WINDOWS:
             return []
         return [f"{self.name_of(number)} is read in {count:,} windows, all in one step; cut it if that takes too long"]

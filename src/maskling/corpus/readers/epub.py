@@ -18,8 +18,8 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 
 # A chapter of 64 MB is no chapter but a bomb: zip shrinks a run of zeros a thousandfold.
-_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 _LARGEST_CHAPTER = 64 << 20
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 
 
@@ -95,7 +95,8 @@ def _xml(book: zipfile.ZipFile, path: str) -> ElementTree.Element:
         return _parsed(book.read(path))
     except KeyError:
         raise CorpusError(f"is no EPUB: it has no {path}") from None
-    except (ElementTree.ParseError, ValueError, LookupError, RuntimeError, NotImplementedError) as error:
+    # What is not XML, or of an unknown encoding; what zipfile says of passwords and of ways to compress.
+    except (ElementTree.ParseError, ValueError, LookupError, RuntimeError) as error:
         raise CorpusError(f"is a broken EPUB: {path}: {error}") from None
 
 
