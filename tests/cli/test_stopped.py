@@ -101,6 +101,10 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_lost_terminal_stops_with_a_checkpoint(here: Path):
     # A session of its own whose terminal goes away, as when a connection breaks: SIGHUP, and nowhere to write to.
+    def of_a_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may be under nohup
+
     words = ["train", "--data", "data", "--out", "runs/lost", *TRAIN, "--train.steps", "100000"]
     terminal, its = pty.openpty()
     with subprocess.Popen(
@@ -111,14 +115,17 @@ def test_a_lost_terminal_stops_with_a_checkpoint(here: Path):
         stdout=its,
         stderr=its,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=of_a_terminal,
     ) as process:
         os.close(its)
         said = b""
         while b"step" not in said:
             said += os.read(terminal, 4096)
         os.close(terminal)
-        assert process.wait(timeout=120) == 130
+        try:
+            assert process.wait(timeout=120) == 130
+        finally:
+            process.kill()
     (step,) = [int(path.name[5:]) for path in (here / "runs/lost/checkpoints").iterdir()]
     assert step > 0
     assert json.loads((here / f"runs/lost/checkpoints/step-{step:06d}/state.json").read_text())["step"] == step

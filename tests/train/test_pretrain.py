@@ -393,7 +393,8 @@ def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_
     assert isinstance(over, Finished)
     assert (over.stopped, over.step) == (True, 0)
     assert not (tmp_path / "config.toml").exists()
-    assert run(recipe_of({"train.budget": "2s"}), tmp_path)[-1].step > 1
+    again = run(recipe_of({"train.budget": "2s"}), tmp_path)[-1]
+    assert again.step == again.steps  # one at the least, on a busy machine
 
 
 def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(recipe_of: Make, tmp_path: Path):
