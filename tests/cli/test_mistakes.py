@@ -74,7 +74,7 @@ MISTAKES = [
     ("fill runs/mine --file nothing.txt", "nothing.txt: there is no such file"),
     ("fill runs/mine --file books", "books is a folder"),
     ("fill runs/mine [MASK] --masking.rate 1", "takes no settings"),
-    ("embed runs/mine a --pooling max", "--pooling: 'max' is not one of mean, cls"),
+    ("embed runs/mine a --pooling max", "--pooling: 'max' is not one of cls, mean"),
     ("embed runs/mine a --out books", "books is a folder; give the name of a file in it"),
     ("evaluate nowhere", "nowhere: there is no such folder"),
     ("evaluate runs/mine books --data data", "or --data, not both"),

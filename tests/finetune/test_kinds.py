@@ -97,6 +97,18 @@ def test_without_dev_a_part_of_train_is_held_out_and_said(recipe_of: Make, tmp_p
     assert not any("also in train" in event.text for event in only(Warned, events))
 
 
+def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
+    from maskling.finetune.labelled import Labelled
+
+    def evaluated(changes: dict[str, object]) -> list[int]:
+        recipe = recipe_of("classify", {"train.epochs": 3, "train.batch_size": 1, **changes})
+        train = Labelled(recipe).completed(recipe, None).train
+        return [step for step in range(1, train.steps + 1) if train.evaluates(step, train.steps)]
+
+    assert len(evaluated({})) == 3
+    assert len(evaluated({"train.evaluations": 2})) == 2
+
+
 def test_fresh_weights_are_not_those_of_the_folder_but_have_its_shape(recipe_of: Make, tmp_path: Path):
     from maskling.finetune.labelled import Labelled
     from maskling.train.world import World

@@ -13,19 +13,21 @@ from maskling.train.settings import TrainSettings
 def test_steps_fill_what_evaluations_and_checkpoints_leave():
     train = plan(100.0, 0.5, 1.0, 0.5, TrainSettings())
     # Ten evaluations with a checkpoint each take 15 seconds.
-    assert train.evaluate_every is None
+    assert train.evaluations is None
     assert train.steps == 170
 
 
 def test_where_evaluations_are_dear_there_are_fewer():
     train = plan(100.0, 0.5, 4.0, 1.0, TrainSettings())
-    assert train.evaluations(train.steps) == 3
+    assert train.evaluations == 3
+    assert train.num_evaluations(train.steps) == 3
     assert train.steps == 170
+    assert plan(100.0, 0.5, 4.0, 1.0, TrainSettings(evaluations=8)).evaluations == 8
 
 
 def cost(train: TrainSettings, steps: int) -> float:
     """Half a second a step, one an evaluation."""
-    return steps * 0.5 + train.evaluations(steps)
+    return steps * 0.5 + train.num_evaluations(steps)
 
 
 def test_an_interval_that_was_asked_for_is_kept():
@@ -37,19 +39,19 @@ def test_an_interval_that_was_asked_for_is_kept():
 @given(seconds=st.floats(0.1, 1e5), step=st.floats(0.01, 10), evaluation=st.floats(0, 50), save=st.floats(0, 50))
 def test_a_plan_fits_or_is_a_single_step(seconds: float, step: float, evaluation: float, save: float):
     train = plan(seconds, step, evaluation, save, TrainSettings())
-    cost = train.steps * step + train.evaluations(train.steps) * (evaluation + save)
+    cost = train.steps * step + train.num_evaluations(train.steps) * (evaluation + save)
     assert cost <= seconds * (1 + 1e-9) or train.steps == 1
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 15, 104, 1000])
 def test_the_last_step_is_logged_evaluated_and_saved_and_the_counts_are_right(steps: int):
-    for train in (TrainSettings(), TrainSettings(evaluate_every=7, save_every=4)):
+    for train in (TrainSettings(), TrainSettings(evaluate_every=7, save_every=4), TrainSettings(evaluations=3)):
         evaluated = [step for step in range(1, steps + 1) if train.evaluates(step, steps)]
         saved = [step for step in range(1, steps + 1) if train.saves(step, steps)]
         assert evaluated[-1] == saved[-1] == steps
         assert train.logs(1, steps)
         assert train.logs(steps, steps)
-        assert len(evaluated) == train.evaluations(steps)
+        assert len(evaluated) == train.num_evaluations(steps)
         assert len({*evaluated, *saved}) <= train.most_saves(steps)
 
 

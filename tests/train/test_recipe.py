@@ -170,6 +170,13 @@ def test_what_is_no_time_is_refused(text: str, recipe_of: Make):
         recipe_of({"train.budget": text})
 
 
+def test_evaluations_are_asked_for_in_one_way(recipe_of: Make):
+    with pytest.raises(SettingsError, match=r"train: .*evaluations and evaluate_every say the same"):
+        recipe_of({"train.evaluations": 3, "train.evaluate_every": 5})
+    train = recipe_of({"train.evaluations": 3, "train.evaluate_every": "none"}).train
+    assert [step for step in range(1, 101) if train.evaluates(step, 100)] == [34, 68, 100]
+
+
 def test_settings_are_read_without_torch():
     code = "import sys, maskling.train.recipe as r; r.read_recipe(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,7 +21,7 @@ def embed(
     file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
     pooling: Annotated[
-        Literal["mean", "cls"] | None,
+        Literal["cls", "mean"] | None,
         Parameter(help="mean over tokens, or the first token; what the model was trained for, if left out"),
     ] = None,
     normalize: Annotated[bool, Parameter(help="scale every vector to length 1")] = False,
@@ -31,7 +31,7 @@ def embed(
     json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     dtype: Annotated[
-        Literal["fp32", "bf16", "auto"], Parameter(help="fp32, or bf16 for speed; auto is what is faster here")
+        Literal["auto", "fp32", "bf16"], Parameter(help="fp32, or bf16 for speed; auto is what is faster here")
     ] = "fp32",
 ) -> None:
     """Turn texts into vectors.

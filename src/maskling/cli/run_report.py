@@ -8,7 +8,18 @@ from typing import Any
 
 from maskling.cli.layout import byte_size, duration, size, table
 from maskling.console import Console, counted
-from maskling.train.events import Evaluated, Event, Finished, Judged, Measuring, Saved, Started, Step, Warned
+from maskling.train.events import (
+    Evaluated,
+    Event,
+    Finished,
+    Judged,
+    Measuring,
+    Replanned,
+    Saved,
+    Started,
+    Step,
+    Warned,
+)
 from maskling.train.task import Numbers
 
 
@@ -37,6 +48,9 @@ class RunReport:
                 self._steps = event.steps
                 for line in started_lines(event):
                     console.note(line)
+            case Replanned():
+                self._steps = event.steps
+                console.note(replanned_line(event))
             case Step():
                 last = event.step == event.steps
                 console.progress(step_line(event), event.step, event.steps, last=last, share=False)
@@ -71,6 +85,15 @@ def started_lines(event: Started) -> list[str]:
         *([f"memory    {byte_size(event.memory)} expected"] if event.memory else []),
         f"run       {counted(event.steps, 'step')}, {epochs:.3g} epochs{resumed}",
     ]
+
+
+def replanned_line(event: Replanned) -> str:
+    """That there are more steps, or fewer, than were planned."""
+    found = "faster" if event.steps > event.before else "slower"
+    return (
+        f"steps are {found} than those that were measured: "
+        f"{counted(event.steps, 'step')} fit into {event.budget}, not {event.before:,}"
+    )
 
 
 def step_line(event: Step) -> str:

@@ -67,7 +67,7 @@ def completed(recipe: FinetuneRecipe, folder: Path, records: int) -> FinetuneRec
         raise SettingsError(f"data.max_length = {length} is longer than the {most} tokens that {folder} has places for")
     train, epoch = recipe.train, max(1, round(records / recipe.train.batch_size))
     steps = train.steps or max(1, int(np.ceil(records * train.epochs / train.batch_size)))
-    every = train.evaluate_every or min(epoch, steps)
+    every = train.evaluate_every or (None if train.evaluations else min(epoch, steps))
     return recipe.model_copy(
         update={
             "data": recipe.data.model_copy(update={"max_length": length}),

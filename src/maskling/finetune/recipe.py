@@ -71,6 +71,7 @@ class FinetuneTrain(TrainSettings):
     epochs: float = Field(3.0, gt=0, description="how often every record is seen")
     batch_size: int = Field(32, ge=1, description="records in one step, over all ranks")
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; none is once an epoch")
+    evaluations: int | None = Field(None, ge=1, description="evaluations of the run, instead of evaluate_every")
     keep: int = Field(1, ge=1, description="newest checkpoints to keep, beside the best one")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from maskling.train import checkpoint
 from maskling.train.loop import Parts, take_step
-from maskling.train.settings import TrainSettings
+from maskling.train.schedule import Schedule
+from maskling.train.settings import USUAL_EVALUATIONS, TrainSettings
 from maskling.train.work import Work
 
 # The rest is for what is not measured: a machine that gets busier.
@@ -19,8 +20,11 @@ _SHARE = 0.95
 _WARM_UP_STEPS = 3
 _TIMED_STEPS = 5
 _MEASURING_SHARE = 0.03
-_MEASURING_SECONDS = 20.0
+_MEASURING_SECONDS = 10.0
 _EVALUATING_SHARE = 0.15
+# A plan is corrected up to this share of the steps, where the usual schedule begins to fall, and if it is so far off.
+_LAST_CORRECTION = 0.7
+_LEAST_CORRECTION = 0.02
 
 
 def plan(
@@ -28,28 +32,34 @@ def plan(
 ) -> TrainSettings:
     """The settings with the most steps that fit into `seconds` with their evaluations and checkpoints; at least one.
 
-    Where evaluate_every is left open there are ten evaluations, or fewer where they would take much of the time.
+    Where neither evaluate_every nor evaluations is given there are fewer than usual where they would take much of the
+    time.
     """
     each = evaluation_seconds + save_seconds
-    evaluations = int(min(10, max(1, _EVALUATING_SHARE * seconds / each))) if each else 10
-    if train.evaluate_every is not None or evaluations == 10:
-        return _with(train, _affordable(seconds, step_seconds, evaluation_seconds, save_seconds, train))
-    steps = max(1, int((seconds - evaluations * each) / step_seconds))
-    return _with(train, steps).model_copy(update={"evaluate_every": -(-steps // evaluations)})
-
-
-def _with(train: TrainSettings, steps: int) -> TrainSettings:
+    if train.evaluate_every is None and train.evaluations is None and each:
+        afforded = max(1, int(_EVALUATING_SHARE * seconds / each))
+        if afforded < USUAL_EVALUATIONS:
+            train = train.model_copy(update={"evaluations": afforded})
+    steps = _affordable(seconds, 0, step_seconds, evaluation_seconds, save_seconds, train)
     return train.model_copy(update={"steps": steps})
 
 
 def _affordable(
-    seconds: float, step_seconds: float, evaluation_seconds: float, save_seconds: float, train: TrainSettings
+    seconds: float,
+    taken: int,
+    step_seconds: float,
+    evaluation_seconds: float,
+    save_seconds: float,
+    train: TrainSettings,
 ) -> int:
-    def cost(steps: int) -> float:
-        evaluations, saves = train.evaluations(steps), train.most_saves(steps)
-        return steps * step_seconds + evaluations * evaluation_seconds + saves * save_seconds
+    """The most steps of a run that has `taken` some, so that those to come take no longer than `seconds`."""
 
-    fits, too_many = 1, max(2, int(seconds / step_seconds) + 2)
+    def cost(steps: int) -> float:
+        evaluations = train.num_evaluations(steps) - taken // train.interval(steps)
+        saves = train.most_saves(steps) if save_seconds else 0
+        return (steps - taken) * step_seconds + evaluations * evaluation_seconds + saves * save_seconds
+
+    fits, too_many = taken + 1, taken + max(2, int(seconds / step_seconds) + 2)
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
         fits, too_many = (middle, too_many) if cost(middle) <= seconds else (fits, middle)
@@ -58,11 +68,11 @@ def _affordable(
 
 def planned(
     seconds: float, parts: Parts, work: Callable[[int], Work], scratch: Path, stop: Callable[[], bool]
-) -> TrainSettings | None:
+) -> tuple[TrainSettings, float] | None:
     """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`; None on a `stop`.
 
-    The weights of `parts` are put back bit for bit; its optimizer is used up. scratch: a folder to write into, which
-    is gone afterwards.
+    Also returns the seconds of an evaluation. The weights of `parts` are put back bit for bit, its optimizer is used
+    up. scratch: a folder to write into, which is gone afterwards.
     """
     began = time.perf_counter()
     before = {name: value.clone() for name, value in parts.module.state_dict().items()}
@@ -84,7 +94,61 @@ def planned(
     first_seconds = evaluation_seconds if task.measures_first else 0.0
     left = seconds - (time.perf_counter() - began) - first_seconds
     step_seconds = step_time(durations)
-    return plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, task.recipe.train)
+    train = plan(_SHARE * left, step_seconds, evaluation_seconds, save_seconds, task.recipe.train)
+    return train, evaluation_seconds
+
+
+def reconsiders(step: int, steps: int) -> bool:
+    """Whether the plan of `steps` is looked at again after `step`: at each tenth of what may still be changed."""
+    return step <= _LAST_CORRECTION * steps and step % -(-steps // 10) == 0
+
+
+def corrected(left: float, step: int, clock: Clock, train: TrainSettings, schedule: Schedule) -> int | None:
+    """How many steps the run should have after all; None where the plan is right, or cannot be changed now.
+
+    The few steps that were measured may not be like the others: laptops get hot, and machines busy. left: seconds of
+    the budget. step: steps taken. clock: what they took, checkpoints included. A run whose time is over still takes a
+    tenth of its steps more, for the learning rate to come down.
+    """
+    fitting = _affordable(_SHARE * left, step, clock.step_seconds, clock.evaluation_seconds, 0.0, train)
+    steps = max(fitting, step + step // 10)
+    if schedule.warmup_steps(steps) > step or abs(steps - train.steps) <= _LEAST_CORRECTION * train.steps:
+        return None
+    return steps
+
+
+class Clock:
+    """The time of a run: over its stops, and what steps and evaluations take of it.
+
+    evaluation_seconds: of the last evaluation. The clock goes on while a run goes back to an earlier checkpoint.
+    """
+
+    def __init__(self, before: float, began: float, evaluation_seconds: float) -> None:
+        """before: seconds until the checkpoint it goes on from; began: when this process began, by `perf_counter`."""
+        self.evaluation_seconds = evaluation_seconds
+        self._before, self._began = before, began
+        self._first_step = self._evaluating = 0.0
+        self._taken = 0
+
+    @property
+    def seconds(self) -> float:
+        """What the run has taken."""
+        return self._before + time.perf_counter() - self._began
+
+    @property
+    def step_seconds(self) -> float:
+        """Of one step in this process, with what comes between steps but evaluations. There has to have been one."""
+        return (time.perf_counter() - self._first_step - self._evaluating) / self._taken
+
+    def start(self) -> None:
+        """The next step is about to be taken."""
+        self._first_step = self._first_step or time.perf_counter()
+        self._taken += 1
+
+    def evaluated(self, seconds: float) -> None:
+        """An evaluation took so long."""
+        self.evaluation_seconds = seconds
+        self._evaluating += seconds
 
 
 def measuring_time(seconds: float) -> float:

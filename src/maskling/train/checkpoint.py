@@ -42,7 +42,9 @@ class State:
     a row were no better. skipped: steps that were left out because of numbers that were none. left_out: text that was
     left out when the run went back: [first step that has other text, how many steps of text before it, how often it
     went back there]. watch: the memory of the loss watcher.
-    compute: device, kernel and numbers that were used. before: see `Best`.
+    compute: device, kernel and numbers that were used. before: see `Best`. steps: how many the run is to have, which a
+    time budget may plan anew; None where an older version wrote it. seconds: how long the run has taken, over its
+    stops; evaluation_seconds: the last evaluation.
     """
 
     step: int
@@ -57,6 +59,9 @@ class State:
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""
     before: float | None = None
+    steps: int | None = None
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:
@@ -204,8 +209,8 @@ def _checked(state: State, path: Path) -> State:
     left_out = all(len(entry) == 3 and min(entry) >= 0 for entry in state.left_out)
     watch = not state.watch or state.watch.keys() == {"mean", "variance", "seen", "plateau_said"}
     elsewhere = _NAME.fullmatch(path.name) is None  # a copy under a name of its own
-    counted = min(state.step, state.since_best, state.skipped) >= 0
-    if not (elsewhere or state.step == _step(path)) or not (counted and left_out and watch):
+    counts = [state.step, state.since_best, state.skipped, state.seconds, state.evaluation_seconds, state.steps or 0]
+    if not (elsewhere or state.step == _step(path)) or not (min(counts) >= 0 and left_out and watch):
         raise ValueError("not the state of this checkpoint")
     return state
 

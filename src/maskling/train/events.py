@@ -23,6 +23,16 @@ class Measuring:
 
 
 @dataclass(frozen=True)
+class Replanned:
+    """After `step` steps the machine is seen to be faster or slower than measured: `steps` fit, not `before`."""
+
+    step: int
+    budget: str
+    before: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Started:
     """The run is about to take its first step.
 
@@ -145,4 +155,4 @@ class Finished:
     memory: int | None = None
 
 
-Event = Measuring | Started | Step | Evaluated | Saved | Warned | Judged | Finished
+Event = Measuring | Replanned | Started | Step | Evaluated | Saved | Warned | Judged | Finished

@@ -25,7 +25,7 @@ class Keeping:
 
     def __init__(self, run_dir: Path, parts: Parts, step: int) -> None:
         """step: of the checkpoint that the run goes on from."""
-        self._run_dir, self._task, self._leads = run_dir, parts.task, parts.world.leads
+        self._run_dir, self._leads = run_dir, parts.world.leads
         train = parts.task.recipe.train
         self._stops = train.on_full_disk == "stop"
         self._writer = Writer(run_dir, train.keep)
@@ -38,6 +38,10 @@ class Keeping:
     def take_up(self, step: int) -> None:
         """Go on after `step`: what was written of later steps counts no more."""
         self._journal = Journal(self._run_dir / "metrics.jsonl", step) if self._leads else None
+        self._exported = None
+
+    def replanned(self) -> None:
+        """The card in the model folder says how many steps the run has, so what is there counts no more."""
         self._exported = None
 
     def go_back(self) -> Checkpoint | None:
@@ -73,7 +77,7 @@ class Keeping:
             self._writer.save(module, moments, state)
             yield from self._tell(self._writer.done())
             if state.best is not None and state.best.step == state.step:
-                yield from self._export(module, state.step, state.best)
+                yield from self._export(parts, module, state.step, state.best)
 
     def stop(self, parts: Parts, state: State) -> Iterator[Event]:
         """Leave a checkpoint of `state`, and a model folder if there is none yet."""
@@ -84,7 +88,7 @@ class Keeping:
             self._writer.wait()
             yield from self._tell(self._writer.done(), last=True)
             if state.best is None:
-                yield from self._export(module, state.step, None, last=True)
+                yield from self._export(parts, module, state.step, None, last=True)
 
     def end(self, parts: Parts, state: State) -> Generator[Event, None, Best | None]:
         """Leave the best weights in the model folder; returns their evaluation, None if they are lost or have none."""
@@ -105,7 +109,7 @@ class Keeping:
             except CheckpointError as error:
                 yield Warned(f"the best checkpoint is lost ({error}); the model folder gets the last weights instead")
                 best = None
-        yield from self._export(module, step, best, last=True)
+        yield from self._export(parts, module, step, best, last=True)
         return best
 
     def close(self) -> None:
@@ -122,10 +126,12 @@ class Keeping:
             else:
                 yield Warned(f"{one.problem}; training goes on, and the next checkpoint will be tried")
 
-    def _export(self, module: Module, step: int, best: Best | None, last: bool = False) -> Iterator[Event]:
+    def _export(
+        self, parts: Parts, module: Module, step: int, best: Best | None, last: bool = False
+    ) -> Iterator[Event]:
         """Put the weights into the model folder. last: there will be no other, so failing is an error."""
         try:
-            path = self._task.write(self._run_dir, module, best)
+            path = parts.task.write(self._run_dir, module, best)
         except CheckpointError as error:
             if last or self._stops:
                 raise

@@ -92,14 +92,14 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         left = seconds(budget) - (time.perf_counter() - began)
         if world.leads:
             yield Measuring(budget, measuring_time(left))
-        train = planned(left, parts, parts.task.working(parts.world), run_dir / "measuring", stop)
-        if train is None:
+        plan = planned(left, parts, parts.task.working(parts.world), run_dir / "measuring", stop)
+        if plan is None:
             took = time.perf_counter() - began
             yield finished(run_dir, parts.task, start.state, took, stopped=True)
             return
-        start, parts = _planned(start, parts, material, train)
+        start, parts = _planned(start, parts, material, *plan)
 
-    running = Running(run_dir, parts, replace(start.state, compute=used))
+    running = Running(run_dir, parts, replace(start.state, compute=used), began)
     with contextlib.closing(running):
         if world.leads:
             write_config(run_dir, start.recipe)
@@ -107,11 +107,11 @@ def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bo
         world.wait()
         parameters = sum(parameter.numel() for parameter in module.parameters())
         started = opened(parts.task, fit, used, parameters, start.state.step if start.resumed else None)
-        ending = yield from _steps(running, parts, [*map(Warned, warnings), started], stop)
+        ending = yield from _steps(running, run_dir, start.recipe, [*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
             yield from running.end()
             if world.leads:
-                yield from parts.task.finish(run_dir, running.state.best, compute)
+                yield from running.parts.task.finish(run_dir, running.state.best, compute)
         over = running.finished(time.perf_counter() - began, ending)
         yield replace(over, memory=peak_bytes(compute.device))
 
@@ -149,28 +149,39 @@ def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: 
     return task.with_recipe(recipe.with_system(fit.system)), fit
 
 
-def _planned(start: Start[R], parts: Parts, material: Material[R], train: TrainSettings) -> tuple[Start[R], Parts]:
+def _planned(
+    start: Start[R], parts: Parts, material: Material[R], train: TrainSettings, evaluation_seconds: float
+) -> tuple[Start[R], Parts]:
     """The same with the steps that were found to fit, and a fresh optimizer."""
     plan = parts.world.share({name: getattr(train, name) for name in PLANNED})
     recipe = start.recipe.with_train(start.recipe.train.model_copy(update=plan))
     task = parts.task.with_recipe(recipe.with_system(parts.task.recipe.system))
-    start = replace(start, recipe=recipe, state=first_state(recipe, material, None))
+    state = replace(first_state(recipe, material, None), evaluation_seconds=evaluation_seconds)
+    start = replace(start, recipe=recipe, state=state)
     return start, replace(parts, task=task, optimizer=recipe.optimizer.build(parts.module))
 
 
 def _steps(
-    running: Running, parts: Parts, first: list[Event], stop: Callable[[], bool]
+    running: Running, run_dir: Path, recipe: R, first: list[Event], stop: Callable[[], bool]
 ) -> Generator[Event, None, Ending]:
-    """Take the steps that are left, from another place whenever the numbers went wrong; returns why they ended."""
-    train, workers = parts.task.recipe.train, parts.task.recipe.system.workers
+    """Take the steps that are left, from another place when the numbers went wrong, more or fewer when planned anew.
+
+    recipe: as config.toml has it. Returns why they ended.
+    """
     while True:
+        parts = running.parts
+        train, workers = parts.task.recipe.train, parts.task.recipe.system.workers
         make = parts.task.working(parts.world, tuple(running.state.left_out))
         works = cast("Generator[Work, None, None]", ahead(make, range(running.state.step, train.steps), workers))
         with contextlib.closing(works):
             ending = yield from running.run(first, works, stop)
-        if ending is not Ending.WENT_BACK:
+        if ending is Ending.WENT_BACK:
+            running.go_back()
+        elif ending is not Ending.REPLANNED:
             return ending
-        running.go_back()
+        elif parts.world.leads:
+            with contextlib.suppress(OSError):  # the checkpoint says it too
+                write_config(run_dir, recipe.with_train(running.parts.task.recipe.train))
         first = []
 
 

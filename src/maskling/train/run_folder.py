@@ -22,7 +22,7 @@ from maskling.train.lock import only_here
 from maskling.train.run_settings import R, RunSettings, read_settings
 
 # What a time budget decides.
-PLANNED = ("steps", "evaluate_every")
+PLANNED = ("steps", "evaluations")
 
 
 def write_config(run_dir: Path, recipe: RunSettings) -> None:
@@ -72,13 +72,20 @@ def written_recipe(run_dir: Path, kind: type[R]) -> R | None:
         ) from None
 
 
-def adopt_plan(recipe: R, written: R | None) -> R:
-    """The recipe with the plan that an earlier start of the same run made for the same time budget."""
+def adopt_plan(recipe: R, written: R | None, state: State | None) -> R:
+    """The recipe with the plan that an earlier start of the same run made for the same time budget.
+
+    written: the recipe in the folder; state: of the checkpoint to go on from, which may have been planned anew.
+    """
     if recipe.train.budget is None or written is None or written.train.budget != recipe.train.budget:
         return recipe
     plan = {name: getattr(written.train, name) for name in PLANNED}
     adopted = recipe.with_train(recipe.train.model_copy(update=plan))
-    return recipe if adopted.differences(written) else adopted
+    if adopted.differences(written):
+        return recipe
+    if state is None or state.steps is None:
+        return adopted
+    return adopted.with_train(adopted.train.model_copy(update={"steps": state.steps}))
 
 
 def set_aside(run_dir: Path) -> Path | None:

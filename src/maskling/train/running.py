@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskling.errors import NumericsError
+from maskling.train.budget import Clock, corrected, reconsiders
 from maskling.train.checkpoint import State
-from maskling.train.events import Evaluated, Event, Finished, Step, Warned
+from maskling.train.events import Evaluated, Event, Finished, Replanned, Step, Warned
 from maskling.train.keeping import Keeping
 from maskling.train.loop import Parts, Taken, take_step
 from maskling.train.restoring import begin_again, restore
-from maskling.train.settings import TrainSettings
+from maskling.train.settings import TrainSettings, seconds
 from maskling.train.speed import Pace
 from maskling.train.task import AnyTask, Best, Numbers, finite
 from maskling.train.watch import Watch
@@ -31,6 +32,7 @@ class Ending(enum.IntEnum):
     STOPPED = 1
     LEFT = 2
     WENT_BACK = 3
+    REPLANNED = 4
 
 
 class _SomebodyLeft(Exception):  # noqa: N818 - not an error
@@ -44,16 +46,21 @@ class Running:
     loop over the events comes to the next meeting, to say so, and to no more.
     """
 
-    def __init__(self, run_dir: Path, parts: Parts, state: State) -> None:
-        """state: of the checkpoint the run goes on from, or of step 0."""
-        self._run_dir, self._parts, self._task = run_dir, parts, parts.task
+    def __init__(self, run_dir: Path, parts: Parts, state: State, began: float) -> None:
+        """state: of the checkpoint the run goes on from, or of step 0. began: when, by `perf_counter`."""
+        self._run_dir = run_dir
         self._state, self._beginning = state, state
-        self._recipe, self._train = parts.task.recipe, parts.task.recipe.train
-        self._steps = self._train.steps
-        self._pace = Pace(self._train, parts.compute)
+        self._pace = Pace(parts.compute)
+        self._clock = Clock(state.seconds, began, state.evaluation_seconds)
         self._keeping = Keeping(run_dir, parts, state.step)
         self._bad_step = 0
+        self._use(parts)
         self._take_up(state)
+
+    @property
+    def parts(self) -> Parts:
+        """What takes the steps, with the settings of now."""
+        return self._parts
 
     @property
     def state(self) -> State:
@@ -73,12 +80,13 @@ class Running:
             for work in works:
                 ending = self._meet(stop() if taken else False)
                 if ending is not Ending.DONE:
-                    self._state = replace(self._state, step=work.step, watch=self._watch.state())
+                    self._reach(work.step)
                     yield from self._keeping.stop(self._parts, self._state)
                     return ending
-                if (yield from self._take(work)) is Ending.WENT_BACK:
+                ending = yield from self._take(work)
+                if ending is not Ending.DONE:
                     self._meet()
-                    return Ending.WENT_BACK
+                    return ending
                 taken = True
                 if is_over(self._state, self._train):
                     break
@@ -99,7 +107,7 @@ class Running:
         state = restore(self._keeping.go_back(), self._parts)
         if state is None:
             state = self._beginning
-            self._parts = begin_again(self._parts)
+            self._use(begin_again(self._parts))
         first = state.step
         before = next(((count, times) for place, count, times in known if place == first), (0, 0))
         count, times = before[0] + bad - first, before[1] + 1
@@ -137,14 +145,39 @@ class Running:
             raise _SomebodyLeft
         return ending
 
+    def _use(self, parts: Parts) -> None:
+        """Take the steps with these."""
+        self._parts, self._task, self._recipe = parts, parts.task, parts.task.recipe
+        self._train, self._steps = self._recipe.train, self._recipe.train.steps
+
+    def _plan_for(self, steps: int) -> None:
+        """Take so many steps in all, at the learning rates of a run that has so many."""
+        recipe = self._recipe.with_train(self._train.model_copy(update={"steps": steps}))
+        self._use(replace(self._parts, task=self._task.with_recipe(recipe)))
+        self._state = replace(self._state, steps=steps, recipe=recipe.fingerprint)
+        self._keeping.replanned()
+
+    def _reach(self, step: int) -> None:
+        """Have a state to go on from after `step`."""
+        self._state = replace(
+            self._state,
+            step=step,
+            watch=self._watch.state(),
+            seconds=self._clock.seconds,
+            evaluation_seconds=self._clock.evaluation_seconds,
+        )
+
     def _take_up(self, state: State) -> None:
         """Go on from `state`."""
         self._state = state
+        if state.steps not in (None, self._steps):
+            self._plan_for(state.steps)
         self._watch = Watch(self._train.spike, self._train.plateau_after, self._task.baseline)
         if state.watch:
             self._watch.load_state(state.watch)
 
     def _take(self, work: Work) -> Generator[Event, None, Ending]:
+        self._clock.start()
         factor = self._recipe.schedule.at(work.step, self._steps)
         taken = take_step(self._parts, work, factor)
         step = work.step + 1
@@ -161,14 +194,31 @@ class Running:
             evaluated = self._evaluate(step)
             yield evaluated
             saves = saves or evaluated.best or is_over(self._state, self._train)
-        if saves:
-            self._state = replace(self._state, step=step, watch=self._watch.state())
+        replanned = self._replanned(step)
+        if saves or replanned:
+            self._reach(step)
             yield from self._keeping.save(self._parts, self._state)
         self._pace.resume()
+        if replanned is not None:
+            yield replanned
+            return Ending.REPLANNED
         return Ending.DONE
 
+    def _replanned(self, step: int) -> Replanned | None:
+        """Plan for what is left of a time budget, by what steps have taken so far; None where all stays as it is."""
+        budget, before = self._train.budget, self._steps
+        if budget is None or not reconsiders(step, before):
+            return None
+        left = seconds(budget) - self._clock.seconds
+        fitting = corrected(left, step, self._clock, self._train, self._recipe.schedule)
+        steps = self._parts.world.agree(fitting or before)
+        if steps == before:
+            return None
+        self._plan_for(steps)
+        return Replanned(step, budget, before, steps)
+
     def _stepped(self, step: int, work: Work, taken: Taken, factor: float) -> Step:
-        pace = self._pace.step(work, step)
+        pace = self._pace.step(work, step, self._train, self._clock.evaluation_seconds)
         event = Step(
             step=step,
             steps=self._steps,
@@ -209,7 +259,7 @@ class Running:
     def _evaluate(self, step: int) -> Evaluated:
         began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best
         numbers = self._measure()
-        self._pace.evaluated(time.perf_counter() - began)
+        self._clock.evaluated(time.perf_counter() - began)
         value = numbers[criterion.name]
         event = Evaluated(step, numbers, best=criterion.better(value, before.value if before else None))
         if event.best:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from maskling.config import Settings
 
 # Tokens of a micro-batch on a CPU: 1,024 are 0.77 times as fast as 4,096, 8,192 are 1.08 times, more no faster.
 MICRO_BATCH_TOKENS = 8192
+# Of a run that does not say how many.
+USUAL_EVALUATIONS = 10
 
 
 class DataSettings(Settings):
@@ -26,10 +28,17 @@ class TrainSettings(Settings):
 
     steps: int = Field(10_000, ge=1, description="optimizer steps")
     budget: str | None = Field(
-        None, description="time for the whole run, as '90s', '4m' or '1h30m'; sets steps by measuring the first few"
+        None,
+        description="time for the whole run, as '90s', '4m' or '1h30m'; sets steps by measuring the first few, and "
+        "corrects them on the way",
     )
     batch_size: int = Field(64, ge=1, description="rows of data.seq_length tokens in one step, over all ranks")
     evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; none is ten a run")
+    evaluations: int | None = Field(
+        None,
+        ge=1,
+        description="evaluations of the run, instead of evaluate_every; a budget has fewer where they are dear",
+    )
     save_every: int | None = Field(None, ge=1, description="steps between checkpoints; none is with each evaluation")
     keep: int = Field(2, ge=1, description="newest checkpoints to keep, beside the best one")
     log_every: int = Field(10, ge=1, description="steps between lines of metrics.jsonl")
@@ -60,29 +69,36 @@ class TrainSettings(Settings):
             seconds(value)
         return value
 
+    @model_validator(mode="after")
+    def _says_once_when_to_evaluate(self) -> Self:
+        if self.evaluations is not None and self.evaluate_every is not None:
+            raise ValueError("evaluations and evaluate_every say the same; leave one of them out")
+        return self
+
     def logs(self, step: int, steps: int) -> bool:
         """Whether `step` (1 for the first) gets a line in metrics.jsonl."""
         return step == 1 or step == steps or step % self.log_every == 0
 
     def evaluates(self, step: int, steps: int) -> bool:
         """Whether an evaluation follows `step`; one always follows the last."""
-        return step == steps or step % self._evaluate_every(steps) == 0
+        return step == steps or step % self.interval(steps) == 0
 
     def saves(self, step: int, steps: int) -> bool:
         """Whether a checkpoint follows `step`, whatever an evaluation says; one always follows the last."""
-        return step == steps or step % (self.save_every or self._evaluate_every(steps)) == 0
+        return step == steps or step % (self.save_every or self.interval(steps)) == 0
 
-    def evaluations(self, steps: int) -> int:
+    def num_evaluations(self, steps: int) -> int:
         """How many evaluations a run of `steps` has."""
-        return -(-steps // self._evaluate_every(steps))
+        return -(-steps // self.interval(steps))
 
     def most_saves(self, steps: int) -> int:
         """How many checkpoints a run of `steps` writes if each evaluation is the best so far."""
         apart = -(-steps // self.save_every) if self.save_every else 0
-        return self.evaluations(steps) + apart
+        return self.num_evaluations(steps) + apart
 
-    def _evaluate_every(self, steps: int) -> int:
-        return self.evaluate_every or max(1, round(steps / 10))
+    def interval(self, steps: int) -> int:
+        """Steps between evaluations in a run of `steps`."""
+        return self.evaluate_every or -(-steps // (self.evaluations or USUAL_EVALUATIONS))
 
 
 class PretrainSettings(TrainSettings):

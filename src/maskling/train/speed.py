@@ -29,31 +29,25 @@ class PaceNow:
 class Pace:
     """Times steps from the end of one to the end of the next, waiting for data included, all else left out."""
 
-    def __init__(self, train: TrainSettings, compute: Compute) -> None:
-        self._train = train
+    def __init__(self, compute: Compute) -> None:
         self._peak = peak_flops(compute)
-        self._step_seconds = self._tokens = self._evaluation_seconds = 0.0
+        self._step_seconds = self._tokens = 0.0
         self.resume()
 
     def resume(self) -> None:
         """The time since the last step was not spent on the next."""
         self._since = time.perf_counter()
 
-    def evaluated(self, seconds: float) -> None:
-        """An evaluation took so long."""
-        self._evaluation_seconds = seconds
-
-    def step(self, work: Work, step: int) -> PaceNow:
-        """Step `step` (1 for the first) has just been taken."""
+    def step(self, work: Work, step: int, train: TrainSettings, evaluation_seconds: float) -> PaceNow:
+        """Step `step` (1 for the first) has just been taken. evaluation_seconds: what an evaluation takes."""
         now = time.perf_counter()
         took, self._since = max(now - self._since, 1e-9), now
         share = 1 - _MEMORY if self._step_seconds else 1.0
         self._step_seconds += share * (took - self._step_seconds)
         self._tokens += share * (work.num_tokens - self._tokens)
         speed = self._tokens / self._step_seconds
-        train = self._train
-        evaluations = train.evaluations(train.steps) - train.evaluations(step) if step < train.steps else 0
-        left = (train.steps - step) * self._step_seconds + evaluations * self._evaluation_seconds
+        evaluations = train.num_evaluations(train.steps) - (step - 1) // train.interval(train.steps)
+        left = (train.steps - step) * self._step_seconds + evaluations * evaluation_seconds
         return PaceNow(speed, left, speed * work.flops_per_token / self._peak)
 
 

@@ -40,7 +40,7 @@ def find_start(run_dir: Path, recipe: R, material: Material[R]) -> Start[R]:
     newest, problems = checkpoint.newest_whole(run_dir)
     written = written_recipe(run_dir, material.settings)
     asked = material.completed(recipe, written)
-    recipe = adopt_plan(asked, written)
+    recipe = adopt_plan(asked, written, newest.state if newest else None)
     state = first_state(recipe, material, newest)
     warnings = []
     if newest is not None:
@@ -71,4 +71,4 @@ def shared(start: Start[R] | None, world: World, material: Material[R]) -> Start
 def first_state(recipe: R, material: Material[R], newest: Checkpoint | None) -> State:
     """The state of step 0. newest: a checkpoint that knows the weights begun from, if their folder is gone since."""
     init = material.origin(recipe, newest.state.init if newest else None)
-    return State(0, recipe.fingerprint, material.data, material.tokenizer, init)
+    return State(0, recipe.fingerprint, material.data, material.tokenizer, init, steps=recipe.train.steps)
