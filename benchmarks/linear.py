@@ -95,19 +95,20 @@ def of_texts(train: Sequence[Any], units: dict[str, Any]) -> Callable[[Sequence[
 
 
 def tags(
-    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], _units: dict[str, Any], strength: float
+    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], units: dict[str, Any], strength: float
 ) -> tuple[float, float]:
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import SGDClassifier
 
     from maskling.metrics.entities import entity_scores
 
-    vectors = DictVectorizer()
+    chinese, vectors = "analyzer" in units, DictVectorizer()
     model = SGDClassifier("log_loss", alpha=1e-5 / strength, random_state=0, max_iter=30, tol=1e-4)
-    model.fit(narrow(vectors.fit_transform(surroundings(train))), [tag for record in train for tag in record.tags])
+    seen = narrow(vectors.fit_transform(surroundings(train, chinese)))
+    model.fit(seen, [tag for record in train for tag in record.tags])
 
     def score(records: Sequence[Any]) -> float:
-        flat = iter(model.predict(narrow(vectors.transform(surroundings(records)))).tolist())
+        flat = iter(model.predict(narrow(vectors.transform(surroundings(records, chinese)))).tolist())
         guess = [[next(flat) for _ in record.tags] for record in records]
         truth = [list(record.tags) for record in records]
         if not any(tag[:2] in ("B-", "I-") for row in truth for tag in row):
@@ -124,8 +125,8 @@ def narrow(matrix: Any) -> Any:
     return matrix
 
 
-def surroundings(records: Iterable[Any]) -> list[dict[str, Any]]:
-    """For each word: itself, its ends, its shape, and its neighbours."""
+def surroundings(records: Iterable[Any], chinese: bool) -> list[dict[str, Any]]:
+    """For each word: itself, its ends, its shape, and its neighbours; for each character of Chinese also pairs."""
     found = []
     for record in records:
         words = ["<s>", "<s>", *record.words, "</s>", "</s>"]
@@ -142,6 +143,9 @@ def surroundings(records: Iterable[Any]) -> list[dict[str, Any]]:
             }
             features |= {f"at{by}": words[place + by].lower() for by in (-2, -1, 1, 2)}
             features |= {f"title{by}": words[place + by].istitle() for by in (-1, 1)}
+            if chinese:
+                features |= {f"pair{by}": words[place + by] + words[place + by + 1] for by in (-2, -1, 0, 1)}
+                features |= {"around": words[place - 1] + words[place + 1]}
             found.append(features)
     return found
 
