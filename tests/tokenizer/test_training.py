@@ -54,6 +54,7 @@ def test_neither_the_order_of_texts_nor_the_parts_they_are_counted_in_matter(kin
     forwards = count_words(texts(), settings)
     parts = sum((count_words([text], settings) for text in texts()[5:] + texts()[:5]), Counter())
     assert forwards == parts
+    parts = Counter(dict(reversed(parts.items())))
     assert list(forwards) != list(parts)
     assert train(forwards, settings).fingerprint == train(parts, settings).fingerprint
 

@@ -74,7 +74,7 @@ def chunking(tree: Tree) -> Chunking | None:
         lowers = bool(tree["normalizer"]["lowercase"])
         cut = cut_bert_chinese if splits else cut_bert
         finer = _bert_words_lowered if lowers else _BERT_WORDS.findall
-        packed = ByteCut(byte_kinds(_BERT_SPACES, _ASCII_MARKS), lowers)
+        packed = packed_bert(lowers)
         return Chunking(cut, finer, markers, keeps_space=False, splits_chinese=splits, packed=packed)
     if not normalizers <= {"NFC", "NFD", "Lowercase", "StripAccents"}:
         return None
@@ -86,6 +86,11 @@ def chunking(tree: Tree) -> Chunking | None:
     if kind == "Unigram" and pre == _unigram_pre_tokenizer():
         return Chunking(cut_words, _itself, markers, keeps_space=False, splits_chinese=False)
     return None
+
+
+def packed_bert(lowers: bool) -> ByteCut:
+    """How to cut in bytes where BertNormalizer and BertPreTokenizer cut. lowers: whether they fold capitals."""
+    return ByteCut(byte_kinds(_BERT_SPACES, _ASCII_MARKS), lowers)
 
 
 def cut_bert(text: str) -> list[str]:

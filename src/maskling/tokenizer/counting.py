@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from maskling.tokenizer import pieces
-from maskling.tokenizer.chunks import Cut, cut_bert, cut_bert_chinese, cut_words
+from maskling.tokenizer.chinese import looks_chinese
+from maskling.tokenizer.chunks import Cut, cut_bert, cut_bert_chinese, cut_words, packed_bert
 from maskling.tokenizer.library import guarded, mended
+from maskling.tokenizer.packed import PackedWords, cut
 from maskling.tokenizer.settings import TokenizerSettings
 
 _MOST_CHUNKS: Final = 1 << 18
+# Characters of the first batch and of the largest: each is twice as long as the one before, because all words of the
+# first are new, and become strings.
+_FIRST_BATCH: Final = 1 << 14
+_LONGEST_BATCH: Final = 1 << 20
 
 
 def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:
@@ -19,17 +28,90 @@ def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[st
 
     The sum of the counts of two corpora is the count of both. Memory grows with the distinct words only.
     """
-    words: Counter[str] = Counter()
-    chunks: Counter[str] = Counter()
-    cut = _cut(settings)
-    normalizer, pre_tokenizer = pieces.normalizer(settings), pieces.pre_tokenizer(settings.kind)
+    counting = _Counting(settings)
+    for batch in _batches(texts):
+        counting.add(batch)
+    return counting.words()
+
+
+class _Counting:
+    """Counts chunks of text, and makes words of each chunk once.
+
+    BERT's are counted as numbers, without making a string of each; Chinese, and what has no place there, as strings.
+    """
+
+    def __init__(self, settings: TokenizerSettings) -> None:
+        self._normalizer, self._pre_tokenizer = pieces.normalizer(settings), pieces.pre_tokenizer(settings.kind)
+        self._cut = _cut(settings)
+        self._packed = packed_bert(settings.lowercase) if settings.kind == "wordpiece" else None
+        self._words: Counter[str] = Counter()
+        self._chunks: Counter[str] = Counter()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._known = PackedWords()
+        self._places: dict[str, int] = {}
+        self._times = np.zeros(0, np.int64)
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Count the words of texts."""
+        others = texts
+        if self._packed is not None:
+            others = [text for text in texts if looks_chinese(text)]
+            together = [text for text in texts if not looks_chinese(text)] if others else texts
+            found = cut(together, self._packed)
+            if found is None:
+                others = texts
+            else:
+                places = self._known.places(found, self._learn)
+                times = np.bincount(places, minlength=len(self._places))
+                times[: len(self._times)] += self._times
+                self._times = times
+        for text in others:
+            self._chunks.update(self._cut(text))
+        if len(self._chunks) + len(self._places) > _MOST_CHUNKS:
+            self._settle()
+
+    def words(self) -> Counter[str]:
+        """All that was counted."""
+        self._settle()
+        return self._words
+
+    def _learn(self, chunks: list[str]) -> NDArray[np.int64]:
+        places = self._places
+        return np.array([places.setdefault(chunk, len(places)) for chunk in chunks], np.int64)
+
+    def _settle(self) -> None:
+        """Make words of the chunks, and forget them."""
+        words = self._words
+        with guarded("the tokenizer failed on a text"):
+            for chunk, count in (*self._chunks.items(), *zip(self._places, self._times.tolist(), strict=True)):
+                if self._is_plain(chunk):
+                    words[chunk] += count
+                    continue
+                for word, _ in self._pre_tokenizer.pre_tokenize_str(self._normalizer.normalize_str(mended(chunk))):
+                    words[word] += count
+        self._chunks.clear()
+        self._begin()
+
+    def _is_plain(self, chunk: str) -> bool:
+        """Whether it is one word of BERT's that nothing changes."""
+        if self._packed is None or not chunk.isascii() or not chunk.isalnum():
+            return False
+        return not self._packed.lowers or chunk.islower() or chunk.isdigit()
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size, longest = 0, _FIRST_BATCH
     for text in texts:
-        chunks.update(cut(text))
-        if len(chunks) > _MOST_CHUNKS:
-            _add_words(words, chunks, normalizer, pre_tokenizer)
-            chunks.clear()
-    _add_words(words, chunks, normalizer, pre_tokenizer)
-    return words
+        batch.append(text)
+        size += len(text)
+        if size >= longest:
+            yield batch
+            batch, size, longest = [], 0, min(2 * longest, _LONGEST_BATCH)
+    if batch:
+        yield batch
 
 
 def _cut(settings: TokenizerSettings) -> Cut:
@@ -41,10 +123,3 @@ def _cut(settings: TokenizerSettings) -> Cut:
 def _cut_keeping_space(text: str) -> list[str]:
     first, *rest = text.split(" ")
     return [first, *(f" {word}" for word in rest)]
-
-
-def _add_words(words: Counter[str], chunks: Counter[str], normalizer: Any, pre_tokenizer: Any) -> None:
-    with guarded("the tokenizer failed on a text"):
-        for chunk, count in chunks.items():
-            for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(mended(chunk))):
-                words[word] += count
