@@ -37,7 +37,7 @@ class Took(Clock):
 
 
 def test_a_faster_machine_gets_more_steps_and_a_slower_one_fewer():
-    assert corrected(80.0, 20, Took(1.0), PLANNED, USUAL) == 20 + 76  # 5 % are kept for what comes
+    assert corrected(95.0, 20, Took(1.0), PLANNED, USUAL) == 20 + 90  # 5 % are kept for what comes
     assert corrected(80.0, 20, Took(0.5), PLANNED, USUAL) == 20 + 152
     assert corrected(60.0, 20, Took(2.0), PLANNED, USUAL) == 20 + 28
 
@@ -56,8 +56,8 @@ def test_evaluations_that_are_still_to_come_are_counted(asked: dict[str, int], s
 
 
 def test_a_plan_that_is_nearly_right_stays():
-    assert corrected(84.0, 20, Took(1.0), PLANNED, USUAL) is None
-    assert corrected(86.0, 20, Took(1.0), PLANNED, USUAL) is None
+    assert corrected(80.0, 20, Took(1.0), PLANNED, USUAL) is None
+    assert corrected(89.0, 20, Took(1.0), PLANNED, USUAL) is None
 
 
 def test_plans_are_looked_at_again_until_the_learning_rate_falls_at_the_end():

@@ -89,11 +89,9 @@ def started_lines(event: Started) -> list[str]:
 
 def replanned_line(event: Replanned) -> str:
     """That there are more steps, or fewer, than were planned."""
-    found = "faster" if event.steps > event.before else "slower"
-    return (
-        f"steps are {found} than those that were measured: "
-        f"{counted(event.steps, 'step')} fit into {event.budget}, not {event.before:,}"
-    )
+    found = "less time" if event.steps > event.before else "longer"
+    steps = counted(event.steps, "step")
+    return f"steps take {found} than planned: {steps} fit into {event.budget}, not {event.before:,}"
 
 
 def step_line(event: Step) -> str:

@@ -24,7 +24,7 @@ _MEASURING_SECONDS = 10.0
 _EVALUATING_SHARE = 0.15
 # A plan is corrected up to this share of the steps, where the usual schedule begins to fall, and if it is so far off.
 _LAST_CORRECTION = 0.7
-_LEAST_CORRECTION = 0.02
+_LEAST_CORRECTION = 0.05
 
 
 def plan(
