@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -95,3 +96,20 @@ def test_plain_text_needs_no_library(monkeypatch: pytest.MonkeyPatch):
     counts = count_words(texts, TokenizerSettings())
     assert counts["the"] == 2 * counts["fox"] == 40_000
     assert set(asked) == {",", "."}
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+@given(text=TEXT, times=st.integers(1, 5), first=st.integers(1, 30))
+def test_a_long_text_is_counted_in_parts(kind: Any, text: str, times: int, first: int):
+    settings = TokenizerSettings(kind=kind)
+    whole = count_words([text * times], settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "_FIRST_BATCH", first)
+        patch.setattr(counting, "_LONGEST_BATCH", 2 * first)
+        assert count_words([text * times], settings) == whole
+
+
+def test_a_book_on_one_line_takes_no_more_memory_than_its_words():
+    book = "the quick brown fox jumps over the lazy dog " * 50_000
+    longest = max(sum(map(len, batch)) for batch in counting._batches([book, book]))
+    assert longest < 1.1 * (1 << 20)

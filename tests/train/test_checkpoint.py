@@ -23,7 +23,7 @@ def module(seed: int) -> nn.Module:
 
 
 def saved(folder: Path, step: int, seed: int = 0) -> Path:
-    state = State(step=step, recipe="r", data="d", tokenizer="t", best=BEST)
+    state = State(step=step, steps=9, recipe="r", data="d", tokenizer="t", best=BEST)
     return checkpoint.save(folder, module(seed), {"0.weight|exp_avg": torch.full((3,), 1.5)}, state).path
 
 
@@ -31,7 +31,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path):
     saved(tmp_path, 7, seed=1)
     found, problems = checkpoint.newest_whole(tmp_path)
     assert problems == []
-    assert found.state == State(step=7, recipe="r", data="d", tokenizer="t", best=BEST)
+    assert found.state == State(step=7, steps=9, recipe="r", data="d", tokenizer="t", best=BEST)
     other = module(2)
     moments = found.load(other)
     assert torch.equal(other[0].weight, module(1)[0].weight)
@@ -47,7 +47,7 @@ def test_a_tied_weight_is_stored_once_and_tied_again(tmp_path: Path):
             self.second.weight = self.first.weight
 
     one, other = Tied(), Tied()
-    found = checkpoint.save(tmp_path, one, {}, State(step=1, recipe="", data="", tokenizer=""))
+    found = checkpoint.save(tmp_path, one, {}, State(step=1, steps=9, recipe="", data="", tokenizer=""))
     found.load(other)
     assert torch.equal(other.second.weight, one.first.weight)
 
@@ -77,9 +77,9 @@ NO_STATES = [
     "[]",
     "3",
     "{}",
-    '{"format": 2}',
-    '{"format": 2, "checksums": {}}',
-    '{"format": 2, "checksums": 3, "step": 1, "recipe": "", "data": "", "tokenizer": ""}',
+    '{"format": 3}',
+    '{"format": 3, "checksums": {}}',
+    '{"format": 3, "checksums": 3, "step": 1, "recipe": "", "data": "", "tokenizer": ""}',
 ]
 
 

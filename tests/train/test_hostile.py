@@ -31,7 +31,7 @@ from toy_runs import Make
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint."""
     module = nn.Linear(3, 5)
-    state = State(step=7, recipe="r", data="d", tokenizer="t")
+    state = State(step=7, steps=9, recipe="r", data="d", tokenizer="t")
     return checkpoint.save(tmp_path_factory.mktemp("whole"), module, {"weight|m": torch.ones(5, 3)}, state).path
 
 

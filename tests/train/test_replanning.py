@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.train import running
-from maskling.train.budget import Clock, corrected, reconsiders
-from maskling.train.events import Finished, Replanned, Step
+from maskling.errors import CheckpointError
+from maskling.train import budget, keeping, loop, running
+from maskling.train.budget import corrected, reconsiders
+from maskling.train.clock import Clock, Costs
+from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
 from maskling.train.pretrain import pretrain
+from maskling.train.pretraining import Pretraining, Text
 from maskling.train.recipe import Recipe, read_config
+from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
 from maskling.train.settings import TrainSettings
-from torch_ranks import weights
+from torch_ranks import ran, torchrun, weights
 from toy_runs import Make
 
 PLANNED = TrainSettings(steps=100, budget="100s")
@@ -26,38 +33,44 @@ USUAL = TrapezoidSchedule()
 BUDGET = {"train.budget": "2s", "train.evaluate_every": 4}
 
 
-class Took(Clock):
-    """Time that is given instead of measured."""
-
-    step_seconds = 0.0
-
-    def __init__(self, step_seconds: float, evaluation_seconds: float = 0.0) -> None:
-        super().__init__(0.0, 0.0, evaluation_seconds)
-        self.step_seconds = step_seconds
+def took(step: float, evaluation: float = 0.0, save: float = 0.0) -> Costs:
+    return Costs(step, evaluation, save, steps=100)
 
 
 def test_a_faster_machine_gets_more_steps_and_a_slower_one_fewer():
-    assert corrected(95.0, 20, Took(1.0), PLANNED, USUAL) == 20 + 90  # 5 % are kept for what comes
-    assert corrected(80.0, 20, Took(0.5), PLANNED, USUAL) == 20 + 152
-    assert corrected(60.0, 20, Took(2.0), PLANNED, USUAL) == 20 + 28
+    assert corrected(95.0, 20, took(1.0), PLANNED, USUAL) == 20 + 90  # 5 % are kept for what comes
+    assert corrected(80.0, 20, took(0.5), PLANNED, USUAL) == 20 + 152
+    assert corrected(60.0, 20, took(2.0), PLANNED, USUAL) == 20 + 28
 
 
-@pytest.mark.parametrize("asked", [{"evaluations": 1}, {"evaluations": 2}, {"evaluate_every": 10}], ids=str)
+@pytest.mark.parametrize(
+    "asked", [{"evaluations": 1}, {"evaluations": 2}, {"evaluate_every": 10}, {"save_every": 15}], ids=str
+)
 @pytest.mark.parametrize("step", [10, 20, 60])
-def test_evaluations_that_are_still_to_come_are_counted(asked: dict[str, int], step: int):
+def test_evaluations_and_checkpoints_that_are_still_to_come_are_counted(asked: dict[str, int], step: int):
     train = TrainSettings(steps=1000).model_copy(update=asked)
-    found = corrected(100.0, step, Took(1.0, 7.0), train, USUAL)
+    found = corrected(100.0, step, took(1.0, 7.0, 2.0), train, USUAL)
     assert found is not None
 
     def cost(steps: int) -> float:
-        return steps - step + 7.0 * sum(train.evaluates(at, steps) for at in range(step + 1, steps + 1))
+        to_come = range(step + 1, steps + 1)
+        evaluations = sum(train.evaluates(at, steps) for at in to_come)
+        apart = sum(at == steps or at % train.save_every == 0 for at in to_come) if train.save_every else 0
+        return steps - step + 7.0 * evaluations + 2.0 * (evaluations + apart)
 
     assert cost(found) <= 95 < cost(found + 1)
 
 
 def test_a_plan_that_is_nearly_right_stays():
-    assert corrected(80.0, 20, Took(1.0), PLANNED, USUAL) is None
-    assert corrected(89.0, 20, Took(1.0), PLANNED, USUAL) is None
+    assert corrected(80.0, 20, took(1.0), PLANNED, USUAL) is None
+    assert corrected(89.0, 20, took(1.0), PLANNED, USUAL) is None
+
+
+@pytest.mark.parametrize(
+    "costs", [Costs(9.0, 1.0, 1.0, 4), Costs(9.0, None, 1.0, 9), Costs(9.0, 1.0, None, 9)], ids=str
+)
+def test_a_plan_is_not_corrected_by_guesses(costs: Costs):
+    assert corrected(80.0, 20, costs, PLANNED, USUAL) is None
 
 
 def test_plans_are_looked_at_again_until_the_learning_rate_falls_at_the_end():
@@ -69,56 +82,163 @@ def test_plans_are_looked_at_again_until_the_learning_rate_falls_at_the_end():
 def test_a_run_never_goes_back_into_its_warmup():
     # Of 1,045 steps the first 63 would be warm-up.
     schedule = TrapezoidSchedule(warmup=0.06)
-    assert corrected(1079.0, 20, Took(1.0), PLANNED, schedule) is None
-    assert corrected(1079.0, 63, Took(1.0), PLANNED, schedule) is None
-    assert corrected(1079.0, 66, Took(1.0), PLANNED, schedule) == 66 + 1025
+    assert corrected(1079.0, 20, took(1.0), PLANNED, schedule) is None
+    assert corrected(1079.0, 63, took(1.0), PLANNED, schedule) is None
+    assert corrected(1079.0, 66, took(1.0), PLANNED, schedule) == 66 + 1025
 
 
 def test_a_run_whose_time_is_over_still_lets_its_learning_rate_come_down():
-    assert corrected(-3600.0, 50, Took(1.0), PLANNED, USUAL) == 55
-    assert corrected(0.0, 1, Took(1.0), PLANNED, USUAL) == 2
+    assert corrected(-3600.0, 50, took(1.0), PLANNED, USUAL) == 55
+    assert corrected(0.0, 1, took(1.0), PLANNED, USUAL) == 2
 
 
 @given(
     left=st.floats(-1e4, 1e6),
     step=st.integers(1, 200),
-    took=st.floats(1e-3, 100),
+    seconds=st.floats(1e-3, 100),
     steps=st.integers(1, 200),
     schedule=st.sampled_from([USUAL, LinearSchedule(warmup=10)]),
 )
-def test_a_correction_leaves_steps_to_take(left: float, step: int, took: float, steps: int, schedule: Schedule):
-    found = corrected(left, step, Took(took), TrainSettings(steps=steps), schedule)
+def test_a_correction_leaves_steps_to_take(left: float, step: int, seconds: float, steps: int, schedule: Schedule):
+    found = corrected(left, step, took(seconds), TrainSettings(steps=steps), schedule)
     if found is not None:
         assert found > step
         assert schedule.warmup_steps(found) <= step
-        assert (found - step) * took <= max(left, took * max(1, step // 10))
+        assert (found - step) * seconds <= max(left, seconds * max(1, step // 10))
 
 
-def test_a_clock_counts_what_was_before_and_what_comes_between_steps(monkeypatch: pytest.MonkeyPatch):
-    now = 1000.0
-    monkeypatch.setattr("time.perf_counter", lambda: now)
-    clock = Clock(before=50.0, began=990.0, evaluation_seconds=9.0)
+def test_a_clock_goes_on_from_what_was_before_and_leaves_the_first_steps_of_a_process_out(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("time.perf_counter", lambda: 1000.0)
+    clock = Clock(before=50.0, began=990.0, costs=Costs(2.0, 9.0, 1.0, steps=6))
     assert clock.seconds == 60
+    for seconds in (90.0, 90.0, 90.0, 4.0, 4.0):
+        clock.stepped(seconds)
+    assert clock.costs == Costs(pytest.approx(2.5), 9.0, 1.0, steps=8)
+    clock.evaluated(3.0)
+    clock.saved(0.5)
+    assert (clock.costs.evaluation, clock.costs.save) == (3.0, 0.5)
+    measured = Clock(0.0, 990.0, Costs(7.0, 1.0, 1.0))
     for _ in range(4):
-        clock.start()
-        now += 3.0
-    now += 2.0  # a checkpoint
-    assert clock.step_seconds == 3.5
-    now += 8.0
-    clock.evaluated(8.0)
-    assert clock.step_seconds == 3.5
-    assert clock.evaluation_seconds == 8.0
-    assert clock.seconds == 82
+        measured.stepped(3.0)
+    assert measured.costs == Costs(3.0, 1.0, 1.0, steps=1)  # what was measured before the run counts no more
+
+
+class Machine:
+    """Time that passes by what is done, so that a run of a minute is over in a second.
+
+    step: seconds of a step, by how many have been taken; an evaluation takes 2, a checkpoint 1.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: Callable[[int], float]) -> None:
+        self.now, self.taken, self.step = 1e6, 0, step
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("maskling.train.speed.peak_flops", lambda _: 1e9)
+        for module in (budget, running):
+            monkeypatch.setattr(module, "take_step", self._slowly(loop.take_step, self._a_step))
+        monkeypatch.setattr(Pretraining, "evaluate", self._slowly(Pretraining.evaluate, lambda: 2.0))
+        monkeypatch.setattr(budget, "_save", self._slowly(budget._save, lambda: 0.5))
+        monkeypatch.setattr(keeping.Keeping, "save", self._slowly(keeping.Keeping.save, lambda: 1.0))
+
+    def _a_step(self) -> float:
+        self.taken += 1
+        return self.step(self.taken)
+
+    def _slowly(self, do: Callable[..., Any], seconds: Callable[[], float]) -> Callable[..., Any]:
+        def slow(*arguments: Any, **named: Any) -> Any:
+            self.now += seconds()
+            return do(*arguments, **named)
+
+        return slow
+
+
+def timed(recipe_of: Make, budget: str = "4m") -> Recipe:
+    return recipe_of({"train.budget": budget, "train.evaluate_every": "none", "evaluate.examples": 4})
+
+
+def of(kind: type, events: list[Any]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_where_steps_take_what_they_took_when_they_were_measured_the_plan_stands(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    machine = Machine(monkeypatch, lambda _: 4.0)
+    events = events_of(timed(recipe_of), tmp_path)
+    assert not of(Replanned, events)
+    assert 0.88 * 240 < machine.now - 1e6 <= 1.02 * 240
+
+
+@pytest.mark.parametrize("after", [2.0, 7.0])
+def test_a_run_ends_in_time_on_a_machine_that_gets_faster_or_slower(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float
+):
+    machine = Machine(monkeypatch, lambda taken: 4.0 if taken <= 10 else after)
+    events = events_of(timed(recipe_of), tmp_path)
+    assert of(Replanned, events)
+    assert 0.88 * 240 < machine.now - 1e6 <= 1.02 * 240
+    evaluated = [event.step for event in of(Evaluated, events)]
+    apart = [later - sooner for sooner, later in pairwise(evaluated)]
+    assert min(apart[:-1]) > events[-1].steps / 25  # none right after another
+
+
+@pytest.mark.parametrize("at", [0.09, 0.39, 0.5, 0.69])
+def test_a_slow_first_step_after_a_stop_does_not_decide_the_plan(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: float
+):
+    machine = Machine(monkeypatch, lambda _: 4.0)
+    recipe = timed(recipe_of)
+    planned: list[int] = []
+    run = pretrain(recipe, tmp_path, stop=lambda: bool(planned) and machine.taken - 8 > at * planned[0])
+    for event in run:
+        planned += [event.steps] if isinstance(event, Started) else []
+    machine.taken, machine.step = 0, lambda taken: 30.0 if taken == 1 else 4.0
+    events = events_of(recipe, tmp_path)
+    # It costs six steps, and no more.
+    assert planned[0] - 8 <= events[-1].steps <= planned[0]
+    assert 0.88 * 240 < machine.now - 1e6 <= 1.13 * 240
+
+
+def test_the_time_before_a_stop_is_time_of_the_budget(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    machine = Machine(monkeypatch, lambda _: 4.0)
+    recipe = timed(recipe_of)
+    for event in pretrain(recipe, tmp_path, stop=lambda: machine.taken > 22):
+        last = event
+    state = tmp_path / "checkpoints" / f"step-{last.step:06d}" / "state.json"
+    said = json.loads(state.read_text())
+    assert said["seconds"] == pytest.approx(machine.now - 1e6, abs=5)
+    assert said["costs"]["step"] == pytest.approx(4.0)
+    state.write_text(json.dumps({**said, "seconds": 180.0}))
+    events = events_of(recipe, tmp_path)
+    first = of(Replanned, events)[0]
+    assert first.steps < last.step + 60 / 4 < first.before
+
+
+@pytest.mark.parametrize("what", ["leave", "nothing"])
+def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_path: Path, what: str):
+    # Its time is over, so it ends as soon as it may.
+    changes = {"train.budget": "1s", "train.evaluate_every": 4, "system.rank_timeout": 30}
+    recipe = recipe_of(changes)
+    recipe = Text.open(recipe, checks=False).completed(recipe, None)
+    (tmp_path / "config").mkdir()
+    write_config(tmp_path / "config", recipe.with_train(recipe.train.model_copy(update={"steps": 20})))
+    shutil.copytree(tmp_path / "config", tmp_path / "run")
+    found = ran(torchrun(tmp_path / "config", tmp_path / "run", what, "8"), timeout=100)
+    assert found.returncode == 0, found.stderr
+    events = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [event["steps"] for event in events if event["event"] == "Replanned"] == ([] if what == "leave" else [9])
+    assert max(event["step"] for event in events if event["event"] == "Step") == (8 if what == "leave" else 9)
 
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans as if time had said so: first 12 steps, and 20 from the fourth on."""
 
-    def plan(*_: object) -> TrainSettings:
-        return TrainSettings(steps=12, evaluate_every=4)
+    def plan(_seconds: float, _costs: Costs, train: TrainSettings) -> TrainSettings:
+        return train.model_copy(update={"steps": 12})
 
-    def correct(_left: float, step: int, _clock: Clock, train: TrainSettings, _schedule: Schedule) -> int | None:
+    def correct(_left: float, step: int, _costs: Costs, train: TrainSettings, _schedule: Schedule) -> int | None:
         return 20 if step >= 4 and train.steps != 20 else None
 
     monkeypatch.setattr("maskling.train.budget.plan", plan)
@@ -133,6 +253,12 @@ def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
         if isinstance(event, Step) and event.step == until:
             break
     return events
+
+
+def measure(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
+    """Have evaluations measure these losses; the first is the one whose time is taken."""
+    real, left = Pretraining.evaluate, iter(losses)
+    monkeypatch.setattr(Pretraining, "evaluate", lambda *all_: {**real(*all_), "mlm_loss": next(left)})
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -166,6 +292,7 @@ def test_a_run_planned_anew_goes_on_exactly(recipe_of: Make, tmp_path: Path, at:
     assert all((left[name] == straight[name]).all() for name in straight)
     # Killed between the checkpoint and config.toml, which then has the plan before.
     config = tmp_path / "older" / "config.toml"
+    assert (f"steps = {20 if at > 4 else 12}\n") in config.read_text()
     config.write_text(config.read_text().replace("steps = 20\n", "steps = 12\n"))
     assert events_of(recipe, tmp_path / "older")[-1].steps == 20
     assert all((weights(tmp_path / "older", 20)[name] == straight[name]).all() for name in straight)
@@ -181,12 +308,57 @@ def test_a_damaged_checkpoint_takes_its_plan_with_it(recipe_of: Make, tmp_path: 
     assert events_of(recipe, tmp_path)[-1].steps == 12
 
 
-def test_the_time_of_a_run_is_kept_over_its_stops(recipe_of: Make, tmp_path: Path):
-    def seconds(step: int) -> float:
-        return json.loads((tmp_path / f"checkpoints/step-{step:06d}/state.json").read_text())["seconds"]
+@pytest.mark.usefixtures("by_hand")
+def test_a_run_that_is_over_is_not_planned_anew(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    measure(monkeypatch, [9.0, 1.0, 2.0])
+    monkeypatch.setattr(running, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    events = events_of(recipe_of({**BUDGET, "train.patience": 1}), tmp_path)
+    assert not of(Replanned, events)
+    assert events[-1].step == of(Step, events)[-1].step == 8
 
-    events_of(recipe_of({}), tmp_path, until=5)
-    at_four = seconds(4)
-    assert at_four > 0
-    events_of(recipe_of({}), tmp_path)
-    assert at_four < seconds(8) < seconds(12)
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_run_that_goes_back_before_its_plan_was_corrected_says_so_in_its_settings(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    steps = 0
+
+    def wrong_once(parts: loop.Parts, work: Any, factor: float) -> loop.Taken:
+        nonlocal steps
+        steps += 1
+        taken = loop.take_step(parts, work, factor)
+        if steps != 7:
+            return taken
+        shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
+        monkeypatch.setattr(running, "corrected", lambda *_: None)
+        return loop.Taken(taken.loss, taken.terms, taken.gradient_norm, problem="as if it were no number")
+
+    monkeypatch.setattr(running, "take_step", wrong_once)
+    events = events_of(recipe_of({**BUDGET, "train.on_nonfinite": "rewind"}), tmp_path)
+    assert len(of(Replanned, events)) == 1
+    assert events[-1].steps == read_config(tmp_path).train.steps == 12
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_an_exported_model_is_not_lost_for_a_number_on_its_card(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    measure(monkeypatch, [9.0, 1.0, *[2.0] * 9])
+    monkeypatch.setattr(running, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    events = []
+    for event in pretrain(recipe_of(BUDGET), tmp_path):
+        events.append(event)
+        if isinstance(event, Step) and event.step == 12:
+            shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
+    assert not of(Warned, events)
+    assert (events[-1].best_step, events[-1].steps) == (4, 20)
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_what_a_budget_does_not_decide_is_not_taken_over(recipe_of: Make, tmp_path: Path):
+    changes = {**BUDGET, "train.evaluate_every": "none", "train.evaluations": 3}
+    events_of(recipe_of(changes), tmp_path, until=6)
+    with pytest.raises(CheckpointError, match=r"holds a run with train\.evaluations = 3, but this command asks for 6;"):
+        events_of(recipe_of({**changes, "train.evaluations": 6}), tmp_path)
+    with pytest.raises(CheckpointError, match=r"holds a run with train\.budget = '2s', by which .* give that budget"):
+        events_of(recipe_of({**changes, "train.budget": "3s"}), tmp_path)

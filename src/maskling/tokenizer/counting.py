@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -21,6 +22,7 @@ _MOST_CHUNKS: Final = 1 << 18
 # first are new, and become strings.
 _FIRST_BATCH: Final = 1 << 14
 _LONGEST_BATCH: Final = 1 << 20
+_ONE_SPACE: Final = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
 def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:
@@ -105,13 +107,25 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
     batch: list[str] = []
     size, longest = 0, _FIRST_BATCH
     for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= longest:
-            yield batch
-            batch, size, longest = [], 0, min(2 * longest, _LONGEST_BATCH)
+        start = 0
+        while start < len(text):
+            end = _cut_near(text, start + longest - size)
+            batch.append(text[start:end])
+            size += end - start
+            start = end
+            if size >= longest:
+                yield batch
+                batch, size, longest = [], 0, min(2 * longest, _LONGEST_BATCH)
     if batch:
         yield batch
+
+
+def _cut_near(text: str, place: int) -> int:
+    """Where a text may be cut at `place` or after it, so that both parts have the words of the whole."""
+    if place >= len(text):
+        return len(text)
+    found = _ONE_SPACE.search(text, place)
+    return found.start() if found else len(text)
 
 
 def _cut(settings: TokenizerSettings) -> Cut:

@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,13 +20,14 @@ from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
 from maskling.files import checksum, folder_written_aside, recover_folder, remove_partial, write_json
+from maskling.train.clock import Costs
 from maskling.train.task import Best
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-FORMAT = 2
+FORMAT = 3
 _FILES = ("model.safetensors", "optimizer.safetensors")
 # A state is less than a kilobyte; this leaves room for a run that went back a thousand times.
 _MOST_STATE_BYTES = 1 << 20
@@ -37,17 +38,18 @@ _NAME = re.compile(r"step-(\d+)")
 class State:
     """What a checkpoint says beside its tensors.
 
-    step: optimizer steps taken. recipe, data, tokenizer: fingerprints of what the run is of. init: checksum of the
-    weights it began with, if a folder gave them. best: the best evaluation so far; since_best: how many evaluations in
-    a row were no better. skipped: steps that were left out because of numbers that were none. left_out: text that was
-    left out when the run went back: [first step that has other text, how many steps of text before it, how often it
-    went back there]. watch: the memory of the loss watcher.
-    compute: device, kernel and numbers that were used. before: see `Best`. steps: how many the run is to have, which a
-    time budget may plan anew; None where an older version wrote it. seconds: how long the run has taken, over its
-    stops; evaluation_seconds: the last evaluation.
+    step: optimizer steps taken. steps: how many the run is to have, which a time budget may plan anew. recipe, data,
+    tokenizer: fingerprints of what the run is of. init: checksum of the weights it began with, if a folder gave them.
+    best: the best evaluation so far; since_best: how many evaluations in a row were no better. skipped: steps that were
+    left out because of numbers that were none. left_out: text that was left out when the run went back: [first step
+    that has other text, how many steps of text before it, how often it went back there]. watch: the memory of the loss
+    watcher.
+    compute: device, kernel and numbers that were used. before: see `Best`. evaluated: the step of the last evaluation.
+    seconds: how long the run has been at work, over its stops; costs: what it costs.
     """
 
     step: int
+    steps: int
     recipe: str
     data: str
     tokenizer: str
@@ -59,9 +61,9 @@ class State:
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""
     before: float | None = None
-    steps: int | None = None
+    evaluated: int = 0
     seconds: float = 0.0
-    evaluation_seconds: float = 0.0
+    costs: Costs | None = None
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:
@@ -209,7 +211,9 @@ def _checked(state: State, path: Path) -> State:
     left_out = all(len(entry) == 3 and min(entry) >= 0 for entry in state.left_out)
     watch = not state.watch or state.watch.keys() == {"mean", "variance", "seen", "plateau_said"}
     elsewhere = _NAME.fullmatch(path.name) is None  # a copy under a name of its own
-    counts = [state.step, state.since_best, state.skipped, state.seconds, state.evaluation_seconds, state.steps or 0]
+    counts = [state.step, state.steps - 1, state.since_best, state.skipped, state.evaluated, state.seconds]
+    if state.costs is not None:
+        counts += [number for number in astuple(state.costs) if number is not None]
     if not (elsewhere or state.step == _step(path)) or not (min(counts) >= 0 and left_out and watch):
         raise ValueError("not the state of this checkpoint")
     return state

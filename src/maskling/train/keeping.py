@@ -31,6 +31,7 @@ class Keeping:
         self._writer = Writer(run_dir, train.keep)
         self._saved: int | None = None
         self._exported: int | None = None
+        self._old_card = False
         self._lost_lines = 0
         self._unsaid: list[str] = []
         self.take_up(step)
@@ -41,8 +42,8 @@ class Keeping:
         self._exported = None
 
     def replanned(self) -> None:
-        """The card in the model folder says how many steps the run has, so what is there counts no more."""
-        self._exported = None
+        """The card in the model folder says how many steps the run was to have."""
+        self._old_card = True
 
     def go_back(self) -> Checkpoint | None:
         """The newest whole checkpoint, on rank 0, when none is being written any more."""
@@ -99,7 +100,7 @@ class Keeping:
         yield from self._tell(self._writer.done(), last=True)
         best = state.best
         step = best.step if best else state.step
-        if step == self._exported:
+        if step == self._exported and not self._old_card:
             return best
         if step != state.step:
             # Not exported by this process: the run was stopped since. The module's own weights are no longer needed.
@@ -107,6 +108,8 @@ class Keeping:
                 found = checkpoint.read(checkpoint.folder_of(self._run_dir, step))
                 found.load(module, optimizer_state=False)
             except CheckpointError as error:
+                if step == self._exported:
+                    return best  # all that is wrong is a number on the card
                 yield Warned(f"the best checkpoint is lost ({error}); the model folder gets the last weights instead")
                 best = None
         yield from self._export(parts, module, step, best, last=True)
@@ -137,5 +140,5 @@ class Keeping:
                 raise
             yield Warned(f"{error}; training goes on")
         else:
-            self._exported = step
+            self._exported, self._old_card = step, False
             yield Saved(step, path)

@@ -23,6 +23,7 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.model.recomputing import recompute
 from maskling.train import checkpoint
 from maskling.train.budget import measuring_time, planned
+from maskling.train.clock import Costs
 from maskling.train.compiling import compiled
 from maskling.train.events import Event, Measuring, Warned
 from maskling.train.fitting import Fit, described, peak_bytes
@@ -150,13 +151,13 @@ def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: 
 
 
 def _planned(
-    start: Start[R], parts: Parts, material: Material[R], train: TrainSettings, evaluation_seconds: float
+    start: Start[R], parts: Parts, material: Material[R], train: TrainSettings, costs: Costs
 ) -> tuple[Start[R], Parts]:
     """The same with the steps that were found to fit, and a fresh optimizer."""
     plan = parts.world.share({name: getattr(train, name) for name in PLANNED})
     recipe = start.recipe.with_train(start.recipe.train.model_copy(update=plan))
     task = parts.task.with_recipe(recipe.with_system(parts.task.recipe.system))
-    state = replace(first_state(recipe, material, None), evaluation_seconds=evaluation_seconds)
+    state = replace(first_state(recipe, material, None), costs=costs)
     start = replace(start, recipe=recipe, state=state)
     return start, replace(parts, task=task, optimizer=recipe.optimizer.build(parts.module))
 
@@ -179,7 +180,7 @@ def _steps(
             running.go_back()
         elif ending is not Ending.REPLANNED:
             return ending
-        elif parts.world.leads:
+        if parts.world.leads:
             with contextlib.suppress(OSError):  # the checkpoint says it too
                 write_config(run_dir, recipe.with_train(running.parts.task.recipe.train))
         first = []

@@ -21,7 +21,7 @@ from maskling.train.checkpoint import State
 from maskling.train.lock import only_here
 from maskling.train.run_settings import R, RunSettings, read_settings
 
-# What a time budget decides.
+# What a time budget decides, where the settings leave it open.
 PLANNED = ("steps", "evaluations")
 
 
@@ -79,13 +79,11 @@ def adopt_plan(recipe: R, written: R | None, state: State | None) -> R:
     """
     if recipe.train.budget is None or written is None or written.train.budget != recipe.train.budget:
         return recipe
-    plan = {name: getattr(written.train, name) for name in PLANNED}
+    plan = {"steps": written.train.steps, "evaluations": recipe.train.evaluations or written.train.evaluations}
     adopted = recipe.with_train(recipe.train.model_copy(update=plan))
     if adopted.differences(written):
         return recipe
-    if state is None or state.steps is None:
-        return adopted
-    return adopted.with_train(adopted.train.model_copy(update={"steps": state.steps}))
+    return adopted if state is None else adopted.with_train(adopted.train.model_copy(update={"steps": state.steps}))
 
 
 def set_aside(run_dir: Path) -> Path | None:
@@ -130,6 +128,8 @@ def refuse_other_run(run_dir: Path, written: R | None, recipe: R, place: str, fo
     if found.recipe == asked.recipe:
         return
     differences = written.differences(recipe) if written else []
+    if written and written.train.budget is not None and written.train.budget == recipe.train.budget:
+        differences = [each for each in differences if each[0] != "train.steps"]
     if not differences:
         raise CheckpointError(
             f"{run_dir} holds a run with settings {found.recipe}, but this command asks for {asked.recipe}; {remedy}"
@@ -137,6 +137,11 @@ def refuse_other_run(run_dir: Path, written: R | None, recipe: R, place: str, fo
     path, before, now = differences[0]
     more = ", ".join(f"{path} = {there!r} not {here!r}" for path, here, there in differences[1:4])
     also = f" (and {more}{', ...' if len(differences) > 4 else ''})" if more else ""
+    if path == "train.steps" and written is not None and written.train.budget is not None:
+        raise CheckpointError(
+            f"{run_dir} holds a run with train.budget = '{written.train.budget}', by which its learning rates go; "
+            f"give that budget to go on with it, or train on in a new run with --init {run_dir / 'model'} --out NEW"
+        )
     if path == "train.steps":
         remedy = (
             f"its learning rates were planned for {before:,} steps and cannot be replanned: train on in a new run with "

@@ -49,7 +49,10 @@ class RunSettings(Settings, ABC):
 
     @property
     def fingerprint(self) -> str:
-        """Two runs with one fingerprint, on the same data, end with the same weights (but for rounding)."""
+        """Two runs with one fingerprint, on the same data, end with the same weights.
+
+        But for rounding, and for a time budget that was planned anew on the way.
+        """
         return fingerprint(self.decisive())
 
     def decisive(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskling.errors import NumericsError
-from maskling.train.budget import Clock, corrected, reconsiders
+from maskling.train.budget import corrected, reconsiders
 from maskling.train.checkpoint import State
+from maskling.train.clock import Clock, Costs
 from maskling.train.events import Evaluated, Event, Finished, Replanned, Step, Warned
 from maskling.train.keeping import Keeping
 from maskling.train.loop import Parts, Taken, take_step
@@ -42,8 +43,8 @@ class _SomebodyLeft(Exception):  # noqa: N818 - not an error
 class Running:
     """One run, on one rank.
 
-    The ranks meet before each step, before each evaluation and after the last step (`_meet`); a rank that leaves the
-    loop over the events comes to the next meeting, to say so, and to no more.
+    The ranks meet before each step, before each evaluation, before a plan is looked at again, and after the last step
+    (`_meet`); a rank that leaves the loop over the events comes to the next meeting, to say so, and to no more.
     """
 
     def __init__(self, run_dir: Path, parts: Parts, state: State, began: float) -> None:
@@ -51,7 +52,8 @@ class Running:
         self._run_dir = run_dir
         self._state, self._beginning = state, state
         self._pace = Pace(parts.compute)
-        self._clock = Clock(state.seconds, began, state.evaluation_seconds)
+        unknown = Costs(step=0.0, evaluation=None if parts.task.evaluates else 0.0)
+        self._clock = Clock(state.seconds, began, state.costs or unknown)
         self._keeping = Keeping(run_dir, parts, state.step)
         self._bad_step = 0
         self._use(parts)
@@ -164,20 +166,19 @@ class Running:
             step=step,
             watch=self._watch.state(),
             seconds=self._clock.seconds,
-            evaluation_seconds=self._clock.evaluation_seconds,
+            costs=self._clock.costs,
         )
 
     def _take_up(self, state: State) -> None:
         """Go on from `state`."""
         self._state = state
-        if state.steps not in (None, self._steps):
+        if state.steps != self._steps:
             self._plan_for(state.steps)
         self._watch = Watch(self._train.spike, self._train.plateau_after, self._task.baseline)
         if state.watch:
             self._watch.load_state(state.watch)
 
     def _take(self, work: Work) -> Generator[Event, None, Ending]:
-        self._clock.start()
         factor = self._recipe.schedule.at(work.step, self._steps)
         taken = take_step(self._parts, work, factor)
         step = work.step + 1
@@ -188,29 +189,39 @@ class Running:
             return Ending.WENT_BACK
         yield from self._warnings(step, taken)
         yield from self._keeping.news()
-        saves = self._train.saves(step, self._steps)
-        if self._task.evaluates and self._train.evaluates(step, self._steps):
+        again = self._evaluated_before(step)
+        saves = self._train.saves(step, self._steps) and not (again and self._train.save_every is None)
+        if self._task.evaluates and self._train.evaluates(step, self._steps) and not again:
             self._meet()
             evaluated = self._evaluate(step)
             yield evaluated
             saves = saves or evaluated.best or is_over(self._state, self._train)
         replanned = self._replanned(step)
         if saves or replanned:
+            began = time.perf_counter()
             self._reach(step)
             yield from self._keeping.save(self._parts, self._state)
+            self._clock.saved(time.perf_counter() - began)
         self._pace.resume()
         if replanned is not None:
             yield replanned
             return Ending.REPLANNED
         return Ending.DONE
 
+    def _evaluated_before(self, step: int) -> bool:
+        """Whether an evaluation was not long ago: planned anew a run has more steps between them, counted from 0."""
+        last = self._state.evaluated
+        return step < self._steps and last > 0 and 2 * (step - last) < self._train.interval(self._steps)
+
     def _replanned(self, step: int) -> Replanned | None:
         """Plan for what is left of a time budget, by what steps have taken so far; None where all stays as it is."""
         budget, before = self._train.budget, self._steps
-        if budget is None or not reconsiders(step, before):
+        over = is_over(replace(self._state, step=step), self._train)
+        if budget is None or over or not reconsiders(step, before):
             return None
+        self._meet()
         left = seconds(budget) - self._clock.seconds
-        fitting = corrected(left, step, self._clock, self._train, self._recipe.schedule)
+        fitting = corrected(left, step, self._clock.costs, self._train, self._recipe.schedule)
         steps = self._parts.world.agree(fitting or before)
         if steps == before:
             return None
@@ -218,7 +229,8 @@ class Running:
         return Replanned(step, budget, before, steps)
 
     def _stepped(self, step: int, work: Work, taken: Taken, factor: float) -> Step:
-        pace = self._pace.step(work, step, self._train, self._clock.evaluation_seconds)
+        pace = self._pace.step(work, step, self._train, self._clock.costs.evaluation or 0.0)
+        self._clock.stepped(pace.seconds)
         event = Step(
             step=step,
             steps=self._steps,
@@ -260,6 +272,7 @@ class Running:
         began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best
         numbers = self._measure()
         self._clock.evaluated(time.perf_counter() - began)
+        self._state = replace(self._state, evaluated=step)
         value = numbers[criterion.name]
         event = Evaluated(step, numbers, best=criterion.better(value, before.value if before else None))
         if event.best:

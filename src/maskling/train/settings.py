@@ -91,11 +91,6 @@ class TrainSettings(Settings):
         """How many evaluations a run of `steps` has."""
         return -(-steps // self.interval(steps))
 
-    def most_saves(self, steps: int) -> int:
-        """How many checkpoints a run of `steps` writes if each evaluation is the best so far."""
-        apart = -(-steps // self.save_every) if self.save_every else 0
-        return self.num_evaluations(steps) + apart
-
     def interval(self, steps: int) -> int:
         """Steps between evaluations in a run of `steps`."""
         return self.evaluate_every or -(-steps // (self.evaluations or USUAL_EVALUATIONS))

@@ -19,8 +19,9 @@ _PRODUCT_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class PaceNow:
-    """tokens_per_second: padding not counted, over all ranks. mfu: of one rank's device."""
+    """seconds: of this step. tokens_per_second: padding not counted, over all ranks. mfu: of one rank's device."""
 
+    seconds: float
     tokens_per_second: float
     seconds_left: float
     mfu: float
@@ -48,7 +49,7 @@ class Pace:
         speed = self._tokens / self._step_seconds
         evaluations = train.num_evaluations(train.steps) - (step - 1) // train.interval(train.steps)
         left = (train.steps - step) * self._step_seconds + evaluations * evaluation_seconds
-        return PaceNow(speed, left, speed * work.flops_per_token / self._peak)
+        return PaceNow(took, speed, left, speed * work.flops_per_token / self._peak)
 
 
 def peak_flops(compute: Compute) -> float:

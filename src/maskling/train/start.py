@@ -71,4 +71,4 @@ def shared(start: Start[R] | None, world: World, material: Material[R]) -> Start
 def first_state(recipe: R, material: Material[R], newest: Checkpoint | None) -> State:
     """The state of step 0. newest: a checkpoint that knows the weights begun from, if their folder is gone since."""
     init = material.origin(recipe, newest.state.init if newest else None)
-    return State(0, recipe.fingerprint, material.data, material.tokenizer, init, steps=recipe.train.steps)
+    return State(0, recipe.train.steps, recipe.fingerprint, material.data, material.tokenizer, init)
