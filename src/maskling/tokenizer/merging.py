@@ -30,11 +30,14 @@ _WORDS_A_LINE: Final = 1000
 def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabet: float) -> list[str]:
     """WordPiece's vocabulary, at most `room` pieces: characters first, then the merges in the order they were made."""
     usable = {word: count for word, count in words.items() if len(word) <= MAX_WORD_CHARACTERS}
-    forms: Counter[str] = Counter()  # "a" and "##a" are two pieces
+    first: Counter[str] = Counter()
+    later: Counter[str] = Counter()
     for word, count in usable.items():
-        forms[word[0]] += count
+        first[word[0]] += count
         for character in word[1:]:
-            forms[f"##{character}"] += count
+            later[character] += count
+    # "a" and "##a" are two pieces.
+    forms = first + Counter({f"##{character}": count for character, count in later.items()})
     # A letter or digit seen in one place may start or continue a word not seen yet.
     for form in list(forms):
         if form[-1] in _BOTH_FORMS:
@@ -53,11 +56,14 @@ def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabe
     shadow = {form: chr(_FIRST_SHADOW + number) for number, form in enumerate(f for f in sorted(kept) if len(f) == 3)}
     light = {dark: form for form, dark in shadow.items()}
 
-    spelled: dict[str, int] = {}
-    for word, count in usable.items():
-        forms_of_word = [word[0], *(f"##{character}" for character in word[1:])]
-        if all(form in kept for form in forms_of_word):  # one unknown character makes the whole word [UNK]
-            spelled["".join(shadow.get(form, form) for form in forms_of_word)] = count
+    shades = {form[2]: dark for form, dark in shadow.items()}
+    darken = str.maketrans(shades)
+    # One unknown character makes the whole word [UNK].
+    spelled = {
+        word[0] + word[1:].translate(darken): count
+        for word, count in usable.items()
+        if word[0] in kept and shades.keys() >= set(word[1:])
+    }
     learned, _ = _merge(spelled, room, min_count, sorted(shadow.get(form, form) for form in kept))
     return ["".join([light.get(piece[0], piece[0]), *(light[dark][2:] for dark in piece[1:])]) for piece in learned]
 
