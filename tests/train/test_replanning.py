@@ -24,6 +24,7 @@ from maskling.train.recipe import Recipe, read_config
 from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
 from maskling.train.settings import TrainSettings
+from maskling.train.world import World
 from torch_ranks import ran, torchrun, weights
 from toy_runs import Make
 
@@ -128,18 +129,26 @@ def test_a_clock_goes_on_from_what_was_before_and_leaves_the_first_steps_of_a_pr
 class Machine:
     """Time that passes by what is done, so that a run of a minute is over in a second.
 
-    step: seconds of a step, by how many have been taken; an evaluation takes 2, a checkpoint 1.
+    step: seconds of a step, by how many have been taken; evaluation, save: of the others, when the run has begun.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: Callable[[int], float]) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        step: Callable[[int], float],
+        evaluation: float = 2.0,
+        save: float = 1.0,
+    ) -> None:
         self.now, self.taken, self.step = 1e6, 0, step
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
         monkeypatch.setattr("maskling.train.speed.peak_flops", lambda _: 1e9)
         for module in (budget, running):
             monkeypatch.setattr(module, "take_step", self._slowly(loop.take_step, self._a_step))
-        monkeypatch.setattr(Pretraining, "evaluate", self._slowly(Pretraining.evaluate, lambda: 2.0))
+        monkeypatch.setattr(
+            Pretraining, "evaluate", self._slowly(Pretraining.evaluate, lambda: evaluation if self.taken > 8 else 2.0)
+        )
         monkeypatch.setattr(budget, "_save", self._slowly(budget._save, lambda: 0.5))
-        monkeypatch.setattr(keeping.Keeping, "save", self._slowly(keeping.Keeping.save, lambda: 1.0))
+        monkeypatch.setattr(keeping.Keeping, "save", self._slowly(keeping.Keeping.save, lambda: save))
 
     def _a_step(self) -> float:
         self.taken += 1
@@ -170,11 +179,13 @@ def test_where_steps_take_what_they_took_when_they_were_measured_the_plan_stands
     assert 0.88 * 240 < machine.now - 1e6 <= 1.02 * 240
 
 
-@pytest.mark.parametrize("after", [2.0, 7.0])
+@pytest.mark.parametrize(
+    ("step", "evaluation", "save"), [(2.0, 2.0, 1.0), (7.0, 2.0, 1.0), (4.0, 7.0, 1.0), (4.0, 2.0, 6.0)]
+)
 def test_a_run_ends_in_time_on_a_machine_that_gets_faster_or_slower(
-    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float, evaluation: float, save: float
 ):
-    machine = Machine(monkeypatch, lambda taken: 4.0 if taken <= 10 else after)
+    machine = Machine(monkeypatch, lambda taken: 4.0 if taken <= 10 else step, evaluation, save)
     events = events_of(timed(recipe_of), tmp_path)
     assert of(Replanned, events)
     assert 0.88 * 240 < machine.now - 1e6 <= 1.02 * 240
@@ -213,6 +224,15 @@ def test_the_time_before_a_stop_is_time_of_the_budget(recipe_of: Make, tmp_path:
     events = events_of(recipe, tmp_path)
     first = of(Replanned, events)[0]
     assert first.steps < last.step + 60 / 4 < first.before
+    ended = tmp_path / "checkpoints" / f"step-{events[-1].step:06d}" / "state.json"
+    counted = events[-1].step - last.step - 3  # without the first of the process
+    assert json.loads(ended.read_text())["costs"]["steps"] == said["costs"]["steps"] + counted
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_plan_is_rank_0s(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(World, "agree", lambda _, value: 15 if value == 20 else value)
+    assert events_of(recipe_of(BUDGET), tmp_path)[-1].steps == 15
 
 
 @pytest.mark.parametrize("what", ["leave", "nothing"])
@@ -224,11 +244,11 @@ def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_
     (tmp_path / "config").mkdir()
     write_config(tmp_path / "config", recipe.with_train(recipe.train.model_copy(update={"steps": 20})))
     shutil.copytree(tmp_path / "config", tmp_path / "run")
-    found = ran(torchrun(tmp_path / "config", tmp_path / "run", what, "8"), timeout=100)
+    found = ran(torchrun(tmp_path / "config", tmp_path / "run", what, "6"), timeout=100)
     assert found.returncode == 0, found.stderr
     events = [json.loads(line) for line in found.stdout.splitlines()]
     assert [event["steps"] for event in events if event["event"] == "Replanned"] == ([] if what == "leave" else [9])
-    assert max(event["step"] for event in events if event["event"] == "Step") == (8 if what == "leave" else 9)
+    assert max(event["step"] for event in events if event["event"] == "Step") == (6 if what == "leave" else 9)
 
 
 @pytest.fixture
