@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskling.train.budget import is_enough, plan, step_time
@@ -38,6 +38,7 @@ def test_an_interval_that_was_asked_for_is_kept():
 
 
 @given(seconds=st.floats(0.1, 1e5), step=st.floats(0.01, 10), evaluation=st.floats(0, 50), save=st.floats(0, 50))
+@example(seconds=14.0, step=1.0, evaluation=1e-308, save=0.0)
 def test_a_plan_fits_or_is_a_single_step(seconds: float, step: float, evaluation: float, save: float):
     train = plan(seconds, Costs(step, evaluation, save), TrainSettings())
     cost = train.steps * step + train.num_evaluations(train.steps) * (evaluation + save)

@@ -36,7 +36,7 @@ def plan(seconds: float, costs: Costs, train: TrainSettings) -> TrainSettings:
     """
     each = (costs.evaluation or 0.0) + (costs.save or 0.0)
     if train.evaluate_every is None and train.evaluations is None and each:
-        afforded = max(1, int(_EVALUATING_SHARE * seconds / each))
+        afforded = int(min(USUAL_EVALUATIONS, max(1.0, _EVALUATING_SHARE * seconds / each)))
         if afforded < USUAL_EVALUATIONS:
             train = train.model_copy(update={"evaluations": afforded})
     return train.model_copy(update={"steps": _affordable(seconds, 0, costs, train)})
