@@ -19,7 +19,6 @@ def linear_score(task: Any, folder: Path, chinese: bool = False) -> float:
     else:
         cut = len(train) * 9 // 10
         train, dev = train[:cut], train[cut:]
-    units: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 3)} if chinese else {"ngram_range": (1, 2)}
     score: Callable[..., tuple[float, float]] = {
         "classify": classes,
         "pair": classes,
@@ -27,7 +26,9 @@ def linear_score(task: Any, folder: Path, chinese: bool = False) -> float:
         "tag": tags,
         "answer": answers,
     }[task.kind]
-    tried = [score(train, dev, test, units, strength) for strength in (STRENGTHS if task.kind != "answer" else (1.0,))]
+    tried = [
+        score(train, dev, test, chinese, strength) for strength in (STRENGTHS if task.kind != "answer" else (1.0,))
+    ]
     return max(tried)[1]
 
 
@@ -45,11 +46,11 @@ def read(kind: str, path: Path) -> list[Any]:
 
 
 def classes(
-    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], units: dict[str, Any], strength: float
+    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], chinese: bool, strength: float
 ) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
-    features = of_texts(train, units)
+    features = of_texts(train, chinese)
     model = LogisticRegression(C=strength, max_iter=2000)
     model.fit(features(train), [record.label for record in train])
     dev_score, test_score = (
@@ -59,13 +60,13 @@ def classes(
 
 
 def numbers(
-    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], units: dict[str, Any], strength: float
+    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], chinese: bool, strength: float
 ) -> tuple[float, float]:
     from sklearn.linear_model import Ridge
 
     from maskling.metrics.correlation import spearman
 
-    features = of_texts(train, units)
+    features = of_texts(train, chinese)
     model = Ridge(alpha=1 / strength).fit(features(train), [record.label for record in train])
     dev_score, test_score = (
         spearman(np.array([record.label for record in part], float), model.predict(features(part)))
@@ -74,12 +75,17 @@ def numbers(
     return float(dev_score or 0), float(test_score or 0)
 
 
-def of_texts(train: Sequence[Any], units: dict[str, Any]) -> Callable[[Sequence[Any]], Any]:
-    """TF-IDF of what `units` says; of a pair of texts what they share, what differs, and how alike they are."""
+def units(chinese: bool) -> dict[str, Any]:
+    """What is counted: words and pairs of words, in Chinese up to three characters."""
+    return {"analyzer": "char", "ngram_range": (1, 3)} if chinese else {"ngram_range": (1, 2)}
+
+
+def of_texts(train: Sequence[Any], chinese: bool) -> Callable[[Sequence[Any]], Any]:
+    """TF-IDF of `units`; of a pair of texts what they share, what differs, and how alike they are."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectors = TfidfVectorizer(min_df=2, sublinear_tf=True, **units)
+    vectors = TfidfVectorizer(min_df=2, sublinear_tf=True, **units(chinese))
     vectors.fit([text for record in train for text in (record.text, record.text_pair) if text is not None])
 
     def features(records: Sequence[Any]) -> Any:
@@ -95,14 +101,14 @@ def of_texts(train: Sequence[Any], units: dict[str, Any]) -> Callable[[Sequence[
 
 
 def tags(
-    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], units: dict[str, Any], strength: float
+    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], chinese: bool, strength: float
 ) -> tuple[float, float]:
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import SGDClassifier
 
     from maskling.metrics.entities import entity_scores
 
-    chinese, vectors = "analyzer" in units, DictVectorizer()
+    vectors = DictVectorizer()
     model = SGDClassifier("log_loss", alpha=1e-5 / strength, random_state=0, max_iter=30, tol=1e-4)
     seen = narrow(vectors.fit_transform(surroundings(train, chinese)))
     model.fit(seen, [tag for record in train for tag in record.tags])
@@ -151,7 +157,7 @@ def surroundings(records: Iterable[Any], chinese: bool) -> list[dict[str, Any]]:
 
 
 def answers(
-    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], units: dict[str, Any], _strength: float
+    train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], chinese: bool, _strength: float
 ) -> tuple[float, float]:
     """No linear model: the sentence that is most like the question by TF-IDF, cut to 8 words or 12 characters."""
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -159,8 +165,7 @@ def answers(
     from maskling.corpus.sentences import split_sentences
     from maskling.metrics.answers import score_answers
 
-    chinese = "analyzer" in units
-    vectors = TfidfVectorizer(sublinear_tf=True, **units).fit([record.context for record in train])
+    vectors = TfidfVectorizer(sublinear_tf=True, **units(chinese)).fit([record.context for record in train])
 
     def score(records: Sequence[Any]) -> float:
         guesses = []

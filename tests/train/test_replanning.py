@@ -310,9 +310,11 @@ def test_a_run_planned_anew_goes_on_exactly(recipe_of: Make, tmp_path: Path, at:
     assert events_of(recipe, tmp_path / "left")[-1].steps == 20
     straight, left = weights(tmp_path / "straight", 20), weights(tmp_path / "left", 20)
     assert all((left[name] == straight[name]).all() for name in straight)
+    if at <= 4:
+        return
     # Killed between the checkpoint and config.toml, which then has the plan before.
     config = tmp_path / "older" / "config.toml"
-    assert (f"steps = {20 if at > 4 else 12}\n") in config.read_text()
+    assert "steps = 20\n" in config.read_text()
     config.write_text(config.read_text().replace("steps = 20\n", "steps = 12\n"))
     assert events_of(recipe, tmp_path / "older")[-1].steps == 20
     assert all((weights(tmp_path / "older", 20)[name] == straight[name]).all() for name in straight)

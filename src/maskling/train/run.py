@@ -32,7 +32,7 @@ from maskling.train.lock import only_here
 from maskling.train.loop import Parts
 from maskling.train.opening import fitted, machine, opened, told
 from maskling.train.restoring import restore
-from maskling.train.run_folder import PLANNED, set_aside, write_config, write_env, written_number
+from maskling.train.run_folder import set_aside, write_config, write_env, written_number
 from maskling.train.run_settings import R
 from maskling.train.running import Ending, Running, finished, is_over
 from maskling.train.settings import TrainSettings, seconds
@@ -154,7 +154,7 @@ def _planned(
     start: Start[R], parts: Parts, material: Material[R], train: TrainSettings, costs: Costs
 ) -> tuple[Start[R], Parts]:
     """The same with the steps that were found to fit, and a fresh optimizer."""
-    plan = parts.world.share({name: getattr(train, name) for name in PLANNED})
+    plan = parts.world.share({"steps": train.steps, "evaluations": train.evaluations})
     recipe = start.recipe.with_train(start.recipe.train.model_copy(update=plan))
     task = parts.task.with_recipe(recipe.with_system(parts.task.recipe.system))
     state = replace(first_state(recipe, material, None), costs=costs)

@@ -21,9 +21,6 @@ from maskling.train.checkpoint import State
 from maskling.train.lock import only_here
 from maskling.train.run_settings import R, RunSettings, read_settings
 
-# What a time budget decides, where the settings leave it open.
-PLANNED = ("steps", "evaluations")
-
 
 def write_config(run_dir: Path, recipe: RunSettings) -> None:
     """Write config.toml."""

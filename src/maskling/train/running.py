@@ -216,8 +216,7 @@ class Running:
     def _replanned(self, step: int) -> Replanned | None:
         """Plan for what is left of a time budget, by what steps have taken so far; None where all stays as it is."""
         budget, before = self._train.budget, self._steps
-        over = is_over(replace(self._state, step=step), self._train)
-        if budget is None or over or not reconsiders(step, before):
+        if budget is None or not reconsiders(step, before) or is_over(self._state, self._train):
             return None
         self._meet()
         left = seconds(budget) - self._clock.seconds
