@@ -6,7 +6,6 @@ the tree before it; the result remembers which layer every value came from.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from maskling.errors import SettingsError
+from maskling.errors import SettingsError, suggestion
 
 
 class Settings(BaseModel):
@@ -116,12 +115,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def suggestion(word: str, known: Sequence[str]) -> str:
-    """'; did you mean X?' for the known word most like `word`, or nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _merge(tree: Tree, new: Mapping[str, Any], origin: str, origins: dict[str, str], path: tuple[str, ...]) -> None:

@@ -17,6 +17,9 @@ fault of ours: exit code 1, with a traceback.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 
 class MasklingError(Exception):
     """What went wrong, where, and what to do about it, in one line."""
@@ -66,3 +69,9 @@ class MissingExtra(MasklingError):  # noqa: N818  (an extra is missing: the name
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         # Raised in a worker process, it must arrive as what it is.
         return MissingExtra, (self.package, self.extra, self.purpose)
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """'; did you mean X?' for the known word most like `word`, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

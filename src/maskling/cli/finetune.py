@@ -9,7 +9,6 @@ from cyclopts import Parameter
 
 from maskling.cli.settings import SettingPairs, layers, shown
 from maskling.cli.train import STOPPED, check_run_folder
-from maskling.config import refuse_idle
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -56,6 +55,7 @@ def finetune(
 
     Example: maskling finetune runs/mine --task classify --train train.jsonl --dev dev.jsonl --out runs/classifier
     """
+    from maskling.config import refuse_idle
     from maskling.finetune.recipe import read_finetune_recipe
 
     console = Console(as_json=json)

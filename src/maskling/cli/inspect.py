@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from maskling.cli.places import check_sources
 from maskling.cli.reading import read_as
 from maskling.cli.settings import SettingPairs, layers
-from maskling.config import load_toml, resolve
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -140,6 +139,7 @@ def _view(
 
 def _recipe(path: Path, kind: str, preset: str | None, config: Path | None, settings: SettingPairs) -> Recipe:
     """How an example is made: as the run made it, or as the settings say."""
+    from maskling.config import load_toml, resolve
     from maskling.train.recipe import Recipe, read_recipe
 
     if kind == "run" and preset is None and config is None:

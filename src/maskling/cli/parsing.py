@@ -19,8 +19,7 @@ from cyclopts import (
 )
 
 from maskling.cli.settings import split_settings
-from maskling.config import suggestion
-from maskling.errors import SettingsError
+from maskling.errors import SettingsError, suggestion
 
 # A lone "-" is standard input, but cyclopts takes it for an option. No argument can hold a zero byte.
 _DASH = "\0"

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from maskling.cli.places import check_out_file
 from maskling.cli.settings import SettingPairs, layers
-from maskling.config import Settings, resolve
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -42,6 +41,7 @@ def predict(
 
     Example: maskling predict runs/classifier reviews.jsonl --out labels.tsv
     """
+    from maskling.config import Settings, resolve
     from maskling.data.labelled.columns import Columns
 
     class InputSettings(Settings):

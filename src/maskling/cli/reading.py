@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskling.cli.settings import Pairs, layers
-from maskling.config import Settings, resolve
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ def read_as(settings: Pairs, sources: Sequence[str] | None, option: str, config:
 
     option: how text is given to this verb. Raises SettingsError for settings where there is no text.
     """
+    from maskling.config import Settings, resolve
     from maskling.corpus.settings import CorpusSettings
 
     class TextSettings(Settings):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from maskling.cli.layout import table
-from maskling.config import Layer, Resolved, flatten, load_toml, overrides
+
+if TYPE_CHECKING:
+    from maskling.config import Layer, Resolved
 
 Pairs = tuple[tuple[str, str], ...]
 # A verb with a parameter of this type takes settings; `parsing.bind` fills it in, cyclopts leaves it alone.
@@ -49,6 +51,8 @@ def split_settings(words: Sequence[str]) -> tuple[list[str], Pairs]:
 
 def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
     """A settings file, then options that are settings too (`--seed 3`), then `--section.key value`."""
+    from maskling.config import load_toml, overrides
+
     found = [load_toml(config)] if config else []
     found += overrides((name.replace("__", "."), value) for name, value in named.items() if value is not None)
     return found + overrides(settings)
@@ -56,6 +60,8 @@ def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
 
 def shown(resolved: Resolved[Any]) -> list[str]:
     """Every setting on a line: its dotted path, its value, where the value came from."""
+    from maskling.config import flatten
+
     values = flatten(resolved.settings.model_dump())
     # What kind a section is of says what its other settings mean, so it stands first.
     order = sorted(values, key=lambda path: (_section(path, values), not path.endswith(".kind")))

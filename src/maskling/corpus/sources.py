@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from maskling.config import suggestion
 from maskling.corpus.document import Source as Source
 from maskling.corpus.opening import missing_driver
 from maskling.corpus.readers import READERS
 from maskling.corpus.report import ReadReport
-from maskling.errors import CorpusError
+from maskling.errors import CorpusError, suggestion
 
 SPECIAL = ("python-docs:", "hf:")
 _SUFFIXES = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from maskling.config import Layer, Resolved, load_toml, refuse_idle, resolve, suggestion
+from maskling.config import Layer, Resolved, load_toml, refuse_idle, resolve
 from maskling.data.corruption import Corruption
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.data.pairing import PAIRINGS
 from maskling.data.pairing.single import SinglePairing
-from maskling.errors import SettingsError
+from maskling.errors import SettingsError, suggestion
 from maskling.model.config import MODELS, BertConfig, ModernConfig
 from maskling.registry import choice
 from maskling.train.optimizer import OPTIMIZERS, AdamW

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from maskling.config import suggestion
+from maskling.errors import suggestion
 
 
 class FieldError(Exception):

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from maskling.config import Settings, suggestion
-from maskling.errors import DataError
+from maskling.config import Settings
+from maskling.errors import DataError, suggestion
 
 # GLUE's files, its columns on the hub, CLUE's, Sentence-Transformers' and the usual names of a single text.
 PAIRS = (

@@ -10,9 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.config import suggestion
 from maskling.data.labelled.records import TaggedRecord, TextRecord
-from maskling.errors import DataError
+from maskling.errors import DataError, suggestion
 
 # How many names of labels a message shows.
 _SHOWN = 12

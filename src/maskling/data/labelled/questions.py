@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maskling.config import suggestion
 from maskling.data.labelled.lines import Reading, parse_json, whole
 from maskling.data.labelled.records import Answer, QuestionRecord
 from maskling.data.labelled.rows import Row, json_rows
-from maskling.errors import DataError
+from maskling.errors import DataError, suggestion
 
 # How far from where it should be an answer is looked for.
 NEAR = 32
