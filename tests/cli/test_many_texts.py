@@ -10,6 +10,8 @@ import pytest
 from commands import Command
 from maskling.cli import fill, score
 from maskling.console import Console
+from maskling.infer import shares
+from maskling.infer.vector_file import VectorFile
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +70,29 @@ def test_what_is_asked_is_checked_before_text_is_read(maskling: Command, here: P
     (here / "empty.txt").write_text("")
     assert "no pairing 'nps'" in maskling("evaluate", "runs/mine", "empty.txt", "--pairing", "nps").complaint
     assert "no document could be read" in maskling("evaluate", "runs/mine", "empty.txt").complaint
+
+
+def test_a_stopped_embedding_goes_on(maskling: Command, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "ten.txt").write_text("".join(f"{'a ' * number * 9} line\n" for number in range(10)))
+    words = ("embed", "runs/mine", "--file", "ten.txt", "--out")
+    whole = maskling(*words, "whole.npy")
+    monkeypatch.setattr(shares, "CHUNK_TEXTS", 3)
+    add = VectorFile.add
+
+    def added(self: VectorFile, vectors: np.ndarray, cut: int) -> None:
+        if self.done.texts == 6:
+            raise KeyboardInterrupt
+        add(self, vectors, cut)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VectorFile, "add", added)
+        stopped = maskling(*words, "parted.npy")
+    assert stopped.code == 130
+    assert "the same command goes on from there" in stopped.err
+    assert not (here / "parted.npy").exists()
+    parted = maskling(*words, "parted.npy")
+    assert parted.err.startswith("6 of 10 vectors were there\n 90%  embedded 9 of 10 texts\n")
+    assert "of 10 texts longer than" in whole.err
+    assert parted.err.splitlines()[-2] == whole.err.splitlines()[-2]
+    np.testing.assert_allclose(np.load(here / "parted.npy"), np.load(here / "whole.npy"), atol=1e-6)
+    assert sorted(path.name for path in here.glob("*.npy*")) == ["parted.npy", "whole.npy"]

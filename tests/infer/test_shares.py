@@ -7,9 +7,8 @@ import os
 import random
 import subprocess
 import sys
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,8 @@ import pytest
 import torch
 
 import small_models
+from maskling.infer import shares
+from maskling.infer.embed import Embedded
 from maskling.infer.shares import embed_shares
 from maskling.model.folder import write_weights
 from maskling.train.world import World
@@ -26,39 +27,45 @@ pytestmark = pytest.mark.timeout(2000)
 TEXTS = ["the quick brown fox", "a gift", "the lazy dog sees paris .", "so", "jumps over the dog", "a " * 90]
 
 
-def embed(texts: Sequence[str]) -> np.ndarray:
-    if any(len(text) > 100 for text in texts):
-        warnings.warn("one was cut", stacklevel=2)
-    return np.array([[len(text), text.count("a"), 7] for text in texts], dtype=np.float32).reshape(-1, 3)
+def embed(chunks: Sequence[Sequence[str]]) -> Iterator[Embedded]:
+    for texts in chunks:
+        rows = [[len(text), text.count("a"), 7] for text in texts]
+        yield Embedded(np.array(rows, dtype=np.float32).reshape(-1, 3), sum(len(text) > 100 for text in texts))
 
 
 @dataclass(frozen=True)
 class Asked(World):
-    """A rank whose partner's part is known."""
+    """A rank whose partner embeds its own share of the same texts, as many at a time."""
 
-    other: np.ndarray | None = None
+    texts: Sequence[str] = ()
+    done: list[int] = field(default_factory=lambda: [0])
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        return values + torch.from_numpy(self.other)
-
-    def share(self, value: object, source: int = 0) -> object:
-        return value if source == self.rank else [f"rank {source}"]
+        chunk = self.texts[self.done[0] :][: shares.CHUNK_TEXTS * 2]
+        (other,) = embed([chunk[1 - self.rank :: 2]])
+        if values.shape == (1,):  # how many were cut, which comes last
+            self.done[0] += len(chunk)
+            return values + other.cut
+        whole = np.zeros((len(chunk), 3), np.float32)
+        whole[1 - self.rank :: 2] = other.vectors
+        return values + torch.from_numpy(whole)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_vectors_of_two_ranks_stand_in_the_order_of_the_texts(rank: int):
-    whole = embed(TEXTS[:-1])
-    other = np.zeros_like(whole)
-    other[1 - rank :: 2] = whole[1 - rank :: 2]
-    found, warned = embed_shares(embed, TEXTS[:-1], Asked(rank, 2, other=other))
-    assert np.array_equal(found, whole)
-    assert warned == [f"rank {1 - rank}"]
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_vectors_of_two_ranks_stand_in_the_order_of_the_texts(rank: int, chunk: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shares, "CHUNK_TEXTS", chunk)
+    (whole,) = embed([TEXTS])
+    found = list(embed_shares(embed, TEXTS, Asked(rank, 2, texts=TEXTS)))
+    assert [len(one.vectors) for one in found] == [len(TEXTS[at : at + 2 * chunk]) for at in range(0, 6, 2 * chunk)]
+    assert np.array_equal(np.concatenate([one.vectors for one in found]), whole.vectors)
+    assert sum(one.cut for one in found) == whole.cut == 1
 
 
-def test_one_process_embeds_all_and_says_what_there_is_to_warn_of():
-    found, warned = embed_shares(embed, TEXTS, World())
-    assert found[:, 0].tolist() == [len(text) for text in TEXTS]
-    assert warned == ["one was cut"]
+def test_one_process_embeds_all():
+    (found,) = embed_shares(embed, TEXTS, World())
+    assert found.vectors[:, 0].tolist() == [len(text) for text in TEXTS]
+    assert found.cut == 1
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, astuple
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from maskling.cli.places import check_out_file
 from maskling.cli.texts import Texts
 from maskling.console import Console, counted
+
+if TYPE_CHECKING:
+    from maskling.infer.embed import Pooled
+    from maskling.infer.load import Model
+    from maskling.infer.nearest import Vectors
+    from maskling.infer.vector_file import VectorFile
 
 
 def embed(
@@ -36,8 +44,9 @@ def embed(
 ) -> None:
     """Turn texts into vectors.
 
-    With a BERT, RoBERTa or ModernBERT model. Texts that are too long for it are cut, and that is said. Started by
-    torchrun, each process embeds its share of the texts, and the first writes.
+    With a BERT, RoBERTa or ModernBERT model. Texts that are too long for it are cut, and that is said. What goes into
+    a file is kept as it comes: after a stop, the same command goes on. Started by torchrun, each process embeds its
+    share of the texts, and the first writes.
 
     Example: maskling embed runs/mine "Seven words about one dog." --out vectors.npy
     """
@@ -45,6 +54,8 @@ def embed(
     if out is not None:
         check_out_file(out)
 
+    from maskling.export.sentence_transformers import own_pooling
+    from maskling.infer.embed import Pooled, embed_chunks
     from maskling.infer.load import load
     from maskling.infer.shares import embed_shares
     from maskling.train.joining import joined
@@ -53,29 +64,55 @@ def embed(
         # Standard input belongs to rank 0, and a file may be on its machine only.
         texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.leads else None))
         loaded = load(model, device=device if world.size == 1 else str(world.device), dtype=dtype)
+        how = Pooled(pooling or own_pooling(loaded.folder), normalize, layer)
+        many = len(texts.lines)
+        with _filled(out if world.leads else None, loaded, texts.lines, how) as filling:
+            before = world.share([0, 0] if filling is None else [*astuple(filling.done)])
 
-        def told(done: int) -> None:
-            if world.leads and done < own:
-                console.progress(f"embedded {done * world.size:,} of {counted(len(texts.lines), 'text')}", done, own)
+            def told(done: int) -> None:
+                so_far = before[0] + done * world.size
+                if world.leads and so_far < many:
+                    console.progress(f"embedded {so_far:,} of {counted(many, 'text')}", so_far, many)
 
-        own = len(texts.lines[:: world.size])
-        embed_some = partial(loaded.embed, pooling=pooling, normalize=normalize, layer=layer, told=told)
-        vectors, warned = embed_shares(embed_some, texts.lines, world)
+            if world.leads and before[0]:
+                console.note(f"{before[0]:,} of {counted(many, 'vector')} were there")
+            done, cut = before
+            for some in embed_shares(partial(embed_chunks, loaded, how=how, told=told), texts.lines[done:], world):
+                if filling is not None:
+                    filling.add(some.vectors, some.cut)
+                elif world.leads:
+                    _tell(console, texts.lines[done : done + len(some.vectors)], some.vectors)
+                done, cut = done + len(some.vectors), cut + some.cut
     if not world.leads:
         return
-    for said in warned:
-        console.warn(said)
+    if cut:
+        console.warn(f"{cut:,} of {counted(many, 'text')} longer than {loaded.max_length:,} tokens and cut")
     if texts.empty_lines:
         console.warn(f"{counted(texts.empty_lines, 'empty line')} passed over: vectors and lines do not count alike")
     if out is not None:
         import numpy as np
 
-        from maskling.files import written_aside
+        vectors = np.load(out, mmap_mode="r")
+        console.note(f"{counted(many, 'vector')} of {vectors.shape[1]:,} numbers written to {out}")
+        if json:
+            _tell(console, texts.lines, vectors)
 
-        with written_aside(out) as opened:
-            np.save(opened, vectors)
-        console.note(f"{counted(len(vectors), 'vector')} of {vectors.shape[1]:,} numbers written to {out}")
-    for asked, vector in zip(texts.lines, vectors, strict=True):
-        console.data({"text": asked, "vector": vector.tolist()})
-        if out is None:
-            console.result(" ".join(f"{number:.5g}" for number in vector))
+
+def _filled(
+    out: Path | None, model: Model, texts: Sequence[str], how: Pooled
+) -> AbstractContextManager[VectorFile | None]:
+    """The file for the vectors, if they go into one."""
+    if out is None:
+        return nullcontext()
+
+    from maskling.infer.index import model_identity
+    from maskling.infer.vector_file import identity_of, vector_file
+
+    made_from = {"model": model_identity(model), "dtype": str(model.compute.dtype), "texts": identity_of(texts)}
+    return vector_file(out, len(texts), model.module.config.hidden_size, {**made_from, **asdict(how)})
+
+
+def _tell(console: Console, texts: Sequence[str], vectors: Vectors) -> None:
+    for text, vector in zip(texts, vectors, strict=True):
+        console.data({"text": text, "vector": vector.tolist()})
+        console.result(" ".join(f"{number:.5g}" for number in vector))

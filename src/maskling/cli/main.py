@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
         console.error(str(error))
         return EXIT_MENDABLE
     except KeyboardInterrupt:
-        console.stopped("; the same command goes on from there" if words[0] in GO_ON else "")
+        console.stopped("; the same command goes on from there" if _goes_on(words) else "")
         return EXIT_STOPPED
     except BrokenPipeError:
         # Whoever read our output has left (`maskling fill ... | head`). Python would complain again at exit.
@@ -70,6 +70,11 @@ def run(words: Sequence[str]) -> int:
     except OSError as error:
         console.error(_said(error))
         return EXIT_MENDABLE
+
+
+def _goes_on(words: Sequence[str]) -> bool:
+    # Vectors are kept in the file that they are for.
+    return words[0] in GO_ON or (words[0] == "embed" and any(word.split("=")[0] == "--out" for word in words))
 
 
 def verbs() -> dict[str, Callable[..., Any]]:

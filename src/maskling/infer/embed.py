@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,16 @@ from maskling.infer.rows import batch_budget, batches, encode
 from maskling.model.tasks.config import Pooling
 
 # Texts that are tokenized and sorted by length together.
-_TEXTS = 4096
+CHUNK_TEXTS = 4096
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """How the states of a text become its vector; see `embed_texts`."""
+
+    pooling: Pooling = "mean"
+    normalize: bool = False
+    layer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,6 @@ class Embedded:
     cut: int
 
 
-@torch.inference_mode()
 def embed_texts(
     reader: Reader,
     texts: Sequence[str],
@@ -46,31 +54,46 @@ def embed_texts(
     changes speed and memory, and the values only by rounding. told: is called with how many texts are done.
     Raises SettingsError for a pooling, layer or budget that is none.
     """
-    if pooling not in ("mean", "cls"):
-        raise SettingsError(f"pooling is {pooling!r}; choose mean or cls")
-    batch_tokens = batch_budget(batch_tokens, reader.compute)
-    layers = reader.module.config.num_layers
-    if layer is not None and not -layers - 1 <= layer <= layers:
-        raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")
+    chunks = [texts[first : first + CHUNK_TEXTS] for first in range(0, len(texts), CHUNK_TEXTS)]
     vectors = np.zeros((len(texts), reader.module.config.hidden_size), dtype=np.float32)
     cut = done = 0
-    firsts = range(0, len(texts), _TEXTS)
-    # The next texts become tokens while the model reads these.
-    for first, (rows, too_long) in zip(
-        firsts, ahead(lambda first: reader.sequences(texts[first : first + _TEXTS]), firsts), strict=True
-    ):
-        cut += too_long
+    for some in embed_chunks(reader, chunks, Pooled(pooling, normalize, layer), batch_tokens, told):
+        vectors[done : done + len(some.vectors)] = some.vectors
+        done += len(some.vectors)
+        cut += some.cut
+    return Embedded(vectors, cut)
+
+
+@torch.inference_mode()
+def embed_chunks(
+    reader: Reader,
+    chunks: Sequence[Sequence[str]],
+    how: Pooled,
+    batch_tokens: int | None = None,
+    told: Callable[[int], object] | None = None,
+) -> Iterator[Embedded]:
+    """What `embed_texts` makes of each list of texts, one after the other; the next is tokenized meanwhile."""
+    if how.pooling not in ("mean", "cls"):
+        raise SettingsError(f"pooling is {how.pooling!r}; choose mean or cls")
+    batch_tokens = batch_budget(batch_tokens, reader.compute)
+    layer, layers = how.layer, reader.module.config.num_layers
+    if layer is not None and not -layers - 1 <= layer <= layers:
+        raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")
+    done = 0
+    tokenized = ahead(lambda number: reader.sequences(chunks[number]), range(len(chunks)))
+    for rows, cut in tokenized:
+        vectors = np.zeros((len(rows), reader.module.config.hidden_size), dtype=np.float32)
         for together in batches([len(row) for row in rows], batch_tokens):
             some = [rows[row] for row in together]
             hidden, real = encode(reader.module, reader.compute, some, reader.tokenizer.special.pad, layer)
-            pooled = pool(hidden, real, pooling)
-            if normalize:
+            pooled = pool(hidden, real, how.pooling)
+            if how.normalize:
                 pooled = torch.nn.functional.normalize(pooled, dim=-1)
-            vectors[first + together] = pooled.cpu().numpy()
+            vectors[together] = pooled.cpu().numpy()
             done += len(some)
             if told is not None:
                 told(done)
-    return Embedded(vectors, cut)
+        yield Embedded(vectors, cut)
 
 
 def pool(hidden: Tensor, real: Tensor, pooling: Pooling) -> Tensor:

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from maskling.infer.embed import CHUNK_TEXTS, Embedded
 from maskling.train.world import World
 
-Vectors = NDArray[np.float32]
 # What travels at once.
 _BYTES = 64 << 20
 
 
 def embed_shares(
-    embed: Callable[[Sequence[str]], Vectors], texts: Sequence[str], world: World
-) -> tuple[Vectors, list[str]]:
-    """The vector of each text, and what there was to warn of: every rank embeds every so-manieth text.
+    embed: Callable[[Sequence[Sequence[str]]], Iterator[Embedded]], texts: Sequence[str], world: World
+) -> Iterator[Embedded]:
+    """The vectors of the texts in their order, some thousands at a time; of those every rank embeds its share.
 
-    embed: texts to vectors, (n, hidden) float32. The vectors, (texts, hidden) float32, are whole on every rank.
+    embed: lists of texts to what became of each list. What comes out is whole on every rank.
     """
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        own = embed(texts[world.rank :: world.size])
-    warned = [str(warning.message) for warning in said]
-    if world.size == 1:
-        return own, warned
-    vectors = np.zeros((len(texts), own.shape[1]), dtype=np.float32)
-    vectors[world.rank :: world.size] = own
-    rows = max(1, _BYTES // (4 * own.shape[1]))
-    for first in range(0, len(texts), rows):
+    together = CHUNK_TEXTS * world.size
+    chunks = [texts[first : first + together] for first in range(0, len(texts), together)]
+    shares = embed([chunk[world.rank :: world.size] for chunk in chunks])
+    for chunk, own in zip(chunks, shares, strict=True):
+        yield own if world.size == 1 else _whole(own, len(chunk), world)
+
+
+def _whole(own: Embedded, texts: int, world: World) -> Embedded:
+    """What all ranks have of so many texts."""
+    hidden = own.vectors.shape[1]
+    vectors = np.zeros((texts, hidden), dtype=np.float32)
+    vectors[world.rank :: world.size] = own.vectors
+    rows = max(1, _BYTES // (4 * hidden))
+    for first in range(0, texts, rows):
         # The others have zeros there: a sum brings each vector as it is.
         some = torch.from_numpy(vectors[first : first + rows]).to(world.device)
         vectors[first : first + rows] = world.sum(some).cpu().numpy()
-    return vectors, [text for rank in range(world.size) for text in world.share(warned, rank)]
+    return Embedded(vectors, int(world.sum(torch.tensor([own.cut], device=world.device))))

@@ -1,0 +1,112 @@
+"""Vectors on their way into a `.npy` file: on disk as they come, in place when all are there.
+
+vectors.npy.making/
+  begun.json    what they are made of: the model, the texts, how
+  done.json     how many of them are there, and how many of their texts were cut
+  vectors.npy   (texts, hidden) float32 by its header, as far as it goes
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import xxhash
+
+from maskling.errors import DataError
+from maskling.files import flush_folder, write_json
+from maskling.infer.nearest import Vectors
+from maskling.locks import held
+
+_BEGUN: Final = "begun.json"
+_DONE: Final = "done.json"
+_VECTORS: Final = "vectors.npy"
+_DTYPE: Final = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How many texts have their vectors, and how many of them were too long for the model and were cut."""
+
+    texts: int = 0
+    cut: int = 0
+
+
+class VectorFile:
+    """A file that is being filled."""
+
+    def __init__(self, folder: Path, file: BinaryIO, done: Done) -> None:
+        self._folder, self._file = folder, file
+        self.done = done
+
+    def add(self, vectors: Vectors, cut: int) -> None:
+        """Append vectors, (n, hidden) float32; when this returns, a stop does not lose them."""
+        self._file.write(np.ascontiguousarray(vectors, _DTYPE).tobytes())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.done = Done(self.done.texts + len(vectors), self.done.cut + cut)
+        write_json(self._folder / _DONE, asdict(self.done))
+
+
+@contextmanager
+def vector_file(path: Path, texts: int, hidden: int, made_from: dict[str, Any]) -> Iterator[VectorFile]:
+    """A file for the vectors of so many texts, which takes the place of `path` if the block ends without an error.
+
+    What an earlier call for the same has finished is in it already, and says so in `done`. made_from: plain data that
+    decides the vectors. Raises DataError if another process is writing the same file.
+    """
+    aside = path.with_name(f"{path.name}.making")
+    aside.mkdir(parents=True, exist_ok=True)
+    with held(aside, DataError, lambda holder: f"{path} is being written by another process ({holder})"):
+        header = _header(texts, hidden)
+        row = hidden * _DTYPE.itemsize
+        done = _found(aside, {**made_from, "shape": [texts, hidden]}, header, row)
+        if done == Done():
+            (aside / _DONE).unlink(missing_ok=True)
+            write_json(aside / _BEGUN, {**made_from, "shape": [texts, hidden]})
+            (aside / _VECTORS).write_bytes(header)
+        with (aside / _VECTORS).open("r+b") as file:
+            file.seek(file.truncate(len(header) + done.texts * row))
+            yield (filling := VectorFile(aside, file, done))
+        assert filling.done.texts == texts, "a vector for each text"
+        (aside / _VECTORS).replace(path)
+        flush_folder(path.parent)
+        shutil.rmtree(aside)
+
+
+def identity_of(texts: Sequence[str]) -> str:
+    """The xxh3-128 of some texts, in hexadecimal."""
+    digest = xxhash.xxh3_128()
+    for text in texts:
+        digest.update(text.encode(errors="surrogatepass") + b"\0")
+    return digest.hexdigest()
+
+
+def _header(texts: int, hidden: int) -> bytes:
+    """How a `.npy` file begins."""
+    opened = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(_DTYPE), "fortran_order": False, "shape": (texts, hidden)}
+    np.lib.format.write_array_header_1_0(opened, described)
+    return opened.getvalue()
+
+
+def _found(aside: Path, wanted: dict[str, Any], header: bytes, row: int) -> Done:
+    """What an earlier call for the same has finished; nothing of it if its file is shorter than that."""
+    try:
+        if json.loads((aside / _BEGUN).read_text(encoding="utf-8")) != wanted:
+            return Done()
+        done = Done(**json.loads((aside / _DONE).read_text(encoding="utf-8")))
+        with (aside / _VECTORS).open("rb") as file:
+            same = file.read(len(header)) == header
+            whole = file.seek(0, os.SEEK_END) >= len(header) + done.texts * row
+    except (OSError, ValueError, TypeError):
+        return Done()
+    return done if same and whole else Done()
