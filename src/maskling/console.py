@@ -108,19 +108,26 @@ class Console:
         now = time.monotonic()
         if self._terminal:
             if now - self._last >= _REDRAW_SECONDS or last:
-                self._last = now
-                blocks = _BLOCKS if (self._err.encoding or "").lower().startswith("utf") else _PLAIN_BLOCKS
-                share_done = min(1.0, done / total) if total else None
-                self._show(bar_line(text, share_done, shutil.get_terminal_size().columns - 1, blocks))
+                self._show_bar(text, min(1.0, done / total) if total else None)
         elif last or now - self._last >= self._every_seconds:
             self._last = now
             self.note((f"{100 * done / total:3.0f}%  " if share and total else "") + text)
+
+    def doing(self, text: str) -> None:
+        """What takes a while and does not say how far it is: on a terminal, until the next line."""
+        if self._speaks and self._terminal:
+            self._show_bar(text, None)
 
     def clear(self) -> None:
         """Take the bar off the screen."""
         if self._bar:
             self._write(_ERASE)
             self._bar = ""
+
+    def _show_bar(self, text: str, share: float | None) -> None:
+        self._last = time.monotonic()
+        blocks = _BLOCKS if (self._err.encoding or "").lower().startswith("utf") else _PLAIN_BLOCKS
+        self._show(bar_line(text, share, shutil.get_terminal_size().columns - 1, blocks))
 
     def _show(self, bar: str) -> None:
         if bar:

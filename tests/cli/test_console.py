@@ -103,6 +103,17 @@ def test_on_a_terminal_the_bar_is_redrawn_below_the_notes_and_gone_at_the_end(te
     assert shown[2] == "a note\n"
 
 
+def test_what_takes_a_while_is_shown_at_once_on_a_terminal_and_in_no_log(terminal: Terminal):
+    console, log = Console(err=terminal), io.StringIO()
+    console.progress("step 1", 1, 4)
+    console.doing("measuring")
+    assert terminal.getvalue().endswith("measuring")
+    console.clear()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    Console(err=log).doing("measuring")
+    assert log.getvalue() == ""
+
+
 def test_an_error_wipes_the_bar_that_another_console_has_drawn(terminal: Terminal):
     Console(err=terminal).progress("reading", 5, 10)
     Console(err=terminal).error("the disk is full")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
 from maskling.cli.run_report import RunReport
 from maskling.console import Console
-from maskling.train.events import Evaluated, Replanned, Started
+from maskling.train.events import Evaluated, Evaluating, Replanned, Started
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
 
 STARTED = Started("cpu", 7_000_000, 1000, None, 10, 2, steps=100, resumed_from=None)
 
@@ -26,6 +37,20 @@ def test_a_plan_that_is_corrected_is_said_and_counted_by(capsys: pytest.CaptureF
     assert "steps take less time than planned: 1,200 steps fit into 4m, not 100" in said
     assert "steps take longer than planned: 900 steps fit into 4m, not 1,200" in said
     assert "held-out  120/900   loss 1.0   best so far" in said
+
+
+def test_while_it_measures_a_run_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    report = RunReport(Console(err=terminal), log_every=10, numbers=lambda _: "loss 1.0")
+    for event in (STARTED, Evaluating(20), Evaluated(20, {"loss": 1.0}, best=False), Evaluating(100, "test.jsonl")):
+        report.show(event)
+    shown = terminal.getvalue().split("\r\x1b[K")
+    assert [line.strip() for line in shown[-3:]] == [
+        "held-out   20/100   measuring",
+        "held-out   20/100   loss 1.0",
+        "held-out  100/100   measuring on test.jsonl",
+    ]
 
 
 def test_a_corrected_plan_is_an_event_of_json(capsys: pytest.CaptureFixture[str]):

@@ -10,6 +10,7 @@ from maskling.cli.layout import byte_size, duration, size, table
 from maskling.console import Console, counted
 from maskling.train.events import (
     Evaluated,
+    Evaluating,
     Event,
     Finished,
     Judged,
@@ -54,7 +55,10 @@ class RunReport:
             case Step():
                 last = event.step == event.steps
                 console.progress(step_line(event), event.step, event.steps, last=last, share=False)
+            case Evaluating():
+                console.doing(evaluating_line(event, self._steps))
             case Evaluated():
+                console.clear()
                 console.note(evaluated_line(event, self._steps, self._numbers))
             case Saved():
                 pass  # the path is in the last line; a line for each would drown the losses
@@ -104,6 +108,11 @@ def step_line(event: Step) -> str:
         f"{_place('step', event.step, event.steps)}   loss {event.loss:.3f}{parts}   lr {event.lr:.2e}"
         f"   {speed}   {duration(event.seconds_left)} left"
     )
+
+
+def evaluating_line(event: Evaluating, steps: int) -> str:
+    """That nothing else happens for a while."""
+    return f"{_place('held-out', event.step, steps)}   measuring{f' on {event.source}' if event.source else ''}"
 
 
 def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Numbers], str]) -> str:

@@ -15,7 +15,7 @@ from maskling.export.task_card import TaskFacts
 from maskling.files import checksum, fingerprint, write_json
 from maskling.finetune.kinds.kind import Records
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.train.events import Event, Judged
+from maskling.train.events import Evaluating, Event, Judged
 from maskling.train.task import Best, Criterion, Numbers, finite
 
 # Settings that say where things lay on one machine.
@@ -105,6 +105,7 @@ def finish(
         key = [_sum(Path(path), test), checksum(run_dir / "model" / "model.safetensors")]
         numbers = _known(run_dir / "results.json", key)
         if numbers is None:
+            yield Evaluating(step, Path(path).name)
             numbers = finite(tested())
             key[1] = checksum(run_dir / "model" / "model.safetensors")
         results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **numbers}

@@ -84,6 +84,17 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Evaluating:
+    """What was held out is about to be measured after `step` steps, which can take a while.
+
+    source: of labelled records, where they are from.
+    """
+
+    step: int
+    source: str | None = None
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """What was held out was measured after `step` steps: 0 for the weights that were given to begin with.
 
@@ -155,4 +166,4 @@ class Finished:
     memory: int | None = None
 
 
-Event = Measuring | Replanned | Started | Step | Evaluated | Saved | Warned | Judged | Finished
+Event = Measuring | Replanned | Started | Step | Evaluating | Evaluated | Saved | Warned | Judged | Finished

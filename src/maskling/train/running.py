@@ -12,7 +12,7 @@ from maskling.errors import NumericsError
 from maskling.train.budget import corrected, reconsiders
 from maskling.train.checkpoint import State
 from maskling.train.clock import Clock, Costs
-from maskling.train.events import Evaluated, Event, Finished, Replanned, Step, Warned
+from maskling.train.events import Evaluated, Evaluating, Event, Finished, Replanned, Step, Warned
 from maskling.train.keeping import Keeping
 from maskling.train.loop import Parts, Taken, take_step
 from maskling.train.restoring import begin_again, restore
@@ -78,6 +78,7 @@ class Running:
             yield from first
             if self._state.step == 0 and self._task.measures_first and self._task.evaluates:
                 self._meet()
+                yield Evaluating(0)
                 yield self._evaluate_first()
             for work in works:
                 ending = self._meet(stop() if taken else False)
@@ -193,6 +194,7 @@ class Running:
         saves = self._train.saves(step, self._steps) and not (again and self._train.save_every is None)
         if self._task.evaluates and self._train.evaluates(step, self._steps) and not again:
             self._meet()
+            yield Evaluating(step)
             evaluated = self._evaluate(step)
             yield evaluated
             saves = saves or evaluated.best or is_over(self._state, self._train)
