@@ -30,7 +30,8 @@ def split_sentences(text: str, language: str = "auto", abbreviations: Sequence[s
     """
     if language == "auto":
         language = script_language(text)
-    known = {*abbreviations, *_MORE_ABBREVIATIONS.get(language, ())}
+    # Few texts have many: to look for them here is faster than at the end of every piece.
+    known = {one for one in (*abbreviations, *_MORE_ABBREVIATIONS.get(language, ())) if one in text}
     sentences: list[str] = []
     space = ""
     for line in text.splitlines(keepends=True):
@@ -113,8 +114,7 @@ def _pieces(line: str, language: str, abbreviations: set[str]) -> list[str]:
         ends = [0, *(end.end() for end in _EAST_ASIAN_END.finditer(line)), len(line)]
         return [line[start:end] for start, end in pairwise(ends)]
     pieces = _segments(line, "en" if language in _EAST_ASIAN else language)
-    # Most lines have none: to look for them is faster than to look at the end of every piece.
-    return _joined(pieces, abbreviations) if any(map(line.__contains__, abbreviations)) else pieces
+    return _joined(pieces, abbreviations) if any(one in line for one in abbreviations) else pieces
 
 
 def _joined(pieces: Sequence[str], abbreviations: set[str]) -> list[str]:
