@@ -55,7 +55,7 @@ def test_embedding_many_texts_says_how_far_it_is(maskling: Command, here: Path) 
 
 
 @pytest.mark.parametrize(
-    "words", [["evaluate", "runs/mine"], ["compare", "runs/mine", "runs/mine", "--rounds", "0", "--text"]]
+    "words", [["inspect"], ["evaluate", "runs/mine"], ["compare", "runs/mine", "runs/mine", "--rounds", "0", "--text"]]
 )
 def test_reading_text_says_how_far_it_is(maskling: Command, here: Path, words: list[str]) -> None:
     said = maskling(*words, "books")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskling.cli.places import check_sources
-from maskling.cli.reading import read_as
+from maskling.cli.reading import followed, read_as
 from maskling.cli.settings import SettingPairs, layers
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -46,7 +46,8 @@ def inspect(
     kind = kind_of(what)
     _refuse_what_is_not_for(kind, text, example, preset, config, samples, verify, settings)
     console = Console(as_json=json)
-    view = _view(kind, what, text, example, preset, config, samples, verify, settings)
+    view = _view(kind, what, text, example, preset, config, samples, verify, settings, console)
+    console.clear()
     for line in view.lines:
         console.result(line)
     console.data(view.facts)
@@ -107,6 +108,7 @@ def _view(
     samples: int,
     verify: bool,
     settings: SettingPairs,
+    console: Console,
 ) -> View:
     path = Path(what[0])
     if text is not None or kind == "tokenizer":
@@ -130,7 +132,7 @@ def _view(
     if kind == "text":
         from maskling.cli.views.corpus import view_corpus
 
-        return view_corpus(what, read_as(settings, what, "files", config), samples)
+        return view_corpus(what, read_as(settings, what, "files", config), samples, followed(console))
 
     from maskling.cli.views.run import view_checkpoint, view_model, view_run
 

@@ -17,9 +17,9 @@ from maskling.corpus.sources import expand
 SHOWN_FILES = 20
 
 
-def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int) -> View:
-    """Read everything once, keep nothing but the first `samples` documents."""
-    report, seen = ReadReport(), Seen()
+def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, report: ReadReport) -> View:
+    """Read everything once, keep nothing but the first `samples` documents. report: an empty one, which is told."""
+    seen = Seen()
     rejected: Counter[str] = Counter()
     kept = characters = sentences = 0
     shown: list[CleanDocument] = []
