@@ -20,6 +20,7 @@ from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
 from maskling.finetune.similarity import vectors as vectors_module
 from maskling.finetune.similarity.task import Embedding
 from maskling.infer.load import load
+from maskling.model import attention
 from maskling.objectives.loss import weighted
 from maskling.train.events import Evaluated, Judged, Step, Warned
 from maskling.train.world import World
@@ -133,14 +134,17 @@ def test_every_sentence_is_a_text_once(similarity: Make, similar: dict[str, Path
     assert task.criterion.name == "spearman"
 
 
-def gradient(task: Embedding, seed: int | None = None) -> tuple[float, dict[str, torch.Tensor]]:
+def gradient(
+    task: Embedding, seed: int | None = None, backend: str | None = None
+) -> tuple[float, dict[str, torch.Tensor]]:
     """Of step 1, with dropout if there is a seed."""
     module = task.first_module()
     module.train(seed is not None)
     torch.manual_seed(seed or 0)
     work = task.working(World())(1)
     (batch,) = work.batches
-    loss = weighted(task.terms(module, batch, module, CPU), work.counts, task.weights)
+    encode = module if backend is None else torch.compile(module.forward, backend=backend, fullgraph=True)
+    loss = weighted(task.terms(module, batch, encode, CPU), work.counts, task.weights)
     loss.backward()
     grads = {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
     return loss.item(), {name: grad.to_dense() if grad.is_sparse else grad for name, grad in grads.items()}
@@ -170,12 +174,30 @@ def test_micro_batches_and_packing_change_neither_loss_nor_gradient(similarity: 
 def test_a_micro_batch_is_encoded_again_under_the_same_dropout(similarity: Make, monkeypatch, model: str):
     task = task_of(similarity("texts", {"system.micro_batch_tokens": 64}, model))
     loss, grads = gradient(task, seed=3)
-    monkeypatch.setattr(vectors_module, "_again", lambda encode, *what: encode(*what))
+
+    def straight(function: Callable[..., torch.Tensor], first: object, *what: object) -> torch.Tensor:
+        assert isinstance(first, torch.Tensor), "it says which device draws what is dropped"
+        return function(first, *what)
+
+    monkeypatch.setattr(vectors_module, "again", straight)
     kept, wanted = gradient(task, seed=3)
     assert loss == kept
     assert max(float(value.abs().max()) for value in wanted.values()) > 1e-4
     assert furthest(grads, wanted) < 1e-6
     assert gradient(task, seed=4)[0] != loss
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.parametrize("model", ["bert", "modern"])
+def test_a_micro_batch_is_encoded_again_by_the_same_compiled_code(
+    similarity: Make, monkeypatch: pytest.MonkeyPatch, model: str
+):
+    monkeypatch.setattr(attention, "BMM_LONGEST", 0)  # as on a GPU
+    task = task_of(similarity("pairs", {"system.micro_batch_tokens": 64, "encoder.dropout": 0}, model))
+    loss, grads = gradient(task, seed=1)
+    compiled, found = gradient(task, seed=1, backend="aot_eager_decomp_partition")
+    assert compiled == pytest.approx(loss, abs=1e-5)
+    assert furthest(grads, found) < 1e-5
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_loss_and_gradients_are_those_of_all_scores_at_once() -> None:
     features, weight, bias = inputs()
     expected = token_loss(F.linear(features, weight, bias), labels)
     gradients = torch.autograd.grad(0.25 * expected, (features, weight, bias))
-    found = chunked_head_loss(features, weight, bias, labels)
+    found = chunked_head_loss(features, weight, bias, labels, rows=50)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(0.25 * found, (features, weight, bias)), gradients)
 
@@ -40,7 +40,7 @@ def test_under_autocast_it_rounds_as_bf16_does() -> None:
     features, weight, bias = inputs()
     expected = token_loss(F.linear(features, weight, bias), labels)
     with torch.autocast("cpu", torch.bfloat16):
-        found = chunked_head_loss(features, weight, bias, labels)
+        found = chunked_head_loss(features, weight, bias, labels, rows=50)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=2e-2, atol=0)
     (grad,) = torch.autograd.grad(found, weight)
@@ -54,8 +54,24 @@ def test_thousands_of_rows_are_added_up_in_fp32() -> None:
     labels = torch.randint(1009, (6000,), generator=generator)
     expected = token_loss(F.linear(features, weight), labels)
     with torch.autocast("cpu", torch.bfloat16):
-        found = chunked_head_loss(features, weight, torch.zeros(1009), labels)
+        found = chunked_head_loss(features, weight, torch.zeros(1009), labels, rows=700)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(50, 50), (1000, 192)])
+def test_as_many_rows_are_taken_at_a_time_as_are_said(rows: int, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.nn.modules import linear_cross_entropy
+
+    found = []
+    kernel = linear_cross_entropy._linear_cross_entropy_batch_chunked_no_reduction
+
+    def seen(*arguments: object) -> object:
+        found.append(arguments[6])
+        return kernel(*arguments)
+
+    monkeypatch.setattr(linear_cross_entropy, "_linear_cross_entropy_batch_chunked_no_reduction", seen)
+    chunked_head_loss(*inputs(), torch.arange(192), rows=rows)
+    assert found == [taken]
 
 
 def test_a_cpu_does_without() -> None:

@@ -8,6 +8,7 @@ import torch
 from maskling.model.attention import Visible
 from maskling.model.building import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
+from maskling.model.recomputing import recompute
 
 SHAPE = {"vocab_size": 61, "hidden_size": 32, "num_layers": 3, "num_heads": 2, "intermediate_size": 48}
 EXAMPLES = torch.tensor([[0] * 9 + [1] * 3, [0] * 8 + [-1] * 4])
@@ -21,9 +22,12 @@ EXAMPLES = torch.tensor([[0] * 9 + [1] * 3, [0] * 8 + [-1] * 4])
     ],
     ids=["bert", "modern"],
 )
+@pytest.mark.parametrize("forgets", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
-def test_the_encoder_is_one_graph(config: ModelConfig) -> None:
+def test_the_encoder_is_one_graph(config: ModelConfig, forgets: bool) -> None:
     module = build(config, 0).train()
+    if forgets:
+        recompute(module)
     ids = torch.arange(24).view(2, 12) % 61
     whole = torch.compile(module.forward, fullgraph=True, backend="aot_eager")
     found = []

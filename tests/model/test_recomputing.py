@@ -10,7 +10,7 @@ from maskling.model.attention import Visible
 from maskling.model.building import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.device import pick
-from maskling.model.recomputing import recompute
+from maskling.model.recomputing import SameDraws, recompute
 
 SIZES = {"vocab_size": 103, "hidden_size": 40, "num_heads": 4, "num_layers": 5, "intermediate_size": 88}
 DROPS = {"dropout": 0.1, "attention_dropout": 0.1}
@@ -68,3 +68,17 @@ def test_weights_keep_their_names_and_answers_stay() -> None:
         after = module(ids, ids, None, Visible.from_example_ids(torch.zeros(1, 11)))
     assert torch.equal(before, after)
     assert list(module.state_dict()) == names
+
+
+def test_a_generator_that_torch_does_not_put_back_draws_the_same_again() -> None:
+    def drawn(first: Tensor) -> Tensor:
+        return first + torch.rand(5)
+
+    draws = SameDraws(drawn, torch.get_rng_state, torch.set_rng_state)
+    torch.manual_seed(3)
+    once = draws(torch.zeros(5))
+    between = torch.rand(5)
+    state = torch.get_rng_state()
+    assert torch.equal(draws(torch.zeros(5)), once)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(between, once)

@@ -13,6 +13,8 @@ from maskling.errors import SettingsError
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
 from maskling.train.run import _check_shards
+from maskling.train.sharding import collected
+from maskling.train.world import World
 from torch_ranks import assert_near, ran, torchrun, weights
 from toy_runs import Make
 
@@ -38,6 +40,25 @@ def done(recipe: Recipe, folder: Path, run_dir: Path, *what: str) -> None:
     """Run it on two ranks."""
     found = ran(torchrun(config(folder, recipe) if not folder.exists() else folder, run_dir, *what))
     assert found.returncode == 0, found.stderr
+
+
+class InPieces:
+    """A tensor that all ranks put together."""
+
+    placements = ()
+    asked = 0
+
+    def full_tensor(self) -> torch.Tensor:
+        self.asked += 1
+        return torch.ones(2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_is_in_pieces_is_put_together_by_all_and_kept_by_the_first(rank: int):
+    pieces = InPieces()
+    found = collected({"a": pieces, "b": torch.zeros(1)}, World(rank, 2))
+    assert pieces.asked == 1
+    assert {name: value.tolist() for name, value in found.items()} == ({"a": [1, 1], "b": [0]} if rank == 0 else {})
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import torch
 import toy_corpus
 from chaos_runs import config, metrics
 from maskling.train.gradients import buckets
+from maskling.train.joining import own_device
 from maskling.train.pretrain import pretrain
 from maskling.train.run_folder import write_config
 from maskling.train.world import World
@@ -33,6 +34,13 @@ def test_one_process_is_a_world_of_its_own():
     assert world.agree(7) == world.highest(7) == 7
     assert world.share({"a": [1, None]}) == {"a": [1, None]}
     assert torch.equal(world.sum(torch.tensor([1.0, 2.0])), torch.tensor([1.0, 2.0]))
+
+
+def test_a_rank_takes_the_gpu_that_was_set_for_it_and_says_it_as_the_person_did():
+    assert own_device("auto", World()) == "auto"
+    # A graph of onnxruntime takes "auto" and the processor, and no number of a GPU.
+    assert own_device("auto", World(1, 2, torch.device("cuda", 1))) == "auto"
+    assert own_device("auto", World(1, 2)) == "cpu"
 
 
 def test_buckets_hold_every_parameter_once_in_order_and_are_not_too_large():

@@ -58,12 +58,12 @@ def embed(
     from maskling.infer.embed import Pooled, embed_chunks
     from maskling.infer.load import load
     from maskling.infer.shares import embed_shares
-    from maskling.train.joining import joined
+    from maskling.train.joining import joined, own_device
 
     with joined(device) as world:
         # Standard input belongs to rank 0, and a file may be on its machine only.
         texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.leads else None))
-        loaded = load(model, device=device if world.size == 1 else str(world.device), dtype=dtype)
+        loaded = load(model, device=own_device(device, world), dtype=dtype)
         how = Pooled(pooling or own_pooling(loaded.folder), normalize, layer)
         many = len(texts.lines)
         with _filled(out if world.leads else None, loaded, texts.lines, how) as filling:

@@ -72,7 +72,7 @@ def evaluate(
     from maskling.evaluate.held_out import Evaluation, check_asked
     from maskling.export.card import update_card
     from maskling.infer.load import load
-    from maskling.train.joining import joined
+    from maskling.train.joining import joined, own_device
 
     if pairs and (sources or data is not None or card):
         raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
@@ -82,7 +82,7 @@ def evaluate(
     check_sources(sources)
     console = Console(as_json=json)
     with joined(device) as world:
-        loaded = load(model, device=device if world.size == 1 else str(world.device), dtype=dtype)
+        loaded = load(model, device=own_device(device, world), dtype=dtype)
         if pairs:
             if world.leads:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)

@@ -137,5 +137,5 @@ class HiddenWords:
         slots = np.concatenate([np.arange(self._bounds[number], self._bounds[number + 1]) for number in numbers])
         for some, scores in log_probabilities(reader.module, reader.compute, rows, queries, special.pad):
             own = labels[some].to(scores.device)
-            self._nats[slots[some]] = -scores.gather(1, own[:, None])[:, 0].double().cpu().numpy()
+            self._nats[slots[some]] = -scores.gather(1, own[:, None])[:, 0].cpu().double().numpy()
             self._rank[slots[some]] = ranks(scores, own).cpu().numpy()

@@ -103,7 +103,7 @@ def _log_probabilities(reader: Reader, states: Tensor, wanted: NDArray[np.int64]
         with reader.compute.autocast():
             logits = reader.module.predict(some).float()
         parts.append(logits.gather(1, own)[:, 0] - logits.logsumexp(-1))
-    found: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
+    found: NDArray[np.float64] = torch.cat(parts).cpu().double().numpy()
     return found
 
 

@@ -62,8 +62,11 @@ class Unmasking:
         tokens and given what stood there before it. Way number i is a function of the seed and i.
         """
         special, ordinary = reader.tokenizer.special, reader.tokenizer.ordinary_ids
-        allowed = torch.from_numpy(ordinary).to(reader.compute.device)
-        inside = torch.from_numpy(~reader.tokenizer.starts_word[ordinary]).to(reader.compute.device)
+        device = reader.compute.device
+        if device.type == "mps":
+            device = torch.device("cpu")  # Apple's GPUs have no float64
+        allowed = torch.from_numpy(ordinary).to(device)
+        inside = torch.from_numpy(~reader.tokenizer.starts_word[ordinary]).to(device)
         count = len(ways)
         rows = np.tile(ids, (count, 1))
         unfilled = rows == special.mask
@@ -76,12 +79,12 @@ class Unmasking:
             left = unfilled.sum(1)
             wanted = -(-left // max(1, steps - step))
             row, place = self._candidates(unfilled, wanted, key)
-            scores = _scores(reader, rows, row, place)[:, allowed]
+            scores = _scores(reader, rows, row, place).to(device)[:, allowed]
             scores[torch.from_numpy(np.isin(place, starts)).to(scores.device)[:, None] & inside] = -torch.inf
             self._rule_out(scores, rows, unfilled, row, place, ordinary)
             draws = torch.from_numpy(uniforms(key[row], place + _STEP * (step + 1))).to(scores.device)
             drawn = self.sampling.draw(scores, draws)
-            log = scores.log_softmax(-1).gather(1, drawn[:, None])[:, 0].double().cpu().numpy()
+            log = scores.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().double().numpy()
             tokens = allowed[drawn].cpu().numpy()
             for number in np.argsort(-log, kind="stable") if self.order == "confidence" else range(len(row)):
                 which, where = row[number], place[number]

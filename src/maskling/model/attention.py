@@ -6,6 +6,7 @@ own example and nothing else; padding sees padding, so that no softmax is ever e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -42,6 +43,7 @@ class Visible:
         self.full = full
         self.maps: list[Tensor] | None = None
         self.runs: Runs | None = None
+        self._most: int | None = None
         self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
     @classmethod
@@ -55,6 +57,7 @@ class Visible:
             # Counted here, a GPU would have to be waited for to say how many there are.
             starts, longest = runs_of(example_ids)
             visible.runs = Runs(moved(starts, device), longest)
+            visible._most = most_examples(example_ids)
         return visible
 
     @classmethod
@@ -71,6 +74,18 @@ class Visible:
     def seq(self) -> int:
         """Tokens in each row."""
         return self.example_ids.shape[1]
+
+    def without_masks(self) -> Visible:
+        """The same, with no mask made yet."""
+        visible = Visible(self.example_ids, full=self.full)
+        visible.maps, visible.runs, visible._most = self.maps, self.runs, self._most
+        return visible
+
+    def most(self) -> int:
+        """How many examples the row has that holds most of them."""
+        if self._most is None:
+            self._most = most_examples(self.example_ids)
+        return self._most
 
     def mask(self, window: int | None = None) -> Tensor | None:
         """What may be seen, (rows or 1, 1, seq, seq) bool, or None where everything may.
@@ -111,6 +126,11 @@ class Visible:
             return near
         same = (self.example_ids[:, :, None] == self.example_ids[:, None, :])[:, None]
         return same if near is None else same & near
+
+
+def most_examples(example_ids: Tensor) -> int:
+    """The most examples of a row, in which they are numbered from 0."""
+    return int(example_ids.max()) + 1
 
 
 def runs_of(example_ids: Tensor) -> Runs:
@@ -168,6 +188,18 @@ def attend(
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
     # Not len(qkv), which is a plain number: whoever traces this would have its rows built in.
     return context.transpose(1, 2).reshape(qkv.shape[0], -1)
+
+
+def make_ready(
+    visible: Visible, windows: Iterable[int | None], dtype: torch.dtype, *, dropout: float, head_size: int
+) -> None:
+    """Make what `attend` will ask for in training with these windows, before the layers do.
+
+    A layer that made a mask, and is calculated again later, could not be compiled: it would leave something behind.
+    """
+    if kernel_name(visible.example_ids.device, visible.seq, True, dtype, dropout, head_size) != "varlen":
+        for window in windows:
+            visible.bias(window, dtype)
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:

@@ -25,7 +25,7 @@ def masked_lm(model: MaskedLM, hidden: Tensor, batch: TensorBatch, logits_bytes:
     if len(chosen) <= rows:
         return Term(_loss(model, chosen, batch.labels), len(batch.labels))
     if can_chunk(chosen.device):
-        loss = chunked_head_loss(model.transformed(chosen), *model.decoder(), batch.labels)
+        loss = chunked_head_loss(model.transformed(chosen), *model.decoder(), batch.labels, rows)
         return Term(loss, len(batch.labels))
     # Pieces of nearly equal size, so that the last is not a sliver, and again of few different ones.
     size = -(-len(chosen) // -(-len(chosen) // rows))

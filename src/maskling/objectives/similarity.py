@@ -32,7 +32,8 @@ def cosent(one: Tensor, other: Tensor, scores: Tensor, temperature: float) -> Te
     correlation judges. one, other: (p, hidden); scores: (p,). Returns () fp32.
     """
     cosines = F.cosine_similarity(one.float(), other.float(), dim=-1) / temperature
-    differences = (cosines[None, :] - cosines[:, None])[scores[:, None] > scores[None, :]]
+    above = scores[:, None] > scores[None, :]
+    differences = (cosines[None, :] - cosines[:, None]).masked_fill(~above, -torch.inf).flatten()
     return torch.cat([differences.new_zeros(1), differences]).logsumexp(0)
 
 

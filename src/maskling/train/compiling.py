@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from maskling.errors import SettingsError
+from maskling.model.attention import Visible
 from maskling.objectives.terms import Encode
 
 
@@ -42,6 +43,10 @@ def compiled(module: Module) -> Encode:
 
     def encode(*inputs: Any) -> Tensor:
         nonlocal ready
+        for given in inputs:
+            if isinstance(given, Visible) and given.runs is not None:
+                # As many as there are examples, which is another number each time.
+                torch._dynamo.maybe_mark_dynamic(given.runs.starts, 0)
         try:
             hidden: Tensor = fast(*inputs)
         except RuntimeError as error:

@@ -66,6 +66,8 @@ class GradientSum:
             bucket = self._buckets[left - 1]
             grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
             flat = torch.cat([grad.flatten() for grad in grads])
+            for parameter in bucket:
+                parameter.grad = None  # else all gradients would be there twice
             self._under_way.append((bucket, flat, self._world.begin_sum(flat)))
 
 

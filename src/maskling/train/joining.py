@@ -80,6 +80,11 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
             dist.destroy_process_group()
 
 
+def own_device(asked: str, world: World) -> str:
+    """The device of this rank as `pick` takes it. Of several GPUs that is the current one, which `joined` has set."""
+    return asked if world.size == 1 or world.device.type == "cuda" else world.device.type
+
+
 def _import_what_keeps_the_group() -> None:
     """Load the one module of torch that would otherwise hold on to the process group for ever.
 

@@ -19,7 +19,7 @@ from maskling.objectives.terms import Encode
 from maskling.randomness import integer
 from maskling.train.gradients import GradientSum
 from maskling.train.optimizer import Optimizer
-from maskling.train.sharding import Shards, own_part, put_together
+from maskling.train.sharding import Shards, collected, own_part, whole
 from maskling.train.task import AnyTask, Numbers
 from maskling.train.work import Work
 from maskling.train.world import World
@@ -51,9 +51,9 @@ class Parts:
         return self.shards.in_one_piece() if self.shards else self.module
 
     def moments(self) -> Mapping[str, Tensor]:
-        """The optimizer's state as a single process has it. All ranks ask together."""
+        """The optimizer's state as a single process has it, on rank 0. All ranks ask together."""
         state = self.optimizer.state()
-        return put_together(state) if self.shards else state
+        return collected(state, self.world) if self.shards else state
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def take_step(parts: Parts, work: Work, factor: float) -> Taken:
     sums = _gradients(parts, work, adding)
     adding.finish()
     totals = parts.world.sum(torch.stack(sums).sum(0))
-    norm = put_together({"norm": torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf)})["norm"]
+    norm = whole(torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf))
     # The only wait for the device in a step.
     *added, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
     terms = {

@@ -103,12 +103,22 @@ def own_part(tensor: Tensor) -> Tensor:
     return tensor.to_local() if is_piece(tensor) else tensor  # type: ignore[attr-defined]
 
 
-def put_together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors, of which some are in pieces, each in one. All ranks ask together."""
-    return {
-        name: value.full_tensor() if is_piece(value) else value  # type: ignore[attr-defined]
-        for name, value in tensors.items()
-    }
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be in pieces, in one. All ranks ask together."""
+    return tensor.full_tensor() if is_piece(tensor) else tensor  # type: ignore[attr-defined]
+
+
+def collected(tensors: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
+    """Tensors that may be in pieces, each in one on the CPU of rank 0; others get none. All ranks ask together.
+
+    One after the other: a device that needs them in pieces has no room for all of them.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        together = whole(tensor)
+        if world.leads:
+            found[name] = together.cpu()
+    return found
 
 
 def tensors_of(module: Module) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from maskling.data.labelled.records import TextRecord
@@ -93,7 +94,9 @@ class Embedding(RecordsTask[MaskedLM]):
             anchors = vectors[torch.from_numpy(matches.anchors).to(device)]
             if self._material.form == "scored":
                 partners = vectors[torch.from_numpy(matches.partners).to(device)]
-                loss = cosent(anchors, partners, torch.from_numpy(matches.scores).to(device), temperature)
+                # Their order is all that counts, and Apple's GPUs have no float64.
+                order = torch.from_numpy(np.unique(matches.scores, return_inverse=True)[1])
+                loss = cosent(anchors, partners, order.to(device), temperature)
             else:
                 candidates = vectors[torch.from_numpy(matches.candidates).to(device)]
                 excluded = torch.from_numpy(matches.excluded()).to(device)

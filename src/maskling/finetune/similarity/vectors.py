@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from maskling.finetune.rows import Rows
 from maskling.finetune.similarity.work import Compared
 from maskling.model.encoder import pooled
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.recomputing import again
 from maskling.model.tasks.config import Pooling
 from maskling.objectives.terms import Encode
 from maskling.train.world import World
@@ -31,24 +29,21 @@ def step_vectors(
     for part in compared.parts:
         rows = Rows.of(part, device)
         if len(compared.parts) == 1:
-            vectors.append(_encoded(rows, encode, pooling))
+            vectors.append(_encoded(rows.input_ids, rows, encode, pooling))
         else:
-            vectors.append(_again(_encoded, rows, encode, pooling))
+            vectors.append(again(_encoded, rows.input_ids, rows, encode, pooling))
     if not vectors:
         # A rank without rows has nothing, but the engine wants something to differentiate.
         vectors = [module.word.weight[:0].float()]
     return _of_all_ranks(torch.cat(vectors), compared, world)
 
 
-def _encoded(rows: Rows, encode: Encode, pooling: Pooling) -> Tensor:
-    hidden = encode(rows.input_ids, rows.position_ids, rows.token_type_ids, rows.visible)
+def _encoded(input_ids: Tensor, rows: Rows, encode: Encode, pooling: Pooling) -> Tensor:
+    # With the masks of the first time a second one would be another calculation, to a compiler.
+    visible = rows.visible.without_masks()
+    hidden = encode(input_ids, rows.position_ids, rows.token_type_ids, visible)
     with torch.autocast(hidden.device.type, enabled=False):
-        return pooled(hidden.float(), rows.first_positions, rows.visible, pooling)
-
-
-def _again(*what: Any) -> Tensor:
-    found: Tensor = checkpoint(*what, use_reentrant=False, preserve_rng_state=True)
-    return found
+        return pooled(hidden.float(), rows.first_positions, visible, pooling)
 
 
 def _of_all_ranks(own: Tensor, compared: Compared, world: World) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
 from maskling.model.activations import ACTIVATIONS
-from maskling.model.attention import Visible, attend
+from maskling.model.attention import Visible, attend, make_ready
 from maskling.model.config import BertConfig
 from maskling.model.dropout import drop
 from maskling.model.masked_lm import MaskedLM, draw
@@ -87,6 +87,9 @@ class Bert(MaskedLM):
         x = drop(self.embedding_norm(x).to(working_dtype(x)), self.config.dropout, self.training)
         if states is not None:
             states.append(x.view(rows, seq, -1))
+        if self.training:
+            dropout, size = self.config.attention_dropout, self.config.head_size
+            make_ready(visible, [None], working_dtype(x), dropout=dropout, head_size=size)
         for layer in self.layers:
             x = layer(x, visible)
             if states is not None:

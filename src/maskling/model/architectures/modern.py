@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
 from maskling.model.activations import ACTIVATIONS
-from maskling.model.attention import Visible, attend
+from maskling.model.attention import Visible, attend, make_ready
 from maskling.model.config import ModernConfig
 from maskling.model.dropout import drop
 from maskling.model.gated import gated
@@ -93,6 +93,9 @@ class Modern(MaskedLM):
             for theta in {config.global_rope_theta, config.local_rope_theta}
         }
         x: Tensor = drop(self.embedding_norm(self.look_up(input_ids)), config.dropout, self.training)
+        if self.training:
+            windows = [None, config.local_window]
+            make_ready(visible, windows, dtype, dropout=config.attention_dropout, head_size=config.head_size)
         for index, layer in enumerate(self.layers):
             if states is not None:
                 states.append(x.view(rows, seq, -1))

@@ -107,11 +107,9 @@ def means(hidden: Tensor, first_positions: Tensor, visible: Visible) -> Tensor:
     A product with a matrix of shares, since adding up by index comes out in another order each time on a GPU.
     """
     ids = visible.example_ids
-    most = int(ids.max()) + 1
+    most = visible.most()
     share = (ids[:, None, :] == torch.arange(most, device=ids.device)[None, :, None]).to(hidden.dtype)
-    # Examples are numbered from 0 in each row, so those that are not there come last in theirs.
-    sizes = share.sum(-1)
-    vectors = (share @ hidden) / sizes.clamp_min(1)[..., None]
-    found = vectors[sizes > 0]
-    assert len(found) == len(first_positions)
-    return found
+    vectors = (share @ hidden) / share.sum(-1).clamp_min(1)[..., None]
+    # By their places, which are known: to look for those that are there would wait for the device.
+    numbers = ids.flatten().index_select(0, first_positions).long()
+    return vectors.flatten(0, 1).index_select(0, first_positions // visible.seq * most + numbers)
