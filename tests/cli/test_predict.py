@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -164,3 +166,75 @@ def test_without_anything_to_read_it_says_what_to_give(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     assert "there is nothing to predict on" in maskling("predict", models / "classify").complaint
+
+
+def test_csv_and_conll_are_what_their_names_say(maskling: Command, models: Path) -> None:
+    Path("a.txt").write_text('the dog, "a fox"\na gift\n')
+    assert maskling("predict", models / "classify", "a.txt", "--out", "a.csv").code == 0
+    rows = list(csv.reader(Path("a.csv").read_text().splitlines()))
+    assert [row[2] for row in rows] == ['the dog, "a fox"', "a gift"]
+    assert maskling("predict", models / "tag", "a.txt", "--out", "a.conll").code == 0
+    assert [line.split(" ")[0] for line in Path("a.conll").read_text().splitlines()] == [
+        *("the", "dog", ",", '"', "a", "fox", '"'), "", *("a", "gift"), "",
+    ]  # fmt: skip
+    assert maskling("predict", models / "tag", "a.conll", "--out", "b.conll").code == 0
+    assert Path("b.conll").read_text() == Path("a.conll").read_text()
+
+
+def test_a_name_that_promises_something_else_is_refused(maskling: Command, models: Path, texts: Path) -> None:
+    assert "end in .jsonl" in maskling("predict", models / "classify", texts, "--out", "a.json").complaint
+    assert "which this model does not give" in maskling("predict", models / "answer", "--out", "a.bio").complaint
+    assert "- is no file to write to" in maskling("predict", models / "classify", texts, "--out", "-").complaint
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_read_is_not_written_over(maskling: Command, models: Path, texts: Path, link: bool) -> None:
+    before, out = texts.read_text(), Path("b.jsonl") if link else texts
+    if link:
+        out.symlink_to(texts)
+    for words in (["predict", models / "classify", texts], ["embed", models / "plain", "--file", texts]):
+        assert f"{out} is what is read, and would be lost" in maskling(*words, "--out", out).complaint
+    assert texts.read_text() == before
+
+
+@pytest.fixture(scope="module")
+def told(models: Path) -> dict[bool, Path]:
+    """Models that say whether they judge pairs."""
+    found = {}
+    for pairs in (False, True):
+        found[pairs] = models / f"pairs-{pairs}"
+        shutil.copytree(models / "classify", found[pairs])
+        config = json.loads((found[pairs] / "config.json").read_text())
+        (found[pairs] / "config.json").write_text(json.dumps({**config, "maskling_judging": {"pairs": pairs}}))
+    return found
+
+
+def test_a_tab_parts_a_text_only_for_models_of_pairs(maskling: Command, told: dict[bool, Path]) -> None:
+    Path("a.txt").write_text("the dog\ta fox\n")
+    for pairs, cells in ((False, 3), (True, 4)):
+        for words in (["a.txt"], ["--text", "the dog\ta fox"]):
+            said = maskling("predict", told[pairs], *words, "--json")
+            assert len([name for name in json.loads(said.out) if name.startswith("text")]) == cells - 2
+    (whole,) = (json.loads(maskling("predict", told[False], "a.txt", "--json").out),)
+    assert (
+        whole["score"] == json.loads(maskling("predict", told[False], "--text", "the dog a fox", "--json").out)["score"]
+    )
+
+
+def test_a_model_of_pairs_takes_no_single_text_and_the_other_way_round(
+    maskling: Command, told: dict[bool, Path], texts: Path
+) -> None:
+    Path("one.txt").write_text("the dog\n")
+    Path("two.csv").write_text("premise,hypothesis\nthe dog,a fox\n")
+    assert "one.txt:1 is one text, and this model judges pairs" in maskling("predict", told[True], "one.txt").complaint
+    assert "--text 'the dog' is one text" in maskling("predict", told[True], "--text", "the dog").complaint
+    assert "has one text, 'text', and this model judges pairs" in maskling("predict", told[True], texts).complaint
+    assert "has two texts, 'premise' and 'hypothesis'" in maskling("predict", told[False], "two.csv").complaint
+    assert maskling("predict", told[False], "two.csv", "--columns.text", "premise").code == 0
+
+
+def test_a_question_of_the_command_line(maskling: Command, models: Path) -> None:
+    said = maskling("predict", models / "answer", "--text", "who sees paris?\tthe lazy dog sees paris.", "--json")
+    assert json.loads(said.out)["question"] == "who sees paris?"
+    wrong = maskling("predict", models / "answer", "--text", "who?")
+    assert "--text 'who?' is not a question and its context with a tab between them" in wrong.complaint

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskling.cli.main import run
+from maskling.metrics.answers import score_answers
 
 
 def typed(models: dict[str, Path], files: dict[str, Path], out: Path, *more: str) -> list[str]:
@@ -107,7 +108,8 @@ def test_predict_judges_as_training_did(models, files, tmp_path: Path, capsys):
     short = [*words, str(files["answer"]), "--train.steps", "4", "--task.max-answer", "1", "--system.device", "cpu"]
     assert run([*short, "--out", str(tmp_path / "short")]) == 0
     folder = tmp_path / "short" / "model"
-    assert json.loads((folder / "config.json").read_text())["maskling_judging"] == {"max_question": 64, "max_answer": 1}
+    kept = {"max_question": 64, "max_answer": 1, "allow_none": False}
+    assert json.loads((folder / "config.json").read_text())["maskling_judging"] == kept
     capsys.readouterr()
     assert run(["predict", str(folder), str(files["answer"]), "--json"]) == 0
     answers = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
@@ -146,3 +148,56 @@ def test_numbers_that_are_none_are_null_in_the_results(models, files, tmp_path: 
     assert run([*words, "--system.device", "cpu", "--out", str(tmp_path / "run")]) == 0
     found = json.loads((tmp_path / "run" / "results.json").read_text(), parse_constant=pytest.fail)
     assert found["test"]["pearson"] is None
+
+
+def test_what_cannot_be_trained_on_moves_no_good_run_away(models, files, tmp_path: Path, capsys):
+    assert run(typed(models, files, tmp_path / "run")) == 0
+    bad = tmp_path / "bad.conll"
+    bad.write_text("the\n")
+    again = [str(bad) if word == str(files["tag"]) else word for word in typed(models, files, tmp_path / "run")]
+    for words in (
+        [*again, "--force-new"],
+        [*typed(models, files, tmp_path / "run", "--force-new"), "--system.device", "tpu"],
+    ):
+        assert run(words) == 2
+        assert "is now in" not in capsys.readouterr().err
+        assert (tmp_path / "run" / "model" / "config.json").exists()
+    assert run(typed(models, files, tmp_path / "run", "--force-new")) == 0
+    assert "is now in" in capsys.readouterr().err
+    assert (tmp_path / "run.1" / "model" / "config.json").exists()
+
+
+def test_advice_on_a_finished_run_is_a_command_that_there_is(models, files, tmp_path: Path, capsys):
+    assert run(typed(models, files, tmp_path / "run")) == 0
+    capsys.readouterr()
+    assert run(typed(models, files, tmp_path / "run", "--train.steps", "5")) == 2
+    said = capsys.readouterr().err
+    model = tmp_path / "run" / "model"
+    assert f"train on in a new run with 'maskling finetune {model} --out NEW'" in said
+    onward = [word if word != str(models["modern"]) else str(model) for word in typed(models, files, tmp_path / "new")]
+    assert run(onward) == 0
+
+
+@pytest.mark.parametrize("some", [False, True])
+def test_questions_without_answers_are_judged_as_they_were_measured(models, files, tmp_path: Path, capsys, some: bool):
+    squad = json.loads(files["answer"].read_text())
+    questions = [question for paragraph in squad["data"][0]["paragraphs"] for question in paragraph["qas"]]
+    if some:
+        for question in questions[::2]:
+            question |= {"answers": [], "is_impossible": True}
+    (tmp_path / "some.json").write_text(json.dumps(squad))
+    words = ["finetune", str(models["modern"]), "--task", "answer", "--train", str(tmp_path / "some.json"), "--dev"]
+    words += [str(tmp_path / "some.json"), "--train.steps", "30", "--train.batch-size", "8", "--system.device", "cpu"]
+    assert run([*words, "--out", str(tmp_path / "run"), "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (measured,) = [event["measured"] for event in events if event["event"] == "judged"]
+    model, texts = str(tmp_path / "run" / "model"), {}
+    assert json.loads(Path(model, "config.json").read_text())["maskling_judging"]["allow_none"] == some
+    for how in ([], ["--allow-none"], ["--no-allow-none"]):
+        assert run(["predict", model, str(tmp_path / "some.json"), "--json", *how]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        texts[tuple(how)] = [line["text"] for line in lines]
+    truth = [[answer["text"] for answer in question["answers"]] for question in questions]
+    assert score_answers(truth, texts[()]).exact == pytest.approx(measured["exact"])
+    assert texts[()] == texts[("--allow-none",) if some else ("--no-allow-none",)]
+    assert all(texts[("--no-allow-none",)])

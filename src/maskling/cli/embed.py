@@ -52,7 +52,7 @@ def embed(
     """
     console = Console(as_json=json)
     if out is not None:
-        check_out_file(out)
+        check_out_file(out, [file] if file else [])
 
     from maskling.export.sentence_transformers import own_pooling
     from maskling.infer.embed import Pooled, embed_chunks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from maskling.errors import SettingsError
@@ -24,10 +24,14 @@ def check_out_folder(out: Path) -> None:
     _check_above(out)
 
 
-def check_out_file(out: Path) -> None:
-    """Raise SettingsError if `out` is a folder or lies under a file."""
+def check_out_file(out: Path, read: Iterable[str | Path] = ()) -> None:
+    """Raise SettingsError if `out` is a folder, lies under a file, or is one of the files that are read."""
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; give the name of a file in it")
+    if str(out) == "-":
+        raise SettingsError("- is no file to write to; without --out the answer is on standard output")
+    if out.exists() and any(Path(one).exists() and out.samefile(one) for one in read):
+        raise SettingsError(f"{out} is what is read, and would be lost; give another file with --out")
     _check_above(out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -90,6 +91,10 @@ class FinetuneRecipe(RunSettings):
     schedule: AnySchedule = LinearSchedule(warmup=0.1)
     train: FinetuneTrain = FinetuneTrain()
     system: SystemSettings = SystemSettings()
+
+    def onward(self, model: Path) -> str:
+        """See RunSettings."""
+        return f"'maskling finetune {model} --out NEW'"
 
     @property
     def rows_at_once(self) -> int:

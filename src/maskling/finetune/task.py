@@ -80,7 +80,7 @@ class Finetuning(RecordsTask[TaskModel]):
             dropout=encoder.dropout,
             head_dropout=encoder.head_dropout,
             pooling=encoder.pooling,
-            judging=self._kind.judging(),
+            judging=self._kind.judging(outputs),
         ).model
 
     def encoder(self, module: TaskModel) -> torch.nn.Module:

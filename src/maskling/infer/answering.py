@@ -23,15 +23,16 @@ def predict_answers(
     records: Sequence[QuestionRecord],
     *,
     n_best: int = 3,
-    allow_none: bool = False,
+    allow_none: bool | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Predicted:
     """Find the answer to each question in its context, a long one read in windows that overlap.
 
-    n_best: how many answers to give; allow_none: answer with nothing where that is the likeliest, which only a model
-    that saw questions without answers can judge.
+    n_best: how many answers to give; allow_none: answer with nothing where that is the likeliest. None does so if the
+    model saw questions without answers: no other can judge that.
     """
     judging = judge.head_config.judging
+    allow_none = judging.allow_none if allow_none is None else allow_none
     # A question may take a quarter of a short sequence, so that a context still fits.
     encoded = encode_questions(records, tokenizer, max_length, max_question=min(judging.max_question, max_length // 4))
     logits = judge.spans(encoded.windows, batch_tokens)

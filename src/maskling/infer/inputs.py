@@ -28,9 +28,9 @@ class Inputs:
     warnings: what was wrong with it, complete once all was read.
     """
 
-    def __init__(self, path: str, kind: HeadKind, columns: Columns | None = None) -> None:
-        """path: '-' is standard input; kind: of the model that is to judge the records."""
-        self._kind = kind
+    def __init__(self, path: str, kind: HeadKind, columns: Columns | None = None, *, pairs: bool | None = None) -> None:
+        """path: '-' is standard input; kind, pairs: of the model that is to judge the records, see `Judging`."""
+        self._kind, self._pairs = kind, pairs
         self._columns = columns or Columns()
         self._reading = Reading(path, self._columns.on_bad_row == "skip")
         self._found: Found | None = None
@@ -93,14 +93,11 @@ class Inputs:
                 return self._of_row(number, row)
             self._reading.fault(number, "is no object with fields")
             return None
-        where = f"{self._reading.name}:{number}"
-        first, tab, second = line.strip().partition("\t")
-        if self._kind == "answer":
-            if not tab:
-                self._reading.fault(number, "is not a question and its context with a tab between them")
-                return None
-            return QuestionRecord(where, first, second)
-        return TextRecord(where, first, second) if tab and self._kind != "tag" else TextRecord(where, line.strip())
+        try:
+            return record_of(line, self._kind, self._pairs, f"{self._reading.name}:{number}")
+        except DataError as error:
+            self._reading.fault(number, str(error))
+            return None
 
     def _of_row(self, number: int, row: Row) -> Record | None:
         where = f"{self._reading.name}:{number}"
@@ -121,10 +118,40 @@ class Inputs:
         pair = row.get(self._found.text_pair) if self._found.text_pair and self._kind != "tag" else None
         if listed and isinstance(text, list):
             return TaggedRecord(where, tuple(map(str, text)))
+        if self._pairs and pair is None:
+            said = (
+                f"has one text, '{self._found.text}', and this model judges pairs; name the other: --columns.text-pair"
+            )
+            self._reading.fault(number, said)
+            return None
+        if self._pairs is False and pair is not None:
+            if self._columns.text is None:
+                two = f"'{self._found.text}' and '{self._found.text_pair}'"
+                self._reading.fault(number, f"has two texts, {two}, and this model judges one; name it: --columns.text")
+                return None
+            pair = None
         if isinstance(text, str) and (pair is None or isinstance(pair, str)):
             return TextRecord(where, text, pair)
         self._reading.fault(number, f"has no text in '{self._found.text}'")
         return None
+
+
+def record_of(line: str, kind: HeadKind, pairs: bool | None, where: str = "") -> Record:
+    """A plain line as what a model of this kind judges: a text, or what a tab parts, a pair or a question and context.
+
+    pairs: see `Judging`. Raises DataError, which says what the line is instead, if it has no tab where it needs one.
+    """
+    line = line.strip()
+    first, tab, second = line.partition("\t")
+    if kind == "answer":
+        if not tab:
+            raise DataError("is not a question and its context with a tab between them")
+        return QuestionRecord(where, first, second)
+    if kind == "tag" or pairs is False:
+        return TextRecord(where, line)
+    if pairs and not tab:
+        raise DataError("is one text, and this model judges pairs: put a tab between the two")
+    return TextRecord(where, first, second) if tab else TextRecord(where, line)
 
 
 def _in_groups(records: Iterable[Record]) -> Iterator[list[Record]]:

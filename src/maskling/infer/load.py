@@ -177,7 +177,7 @@ class Model(Reader):
         *,
         threshold: float | None = None,
         n_best: int = 3,
-        allow_none: bool = False,
+        allow_none: bool | None = None,
         batch_tokens: int | None = None,
     ) -> Prediction | list[Prediction]:
         """What a fine-tuned model says; one prediction for one text, pair or question, a list for a list.

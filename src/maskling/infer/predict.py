@@ -25,7 +25,7 @@ def predict_all(
     *,
     threshold: float | None = None,
     n_best: int = 3,
-    allow_none: bool = False,
+    allow_none: bool | None = None,
     batch_tokens: int | None = None,
 ) -> Predicted:
     """Predictions for texts, pairs, sentences or questions, whichever the model judges.

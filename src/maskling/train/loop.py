@@ -143,9 +143,7 @@ def _blame(parts: Parts, work: Work, sums: list[Tensor]) -> str:
         text = f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them"
         if remedy == "rewind":
             return text
-        raise NumericsError(
-            f"{text}; go on from the checkpoint before with a lower optimizer.lr, in a new run with --init"
-        )
+        raise NumericsError(f"{text}; begin a new run with a lower optimizer.lr")
     micro = next((place for place, value in enumerate(sums) if not bool(value.isfinite().all())), None)
     what = "loss" if parts.world.highest(int(micro is not None)) else "gradient"
     if what == "gradient":

@@ -59,17 +59,28 @@ def run(
     """
     run_dir = Path(run_dir)
     with joined(recipe.system.device, recipe.system.rank_timeout) as world, contextlib.ExitStack() as held:
-        if world.leads:
-            if force_new and (aside := set_aside(run_dir)):
+        began = time.perf_counter()
+        if world.leads and not force_new:
+            held.enter_context(only_here(run_dir))
+        compute = machine(recipe.system, None if force_new else written_number(run_dir, "threads"))
+        material = open_material(recipe, world.leads)
+        if world.leads and force_new:
+            # Only now: what cannot be trained on shall not move a good run away.
+            if aside := set_aside(run_dir):
                 yield Warned(f"the run that was in {run_dir} is now in {aside}")
             held.enter_context(only_here(run_dir))
-        yield from _run(recipe, run_dir, open_material, stop, world)
+        yield from _run(recipe, run_dir, compute, material, stop, world, began)
 
 
-def _run(recipe: R, run_dir: Path, open_material: Open[R], stop: Callable[[], bool], world: World) -> Iterator[Event]:
-    began = time.perf_counter()
-    compute = machine(recipe.system, written_number(run_dir, "threads"))
-    material = open_material(recipe, world.leads)
+def _run(
+    recipe: R,
+    run_dir: Path,
+    compute: Compute,
+    material: Material[R],
+    stop: Callable[[], bool],
+    world: World,
+    began: float,
+) -> Iterator[Event]:
     start = shared(find_start(run_dir, recipe, material) if world.leads else None, world, material)
     task = material.task(start.recipe, world)
     module = (task.first_module() if world.leads and not start.resumed else task.empty_module()).to(compute.device)

@@ -137,12 +137,12 @@ def refuse_other_run(run_dir: Path, written: R | None, recipe: R, place: str, fo
     if path == "train.steps" and written is not None and written.train.budget is not None:
         raise CheckpointError(
             f"{run_dir} holds a run with train.budget = '{written.train.budget}', by which its learning rates go; "
-            f"give that budget to go on with it, or train on in a new run with --init {run_dir / 'model'} --out NEW"
+            f"give that budget to go on with it, or train on in a new run with {recipe.onward(run_dir / 'model')}"
         )
     if path == "train.steps":
         remedy = (
             f"its learning rates were planned for {before:,} steps and cannot be replanned: train on in a new run with "
-            f"--init {run_dir / 'model'} --out NEW, or say --train.steps {before} to go on with this one"
+            f"{recipe.onward(run_dir / 'model')}, or say --train.steps {before} to go on with this one"
         )
     raise CheckpointError(
         f"{run_dir} holds a run with {path} = {before!r}, but this command asks for {now!r}{also}; {remedy}"

@@ -75,6 +75,10 @@ class RunSettings(Settings, ABC):
             if here.get(path, missing) != there.get(path, missing)
         ]
 
+    def onward(self, model: Path) -> str:
+        """How a person begins a new run from a model of this one."""
+        return f"--init {model} --out NEW"
+
     def with_train(self, train: TrainSettings) -> Self:
         """The same with another [train] section."""
         return self.model_copy(update={"train": train})

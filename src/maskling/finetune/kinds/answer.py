@@ -55,7 +55,7 @@ class Answer(Kind):
         """See Kind."""
         if not any(record.answers or record.impossible for record in train):
             raise DataError("none of the questions has an answer, and nothing can be learned from that")
-        return Outputs("answer", ANSWER_LABELS)
+        return Outputs("answer", ANSWER_LABELS, unanswerable=any(record.impossible for record in train))
 
     def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
         """See Kind."""
@@ -67,9 +67,9 @@ class Answer(Kind):
         """See Kind."""
         return Criterion("f1", higher=True)
 
-    def judging(self) -> Judging:
+    def judging(self, outputs: Outputs) -> Judging:
         """See Kind."""
-        return Judging(max_question=self.max_question, max_answer=self.max_answer)
+        return Judging(max_question=self.max_question, max_answer=self.max_answer, allow_none=outputs.unanswerable)
 
     def encode(
         self,
@@ -112,12 +112,12 @@ class Answer(Kind):
         """See Kind."""
         return len(encoded.windows.ids)
 
-    def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:  # noqa: ARG002
-        """Exact match and F1, as SQuAD counts them (CMRC's way in Chinese)."""
+    def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
+        """Exact match and F1, as SQuAD counts them (CMRC's way in Chinese), of the answers that `predict` gives."""
         from maskling.infer.answering import answers
 
         more: AnswerWindows = encoded.more
-        none = any(record.impossible for record in records)
+        none = outputs.unanswerable
         guess = answers(records, more, logits, n_best=1, allow_none=none, longest=self.max_answer)
         truth = [[answer.text for answer in record.answers] for record in records]
         found = score_answers(truth, [one.text for one in guess])

@@ -19,7 +19,7 @@ from maskling.data.labelled.texts import read_texts
 from maskling.data.labelled.windows import Windows
 from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records
-from maskling.finetune.kinds.texts import TextKind
+from maskling.finetune.kinds.texts import TextKind, are_pairs
 from maskling.metrics import classification, multilabel, nats
 from maskling.model.tasks.config import Judging
 from maskling.train.task import Baseline, Criterion, Numbers
@@ -58,7 +58,7 @@ class Classify(TextKind):
     def outputs(self, train: Records) -> Outputs:
         """See Kind. Several labels a text, if any record has a list."""
         several = any(isinstance(record.label, tuple) for record in train)
-        return Outputs("multi-label" if several else "classify", LabelSet.of_texts(train).names)
+        return Outputs("multi-label" if several else "classify", LabelSet.of_texts(train).names, are_pairs(train))
 
     def check_judged(self, records: Records, outputs: Outputs) -> None:
         """See Kind."""
@@ -70,9 +70,9 @@ class Classify(TextKind):
         """See Kind: accuracy, or micro-F1 where there are several labels."""
         return Criterion("micro_f1" if outputs.kind == "multi-label" else "accuracy", higher=True)
 
-    def judging(self) -> Judging:
+    def judging(self, outputs: Outputs) -> Judging:
         """See Kind."""
-        return Judging(threshold=self.threshold)
+        return Judging(threshold=self.threshold, pairs=outputs.pairs)
 
     def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:
         """See TextKind."""

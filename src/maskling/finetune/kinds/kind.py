@@ -32,10 +32,16 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the head of a model has an output for. labels: their names, in order."""
+    """What the head of a model has an output for.
+
+    labels: their names, in order. pairs: whether they are of pairs of texts. unanswerable: whether some questions have
+    no answer.
+    """
 
     kind: HeadKind
     labels: tuple[str, ...]
+    pairs: bool | None = None
+    unanswerable: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,9 +115,9 @@ class Kind(AnyKind, ABC):
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Numbers as the field reports them, the criterion's among them."""
 
-    def judging(self) -> Judging:
-        """How its answers are taken, by its settings."""
-        return Judging()
+    def judging(self, outputs: Outputs) -> Judging:
+        """How its answers are taken, by its settings and what it learns."""
+        return Judging(pairs=outputs.pairs)
 
     def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
         """The loss of knowing only how often each answer occurs, where there is such a thing."""

@@ -15,7 +15,7 @@ from maskling.data.labelled.texts import read_texts
 from maskling.data.labelled.windows import Windows
 from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records
-from maskling.finetune.kinds.texts import TextKind
+from maskling.finetune.kinds.texts import TextKind, are_pairs
 from maskling.metrics.correlation import pearson, spearman
 from maskling.train.task import Criterion, Numbers
 
@@ -47,7 +47,7 @@ class Regress(TextKind):
             raise DataError(f"{missing.id} has no number to learn; give it one, or leave it out")
         if len({record.label for record in train}) < 2:
             raise DataError(f"all numbers are {train[0].label:g}, and nothing can be learned from that")
-        return Outputs("regress", ("score",))
+        return Outputs("regress", ("score",), are_pairs(train))
 
     def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
         """See Kind."""

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from maskling.infer.judge import Judge
 
 
+def are_pairs(records: Records) -> bool:
+    """Whether the records are pairs of texts, as all are or none."""
+    return records[0].text_pair is not None
+
+
 class TextKind(Kind, ABC):
     """Something said of a whole text, or of a pair."""
 

@@ -30,8 +30,10 @@ _FAMILIES: Final = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRob
 # A key of config.json that only maskling knows, and what stands there of each kind.
 _JUDGING: Final = "maskling_judging"
 _JUDGED_BY: Final[dict[HeadKind, tuple[str, ...]]] = {
-    "multi-label": ("threshold",),
-    "answer": ("max_question", "max_answer"),
+    "classify": ("pairs",),
+    "multi-label": ("pairs", "threshold"),
+    "regress": ("pairs",),
+    "answer": ("max_question", "max_answer", "allow_none"),
 }
 ANSWER_LABELS: Final = ("start", "end")
 
@@ -41,12 +43,15 @@ class Judging:
     """What decides, beside the weights, what a model is said to answer: kept, so that it answers as it was measured.
 
     threshold: in multi-label, the probability from which a label counts. max_question, max_answer: tokens that are read
-    of a question, and that an answer may have.
+    of a question, and that an answer may have. allow_none: whether a question may have no answer, as some of those in
+    training had none. pairs: whether it judges pairs of texts, None where that is not known.
     """
 
     threshold: float = 0.5
     max_question: int = 64
     max_answer: int = 30
+    allow_none: bool = False
+    pairs: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
     if head.kind in _PROBLEMS:
         tree["problem_type"] = _PROBLEMS[head.kind]
     if fields := _JUDGED_BY.get(head.kind):
-        tree[_JUDGING] = {name: getattr(head.judging, name) for name in fields}
+        said = {name: getattr(head.judging, name) for name in fields}
+        if known := {name: value for name, value in said.items() if value is not None}:
+            tree[_JUDGING] = known
     if isinstance(encoder, BertConfig):
         tree["classifier_dropout"] = head.dropout
     else:
