@@ -201,3 +201,43 @@ def test_questions_without_answers_are_judged_as_they_were_measured(models, file
     assert score_answers(truth, texts[()]).exact == pytest.approx(measured["exact"])
     assert texts[()] == texts[("--allow-none",) if some else ("--no-allow-none",)]
     assert all(texts[("--no-allow-none",)])
+
+
+TASKS = {name: name for name in ("classify", "pair", "regress", "tag", "answer")} | {"multi": "classify"}
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_a_finished_model_is_measured_on_other_records_as_training_measures_it(
+    models, files, tmp_path: Path, capsys, name: str
+):
+    words = ["finetune", str(models["bert"]), "--task", TASKS[name], "--train", str(files[name]), "--dev"]
+    words += [str(files[name]), "--test", str(files[name]), "--train.steps", "6", "--train.batch-size", "8"]
+    words += ["--system.device", "cpu", "--data.max-length", "24", "--out", str(tmp_path / "run"), "--json"]
+    words += ["--task.positive", "0"] if name == "pair" else []
+    assert run(words) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (test,) = [event for event in events if event["event"] == "judged" and event["role"] == "test"]
+    assert run(["evaluate", str(tmp_path / "run"), str(files[name]), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found.pop("file"), found.pop("records")) == (str(files[name]), test["records"])
+    assert found.keys() == test["measured"].keys()
+    for number, value in found.items():
+        assert value == pytest.approx(test["measured"][number], abs=1e-5), number
+
+
+def test_measuring_a_fine_tuned_model_asks_for_labelled_files(models, files, tmp_path: Path, capsys):
+    assert run(typed(models, files, tmp_path / "run")) == 0
+    model = str(tmp_path / "run")
+    (tmp_path / "no.jsonl").write_text('{"words": ["the", "dog"]}\n')
+    for words, said in (
+        ([model], "say which labelled file"),
+        ([model, "--data", "x"], "leave out --data"),
+        ([model, str(tmp_path / "no.jsonl")], "no.jsonl"),
+        ([model, str(files["tag"]), "--corpus.plain", "line"], "corpus"),
+        ([str(models["bert"]), str(files["tag"]), "--columns.text", "a"], "no head for a task"),
+    ):
+        capsys.readouterr()
+        assert run(["evaluate", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert said in error

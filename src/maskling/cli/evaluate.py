@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskling.cli.evaluate_labelled import show_labelled
 from maskling.cli.evaluate_pairs import show_pairs
 from maskling.cli.layout import table
 from maskling.cli.places import check_sources
@@ -31,7 +32,9 @@ _MANY_UNKNOWN = 0.02
 def evaluate(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
-    *sources: Annotated[str, Parameter(help="text to measure on, as 'prepare' reads it, instead of --data")],
+    *sources: Annotated[
+        str, Parameter(help="text to measure on, as 'prepare' reads it, instead of --data; labelled files of a task")
+    ],
     data: Annotated[
         Path | None, Parameter(help="prepared folder: measure on its validation split", metavar="FOLDER")
     ] = None,
@@ -64,8 +67,9 @@ def evaluate(
 
     Loss, perplexity and accuracy at fixed masks: the same numbers every time. Loss per word and per byte compare
     models with different vocabularies. A run is measured on its own validation split unless --data or text is given.
-    --pairs asks how often the good sentence of two is the likelier one. Started by torchrun, each process measures its
-    share of the text (of --pairs the first does all), and the first speaks.
+    --pairs asks how often the good sentence of two is the likelier one. A fine-tuned model is measured on labelled
+    files, by the numbers of its task. Started by torchrun, each process measures its share of the text (of --pairs and
+    labelled files the first does all), and the first speaks.
 
     Example: maskling evaluate runs/mine --data data/
     """
@@ -78,7 +82,8 @@ def evaluate(
         raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
     if sources and data is not None:
         raise SettingsError("give text to measure on, or --data, not both")
-    reading = read_as(settings, sources, "files to measure on")
+    labelled = any(name.startswith("columns.") for name, _ in settings)
+    reading = None if labelled else read_as(settings, sources, "files to measure on")
     check_sources(sources)
     console = Console(as_json=json)
     with joined(device) as world:
@@ -87,6 +92,13 @@ def evaluate(
             if world.leads:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)
             return
+        if loaded.judge is not None or labelled:
+            if data is not None or card:
+                raise SettingsError("a fine-tuned model is measured on labelled files; leave out --data and --card")
+            if world.leads:
+                show_labelled(loaded, sources, settings, console)
+            return
+        assert reading is not None
         # Before the text is read, which may take long.
         check_asked(loaded, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
         text = _raw(loaded, sources, reading, console) if sources else _prepared(loaded, model, data)

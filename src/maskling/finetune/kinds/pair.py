@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from maskling.errors import DataError
 from maskling.finetune.kinds.classify import Classify
 from maskling.finetune.kinds.kind import Outputs, Records
 from maskling.metrics import classification
+from maskling.model.tasks.config import Judging
 from maskling.train.task import Numbers
 
 
@@ -42,6 +44,10 @@ class Pair(Classify):
         if self.positive is not None and self.positive not in found.labels:
             raise DataError(f"task.positive is '{self.positive}', but the labels are {', '.join(found.labels)}")
         return found
+
+    def judging(self, outputs: Outputs) -> Judging:
+        """See Kind."""
+        return replace(super().judging(outputs), positive=self.positive)
 
     def scores(self, truth: np.ndarray, guess: np.ndarray, names: tuple[str, ...]) -> Numbers:
         """Accuracy and, of two labels, the F1 of the positive one, as GLUE reports them; macro-F1 of more."""

@@ -30,7 +30,7 @@ _FAMILIES: Final = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRob
 # A key of config.json that only maskling knows, and what stands there of each kind.
 _JUDGING: Final = "maskling_judging"
 _JUDGED_BY: Final[dict[HeadKind, tuple[str, ...]]] = {
-    "classify": ("pairs",),
+    "classify": ("pairs", "positive"),
     "multi-label": ("pairs", "threshold"),
     "regress": ("pairs",),
     "answer": ("max_question", "max_answer", "allow_none"),
@@ -44,7 +44,8 @@ class Judging:
 
     threshold: in multi-label, the probability from which a label counts. max_question, max_answer: tokens that are read
     of a question, and that an answer may have. allow_none: whether a question may have no answer, as some of those in
-    training had none. pairs: whether it judges pairs of texts, None where that is not known.
+    training had none. pairs: whether it judges pairs of texts, None where that is not known. positive: the label of two
+    whose F1 is reported, None for the last.
     """
 
     threshold: float = 0.5
@@ -52,6 +53,7 @@ class Judging:
     max_answer: int = 30
     allow_none: bool = False
     pairs: bool | None = None
+    positive: str | None = None
 
 
 @dataclass(frozen=True)
