@@ -69,7 +69,7 @@ def test_mistakes_end_with_2_and_one_line(models, files, tmp_path: Path, capsys,
     [
         ("classify", [{"text": "a fox"}], "has no label"),
         ("classify", [{"text": "a fox", "label": []}], "has 0 labels, and each of train has one"),
-        ("regress", [{"text": "a fox", "label": None}], "has no number to compare with"),
+        ("regress", [{"text": "a fox", "label": None}], "has no number in 'label'"),
         ("tag", [{"words": ["a", "fox"]}], "has words without tags"),
         (
             "answer",
@@ -94,6 +94,30 @@ def test_what_cannot_be_judged_is_found_before_the_first_step(
     said = capsys.readouterr().err
     assert complaint in said
     assert "step " not in said
+
+
+@pytest.mark.parametrize(
+    ("task", "bare"),
+    [
+        ("classify", {"text": "a fox", "label": None}),
+        ("regress", {"text": "a fox"}),
+        ("pair", {"sentence1": "a fox", "sentence2": "a dog", "label": ""}),
+    ],
+)
+def test_records_without_a_label_are_left_out_of_every_file_if_asked(
+    models, files, tmp_path: Path, capsys, task: str, bare: dict
+):
+    lines = files[task].read_text().splitlines(keepends=True)
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.jsonl").write_text("".join([lines[0], json.dumps(bare) + "\n", *lines[1:]]))
+    words = ["finetune", str(models["modern"]), "--task", task, "--columns.on-bad-row", "skip", "--train.steps", "1"]
+    words += [word for name in ("train", "dev", "test") for word in (f"--{name}", str(tmp_path / f"{name}.jsonl"))]
+    assert run([*words, "--out", str(tmp_path / "run"), "--system.device", "cpu", "--system.threads", "1"]) == 0
+    said = capsys.readouterr().err
+    assert "dev: dev.jsonl, 48 records" in said
+    assert "test: test.jsonl, 48 records" in said
+    for name in ("train", "dev", "test"):
+        assert re.search(rf"1 rows left out, the first because \S*{name}.jsonl:2 has no (label|number)", said)
 
 
 def test_a_run_of_finetune_is_told_from_one_of_train(models, files, tmp_path: Path, capsys):

@@ -95,6 +95,17 @@ def test_a_text_with_two_labels_and_an_empty_one_are_named():
     assert "1 texts are empty: a:21" in said
 
 
+def test_minus_one_is_asked_about_where_the_others_count_from_0():
+    (said,) = [line for line in check_texts(texts({"0": 50, "1": 50, "-1": 40}), {}) if "'-1'" in line]
+    assert "train has the label '-1' 40 times, taken for a class" in said
+    test = texts({"-1": 3}, "other")
+    assert [
+        line for line in check_texts(texts({"0": 5, "1": 5}), {"test": test}) if "test has the label '-1' 3" in line
+    ]
+    # Two classes may well be called -1 and 1.
+    assert check_texts(texts({"1": 50, "-1": 50}), {"test": test}) == []
+
+
 def sentence(number, *tags):
     return TaggedRecord(f"c:{number}", tuple(f"w{number}.{place}" for place in range(len(tags))), tags)
 

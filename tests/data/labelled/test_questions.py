@@ -119,3 +119,13 @@ def test_bad_questions_can_be_left_out(tmp_path):
     path.write_text('{"question": "?", "contxt": "x"}\n')
     with pytest.raises(DataError, match=r"b.jsonl:1 has no text in 'context' .* did you mean 'contxt'"):
         read_questions(str(path))
+
+
+def test_questions_without_an_answer_can_be_left_out(tmp_path):
+    impossible = {"id": "q2", "question": "Why?", "answers": [], "is_impossible": True}
+    path = squad(tmp_path, question(14), impossible, {"id": "q3", "question": "When?"})
+    assert len(read_questions(path, skip=True).records) == 3
+    assert len(read_questions(path, answered=True).records) == 3
+    found = read_questions(path, skip=True, answered=True)
+    assert [record.id for record in found.records] == ["q1", "q2"]
+    assert "question q3 has no answer" in found.warnings[0]

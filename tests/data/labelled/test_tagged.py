@@ -107,3 +107,20 @@ def test_bad_lines_can_be_left_out(tmp_path):
     found = read_tagged(written(tmp_path, "a.conll", "a O\nb\nc O\n"), Columns(on_bad_row="skip"))
     assert parts(found.records) == [(("a", "c"), ("O", "O"))]
     assert "1 rows left out" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("a.jsonl", '{"words": ["a"]}\n{"words": ["b"], "tags": ["O"]}\n', "a.jsonl:1"),
+        ("a.jsonl", '{"words": ["b"], "tags": ["O"]}\n{"words": ["a"], "tags": null}\n', "a.jsonl:2"),
+    ],
+)
+def test_sentences_without_tags_are_bad_where_tags_are_needed(tmp_path, name, text, place):
+    path = written(tmp_path, name, text)
+    assert len(read_tagged(path).records) == 2
+    with pytest.raises(DataError, match=f"{place} has words without tags; mend it, or leave such rows out"):
+        read_tagged(path, labelled=True)
+    found = read_tagged(path, Columns(on_bad_row="skip"), labelled=True)
+    assert parts(found.records) == [(("b",), ("O",))]
+    assert f"{place} has words without tags" in found.warnings[0]

@@ -10,6 +10,7 @@ import zstandard
 
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.records import TextRecord
+from maskling.data.labelled.similar import read_similar
 from maskling.data.labelled.texts import read_texts
 from maskling.errors import DataError
 
@@ -165,3 +166,45 @@ def test_bad_rows_can_be_left_out_and_are_counted(tmp_path):
     assert "a.tsv:3" in found.warnings[0]
     with pytest.raises(DataError, match="none of its 1 rows could be read"):
         read_texts(written(tmp_path, "b.tsv", "text\tlabel\na\n"), Columns(on_bad_row="skip"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "numbers", "said"),
+    [
+        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n', False, "a.jsonl:2 has no label in"),
+        ("a.jsonl", '{"text": "b"}\n{"text": "a", "label": "x"}\n', False, "a.jsonl:1 has no label"),
+        ("a.csv", "text,label\na,x\nb, \n", False, "a.csv:3 has no label in 'label'"),
+        ("a.csv", "text,score\na,1\nb,\n", True, "a.csv:3 has no number in 'score'"),
+        ("a.tsv", "premise\thypothesis\tgold_label\na\tc\tx\nb\tc\t-\n", False, "did not agree"),
+    ],
+)
+def test_rows_without_a_label_are_bad_where_labels_are_needed(tmp_path, name, text, numbers, said):
+    path = written(tmp_path, name, text)
+    assert len(read_texts(path, numbers=numbers).records) == 2
+    with pytest.raises(DataError, match=r"columns\.on_bad_row skip") as raised:
+        read_texts(path, numbers=numbers, labelled=True)
+    assert said in str(raised.value)
+    found = read_texts(path, Columns(on_bad_row="skip"), numbers=numbers, labelled=True)
+    assert [record.text for record in found.records] == ["a"]
+    assert found.warnings[0].startswith("1 rows left out, the first because")
+    assert said in found.warnings[0]
+
+
+def test_no_label_is_the_empty_list_where_there_may_be_several(tmp_path):
+    path = written(tmp_path, "a.csv", "text,label\na,x|y\nb,\n")
+    found = read_texts(path, Columns(separator="|"), labelled=True)
+    assert [record.label for record in found.records] == [("x", "y"), ()]
+
+
+def test_a_dash_is_a_label_in_other_columns_than_gold_label(tmp_path):
+    path = written(tmp_path, "a.csv", "text,label\na,+\nb,-\n")
+    assert [record.label for record in read_texts(path, labelled=True).records] == ["+", "-"]
+
+
+def test_pairs_without_a_score_can_be_left_out_where_others_have_one(tmp_path):
+    path = written(tmp_path, "a.csv", "sentence1,sentence2,score\na,b,1\nc,d,\ne,f,x\ng,h,2\n")
+    with pytest.raises(DataError, match=r"a\.csv:4 has 'x'"):
+        read_similar(path, Columns())
+    found = read_similar(path, Columns(on_bad_row="skip"))
+    assert (found.form, [record.label for record in found.records]) == ("scored", [1.0, 2.0])
+    assert "2 rows left out" in found.warnings[0]

@@ -16,6 +16,8 @@ RATIO = 10
 SHARE = 0.05
 _SHOWN = 3
 _TYPOS_SHOWN = 10
+# What the hub's sets have for texts without a label, such as GLUE's test sets.
+_NO_LABEL = "-1"
 _DIGITS = re.compile(r"\d")
 
 
@@ -24,10 +26,10 @@ def check_texts(train: Sequence[TextRecord], others: Mapping[str, Sequence[TextR
     said = []
     if not isinstance(train[0].label, float):
         counts = Counter(name for record in train for name in names_of(record))
-        said += [*imbalance(counts), *typos(counts)]
+        said += [*imbalance(counts), *typos(counts), *unlabelled(counts, counts, "train")]
         for name, records in others.items():
-            found = (label for record in records if record.label is not None for label in names_of(record))
-            said += unseen(counts, found, name, "labels")
+            found = Counter(label for record in records if record.label is not None for label in names_of(record))
+            said += [*unseen(counts, found.elements(), name, "labels"), *unlabelled(counts, found, name)]
         said += contradictions(train)
     said += emptiness(train)
     texts = {_key(record) for record in train}
@@ -102,6 +104,17 @@ def unseen(known: Mapping[str, int], found: Iterable[str], where: str, what: str
     shown = ", ".join(f"'{name}' ({count:,})" for name, count in counts.most_common(_SHOWN))
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return [f"{where} has {what} that train lacks: {shown}{more}; they cannot be told rightly"]
+
+
+def unlabelled(known: Mapping[str, int], counts: Mapping[str, int], where: str) -> list[str]:
+    """-1 where train's other labels count from 0: in the hub's sets it says that there is no label."""
+    others = set(known) - {_NO_LABEL}
+    if _NO_LABEL not in counts or "0" not in others or not all(name.isdecimal() for name in others):
+        return []
+    return [
+        f"{where} has the label '{_NO_LABEL}' {counts[_NO_LABEL]:,} times, taken for a class of its own; where it says "
+        f"'no label', as in the hub's sets, leave those records out"
+    ]
 
 
 def contradictions(records: Sequence[TextRecord]) -> list[str]:

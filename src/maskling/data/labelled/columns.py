@@ -63,7 +63,9 @@ class Columns(Settings):
     separator: str | None = Field(
         None, description="what stands between several labels of one text in a table, as in 'joy|surprise'"
     )
-    on_bad_row: Literal["stop", "skip"] = Field("stop", description="what to do with a row that cannot be read")
+    on_bad_row: Literal["stop", "skip"] = Field(
+        "stop", description="what to do with a row that cannot be read, or lacks the label it is to teach or test"
+    )
 
 
 class Found(Settings):

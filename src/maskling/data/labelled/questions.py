@@ -23,17 +23,23 @@ class Questions:
     warnings: list[str]
 
 
-def read_questions(path: str, *, skip: bool = False) -> Questions:
+def read_questions(path: str, *, skip: bool = False, answered: bool = False) -> Questions:
     """Read SQuAD's JSON, or JSON Lines with question, context and answers as the hub's sets have them.
 
     An answer that is not where `answer_start` says is put right if it is found once nearby, else it keeps its text
-    and loses its place: good to be judged by, not to learn from. skip: leave out what cannot be read.
+    and loses its place: good to be judged by, not to learn from. skip: leave out what cannot be read; with `answered`
+    also questions that have no answer and are not impossible.
     Raises DataError with the file and the question.
     """
     reading = Reading(path, skip)
     answers = _Answers()
     found = _of_squad(reading, answers) if _is_squad(reading) else _of_lines(reading, answers)
-    records = list(found)
+    records: list[QuestionRecord] = []
+    for record, where in found:
+        if skip and answered and not record.answers and not record.impossible:
+            reading.fault(where, "has no answer")
+        else:
+            records.append(record)
     reading.finish(len(records), "questions")
     return Questions(records, [*reading.warnings, *answers.warnings(path)])
 
@@ -104,7 +110,7 @@ def _is_squad(reading: Reading) -> bool:
     return reading.source.suffix == ".json"
 
 
-def _of_squad(reading: Reading, answers: _Answers) -> Iterator[QuestionRecord]:
+def _of_squad(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
     text = whole(reading)
     try:
         tree = parse_json(text)
@@ -135,7 +141,7 @@ def _list(row: Any, name: str, reading: Reading, place: str) -> list[Any]:
     return []
 
 
-def _of_lines(reading: Reading, answers: _Answers) -> Iterator[QuestionRecord]:
+def _of_lines(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
     for number, row in json_rows(reading):
         context = row.get("context")
         if not isinstance(context, str):
@@ -147,7 +153,7 @@ def _of_lines(reading: Reading, answers: _Answers) -> Iterator[QuestionRecord]:
 
 def _question(
     row: Row | Any, context: str, where: str, reading: Reading, answers: _Answers
-) -> Iterator[QuestionRecord]:
+) -> Iterator[tuple[QuestionRecord, str]]:
     question = row.get("question") if isinstance(row, Mapping) else None
     if not isinstance(question, str):
         reading.fault(where, "has no text in 'question'")
@@ -162,4 +168,4 @@ def _question(
     impossible = bool(row["is_impossible"]) if "is_impossible" in row else known and not found
     name = row.get("id")
     id_ = str(name) if isinstance(name, str | int) else f"{reading.name}:{where}"
-    yield QuestionRecord(id_, question, context, () if impossible else found, impossible)
+    yield QuestionRecord(id_, question, context, () if impossible else found, impossible), where

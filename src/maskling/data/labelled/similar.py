@@ -65,7 +65,9 @@ def _pairs(path: str, columns: Columns) -> Similar:
     if not scored:
         return Similar("pairs", found.records, found.warnings)
     bare = next((record for record in found.records if record.label is None), None)
-    if bare is not None:
+    if bare is not None and columns.on_bad_row == "skip":
+        found = read_texts(path, columns, numbers=True, labelled=True)
+    elif bare is not None:
         raise DataError(f"{bare.id} has no score, and others of its file have one; give it one, or leave it out")
     return Similar("scored", found.records, found.warnings)
 

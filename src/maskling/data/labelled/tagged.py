@@ -22,25 +22,33 @@ class Sentences:
     warnings: list[str]
 
 
-def read_tagged(path: str, columns: Columns | None = None) -> Sentences:
+def read_tagged(path: str, columns: Columns | None = None, *, labelled: bool = False) -> Sentences:
     """Read columns of words and tags with a blank line after each sentence, or JSON Lines with lists of both.
 
     In columns the first is the word and the last its tag, or whatever numbers, from 0, `columns` give; of CoNLL-U
     (.conllu) the form and the universal part of speech. A single column are words to predict on.
+    labelled: a sentence without tags is a bad row.
     Raises DataError with the file and line.
     """
     columns = columns or Columns()
     reading = Reading(path, columns.on_bad_row == "skip")
     as_json = reading.source.suffix in JSON_SUFFIXES or path == "-"
-    records = list(_of_json(reading, columns) if as_json else sentences(reading, columns))
+    found = _of_json(reading, columns, labelled) if as_json else sentences(reading, columns)
+    records: list[TaggedRecord] = []
+    for record in found:
+        if labelled and record.tags is None:
+            reading.fault(record.id.rpartition(":")[2], "has words without tags")
+        else:
+            records.append(record)
     reading.finish(len(records), "sentences")
     return Sentences(records, reading.warnings)
 
 
-def _of_json(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
+def _of_json(reading: Reading, columns: Columns, labelled: bool) -> Iterator[TaggedRecord]:
     found: Found | None = None
     for number, row in json_rows(reading):
-        found = found or find_word_columns(list(row), columns, f"{reading.path}:{number}")
+        if found is None or (labelled and found.label is None):
+            found = find_word_columns(list(row), columns, f"{reading.path}:{number}")
         words = _strings(row, found.text)
         tags = _strings(row, found.label) if found.label else None
         if words is None:

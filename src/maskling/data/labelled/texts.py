@@ -22,11 +22,11 @@ class Texts:
     warnings: list[str]
 
 
-def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = False) -> Texts:
+def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = False, labelled: bool = False) -> Texts:
     """Read JSON Lines (.jsonl, .ndjson, .json), tables (.csv, .tsv), or one text a line (.txt); compressed or not.
 
-    '-' is standard input, JSON Lines. numbers: labels are numbers, not names. Where there is no column for labels,
-    as in a file to predict on, records have none.
+    '-' is standard input, JSON Lines. numbers: labels are numbers, not names. labelled: a row without a label is a bad
+    one; else records may have none.
     Raises DataError with the file and line.
     """
     columns = columns or Columns()
@@ -37,13 +37,17 @@ def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = Fal
         where = f"{reading.path}:{number}"
         try:
             # Fields of JSON may differ from row to row; the first says which are meant.
-            found = found or find_columns(list(row), columns, where)
+            if found is None or (labelled and found.label is None):
+                found = find_columns(list(row), columns, where)
+            label = _label(row, found.label, columns.separator, numbers)
+            if labelled and label is None:
+                raise _BadRowError(_without_label(row, found.label, numbers))
             records.append(
                 TextRecord(
                     id=f"{reading.name}:{number}",
                     text=_text(row, found.text),
                     text_pair=_text(row, found.text_pair) if found.text_pair else None,
-                    label=_label(row, found.label, columns.separator, numbers),
+                    label=label,
                     negative=_negative(row, found.negative, columns.negative is not None),
                 )
             )
@@ -86,8 +90,10 @@ def _negative(row: Row, name: str | None, asked_for: bool) -> str | None:
 
 def _label(row: Row, name: str | None, separator: str | None, numbers: bool) -> Label:
     value = row.get(name) if name is not None else None
-    if value is None or value == "":
-        return () if value == "" and separator else None
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return () if value is not None and separator else None
+    if _is_undecided(value, name):
+        return None
     if numbers:
         return _number(value, name)
     if separator and isinstance(value, str):
@@ -95,6 +101,17 @@ def _label(row: Row, name: str | None, separator: str | None, numbers: bool) -> 
     if isinstance(value, list):
         return tuple(_name(part, name) for part in value)
     return _name(value, name)
+
+
+def _is_undecided(value: Any, column: str | None) -> bool:
+    """Whether it is SNLI's and MultiNLI's mark for pairs on which those who labelled them did not agree."""
+    return value == "-" and column == "gold_label"
+
+
+def _without_label(row: Row, column: str | None, numbers: bool) -> str:
+    if column is not None and _is_undecided(row.get(column), column):
+        return f"has '-' in '{column}': those who labelled it did not agree, and so it has no label"
+    return f"has no {'number' if numbers else 'label'}{f' in {column!r}' if column is not None else ''}"
 
 
 def _name(value: Any, column: str | None) -> str:

@@ -44,7 +44,7 @@ class Answer(Kind):
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
         """See Kind."""
-        found = read_questions(path, skip=columns.on_bad_row == "skip")
+        found = read_questions(path, skip=columns.on_bad_row == "skip", answered=True)
         return found.records, found.warnings
 
     def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:

@@ -45,7 +45,7 @@ class Classify(TextKind):
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
         """See Kind."""
-        found = read_texts(path, columns)
+        found = read_texts(path, columns, labelled=True)
         paired = next((record for record in found.records if record.text_pair is not None), None)
         if paired is not None:
             raise DataError(f"{paired.id} is a pair of texts; use --task pair, or say which column with columns.text")

@@ -29,7 +29,7 @@ class Pair(Classify):
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
         """See Kind."""
-        found = read_texts(path, columns)
+        found = read_texts(path, columns, labelled=True)
         single = next((record for record in found.records if record.text_pair is None), None)
         if single is not None:
             raise DataError(

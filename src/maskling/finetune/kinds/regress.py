@@ -33,7 +33,7 @@ class Regress(TextKind):
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
         """See Kind."""
-        found = read_texts(path, columns, numbers=True)
+        found = read_texts(path, columns, numbers=True, labelled=True)
         return found.records, found.warnings
 
     def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:

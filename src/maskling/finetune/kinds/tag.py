@@ -39,7 +39,7 @@ class Tag(Kind):
 
     def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
         """See Kind."""
-        found = read_tagged(path, columns)
+        found = read_tagged(path, columns, labelled=True)
         return found.records, found.warnings
 
     def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
