@@ -35,7 +35,12 @@ class EntityScores:
 def marks_entities(tags: Iterable[str]) -> bool:
     """Whether tags mark entities: all are O or B-X, I-X (E-X, S-X, L-X, U-X), and some are not O."""
     names = set(tags) - {"O"}
-    return bool(names) and all(_MARKED.fullmatch(name) for name in names)
+    return bool(names) and not unmarked(names)
+
+
+def unmarked(tags: Iterable[str]) -> set[str]:
+    """Those of the tags that neither mark an entity nor are O."""
+    return {name for name in tags if name != "O" and not _MARKED.fullmatch(name)}
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:

@@ -121,6 +121,25 @@ def test_faults_of_tags_are_said():
     assert [line for line in said if "classes are unbalanced: 'LCO' 1 against 'LOC' 22 of 44" in line]
 
 
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [
+        (["0"], "'0' 1, in the sentences at c:99"),
+        (["0"] * 500, "'0' 500"),  # one kind of tag: zeros for all O
+        (["X", "LOC"], "'LOC' 1, 'X' 1"),
+        (["NOUN", "VERB"] * 30, None),  # not BIO at all
+    ],
+)
+def test_the_tag_that_turns_entities_off_is_named(odd, named):
+    good = [sentence(number, "B-LOC", "I-LOC", "O", "B-PER") for number in range(60)]
+    said = [line for line in check_tagged([*good, sentence(99, "O", *odd)], {}) if "all tags are BIO but" in line]
+    assert (named in said[0] and "not F1 of entities" in said[0]) if named else not said
+
+
+def test_tags_that_mark_no_entities_are_not_called_strays():
+    assert not [line for line in check_tagged([sentence(1, "NOUN", "VERB", "O")] * 9, {}) if "BIO" in line]
+
+
 def test_a_file_in_iob1_is_called_that_and_not_full_of_faults():
     said = check_tagged([sentence(number, "I-LOC", "I-LOC", "O", "I-PER") for number in range(9)], {})
     assert len(said) == 1

@@ -124,3 +124,28 @@ def test_sentences_without_tags_are_bad_where_tags_are_needed(tmp_path, name, te
     found = read_tagged(path, Columns(on_bad_row="skip"), labelled=True)
     assert parts(found.records) == [(("b",), ("O",))]
     assert f"{place} has words without tags" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.tsv", "token\ttag\nJim\tB-PER\nran\tO\n"),
+        ("a.conll", "# a comment\nWord POS Chunk NER\n\nJim NNP I-NP B-PER\nran VBD I-VP O\n"),
+    ],
+)
+def test_a_header_is_left_out_and_said(tmp_path, name, text):
+    found = read_tagged(written(tmp_path, name, text))
+    assert parts(found.records) == EXPECTED[:1]
+    assert len(found.warnings) == 1
+    assert f"{name}:{1 + text.startswith('#')} is taken for a header" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["token\tO\nJim\tB-PER\n", "Jim\tB-PER\nlabel\ttag\n", "word\ntag\n", "The tag\nword tag\n"]
+)
+def test_what_is_no_header_is_kept(tmp_path, text):
+    found = read_tagged(written(tmp_path, "a.conll", text))
+    assert [word for record in found.records for word in record.words] == [
+        line.split()[0] for line in text.splitlines()
+    ]
+    assert found.warnings == []

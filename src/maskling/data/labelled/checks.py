@@ -9,11 +9,13 @@ from itertools import combinations, pairwise
 
 from maskling.data.labelled.labels import names_of, tags_of
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
-from maskling.metrics.entities import entities, marks_entities
+from maskling.metrics.entities import entities, marks_entities, unmarked
 
 # A class this much rarer than the commonest, or under this share of all, is called rare.
 RATIO = 10
 SHARE = 0.05
+# Tags that are no BIO are called stray up to this share of all.
+STRAY = 0.01
 _SHOWN = 3
 _TYPOS_SHOWN = 10
 # What the hub's sets have for texts without a label, such as GLUE's test sets.
@@ -43,7 +45,7 @@ def check_tagged(train: Sequence[TaggedRecord], others: Mapping[str, Sequence[Ta
     tags = Counter(tag for record in train for tag in tags_of(record))
     are_entities = marks_entities(tags)
     counts = Counter(found.type for record in train for found in entities(tags_of(record))) if are_entities else tags
-    said = [*imbalance(counts), *typos(counts)]
+    said = [*stray_tags(train, tags), *imbalance(counts), *typos(counts)]
     sets = {"train": train, **others}
     for name, records in others.items():
         said += unseen(tags, (tag for record in records for tag in record.tags or ()), name, "tags")
@@ -139,6 +141,21 @@ def leaks(is_in_train: Sequence[bool], where: str, what: str) -> list[str]:
     if not count:
         return []
     return [f"{count:,} of the {len(is_in_train):,} {what} of {where} are also in train; scores there are flattered"]
+
+
+def stray_tags(records: Sequence[TaggedRecord], counts: Mapping[str, int]) -> list[str]:
+    """The few tags that are no BIO where nearly all are. counts: of the tags of `records`."""
+    stray = unmarked(counts)
+    few = len(stray) == 1 or sum(counts[name] for name in stray) <= STRAY * sum(counts.values())
+    if not stray or not few or len(counts) - len(stray) < 2 or not marks_entities(set(counts) - stray):
+        return []
+    where = [record for record in records if not stray.isdisjoint(record.tags or ())]
+    shown = ", ".join(f"'{name}' {counts[name]:,}" for name in sorted(stray)[:_SHOWN])
+    more = f" and {len(stray) - _SHOWN} more" if len(stray) > _SHOWN else ""
+    return [
+        f"all tags are BIO but {shown}{more}, in the sentences at {_places(where)}: because of it the accuracy of tags "
+        f"is measured, not F1 of entities; mend it if it is a slip"
+    ]
 
 
 def loose_tags(records: Sequence[TaggedRecord], where: str) -> list[str]:

@@ -49,6 +49,9 @@ LABELS = (
 )
 WORDS = ("words", "tokens", "word", "token")
 TAGS = ("tags", "ner_tags", "pos_tags", "labels", "tag", "ner", "upos", "label")
+# What the first line of columns of words may call them; as tags, "pos" or "label" would be odd.
+WORD_HEADERS = (*WORDS, "form", "text")
+TAG_HEADERS = (*TAGS, "ner_tag", "pos_tag", "pos", "xpos", "bio", "iob")
 
 
 class Columns(Settings):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from maskling.data.labelled.columns import Columns, Found, find_word_columns
+from maskling.data.labelled.columns import TAG_HEADERS, WORD_HEADERS, Columns, Found, find_word_columns
 from maskling.data.labelled.lines import Reading, lines
 from maskling.data.labelled.records import TaggedRecord
 from maskling.data.labelled.rows import JSON_SUFFIXES, Row, json_rows
@@ -83,7 +83,7 @@ def sentences(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
                 yield TaggedRecord(f"{reading.name}:{begins}", tuple(words), tuple(tags) or None)
                 words, tags = [], []
             continue
-        layout = layout or _Layout.of(line)
+        is_first, layout = layout is None, layout or _Layout.of(line)
         if layout is None or layout.is_comment(line, at_start=not words):
             continue
         cells = layout.cells(line)
@@ -92,12 +92,21 @@ def sentences(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
             continue
         if max(word_column, tag_column) >= len(cells):
             raise DataError(f"{reading.path}:{number} has no column {max(word_column, tag_column)}, counted from 0")
+        if is_first and _is_header(cells, word_column, tag_column):
+            reading.warnings.append(f"{reading.path}:{number} is taken for a header and left out: {', '.join(cells)}")
+            continue
         if conllu and not cells[0].isdecimal():
             continue  # "3-4" is two words written as one, "5.1" a word that was not written
         begins = begins if words else number
         words.append(cells[word_column])
         if len(cells) > 1:
             tags.append(cells[tag_column])
+
+
+def _is_header(cells: list[str], word_column: int, tag_column: int) -> bool:
+    if len(cells) < 2:
+        return False  # "word" alone is a word to predict on
+    return cells[word_column].casefold() in WORD_HEADERS and cells[tag_column].casefold() in TAG_HEADERS
 
 
 @dataclass(frozen=True)
