@@ -125,6 +125,8 @@ def test_files_are_read(tmp_path: Path, case: str, packed: bool) -> None:
         ("classify", "a.jsonl", '{"story": "one"}', "no column with a name known for texts, but 'story'"),
         ("classify", "a.docx", "x", r"files that end in '\.docx' are not read"),
         ("classify", "a.txt", "\n \n", r"a\.txt"),
+        ("classify", "a.csv", "text,text\none,two\n", "a.csv has several columns named 'text'"),
+        ("answer", "a.csv", "question,context,context\none,two,three\n", "several columns named 'context'"),
         ("answer", "a.txt", "who?\n", "not a question and its context with a tab between them"),
         ("answer", "a.jsonl", '{"question": "who?"}', "has no texts in 'question' and 'context' but question"),
     ],

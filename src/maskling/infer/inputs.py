@@ -8,7 +8,7 @@ from maskling.data.labelled.columns import WORDS, Columns, Found, find_columns, 
 from maskling.data.labelled.lines import Reading, lines, parse_json
 from maskling.data.labelled.questions import read_questions
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
-from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, json_rows, table_rows
+from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, check_unrepeated, json_rows, table_rows
 from maskling.data.labelled.tagged import sentences
 from maskling.errors import DataError
 from maskling.infer.arriving import arriving_lines
@@ -102,6 +102,7 @@ class Inputs:
     def _of_row(self, number: int, row: Row) -> Record | None:
         where = f"{self._reading.name}:{number}"
         if self._kind == "answer":
+            check_unrepeated(self._reading, "question", "context")
             question, context = row.get("question"), row.get("context")
             if isinstance(question, str) and isinstance(context, str):
                 name = row.get("id")
@@ -114,6 +115,7 @@ class Inputs:
         if self._found is None:
             find = find_word_columns if listed else find_columns
             self._found = find(list(row), self._columns, f"{self._reading.path}:{number}")
+            check_unrepeated(self._reading, self._found.text, self._found.text_pair)
         text = row.get(self._found.text)
         pair = row.get(self._found.text_pair) if self._found.text_pair and self._kind != "tag" else None
         if listed and isinstance(text, list):

@@ -208,3 +208,24 @@ def test_pairs_without_a_score_can_be_left_out_where_others_have_one(tmp_path):
     found = read_similar(path, Columns(on_bad_row="skip"))
     assert (found.form, [record.label for record in found.records]) == ("scored", [1.0, 2.0])
     assert "2 rows left out" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "columns", "twice"),
+    [
+        ("text,label,text", {}, "text"),
+        ("label,text,label", {}, "label"),
+        ("text,note,note", {"label": "note"}, "note"),
+        ("sentence1,sentence2,sentence2", {}, "sentence2"),
+    ],
+)
+def test_a_name_that_several_columns_have_is_refused_where_it_is_used(tmp_path, header, columns, twice):
+    path = written(tmp_path, "a.csv", f"{header}\na,b,c\n")
+    with pytest.raises(DataError, match=rf"a\.csv has several columns named '{twice}'; rename"):
+        read_texts(path, Columns(**columns))
+
+
+def test_names_of_columns_that_are_not_used_may_be_repeated(tmp_path):
+    path = written(tmp_path, "a.csv", "note,text,note,label,,\nn,a,m,x,,\n")
+    (record,) = read_texts(path).records
+    assert (record.text, record.label) == ("a", "x")

@@ -27,6 +27,7 @@ class Reading:
     """A file that is being read.
 
     path: as the person named it, '-' for standard input. skip: leave bad rows out, and say so in `warnings`.
+    repeated: names that several columns of its table have.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     bad_rows: int = 0
     first_fault: str = ""
+    repeated: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if Path(self.path).is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,6 +56,7 @@ def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
 
     In TSV a quote is a character like any other, as in GLUE's files; CSV has quotes, and ';' or tabs between its
     columns where its first line has those and no comma. The first line is a header, unless `columns` go by number.
+    Of columns of one name the last is kept; see `check_unrepeated`.
     Raises DataError for a row of another length than the header, unless it is to be skipped.
     """
     # The limit belongs to the module, not to a reader; the default of 128 KiB is shorter than a chapter.
@@ -82,6 +84,7 @@ def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
                 continue
             if header == [""]:
                 header = [name.strip() for name in row]
+                reading.repeated = frozenset(name for name, count in Counter(header).items() if count > 1)
                 continue
             if header is not None and len(row) != len(header):
                 reading.fault(rows.line_num, f"has {len(row)} columns, and the header has {len(header)}")
@@ -89,3 +92,10 @@ def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
             yield rows.line_num, dict(zip(header or map(str, range(len(row))), row, strict=True))
     except csv.Error as error:
         raise DataError(f"{reading.path}:{rows.line_num} is not a row of a table: {error}") from None
+
+
+def check_unrepeated(reading: Reading, *used: str | None) -> None:
+    """Raises DataError if several columns of a table bear a name that is used: which is meant cannot be known."""
+    twice = next((name for name in used if name in reading.repeated), None)
+    if twice is not None:
+        raise DataError(f"{reading.path} has several columns named '{twice}'; rename all but the one that is meant")

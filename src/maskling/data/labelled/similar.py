@@ -15,7 +15,7 @@ from maskling.corpus.sources import expand
 from maskling.data.labelled.columns import Columns, find_columns
 from maskling.data.labelled.lines import Reading
 from maskling.data.labelled.records import TextRecord
-from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, json_rows, table_rows
+from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, check_unrepeated, json_rows, table_rows
 from maskling.data.labelled.texts import read_texts
 from maskling.errors import CorpusError, DataError
 
@@ -56,6 +56,7 @@ def _single_field(path: str, columns: Columns) -> str | None:
     if row is None:
         raise DataError(f"{path} has no texts in it; give a file that has some")
     found = find_columns(list(row), columns, f"{path}:{number}")
+    check_unrepeated(reading, found.text, found.text_pair)
     return None if found.text_pair else found.text
 
 

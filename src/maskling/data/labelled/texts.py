@@ -10,7 +10,7 @@ from typing import Any
 from maskling.data.labelled.columns import Columns, Found, find_columns
 from maskling.data.labelled.lines import Reading, lines
 from maskling.data.labelled.records import Label, TextRecord
-from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, json_rows, table_rows
+from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, check_unrepeated, json_rows, table_rows
 from maskling.errors import DataError
 
 
@@ -39,6 +39,7 @@ def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = Fal
             # Fields of JSON may differ from row to row; the first says which are meant.
             if found is None or (labelled and found.label is None):
                 found = find_columns(list(row), columns, where)
+                check_unrepeated(reading, found.text, found.text_pair, found.label, found.negative)
             label = _label(row, found.label, columns.separator, numbers)
             if labelled and label is None:
                 raise _BadRowError(_without_label(row, found.label, numbers))
