@@ -67,10 +67,12 @@ def test_mistakes_end_with_2_and_one_line(models, files, tmp_path: Path, capsys,
 @pytest.mark.parametrize(
     ("task", "records", "complaint"),
     [
-        ("classify", [{"text": "a fox"}], "has no label"),
+        ("classify", [{"text": "a fox"}], "bad.jsonl:1 has no column with a name known for labels, but 'text'"),
+        ("classify", [{"text": "a fox", "label": None}], "has no label in 'label'"),
         ("classify", [{"text": "a fox", "label": []}], "has 0 labels, and each of train has one"),
         ("regress", [{"text": "a fox", "label": None}], "has no number in 'label'"),
-        ("tag", [{"words": ["a", "fox"]}], "has words without tags"),
+        ("tag", [{"words": ["a", "fox"]}], "has no column with a name known for tags, but 'words'"),
+        ("tag", [{"words": ["a", "fox"], "tags": None}], "has words without tags"),
         (
             "answer",
             [{"id": "q", "question": "who?", "context": "a fox"}],

@@ -46,7 +46,12 @@ def records(tmp_path: Path, *rows: dict[str, object]) -> Path:
 ONE = {"text": "the fox", "label": "animal"}
 BAD = {
     "one class": ("classify", [ONE, ONE], DataError, "all labels are 'animal'"),
-    "no labels": ("classify", [{"text": "the fox"}] * 3, DataError, r"bad\.jsonl:1 has no label"),
+    "no labels": (
+        "classify",
+        [{"text": "the fox"}] * 3,
+        DataError,
+        r"bad\.jsonl:1 has no column with a name known for labels",
+    ),
     "pairs for single texts": (
         "classify",
         [{"sentence1": "a", "sentence2": "b", "label": "x"}],

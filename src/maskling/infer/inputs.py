@@ -114,7 +114,7 @@ class Inputs:
         )
         if self._found is None:
             find = find_word_columns if listed else find_columns
-            self._found = find(list(row), self._columns, f"{self._reading.path}:{number}")
+            self._found = find(list(row), self._columns, self._reading.names_at(number))
             check_unrepeated(self._reading, self._found.text, self._found.text_pair)
         text = row.get(self._found.text)
         pair = row.get(self._found.text_pair) if self._found.text_pair and self._kind != "tag" else None

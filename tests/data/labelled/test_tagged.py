@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -110,20 +111,24 @@ def test_bad_lines_can_be_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "place"),
+    ("name", "text", "said"),
     [
-        ("a.jsonl", '{"words": ["a"]}\n{"words": ["b"], "tags": ["O"]}\n', "a.jsonl:1"),
-        ("a.jsonl", '{"words": ["b"], "tags": ["O"]}\n{"words": ["a"], "tags": null}\n', "a.jsonl:2"),
+        (
+            "a.jsonl",
+            '{"words": ["a"]}\n{"words": ["b"], "tags": ["O"]}\n',
+            "a.jsonl:1 has no column .* for tags, but 'w",
+        ),
+        ("a.jsonl", '{"words": ["b"], "tags": ["O"]}\n{"words": ["a"], "tags": null}\n', "2 has words without tags"),
     ],
 )
-def test_sentences_without_tags_are_bad_where_tags_are_needed(tmp_path, name, text, place):
+def test_sentences_without_tags_are_bad_where_tags_are_needed(tmp_path, name, text, said):
     path = written(tmp_path, name, text)
     assert len(read_tagged(path).records) == 2
-    with pytest.raises(DataError, match=f"{place} has words without tags; mend it, or leave such rows out"):
+    with pytest.raises(DataError, match=f"{said}.*; mend it, or leave such rows out"):
         read_tagged(path, labelled=True)
     found = read_tagged(path, Columns(on_bad_row="skip"), labelled=True)
     assert parts(found.records) == [(("b",), ("O",))]
-    assert f"{place} has words without tags" in found.warnings[0]
+    assert re.search(said, found.warnings[0])
 
 
 @pytest.mark.parametrize(

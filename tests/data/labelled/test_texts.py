@@ -172,7 +172,7 @@ def test_bad_rows_can_be_left_out_and_are_counted(tmp_path):
     ("name", "text", "numbers", "said"),
     [
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n', False, "a.jsonl:2 has no label in"),
-        ("a.jsonl", '{"text": "b"}\n{"text": "a", "label": "x"}\n', False, "a.jsonl:1 has no label"),
+        ("a.jsonl", '{"text": "b"}\n{"text": "a", "label": "x"}\n', False, "a.jsonl:1 has no column with"),
         ("a.csv", "text,label\na,x\nb, \n", False, "a.csv:3 has no label in 'label'"),
         ("a.csv", "text,score\na,1\nb,\n", True, "a.csv:3 has no number in 'score'"),
         ("a.tsv", "premise\thypothesis\tgold_label\na\tc\tx\nb\tc\t-\n", False, "did not agree"),
@@ -229,3 +229,45 @@ def test_names_of_columns_that_are_not_used_may_be_repeated(tmp_path):
     path = written(tmp_path, "a.csv", "note,text,note,label,,\nn,a,m,x,,\n")
     (record,) = read_texts(path).records
     assert (record.text, record.label) == ("a", "x")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Text,Label", ("a", None, "b")),
+        ("TEXT,Sentiment", ("a", None, "b")),
+        ("Sentence1,SENTENCE2", ("a", "b", None)),
+        ("Text,text", ("b", None, None)),  # the name as it is known goes before
+    ],
+)
+def test_names_of_columns_are_known_in_any_case(tmp_path, header, expected):
+    (record,) = read_texts(written(tmp_path, "a.csv", f"{header}\na,b\n")).records
+    assert (record.text, record.text_pair, record.label) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "a.csv",
+            'Review text,Stars\n"a\nb",x\n',
+            "a.csv:1 has no column with a name known for texts, but 'Review text'",
+        ),
+        ("a.csv", "TEXT,Text\na,b\n", "a.csv:1 has no column with a name known for texts, but 'TEXT', 'Text'"),
+        (
+            "a.csv",
+            'text,mood\n"a\nb",x\n',
+            "a.csv:1 has no column with a name known for labels, but 'text', 'mood'; say",
+        ),
+        (
+            "a.jsonl",
+            '{"text": "a", "mood": "x"}',
+            "a.jsonl:1 has no column with a name known for labels, but 'text', 'mo",
+        ),
+        ("a.txt", "a\n", "a.txt: lines of a .txt are texts without labels"),
+    ],
+)
+def test_columns_that_are_not_known_are_listed_with_the_line_of_the_header(tmp_path, name, text, said):
+    with pytest.raises(DataError) as raised:
+        read_texts(written(tmp_path, name, text), labelled=True)
+    assert said in str(raised.value)

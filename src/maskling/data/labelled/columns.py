@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -57,7 +58,9 @@ TAG_HEADERS = (*TAGS, "ner_tag", "pos_tag", "pos", "xpos", "bio", "iob")
 class Columns(Settings):
     """Where the texts and labels are. A number counts columns from 0 and says that there is no header."""
 
-    text: str | None = Field(None, description="column of the text (or of the words); found by its name if left out")
+    text: str | None = Field(
+        None, description="column of the text (or of the words); found by its name, in any case, if left out"
+    )
     text_pair: str | None = Field(None, description="column of the second text of a pair")
     negative: str | None = Field(
         None, description="for similarity, column of a text that does not belong to the pair but looks like it"
@@ -89,20 +92,21 @@ def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
         if wanted is not None and wanted not in names:
             raise DataError(f"{where} has no column '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
     text, pair = columns.text, columns.text_pair
+    spelt = _Spellings(names)
     if text is None:
-        found = next((both for both in PAIRS if all(name in names for name in both)), None)
+        found = next((both for both in map(spelt.all_of, PAIRS) if len(both) == 2), None)
         if found is not None and pair in (None, found[1]):
             text, pair = found
         else:
-            text = next((name for name in TEXTS if name in names and name != pair), None)
+            text = next((name for name in spelt.all_of(TEXTS) if name != pair), None)
     if text is None:
         raise DataError(
             f"{where} has no column with a name known for texts, but {_shown(names)}; say which it is "
             f"with columns.text and columns.label (in a table without a header by number, from 0)"
         )
-    label = columns.label or next((name for name in LABELS if name in names and name not in (text, pair)), None)
+    label = columns.label or next((name for name in spelt.all_of(LABELS) if name not in (text, pair)), None)
     known = NEGATIVES if pair is not None else ()
-    negative = columns.negative or next((name for name in known if name in names), None)
+    negative = columns.negative or next(iter(spelt.all_of(known)), None)
     return Found(text=text, text_pair=pair, label=label, negative=negative)
 
 
@@ -111,14 +115,34 @@ def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> Fou
     for wanted in (columns.text, columns.label):
         if wanted is not None and wanted not in names:
             raise DataError(f"{where} has no field '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
-    text = columns.text or next((name for name in WORDS if name in names), None)
+    spelt = _Spellings(names)
+    text = columns.text or next(iter(spelt.all_of(WORDS)), None)
     if text is None:
         raise DataError(
             f"{where} has no field with a name known for words ({', '.join(WORDS[:2])}), but {_shown(names)}; "
             f"say which it is with columns.text"
         )
-    label = columns.label or next((name for name in TAGS if name in names and name != text), None)
+    label = columns.label or next((name for name in spelt.all_of(TAGS) if name != text), None)
     return Found(text=text, text_pair=None, label=label)
+
+
+def no_label_column(names: Sequence[str], what: str = "labels") -> str:
+    """What goes on after 'train.csv:1 ' where a file to learn from has no column of labels."""
+    return f"has no column with a name known for {what}, but {_shown(names)}; say which it is with columns.label"
+
+
+class _Spellings:
+    """How a file spells the names that are known: as they are, else in the only other case it has."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        counts = Counter(name.casefold() for name in names)
+        self._folded = {name.casefold(): name for name in names if counts[name.casefold()] == 1}
+
+    def all_of(self, known: Sequence[str]) -> tuple[str, ...]:
+        """Those of the known names that the file has, as it spells them."""
+        found = (name if name in self._names else self._folded.get(name.casefold()) for name in known)
+        return tuple(name for name in found if name is not None)
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ class Reading:
     """A file that is being read.
 
     path: as the person named it, '-' for standard input. skip: leave bad rows out, and say so in `warnings`.
-    repeated: names that several columns of its table have.
+    header_line: of a table that has a header. repeated: names that several columns of a table have.
     """
 
     path: str
@@ -35,6 +35,7 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     bad_rows: int = 0
     first_fault: str = ""
+    header_line: int | None = None
     repeated: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
@@ -50,6 +51,10 @@ class Reading:
     def name(self) -> str:
         """What records are named after."""
         return "stdin" if self.path == "-" else self.source.name
+
+    def names_at(self, number: int) -> str:
+        """Where the names of columns stand that the row of line `number` goes by."""
+        return f"{self.path}:{self.header_line or number}"
 
     def fault(self, number: int | str, message: str) -> None:
         """Raise DataError for a bad row, or count it where bad rows are to be skipped."""

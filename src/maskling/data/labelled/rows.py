@@ -84,6 +84,7 @@ def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
                 continue
             if header == [""]:
                 header = [name.strip() for name in row]
+                reading.header_line = rows.line_num
                 reading.repeated = frozenset(name for name, count in Counter(header).items() if count > 1)
                 continue
             if header is not None and len(row) != len(header):

@@ -55,7 +55,7 @@ def _single_field(path: str, columns: Columns) -> str | None:
     number, row = next(rows, (0, None))
     if row is None:
         raise DataError(f"{path} has no texts in it; give a file that has some")
-    found = find_columns(list(row), columns, f"{path}:{number}")
+    found = find_columns(list(row), columns, reading.names_at(number))
     check_unrepeated(reading, found.text, found.text_pair)
     return None if found.text_pair else found.text
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from maskling.data.labelled.columns import TAG_HEADERS, WORD_HEADERS, Columns, Found, find_word_columns
+from maskling.data.labelled.columns import TAG_HEADERS, WORD_HEADERS, Columns, Found, find_word_columns, no_label_column
 from maskling.data.labelled.lines import Reading, lines
 from maskling.data.labelled.records import TaggedRecord
 from maskling.data.labelled.rows import JSON_SUFFIXES, Row, json_rows
@@ -49,6 +49,9 @@ def _of_json(reading: Reading, columns: Columns, labelled: bool) -> Iterator[Tag
     for number, row in json_rows(reading):
         if found is None or (labelled and found.label is None):
             found = find_word_columns(list(row), columns, f"{reading.path}:{number}")
+        if labelled and found.label is None:
+            reading.fault(number, no_label_column(list(row), "tags"))
+            continue
         words = _strings(row, found.text)
         tags = _strings(row, found.label) if found.label else None
         if words is None:

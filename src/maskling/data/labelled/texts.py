@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from maskling.data.labelled.columns import Columns, Found, find_columns
+from maskling.data.labelled.columns import Columns, Found, find_columns, no_label_column
 from maskling.data.labelled.lines import Reading, lines
 from maskling.data.labelled.records import Label, TextRecord
 from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, check_unrepeated, json_rows, table_rows
@@ -31,15 +31,18 @@ def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = Fal
     """
     columns = columns or Columns()
     reading = Reading(path, columns.on_bad_row == "skip")
+    if labelled and reading.source.suffix == ".txt":
+        raise DataError(f"{path}: lines of a .txt are texts without labels; give .jsonl, .csv or .tsv")
     records: list[TextRecord] = []
     found: Found | None = None
     for number, row in _rows(reading, columns):
-        where = f"{reading.path}:{number}"
         try:
             # Fields of JSON may differ from row to row; the first says which are meant.
             if found is None or (labelled and found.label is None):
-                found = find_columns(list(row), columns, where)
+                found = find_columns(list(row), columns, reading.names_at(number))
                 check_unrepeated(reading, found.text, found.text_pair, found.label, found.negative)
+                if labelled and found.label is None and not _is_json(reading):
+                    raise DataError(f"{reading.names_at(number)} {no_label_column(list(row))}")
             label = _label(row, found.label, columns.separator, numbers)
             if labelled and label is None:
                 raise _BadRowError(_without_label(row, found.label, numbers))
@@ -64,7 +67,7 @@ class _BadRowError(Exception):
 
 def _rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
     suffix = reading.source.suffix
-    if suffix in JSON_SUFFIXES or reading.path == "-":
+    if _is_json(reading):
         return json_rows(reading)
     if suffix in TABLE_SUFFIXES:
         return table_rows(reading, columns)
@@ -73,6 +76,10 @@ def _rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
     known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
     what = f"files that end in '{suffix}'" if suffix else "files without an ending"
     raise DataError(f"{reading.path}: {what} are not read; give one of {known}, compressed or not")
+
+
+def _is_json(reading: Reading) -> bool:
+    return reading.source.suffix in JSON_SUFFIXES or reading.path == "-"
 
 
 def _text(row: Row, name: str) -> str:
@@ -110,9 +117,11 @@ def _is_undecided(value: Any, column: str | None) -> bool:
 
 
 def _without_label(row: Row, column: str | None, numbers: bool) -> str:
-    if column is not None and _is_undecided(row.get(column), column):
+    if column is None:
+        return no_label_column(list(row))
+    if _is_undecided(row.get(column), column):
         return f"has '-' in '{column}': those who labelled it did not agree, and so it has no label"
-    return f"has no {'number' if numbers else 'label'}{f' in {column!r}' if column is not None else ''}"
+    return f"has no {'number' if numbers else 'label'} in '{column}'"
 
 
 def _name(value: Any, column: str | None) -> str:
