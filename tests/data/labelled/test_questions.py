@@ -129,3 +129,66 @@ def test_questions_without_an_answer_can_be_left_out(tmp_path):
     found = read_questions(path, skip=True, answered=True)
     assert [record.id for record in found.records] == ["q1", "q2"]
     assert "question q3 has no answer" in found.warnings[0]
+
+
+ANSWERED = [("Who?", "Gonzo", 40), ("Why?", "", None), ("Which?", "Kermit", 0)]
+
+
+def of_lines():
+    rows = [
+        {"question": question, "context": CONTEXT, "answer": text, "answer_start": start}
+        for question, text, start in ANSWERED
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def of_table(mark, starts=str):
+    rows = [(question, CONTEXT, text, "" if start is None else starts(start)) for question, text, start in ANSWERED]
+    lines = [("question", "context", "answer_text", "answer_start"), *rows]
+    quote = '"' if mark == "," else ""
+    return "".join(mark.join(f"{quote}{cell}{quote}" for cell in line) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", of_lines()),
+        ("a.csv", of_table(",")),
+        ("a.csv", of_table(",", lambda start: f"{start}.0")),  # as pandas writes it
+        ("a.tsv", of_table("\t")),
+    ],
+)
+def test_one_answer_a_row(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    found = read_questions(str(path))
+    assert [(record.question, record.answers, record.impossible) for record in found.records] == [
+        ("Who?", (Answer("Gonzo", 40),), False),
+        ("Why?", (), True),
+        ("Which?", (Answer("Kermit", 0),), False),
+    ]
+    assert found.warnings == []
+
+
+def test_what_a_table_calls_impossible_is(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("question,context,answer,answer_start,is_impossible\na,a fox,fox,2,False\nb,a fox,,,True\n")
+    assert [record.impossible for record in read_questions(str(path)).records] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "question,context,answer\nq,a fox,fox\n", "a.csv:2 has an answer without 'text' and 'answer_start'"),
+        ("a.csv", "question,context,answer,answer_start\nq,a fox,fox,two\n", "a.csv:2 has an answer without 'text'"),
+        ("a.csv", "question,context,answers\nq,a fox,{'text': 3}\n", "a.csv:2 has answers that are no list; one alone"),
+        ("a.csv", "question,context,answer,answer\nq,a fox,a,b\n", "several columns named 'answer'"),
+        ("a.txt", "q\ta fox\n", "questions with answers are read from SQuAD's .json, .jsonl, .csv or .tsv"),
+    ],
+)
+def test_what_is_wrong_with_rows_is_said(tmp_path, name, text, said):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(DataError) as raised:
+        read_questions(str(path))
+    assert said in str(raised.value)

@@ -1,4 +1,4 @@
-"""Questions with answers in a context, from SQuAD's JSON (1.1 and 2.0) or JSON Lines."""
+"""Questions with answers in a context, from SQuAD's JSON (1.1 and 2.0), JSON Lines or tables."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.lines import Reading, parse_json, whole
 from maskling.data.labelled.records import Answer, QuestionRecord
-from maskling.data.labelled.rows import Row, json_rows
+from maskling.data.labelled.rows import TABLE_SUFFIXES, Row, check_unrepeated, json_rows, table_rows
 from maskling.errors import DataError, suggestion
 
 # How far from where it should be an answer is looked for.
 NEAR = 32
+# Fields of a row that has a single answer.
+_SINGLE = ("answer", "answer_text")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Questions:
 def read_questions(path: str, *, skip: bool = False, answered: bool = False) -> Questions:
     """Read SQuAD's JSON, or JSON Lines with question, context and answers as the hub's sets have them.
 
+    JSON Lines and tables may have one answer in 'answer', and in 'answer_start' its first character; an empty one says
+    that the context does not answer the question.
     An answer that is not where `answer_start` says is put right if it is found once nearby, else it keeps its text
     and loses its place: good to be judged by, not to learn from. skip: leave out what cannot be read; with `answered`
     also questions that have no answer and are not impossible.
@@ -61,14 +66,14 @@ class _Answers:
                 raise ValueError("has answers without lists of 'text' and 'answer_start' of one length")
             value = [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
         if not isinstance(value, list):
-            raise ValueError("has answers that are no list")
+            raise ValueError("has answers that are no list; one alone goes into 'answer' and 'answer_start'")
         return tuple(self._one(one, context, where) for one in value)
 
     def _one(self, one: Any, context: str, where: str) -> Answer:
         text = one.get("text") if isinstance(one, Mapping) else None
         start = one.get("answer_start") if isinstance(one, Mapping) else None
         if not isinstance(text, str) or not isinstance(start, int):
-            raise ValueError("has an answer without 'text' and 'answer_start'")
+            raise ValueError("has an answer without 'text' and 'answer_start', its first character in 'context'")
         place = locate(text, start, context)
         if place is None:
             self.lost += 1
@@ -142,7 +147,11 @@ def _list(row: Any, name: str, reading: Reading, place: str) -> list[Any]:
 
 
 def _of_lines(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
-    for number, row in json_rows(reading):
+    suffix = reading.source.suffix
+    if suffix == ".txt":
+        raise DataError(f"{reading.path}: questions with answers are read from SQuAD's .json, .jsonl, .csv or .tsv")
+    for number, row in table_rows(reading, Columns()) if suffix in TABLE_SUFFIXES else json_rows(reading):
+        check_unrepeated(reading, "question", "context", "answers", *_SINGLE, "answer_start", "is_impossible")
         context = row.get("context")
         if not isinstance(context, str):
             close = suggestion("context", list(row))
@@ -159,13 +168,37 @@ def _question(
         reading.fault(where, "has no text in 'question'")
         return
     try:
-        known = row.get("answers") is not None
-        found = answers.read(row["answers"], context, where) if known else ()
+        given = _given(row)
+        found = answers.read(given, context, where) if given is not None else ()
     except ValueError as error:
         reading.fault(where, str(error))
         return
     # SQuAD 2.0 says it; the hub's copy of it only has no answers.
-    impossible = bool(row["is_impossible"]) if "is_impossible" in row else known and not found
+    impossible = _is_true(row["is_impossible"]) if "is_impossible" in row else given is not None and not found
     name = row.get("id")
     id_ = str(name) if isinstance(name, str | int) else f"{reading.name}:{where}"
     yield QuestionRecord(id_, question, context, () if impossible else found, impossible), where
+
+
+def _given(row: Row) -> Any:
+    """The answers of a row as SQuAD has them, None where it says nothing of them."""
+    if row.get("answers") is not None:
+        return row["answers"]
+    text = next((row[name] for name in _SINGLE if row.get(name) is not None), None)
+    start = row.get("answer_start")
+    if isinstance(start, str | float):
+        start = _whole(start)
+    return None if text is None else [] if text == "" else [{"text": text, "answer_start": start}]
+
+
+def _whole(number: str | float) -> int | None:
+    # A table written by pandas has 17.0 where other rows have none.
+    try:
+        value = float(number)
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() else None
+
+
+def _is_true(value: Any) -> bool:
+    return value.strip().casefold() in ("true", "1", "yes") if isinstance(value, str) else bool(value)

@@ -54,7 +54,10 @@ class Answer(Kind):
     def outputs(self, train: Records) -> Outputs:
         """See Kind."""
         if not any(record.answers or record.impossible for record in train):
-            raise DataError("none of the questions has an answer, and nothing can be learned from that")
+            raise DataError(
+                "none of the questions has an answer, and nothing can be learned from that; give 'answers' with lists "
+                "of 'text' and 'answer_start', or one in 'answer' and 'answer_start'"
+            )
         return Outputs("answer", ANSWER_LABELS, unanswerable=any(record.impossible for record in train))
 
     def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
