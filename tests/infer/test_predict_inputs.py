@@ -75,6 +75,12 @@ CASES: dict[str, tuple[HeadKind, str, str, list[Any]]] = {
         [TaggedRecord("a.jsonl:1", ("The", "fox"))],
     ),
     "texts to tag": ("tag", "a.jsonl", '{"text": "The fox"}', [TextRecord("a.jsonl:1", "The fox")]),
+    "a table to tag": (
+        "tag",
+        "a.csv",
+        'id,text\n1,Obama saw Paris today\n2,"Angela, in Berlin"\n',
+        [TextRecord("a.csv:2", "Obama saw Paris today"), TextRecord("a.csv:3", "Angela, in Berlin")],
+    ),
     "lines to tag": ("tag", "a.txt", "The fox\tsees\n", [TextRecord("a.txt:1", "The fox\tsees")]),
     "squad": (
         "answer",
@@ -123,6 +129,12 @@ def test_files_are_read(tmp_path: Path, case: str, packed: bool) -> None:
         ("classify", "a.jsonl", '{"text": "one"}\n[1]\n', r"a\.jsonl:2 is no object"),
         ("classify", "a.jsonl", '{"text": "one"}\n{"text"\n', r"a\.jsonl:2 is not JSON"),
         ("classify", "a.jsonl", '{"story": "one"}', "no column with a name known for texts, but 'story'"),
+        (
+            "tag",
+            "a.csv",
+            "Word,Tag\nParis,B-LOC\n",
+            "a.csv:1 has no column with a name known for texts, but 'Word', 'Tag'",
+        ),
         ("classify", "a.docx", "x", r"files that end in '\.docx' are not read"),
         ("classify", "a.txt", "\n \n", r"a\.txt"),
         ("classify", "a.csv", "text,text\none,two\n", "a.csv has several columns named 'text'"),

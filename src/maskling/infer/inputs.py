@@ -40,9 +40,9 @@ class Inputs:
     def __iter__(self) -> Iterator[list[Record]]:
         """Some records at a time; of standard input those that have come, without waiting for more.
 
-        JSON Lines, tables, plain lines (.txt), SQuAD's JSON for questions, columns of words (any other suffix) for
-        tags. Standard input is JSON Lines if its first line begins with '{', else plain lines: each a text, or two
-        with a tab between them: a pair, or a question and its context.
+        JSON Lines, tables, plain lines (.txt), SQuAD's JSON for questions, for tags columns of words (any suffix but
+        .csv, a table of texts). Standard input is JSON Lines if its first line begins with '{', else plain lines: each
+        a text, or two with a tab between them: a pair, or a question and its context.
         Raises DataError with the file and line.
         """
         count = 0
@@ -65,7 +65,7 @@ class Inputs:
         if self._kind == "answer" and suffix == ".json":
             squad = read_questions(reading.path, skip=reading.skip)
             yield from squad.records
-        elif suffix in JSON_SUFFIXES or (suffix in TABLE_SUFFIXES and self._kind != "tag"):
+        elif suffix in JSON_SUFFIXES or suffix == ".csv" or (suffix in TABLE_SUFFIXES and self._kind != "tag"):
             rows = json_rows(reading) if suffix in JSON_SUFFIXES else table_rows(reading, self._columns)
             yield from (record for number, row in rows if (record := self._of_row(number, row)) is not None)
         elif suffix == ".txt":

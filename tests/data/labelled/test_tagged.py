@@ -89,6 +89,7 @@ def test_tags_by_number_keep_their_numbers(tmp_path):
         ("a.conll", "a\tO\nb\n", {}, "a.conll:2 has 1 columns, and the lines before it have 2"),
         ("a.conll", "a O\nNew York B-LOC\n", {}, "a.conll:2 has 3 columns"),
         ("a.conll", "\n\n", {}, "a.conll has no sentences"),
+        ("a.csv", "Sentence #,Word,Tag\n1,a,O\n", {}, "a.csv: tagged words are not read from .csv; give columns"),
         ("a.conll", "a O\n", {"label": "2"}, "a.conll:1 has no column 2"),
         ("a.conll", "a O\n", {"label": "ner"}, "give a number"),
         ("a.jsonl", '{"words": ["a", "b"], "tags": ["O"]}\n', {}, "a.jsonl:1 has 2 words and 1 tags"),

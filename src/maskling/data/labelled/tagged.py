@@ -73,6 +73,11 @@ def _strings(row: Row, name: str) -> tuple[str, ...] | None:
 
 def sentences(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
     """The sentences of columns of words and tags, as they are read. Raises DataError with the file and line."""
+    if reading.source.suffix == ".csv":
+        raise DataError(
+            f"{reading.path}: tagged words are not read from .csv; give columns with tabs or spaces between them and a "
+            f"blank line after each sentence (.conll, .tsv), or .jsonl with lists of words and tags"
+        )
     conllu = reading.source.suffix == ".conllu"
     word_column = _column(columns.text, "columns.text", 1 if conllu else 0)
     tag_column = _column(columns.label, "columns.label", 3 if conllu else -1)
