@@ -122,6 +122,31 @@ def test_records_without_a_label_are_left_out_of_every_file_if_asked(
         assert re.search(rf"1 rows left out, the first because \S*{name}.jsonl:2 has no (label|number)", said)
 
 
+@pytest.mark.parametrize(
+    ("task", "rare", "advice"),
+    [
+        ("classify", {"text": "a fox", "label": "other"}, "accuracy flatters, look at macro-F1"),
+        ("multi", {"text": "a fox", "labels": ["other"]}, "micro-F1 flatters, look at macro-F1"),
+        ("pair", {"sentence1": "a", "sentence2": "b", "label": 2}, "accuracy flatters, look at macro-F1"),
+        ("pair", None, "accuracy flatters, look at f1 and mcc"),
+    ],
+)
+def test_where_classes_are_unbalanced_a_number_that_is_reported_is_named(
+    recipe_of, files, tmp_path, task, rare, advice
+):
+    from maskling.finetune.labelled import Labelled
+
+    lines = files[task].read_text().splitlines()
+    if rare is None:
+        rare = json.loads(lines[0])
+        lines = [line for line in lines if json.loads(line)["label"] != rare["label"]]
+    (tmp_path / "train.jsonl").write_text("".join(f"{line}\n" for line in [*lines, json.dumps(rare)]))
+    (said,) = [
+        line for line in Labelled(recipe_of(task, {"data.train": tmp_path / "train.jsonl"})).warnings if "unbal" in line
+    ]
+    assert said.endswith(f"; {advice}")
+
+
 def test_a_run_of_finetune_is_told_from_one_of_train(models, files, tmp_path: Path, capsys):
     assert run(typed(models, files, tmp_path / "run")) == 0
     capsys.readouterr()

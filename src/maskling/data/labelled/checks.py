@@ -23,12 +23,17 @@ _NO_LABEL = "-1"
 _DIGITS = re.compile(r"\d")
 
 
-def check_texts(train: Sequence[TextRecord], others: Mapping[str, Sequence[TextRecord]]) -> list[str]:
-    """A line for each thing a person should look at. others: sets to be judged on, by name ('dev', 'test')."""
+def check_texts(
+    train: Sequence[TextRecord], others: Mapping[str, Sequence[TextRecord]], unbalanced: str = ""
+) -> list[str]:
+    """A line for each thing a person should look at. others: sets to be judged on, by name ('dev', 'test').
+
+    unbalanced: which number to look at where classes are.
+    """
     said = []
     if not isinstance(train[0].label, float):
         counts = Counter(name for record in train for name in names_of(record))
-        said += [*imbalance(counts), *typos(counts), *unlabelled(counts, counts, "train")]
+        said += [*imbalance(counts, unbalanced), *typos(counts), *unlabelled(counts, counts, "train")]
         for name, records in others.items():
             found = Counter(label for record in records if record.label is not None for label in names_of(record))
             said += [*unseen(counts, found.elements(), name, "labels"), *unlabelled(counts, found, name)]
@@ -70,8 +75,11 @@ def check_questions(train: Sequence[QuestionRecord], others: Mapping[str, Sequen
     return said
 
 
-def imbalance(counts: Mapping[str, int]) -> list[str]:
-    """Classes that are rare: under a tenth of the commonest, or under 5 % of all (less where there are many)."""
+def imbalance(counts: Mapping[str, int], advice: str = "") -> list[str]:
+    """Classes that are rare: under a tenth of the commonest, or under 5 % of all (less where there are many).
+
+    advice: which of the numbers that are reported shows it.
+    """
     total = sum(counts.values())
     most = max(counts, key=lambda name: counts[name], default="")
     share = min(SHARE, 0.5 / max(1, len(counts)))
@@ -80,10 +88,8 @@ def imbalance(counts: Mapping[str, int]) -> list[str]:
         return []
     shown = ", ".join(f"'{name}' {counts[name]:,}" for name in sorted(rare, key=lambda name: counts[name])[:_SHOWN])
     more = f" and {len(rare) - _SHOWN} more" if len(rare) > _SHOWN else ""
-    return [
-        f"classes are unbalanced: {shown}{more} against '{most}' {counts[most]:,} of {total:,}; accuracy flatters, "
-        f"look at macro-F1"
-    ]
+    said = f"classes are unbalanced: {shown}{more} against '{most}' {counts[most]:,} of {total:,}"
+    return [f"{said}; {advice}" if advice else said]
 
 
 def typos(counts: Mapping[str, int]) -> list[str]:

@@ -53,7 +53,13 @@ class Classify(TextKind):
 
     def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
         """See Kind."""
-        return check_texts(train, others)
+        several = any(isinstance(record.label, tuple) for record in train)
+        classes = len({name for record in train for name in names_of(record)})
+        return check_texts(train, others, self.unbalanced(several, classes))
+
+    def unbalanced(self, several: bool, classes: int) -> str:  # noqa: ARG002
+        """Which of its numbers shows what is rare."""
+        return f"{'micro-F1' if several else 'accuracy'} flatters, look at macro-F1"
 
     def outputs(self, train: Records) -> Outputs:
         """See Kind. Several labels a text, if any record has a list."""

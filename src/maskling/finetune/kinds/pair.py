@@ -49,6 +49,12 @@ class Pair(Classify):
         """See Kind."""
         return replace(super().judging(outputs), positive=self.positive)
 
+    def unbalanced(self, several: bool, classes: int) -> str:
+        """See Classify. Of two labels it reports no macro-F1."""
+        if several or classes > 2:
+            return super().unbalanced(several, classes)
+        return "accuracy flatters, look at f1 and mcc"
+
     def scores(self, truth: np.ndarray, guess: np.ndarray, names: tuple[str, ...]) -> Numbers:
         """Accuracy and, of two labels, the F1 of the positive one, as GLUE reports them; macro-F1 of more."""
         if len(names) > 2:
