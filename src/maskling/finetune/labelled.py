@@ -34,6 +34,9 @@ class Labelled(RecordsMaterial):
         self.outputs = kind.outputs(self.train)
         for judged_by in (self.dev, self.test or ()):
             kind.check_judged(judged_by, self.outputs)
+        for path, given in ((data.dev, self.dev), (data.test, self.test)):
+            if path is not None and given is not None:
+                kind.check_shared(given, self.outputs, path)
         self.warnings += kind.check(self.train, {"dev": self.dev} | ({"test": self.test} if self.test else {}))
         files = [data.train, data.dev] if data.dev is not None else [data.train]
         self.data = fingerprint([checksum(Path(file)) for file in files])

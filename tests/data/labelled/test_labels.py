@@ -55,6 +55,14 @@ def test_labels_that_cannot_be_learned_are_refused(records, said):
         LabelSet.of_texts(records)
 
 
+def test_a_set_without_a_known_label_is_refused():
+    labels = LabelSet(("negative", "positive"))
+    labels.check_shared(["x", "positive"], "dev.csv")
+    labels.check_shared([], "dev.csv")
+    with pytest.raises(DataError, match=r"dev.csv shares no label .* it has 1, 0, and train negative, positive; write"):
+        labels.check_shared(["1", "0", "1"], "dev.csv")
+
+
 def test_an_unknown_label_is_named_with_its_place_and_the_nearest_there_is():
     labels = LabelSet(("negative", "positive"))
     with pytest.raises(DataError, match=r"a.jsonl:1 has the label 'postive'; did you mean 'positive'"):

@@ -271,3 +271,17 @@ def test_columns_that_are_not_known_are_listed_with_the_line_of_the_header(tmp_p
     with pytest.raises(DataError) as raised:
         read_texts(written(tmp_path, name, text), labelled=True)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["0.0", "1.0", "-1.0"], ["0", "1", "-1"]),  # as JSON's 1.0 is called
+        (["1.0", "1.5"], ["1.0", "1.5"]),
+        (["1.0", "v1.0"], ["1.0", "v1.0"]),
+        (["1.00", "2.00"], ["1.00", "2.00"]),
+    ],
+)
+def test_whole_numbers_that_pandas_wrote_are_named_without_their_zeros(tmp_path, labels, expected):
+    path = written(tmp_path, "a.csv", "text,label\n" + "".join(f"t,{label}\n" for label in labels) + "t,\n")
+    assert [record.label for record in read_texts(path).records] == [*expected, None]

@@ -41,6 +41,15 @@ class LabelSet:
             raise DataError(f"{only}, and nothing can be learned from that; give records with two or more of them")
         return cls(tuple(found))
 
+    def check_shared(self, found: Iterable[str], where: str) -> None:
+        """Raises DataError if there are labels in the file `where`, and none of them is among these."""
+        others = dict.fromkeys(found)
+        if others and others.keys().isdisjoint(self.names):
+            raise DataError(
+                f"{where} shares no label with train: it has {_some(list(others))}, and train {_some(self.names)}; "
+                f"write them alike"
+            )
+
     def __len__(self) -> int:
         return len(self.names)
 
@@ -52,8 +61,9 @@ class LabelSet:
         """The number of a label. Raises DataError, naming `where`, for one that is not among them."""
         found = self._numbers.get(name)
         if found is None:
-            known = ", ".join(self.names[:_SHOWN]) + (", ..." if len(self.names) > _SHOWN else "")
-            raise DataError(f"{where} has the label '{name}'{suggestion(name, self.names)}; the labels are {known}")
+            raise DataError(
+                f"{where} has the label '{name}'{suggestion(name, self.names)}; the labels are {_some(self.names)}"
+            )
         return found
 
     def indices(self, records: Sequence[TextRecord]) -> NDArray[np.int64]:
@@ -93,6 +103,10 @@ def tags_of(record: TaggedRecord) -> tuple[str, ...]:
     if record.tags is None:
         raise DataError(f"{record.id} has words without tags; give each word its tag, or leave it out")
     return record.tags
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _order(name: str) -> tuple[bool, float, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maskling.data.labelled.columns import Columns, Found, find_columns, no_label_column
@@ -12,6 +13,8 @@ from maskling.data.labelled.lines import Reading, lines
 from maskling.data.labelled.records import Label, TextRecord
 from maskling.data.labelled.rows import JSON_SUFFIXES, TABLE_SUFFIXES, Row, check_unrepeated, json_rows, table_rows
 from maskling.errors import DataError
+
+_WRITTEN_AS_FLOAT = re.compile(r"-?\d+\.0")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,18 @@ def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = Fal
         except _BadRowError as error:
             reading.fault(number, str(error))
     reading.finish(len(records), "texts")
-    return Texts(records, reading.warnings)
+    return Texts(_without_zeros(records), reading.warnings)
+
+
+def _without_zeros(records: list[TextRecord]) -> list[TextRecord]:
+    """Labels of which all are written as 1.0, as pandas does where some are missing, by the name JSON's 1.0 has."""
+    labels = [record.label for record in records if record.label is not None]
+    if not all(isinstance(label, str) and _WRITTEN_AS_FLOAT.fullmatch(label) for label in labels):
+        return records
+    return [
+        replace(record, label=record.label.removesuffix(".0")) if isinstance(record.label, str) else record
+        for record in records
+    ]
 
 
 class _BadRowError(Exception):

@@ -72,6 +72,10 @@ class Classify(TextKind):
             if len(names_of(record)) != 1 and outputs.kind == "classify":
                 raise DataError(f"{record.id} has {counted(len(names_of(record)), 'label')}, and each of train has one")
 
+    def check_shared(self, records: Records, outputs: Outputs, where: str) -> None:
+        """See Kind."""
+        LabelSet(outputs.labels).check_shared((name for record in records for name in names_of(record)), where)
+
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: accuracy, or micro-F1 where there are several labels."""
         return Criterion("micro_f1" if outputs.kind == "multi-label" else "accuracy", higher=True)

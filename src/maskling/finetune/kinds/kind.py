@@ -82,6 +82,9 @@ class Kind(AnyKind, ABC):
     def check_judged(self, records: Records, outputs: Outputs) -> None:
         """Raises DataError for a record that a model could not be judged by, as it does not say what is right."""
 
+    def check_shared(self, records: Records, outputs: Outputs, where: str) -> None:
+        """Raises DataError where labels have names and the file `where` has none that train has."""
+
     @abstractmethod
     def criterion(self, outputs: Outputs) -> Criterion:
         """The number that says which weights are best."""

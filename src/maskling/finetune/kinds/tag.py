@@ -55,6 +55,10 @@ class Tag(Kind):
         for record in records:
             tags_of(record)
 
+    def check_shared(self, records: Records, outputs: Outputs, where: str) -> None:
+        """See Kind."""
+        LabelSet(outputs.labels).check_shared((tag for record in records for tag in tags_of(record)), where)
+
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: F1 of whole entities, accuracy for tags that mark none."""
         return Criterion("f1" if marks_entities(outputs.labels) else "accuracy", higher=True)
