@@ -27,6 +27,7 @@ def measured(model: Model, path: str, columns: Columns) -> tuple[Judged, list[st
     outputs = Outputs(head.kind, head.labels, head.judging.pairs, unanswerable=head.judging.allow_none)
     records, warnings = kind.read(path, columns)
     kind.check_judged(records, outputs)
+    kind.check_shared(records, outputs, path)
     encoded = kind.encode(records, model.tokenizer, model.max_length, outputs, targets=False)
     logits = kind.logits(judge, encoded.windows, encoded.more, usual_batch_tokens(model.compute))
     if encoded.cut:
