@@ -86,10 +86,7 @@ def _onnx(source: Path, out: Path, int8: bool, console: Console) -> None:
     size = byte_size(written.graph_bytes)
     console.note(f"{written.graph} written and checked: {written.what}, {written.parameters:,} parameters, {size}")
     if written.agreement is not None:
-        alike = f"{100 * written.agreement:.1f}% of its answers are those of the model"
-        if written.what.endswith("Model"):
-            alike = f"its vectors have a mean cosine of {written.agreement:.3f} with those of the model"
-        console.note(f"in int8 {alike}, on a fixed probe")
+        console.note(f"in int8 {written.agreement.words}, on a fixed probe")
     console.data(
         {
             "folder": str(out),
@@ -98,6 +95,6 @@ def _onnx(source: Path, out: Path, int8: bool, console: Console) -> None:
             "parameters": written.parameters,
             "vocab_size": written.vocab_size,
             "bytes": written.graph_bytes,
-            "agreement": written.agreement,
+            "agreement": written.agreement.value if written.agreement else None,
         }
     )

@@ -9,7 +9,7 @@ from typing import Any
 from maskling.errors import ModelError
 from maskling.export.folder import check_tokenizer, clear_partial, save_tokenizer
 from maskling.export.onnx_card import render_onnx_card
-from maskling.export.onnx_check import agreement, check_graph
+from maskling.export.onnx_check import Agreement, agreement, check_graph
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, write_graph
 from maskling.export.onnx_int8 import write_int8
 from maskling.export.onnx_parts import write_parts
@@ -29,14 +29,14 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class WrittenOnnx:
-    """What was written. what: for a person; graph_bytes: of the graph; agreement: see `onnx_check`, None in fp32."""
+    """What was written. what: for a person; graph_bytes: of the graph; agreement: None in fp32."""
 
     what: str
     parameters: int
     vocab_size: int
     graph: Path
     graph_bytes: int
-    agreement: float | None
+    agreement: Agreement | None
 
 
 def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
@@ -66,7 +66,7 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
         if isinstance(graph, LanguageGraph):
             write_parts(whole)
         check_graph(graph, whole, str(out))
-        share = None
+        alike = None
         if int8:
             exact, whole = whole, aside / FOLDER / WHOLE[1]
             write_int8(exact, whole)
@@ -75,18 +75,18 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
                     path.unlink()
             if isinstance(graph, LanguageGraph):
                 write_parts(whole)
-            share = agreement(graph, whole, str(out))
+            alike = agreement(graph, whole, str(out))
         write_json(aside / "config.json", tree)
         save_tokenizer(tokenizer, config, aside, longest)
         if isinstance(graph, LanguageGraph):
             write_pooling(aside, config.hidden_size, longest, own_pooling(source))
-        card = render_onnx_card(source, graph, whole.name, share)
+        card = render_onnx_card(source, graph, whole.name, alike)
         (aside / "README.md").write_text(card, encoding="utf-8")
         check_tokenizer(tokenizer, aside, out)
         size = whole.stat().st_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return WrittenOnnx(
-        str(tree["architectures"][0]), parameters, tokenizer.vocab_size, out / FOLDER / whole.name, size, share
+        str(tree["architectures"][0]), parameters, tokenizer.vocab_size, out / FOLDER / whole.name, size, alike
     )
 
 

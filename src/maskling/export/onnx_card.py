@@ -6,11 +6,12 @@ from pathlib import Path
 
 from maskling import __version__
 from maskling.export.card import around_held_out, environment
+from maskling.export.onnx_check import Agreement
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names
 from maskling.export.task_card import PIPELINES
 
 
-def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: float | None) -> str:
+def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: Agreement | None) -> str:
     """The text of the card; held-out numbers are taken over from the card of the model it was made from."""
     try:
         before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
@@ -32,7 +33,7 @@ def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, 
             outputs=graph.outputs,
             file=file,
             int8=agreement is not None,
-            agreement=agreement,
+            agreement=agreement.words if agreement else None,
             held_out=parts[1] if parts else "",
             version=__version__,
         )
