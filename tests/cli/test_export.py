@@ -15,7 +15,12 @@ import small_models
 from commands import Command
 from maskling.export.card import CardFacts
 from maskling.export.folder import export_model
+from maskling.export.sentence_transformers import write_pooling
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
 from maskling.infer.load import load
+from maskling.model.tasks.config import HeadConfig, HeadKind, Judging
+from maskling.model.tasks.model import new_task_model
 
 TEXTS = ["kalo [MASK] miner.", "[MASK]"]
 
@@ -85,6 +90,76 @@ def test_an_encoder_without_a_head_is_refused(maskling: Command, here: Path):
     save_file(kept, weights, metadata={"format": "pt"})
     assert "without its masked-token head" in maskling("export", "runs/mine", "--out", "exported").complaint
     assert not (here / "exported").exists()
+
+
+HEADS = {
+    "classify": HeadConfig("classify", ("bad", "so so", "good")),
+    "multi-label": HeadConfig("multi-label", ("a", "b"), judging=Judging(threshold=0.25)),
+    "regress": HeadConfig("regress", ("score",)),
+    "tag": HeadConfig("tag", ("O", "B-PER", "I-PER")),
+    "answer": HeadConfig("answer", ("start", "end")),
+}
+ASKED = {"tag": "the fox sees paris", "answer": ("who sees paris?", "the quick fox sees paris.")}
+CLASSES = {"tag": "AutoModelForTokenClassification", "answer": "AutoModelForQuestionAnswering"}
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modern"])
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_fine_tuned_model_stays_what_it_is(maskling: Command, tmp_path: Path, kind: HeadKind, family: str):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = (small_models.byte_level if family == "roberta" else small_models.wordpiece)(tmp_path / "vocabulary")
+    model = new_task_model(getattr(small_models, family)(tokenizer).config, HEADS[kind], seed=3).eval()
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    export_task_model(model, tokenizer, ours, TaskFacts(seq_length=40))
+    auto = getattr(transformers, CLASSES.get(kind, "AutoModelForSequenceClassification"))
+    auto.from_pretrained(ours).save_pretrained(theirs)
+    transformers.AutoTokenizer.from_pretrained(ours).save_pretrained(theirs)
+    for source in (ours, theirs):
+        said = maskling("export", source, "--out", tmp_path / "out", "--json")
+        assert said.code == 0, said
+        found = json.loads(said.out)
+        assert (found["architecture"], found["left_out"]) == (auto.from_pretrained(ours).config.architectures[0], [])
+        assert found["parameters"] == model.num_parameters()
+        opened, report = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not report["missing_keys"]
+        assert not report["unexpected_keys"]
+        assert tuple(opened.config.id2label.values()) == HEADS[kind].labels
+        asked = ASKED.get(kind, "a lazy dog")
+        assert load(tmp_path / "out", device="cpu").predict(asked) == load(source, device="cpu").predict(asked)
+        assert load(tmp_path / "out", device="cpu").max_length == 40
+    assert "converted from `theirs`" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_an_encoder_alone_gives_the_vectors_that_it_gave(maskling: Command, tmp_path: Path):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = small_models.wordpiece(tmp_path / "vocabulary")
+    export_model(small_models.bert(tokenizer), tokenizer, tmp_path / "whole", CardFacts(seq_length=40))
+    encoder, out = tmp_path / "encoder", tmp_path / "out"
+    transformers.BertModel.from_pretrained(tmp_path / "whole").save_pretrained(encoder)
+    tokenizer.save(encoder, 40)
+    write_pooling(encoder, 24, 30, "cls", normalized=True)
+    said = maskling("export", encoder, "--out", out)
+    assert said.code == 0, said
+    assert "left out: 2 weights with no place in BertModel (pooler.dense" in said.err
+    one, other = load(encoder, device="cpu"), load(out, device="cpu")
+    assert other.max_length == 30
+    np.testing.assert_array_equal(other.embed(TEXTS), one.embed(TEXTS))
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    first, second = (
+        sentence_transformers.SentenceTransformer(str(folder), device="cpu").encode(TEXTS) for folder in (encoder, out)
+    )
+    np.testing.assert_allclose(second, first, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(second, axis=1), 1, rtol=1e-5)
+    for words in (["extend", encoder, "--positions", "99"], ["tokenizer", "extend", encoder, "--words", "words.txt"]):
+        (tmp_path / "words.txt").write_text("kalokalomi\n")
+        words = [tmp_path / word if word == "words.txt" else word for word in words]
+        assert "holds BertModel, which has no masked-token head" in maskling(*words, "--out", tmp_path / "x").complaint
+
+
+def test_a_step_is_of_a_pretraining_run(maskling: Command, tmp_path: Path):
+    (tmp_path / "config.toml").write_text('[task]\nkind = "classify"\n')
+    complaint = maskling("export", tmp_path, "--step", "2", "--out", tmp_path / "out").complaint
+    assert "only the best weights are exported; leave out --step" in complaint
 
 
 def test_an_export_takes_the_place_of_an_export_and_of_nothing_else(maskling: Command, here: Path):

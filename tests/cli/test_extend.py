@@ -12,8 +12,12 @@ import small_models
 from commands import TRAIN, Command
 from maskling.export.card import CardFacts
 from maskling.export.folder import export_model
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
 from maskling.infer.load import load
 from maskling.model.folder import read_config
+from maskling.model.tasks.config import HeadConfig
+from maskling.model.tasks.model import new_task_model
 
 
 def test_words_of_a_text_become_tokens_of_the_model(maskling: Command, here: Path):
@@ -95,6 +99,18 @@ def test_what_is_missing_is_asked_for(maskling: Command, here: Path):
     said = maskling("tokenizer", "extend", "runs/mine", "--text", "books", "--min-count", "9999", "--out", "x")
     assert "no word of this text occurs 9999 times" in said.complaint
     assert not Path("x").exists()
+
+
+def test_a_fine_tuned_model_is_told_to_have_no_head_for_words(maskling: Command, tmp_path: Path):
+    tokenizer = small_models.wordpiece(tmp_path / "tok")
+    config = small_models.bert(tokenizer).config
+    model = new_task_model(config, HeadConfig("classify", ("bad", "good")), seed=3)
+    export_task_model(model, tokenizer, tmp_path / "tuned", TaskFacts())
+    (tmp_path / "words.txt").write_text("kalokalomi\n")
+    for words in (["extend", "--positions", "99"], ["tokenizer", "extend", "--words", tmp_path / "words.txt"]):
+        complaint = maskling(*words, tmp_path / "tuned", "--out", tmp_path / "x").complaint
+        assert "holds BertForSequenceClassification, which has no masked-token head; give the masked" in complaint
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_text_that_the_vocabulary_cannot_spell_is_told_of_before_it_is_measured(maskling: Command, tmp_path: Path):

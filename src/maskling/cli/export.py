@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,9 @@ def export(
         Literal["hf", "onnx"], Parameter(help="hf: transformers and others; onnx: onnxruntime, transformers.js, others")
     ] = "hf",
     int8: Annotated[bool, Parameter(help="with onnx: weights in bytes, a quarter of the size")] = False,
-    step: Annotated[int | None, Parameter(help="with a run: the checkpoint of this step, not the best one")] = None,
+    step: Annotated[
+        int | None, Parameter(help="with a run of 'train': the checkpoint of this step, not the best one")
+    ] = None,
     json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
 ) -> None:
     """Write a model for other programs.
@@ -41,6 +44,7 @@ def export(
     check_out_folder(out)
 
     from maskling.infer.load import load
+    from maskling.model.folder import read_config, weight_shapes
     from maskling.model.place import find_model
     from maskling.train.exporting import export_checkpoint, export_folder
 
@@ -62,18 +66,17 @@ def export(
     else:
         raise SettingsError(f"--step chooses a checkpoint of a run, and {model} is none; leave it out")
     written = load(out, device="cpu")
+    architecture = str(read_config(out)["architectures"][0])
+    parameters = sum(math.prod(shape) for shape in weight_shapes(out).values())
     if left_out:
-        console.note(
-            f"left out: {counted(len(left_out), 'weight')} with no place in a masked language model ({left_out[0]})"
-        )
-    parameters = written.module.num_parameters()
+        console.note(f"left out: {counted(len(left_out), 'weight')} with no place in {architecture} ({left_out[0]})")
     console.note(f"{out} written and read back: {parameters:,} parameters, {written.tokenizer.vocab_size:,} tokens")
     console.data(
         {
             "folder": str(out),
             "parameters": parameters,
             "vocab_size": written.tokenizer.vocab_size,
-            "architecture": type(written.module).__name__,
+            "architecture": architecture,
             "left_out": list(left_out),
         }
     )

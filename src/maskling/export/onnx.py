@@ -15,7 +15,7 @@ from maskling.export.onnx_int8 import write_int8
 from maskling.export.onnx_parts import write_parts
 from maskling.export.place import refuse_place
 from maskling.export.sentence_encoder import encoder_tree
-from maskling.export.sentence_transformers import longest_sequence, own_pooling, write_pooling
+from maskling.export.sentence_transformers import longest_sequence, own_normalizing, own_pooling, write_pooling
 from maskling.files import folder_written_aside, write_json
 from maskling.model.claimed import check_vocabulary
 from maskling.model.folder import read_folder
@@ -79,7 +79,7 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
         write_json(aside / "config.json", tree)
         save_tokenizer(tokenizer, config, aside, longest)
         if isinstance(graph, LanguageGraph):
-            write_pooling(aside, config.hidden_size, longest, own_pooling(source))
+            write_pooling(aside, config.hidden_size, longest, own_pooling(source), own_normalizing(source))
         card = render_onnx_card(source, graph, whole.name, alike)
         (aside / "README.md").write_text(card, encoding="utf-8")
         check_tokenizer(tokenizer, aside, out)

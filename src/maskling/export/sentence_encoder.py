@@ -39,11 +39,15 @@ def export_sentence_encoder(
     out: Path,
     facts: TaskFacts,
     pooling: Pooling,
-    form: str,
+    form: str | None,
+    normalized: bool = False,
+    card: str | None = None,
 ) -> None:
     """Write config.json, model.safetensors, the tokenizer's files, what SentenceTransformer needs, and README.md.
 
-    module: without heads. config: what is written, as training may have had another dropout. form: see LEARNT.
+    module: without heads. config: what is written, as training may have had another dropout. form: see LEARNT;
+    None where that is not known. normalized: whether SentenceTransformer is to scale vectors to length 1. card: the
+    text of README.md, if it is not to be made from `facts`.
     The folder takes the place of `out` as a whole, and only after it was read back: the states of a fixed batch must
     be those of `module`, the pooling and the tokenizer its own. Raises ModelError where they are not; then `out` is as
     it was before.
@@ -55,18 +59,19 @@ def export_sentence_encoder(
         write_safetensors(weights, aside / SAFETENSORS)
         write_json(aside / "config.json", encoder_tree(config))
         save_tokenizer(tokenizer, config, aside, longest)
-        write_pooling(aside, config.hidden_size, longest, pooling)
+        write_pooling(aside, config.hidden_size, longest, pooling, normalized)
         template = environment().get_template("sentence_card.md.jinja")
-        card = template.render(
+        made = template.render(
             facts=facts,
             family=family_name(config),
             config=config,
             pooling=pooling,
-            learnt=LEARNT[form],
+            learnt=LEARNT[form] if form else None,
+            normalized=normalized,
             num_parameters=module.num_parameters(),
             version=__version__,
         )
-        (aside / "README.md").write_text(card, encoding="utf-8")
+        (aside / "README.md").write_text(made if card is None else card, encoding="utf-8")
         _check(module, tokenizer, pooling, aside, out)
 
 

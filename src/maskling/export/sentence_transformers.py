@@ -13,17 +13,21 @@ from maskling.model.tasks.config import Pooling
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
-def write_pooling(folder: Path, hidden_size: int, max_length: int, pooling: Pooling = "mean") -> None:
+def write_pooling(
+    folder: Path, hidden_size: int, max_length: int, pooling: Pooling = "mean", normalized: bool = False
+) -> None:
     """Write modules.json, sentence_bert_config.json and 1_Pooling/config.json.
 
     The module paths and keys are those of sentence-transformers 2 to 5; version 6 reads them too, but the
-    ones that it writes itself are unknown to the older ones. There is no normalising module: vectors are plain means
-    of the last hidden states, or those of [CLS], and a cosine does not ask for their length.
+    ones that it writes itself are unknown to the older ones. Vectors are plain means of the last hidden states, or
+    those of [CLS]; normalized: a third module scales them to length 1, for which a cosine does not ask.
     """
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     ]
+    if normalized:
+        modules.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
     write_json(folder / "modules.json", modules)
     write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     how = {
@@ -69,6 +73,11 @@ def own_pooling(folder: Path) -> Pooling:
     if modes in (["cls"], ["cls_token"]):
         return "cls"
     raise ModelError(f"{folder}/1_Pooling asks for {' and '.join(modes)}; only mean and cls are calculated here")
+
+
+def own_normalizing(folder: Path) -> bool:
+    """Whether SentenceTransformer scales the vectors of the model in a folder to length 1."""
+    return any(str(module.get("type", "")).endswith("Normalize") for module in _json(folder / "modules.json", []))
 
 
 def _json(path: Path, default: Any) -> Any:

@@ -27,14 +27,16 @@ class TaskFacts:
     """What the card says beside what the model itself says; whatever is None or empty is left out.
 
     pairs: whether texts come in pairs. base: the model that was fine-tuned; fresh: only its shape was taken, not its
-    weights. train, measured_on: names of files. metrics: 'accuracy' -> 0.83, the chosen one first. seq_length: the
-    longest sequence, which is where other tools cut texts. recipe: flat settings, 'train.lr' -> 1e-4.
+    weights; converted_from: the folder that was only brought into another layout. train, measured_on: names of files.
+    metrics: 'accuracy' -> 0.83, the chosen one first. seq_length: the longest sequence, which is where other tools cut
+    texts. recipe: flat settings, 'train.lr' -> 1e-4.
     """
 
     name: str | None = None
     pairs: bool = False
     base: str | None = None
     fresh: bool = False
+    converted_from: str | None = None
     train: tuple[str, ...] = ()
     records: int | None = None
     epochs: float | None = None

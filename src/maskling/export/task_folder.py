@@ -14,8 +14,12 @@ from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
-def export_task_model(model: TaskModel, tokenizer: Tokenizer, out: Path, facts: TaskFacts) -> None:
+def export_task_model(
+    model: TaskModel, tokenizer: Tokenizer, out: Path, facts: TaskFacts, card: str | None = None
+) -> None:
     """Write config.json, model.safetensors, the tokenizer's files and README.md.
+
+    card: the text of README.md, if it is not to be made from `facts`.
 
     The folder takes the place of `out` as a whole, and only after it was read back: the logits of a fixed batch and
     the label of each must be those of `model`, and the tokenizer's fingerprint its own. Raises ModelError where they
@@ -26,8 +30,8 @@ def export_task_model(model: TaskModel, tokenizer: Tokenizer, out: Path, facts: 
     with folder_written_aside(out) as aside:
         write_task_weights(model, aside)
         save_tokenizer(tokenizer, config, aside, min(facts.seq_length or config.max_positions, config.max_positions))
-        card = render_task_card(facts, model, family_name(config))
-        (aside / "README.md").write_text(card, encoding="utf-8")
+        text = render_task_card(facts, model, family_name(config)) if card is None else card
+        (aside / "README.md").write_text(text, encoding="utf-8")
         _check(model, tokenizer, aside, out)
 
 

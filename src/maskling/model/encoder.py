@@ -23,6 +23,22 @@ def encoder_config(folder: Path) -> ModelConfig:
     return from_hugging_face(read_config(folder), str(folder))
 
 
+def is_encoder(folder: Path) -> bool:
+    """Whether a model folder is meant to be an encoder alone: it has no masked-token head and names no class with one.
+
+    Raises ModelError as `build_encoder` does.
+    """
+    tree = read_config(folder)
+    named = tree.get("architectures")
+    if isinstance(named, list) and named and not str(named[0]).endswith("Model"):
+        return False
+    config, weights = from_hugging_face(tree, str(folder)), read_weights(folder)
+    check_claim(config, weights, folder)
+    module = undrawn(config)
+    names = [module.canonical(name) or "" for name in weights]
+    return not any(name.startswith(module.token_head_prefixes) for name in names)
+
+
 def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: float | None = None) -> MaskedLM:
     """The encoder of any model folder, on the CPU in fp32, without heads: nothing of them would be learnt.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -76,6 +76,12 @@ class Named(nn.Module, ABC):
             else:
                 target.copy_(tensor)
         return NameReport(tuple(name for name in expected if name not in found), tuple(unexpected))
+
+    def homeless(self, weights: Iterable[str]) -> tuple[str, ...]:
+        """Those of the names in a file that have no place in this module."""
+        expected = self.to_hugging_face()
+        known = {name: self.canonical(name) for name in weights}
+        return tuple(name for name, ours in known.items() if ours is not None and ours not in expected)
 
     def num_parameters(self) -> int:
         """Number of weights, tied ones once."""

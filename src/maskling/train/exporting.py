@@ -5,31 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskling.data.shards import Shards, open_shards
-from maskling.errors import CheckpointError, DataError, MasklingError, ModelError
+from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
 from maskling.export.card import CardFacts, HeldOut
 from maskling.export.extended_card import card_of
 from maskling.export.folder import export_model
 from maskling.export.place import refuse_place
-from maskling.export.sentence_transformers import trained_length
+from maskling.export.sentence_encoder import export_sentence_encoder
+from maskling.export.sentence_transformers import longest_sequence, own_normalizing, own_pooling, trained_length
+from maskling.export.task_card import TaskFacts
+from maskling.export.task_folder import export_task_model
 from maskling.model.building import build
 from maskling.model.claimed import check_vocabulary
-from maskling.model.folder import read_folder
+from maskling.model.config import ModelConfig
+from maskling.model.encoder import build_encoder, is_encoder
+from maskling.model.folder import read_config as read_model_config
+from maskling.model.folder import read_folder, read_weights
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.tasks.folder import read_task_folder
+from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.model_folder import held_out, run_facts
-from maskling.train.recipe import Recipe, read_config
+from maskling.train.recipe import Recipe, is_finetuning, read_config
 
 
 def export_folder(source: Path, out: Path) -> tuple[str, ...]:
     """Write the model in `source`, of any BERT family and age, to `out` in today's layout.
 
     safetensors, config.json, tokenizer files, what SentenceTransformer needs, and a card: the one that is there, for
-    it is its owner's, or a new one. Returns the names of weights that have no place in a masked language model and
-    were left out. Raises ModelError if `source` is no whole masked language model, if `out` holds
-    something else than a model, or if what was written does not read back the same.
+    it is its owner's, or a new one. It stays what it is: a masked language model, an encoder alone, or a model for a
+    task with its labels. Returns the names of weights that have no place in it and were left out.
+    Raises ModelError if `source` is no whole model, if `out` holds something else than a model, or if what was written
+    does not read back the same.
     """
     refuse_place(source, out)
+    task = read_task_folder(source)
+    if task is not None:
+        return _export_task(task, source, out)
+    if is_encoder(source):
+        return _export_encoder(source, out)
     module, tokenizer, unexpected = whole_model(source)
     facts = CardFacts(name=source.resolve().name, seq_length=trained_length(source), converted_from=str(source))
     export_model(module, tokenizer, out, facts, card=card_of(source))
@@ -43,20 +57,30 @@ def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
     """
     config, module, missing, unexpected = read_folder(source)
     if missing:
+        if read_task_folder(source) is not None or is_encoder(source):
+            named = read_model_config(source).get("architectures")
+            what = str(named[0]) if isinstance(named, list) and named else "a model for a task, or an encoder"
+            raise ModelError(
+                f"{source} holds {what}, which has no masked-token head; give the masked language model that it was "
+                f"made from, and fine-tune what comes of that"
+            )
         raise ModelError(
             f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or not whole; use the "
             f"folder of the masked language model that it was made from"
         )
-    tokenizer = Tokenizer.load(source)
-    check_vocabulary(config, tokenizer.vocab_size, source)
-    return module, tokenizer, unexpected
+    return module, _fitting_tokenizer(source, config), unexpected
 
 
 def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     """Write the weights that a run had after `step` steps to `out`.
 
-    Raises CheckpointError if there is no such checkpoint or it is not whole; otherwise as `export_folder`.
+    Raises CheckpointError if there is no such checkpoint or it is not whole, SettingsError for a run of fine-tuning;
+    otherwise as `export_folder`.
     """
+    if is_finetuning(run_dir):
+        raise SettingsError(
+            f"{run_dir} is a run of 'maskling finetune', of which only the best weights are exported; leave out --step"
+        )
     path = checkpoint.folder_of(run_dir, step)
     refuse_place(path, out)
     if not path.is_dir():
@@ -71,6 +95,39 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
         run_dir, recipe, shards, found.state.data, steps=found.state.step, numbers=_held_out(found.state, shards)
     )
     export_model(module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, facts)
+
+
+def _export_task(model: TaskModel, source: Path, out: Path) -> tuple[str, ...]:
+    tokenizer = _fitting_tokenizer(source, model.config)
+    longest = longest_sequence(source, model.config, tokenizer)
+    facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
+    export_task_model(model, tokenizer, out, facts, card=card_of(source))
+    return model.homeless(read_weights(source))
+
+
+def _export_encoder(source: Path, out: Path) -> tuple[str, ...]:
+    module = build_encoder(source, seed=0)
+    tokenizer = _fitting_tokenizer(source, module.config)
+    longest = longest_sequence(source, module.config, tokenizer)
+    facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
+    export_sentence_encoder(
+        module,
+        module.config,
+        tokenizer,
+        out,
+        facts,
+        own_pooling(source),
+        form=None,
+        normalized=own_normalizing(source),
+        card=card_of(source),
+    )
+    return module.homeless(read_weights(source))
+
+
+def _fitting_tokenizer(source: Path, config: ModelConfig) -> Tokenizer:
+    tokenizer = Tokenizer.load(source)
+    check_vocabulary(config, tokenizer.vocab_size, source)
+    return tokenizer
 
 
 def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:

@@ -103,9 +103,14 @@ def read_config(run_dir: Path) -> Recipe:
 
     Raises SettingsError if there is none, it is damaged, or that of a fine-tuning.
     """
-    if "task" in load_toml(run_dir / "config.toml").tree:
+    if is_finetuning(run_dir):
         raise SettingsError(f"{run_dir} is a run of 'maskling finetune', and this needs one of 'maskling train'")
     return read_settings(run_dir, Recipe)
+
+
+def is_finetuning(run_dir: Path) -> bool:
+    """Whether a run is one of 'maskling finetune'. Raises SettingsError if it has no config.toml, or a damaged one."""
+    return "task" in load_toml(run_dir / "config.toml").tree
 
 
 def preset_names() -> list[str]:
