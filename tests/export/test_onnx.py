@@ -26,6 +26,7 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import HeadConfig
 from maskling.model.tasks.model import new_task_model
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.exporting import export_folder
 from small_models import bert, byte_level, modern, roberta, wordpiece
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -163,7 +164,7 @@ def test_what_a_graph_cannot_do_is_said(made: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_graph_that_differs_from_the_model_is_not_written(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoiled(graph: torch.nn.Module, path: Path) -> None:
+    def spoiled(graph: torch.nn.Module, path: Path, _: str) -> None:
         shutil.copy(made / "onnx" / "onnx" / "model.onnx", path)
         with torch.no_grad():
             graph.module.word.weight.mul_(1.01)
@@ -280,6 +281,103 @@ def test_int8_is_taken_for_the_same_model_and_refused_for_another(
     with pytest.raises(ModelError, match=f"in int8 .*{words}.* do not bear rounding"):
         export_onnx(tmp_path / "model4", tmp_path / "other", int8=True)
     assert not (tmp_path / "other").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its name from there."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.fixture
+def shelf(made: Path, tmp_path: Path) -> Path:
+    """A folder with the weights of a model, and beside it in other/ those of another one of the same shape."""
+    shutil.copytree(made / "model", tmp_path / "out")
+    module = load(made / "model", device="cpu").module
+    with torch.no_grad():
+        module.word.weight[7] += 0.5
+    export_model(module, load(made / "model").tokenizer, tmp_path / "other", CardFacts(name="Mine", seq_length=40))
+    return tmp_path
+
+
+def test_a_graph_is_added_to_the_weights_of_its_model_and_nothing_is_lost(made: Path, shelf: Path) -> None:
+    before = contents(shelf / "out")
+    (shelf / "out" / "onnx.77.partial").mkdir()  # what a killed export left
+    done = export_onnx(made / "model", shelf / "out")
+    graphs = {f"onnx/{name}" for name in ("model.onnx", "encoder.onnx", "head.onnx")}
+    after = contents(shelf / "out")
+    assert after.keys() == before.keys() | graphs
+    assert before.items() <= after.items()
+    assert done.graph == shelf / "out" / "onnx" / "model.onnx"
+    assert not (shelf / "out" / "onnx.77.partial").exists()
+    # The weights come first; without them it is the graph that answers.
+    assert "onnxruntime" not in load(shelf / "out", device="cpu").compute.description
+    (shelf / "out" / "model.safetensors").unlink()
+    assert "onnxruntime fp32" in load(shelf / "out").compute.description
+
+
+def test_fp32_and_int8_lie_side_by_side_in_either_order(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "onnx", tmp_path / "one")
+    before = contents(tmp_path / "one")
+    export_onnx(made / "model", tmp_path / "one", int8=True)
+    after = contents(tmp_path / "one")
+    assert before.items() <= after.items()
+    parts = {"model", "encoder", "head"}
+    assert after.keys() - before.keys() == {f"onnx/{part}_quantized.onnx" for part in parts}
+    assert "onnxruntime fp32" in load(tmp_path / "one").compute.description
+    for part in parts:
+        (tmp_path / "one" / "onnx" / f"{part}.onnx").unlink()
+    assert "onnxruntime int8" in load(tmp_path / "one").compute.description
+    export_onnx(made / "model", tmp_path / "one")
+    assert contents(tmp_path / "one").keys() == after.keys()
+    # The same again takes the place of itself, and leaves the other.
+    export_onnx(made / "model", tmp_path / "one", int8=True)
+    assert contents(tmp_path / "one").keys() == after.keys()
+
+
+def test_a_graph_is_not_added_to_another_model(made: Path, shelf: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds model\.safetensors, which is not known to be of the model in"):
+        export_onnx(shelf / "other", shelf / "out")
+    shutil.copytree(made / "onnx", shelf / "graphs")
+    before = contents(shelf / "graphs")
+    with pytest.raises(ModelError, match=r"holds onnx/encoder\.onnx, which is not known"):
+        export_onnx(shelf / "other", shelf / "graphs", int8=True)
+    assert contents(shelf / "graphs") == before
+    # But a graph takes the place of an older one of its kind, as weights do.
+    export_onnx(shelf / "other", shelf / "graphs")
+    assert contents(shelf / "graphs").keys() == before.keys()
+    np.testing.assert_allclose(
+        load(shelf / "graphs").embed(TEXTS), load(shelf / "other", device="cpu").embed(TEXTS), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_weights_do_not_take_the_place_of_graphs(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "onnx", tmp_path / "graphs")
+    before = contents(tmp_path / "graphs")
+    for words in ([], ["--positions", "99"]):
+        command = ["extend" if words else "export", str(made / "model"), *words, "--out", str(tmp_path / "graphs")]
+        assert run(command) == 2
+    with pytest.raises(ModelError, match=r"holds onnx/encoder\.onnx, which would be lost"):
+        export_folder(made / "model", tmp_path / "graphs")
+    assert contents(tmp_path / "graphs") == before
+
+
+def test_a_graph_that_fails_leaves_the_folder_as_it_was(
+    made: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(shelf / "out")
+
+    def spoiled(graph: torch.nn.Module, path: Path, _: str) -> None:
+        shutil.copy(made / "onnx" / "onnx" / "model.onnx", path)
+        with torch.no_grad():
+            graph.module.word.weight.mul_(1.01)
+
+    monkeypatch.setattr(export_onnx_file, "write_graph", spoiled)
+    with pytest.raises(ModelError, match="its logits differed by"):
+        export_onnx(made / "model", shelf / "out")
+    assert contents(shelf / "out") == before
+    assert {path.name for path in (shelf / "out").iterdir()} == {path.name for path in (made / "model").iterdir()}
 
 
 def assert_close(one: object, other: object) -> None:

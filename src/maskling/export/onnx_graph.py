@@ -18,7 +18,7 @@ from maskling.export.folder import has_token_types
 from maskling.model.attention import Visible
 from maskling.model.config import ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx_session import PARAMETERS
+from maskling.model.onnx_session import MODEL, PARAMETERS
 from maskling.model.tasks.model import TaskModel
 
 # A file of ONNX is one protobuf message, which ends at 2 GB.
@@ -80,8 +80,8 @@ def input_names(config: ModelConfig) -> list[str]:
     return ["input_ids", "attention_mask", *(["token_type_ids"] if has_token_types(config) else [])]
 
 
-def write_graph(graph: LanguageGraph | TaskGraph, path: Path) -> None:
-    """Trace a graph and write it, weights included, into one file.
+def write_graph(graph: LanguageGraph | TaskGraph, path: Path, fingerprint: str) -> None:
+    """Trace a graph and write it, weights included, into one file. fingerprint: of the model, to be kept in it.
 
     Raises MissingExtra without onnx and onnxscript, ModelError for a model of more than 2 GB.
     """
@@ -118,6 +118,7 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path) -> None:
         for node in program.model.graph:
             node.metadata_props.clear()  # where each line of source lies on this machine, ten times the graph itself
         program.model.metadata_props[PARAMETERS] = str(sum(parameter.numel() for parameter in module.parameters()))
+        program.model.metadata_props[MODEL] = fingerprint
         program.save(str(path), external_data=False)
 
 

@@ -18,6 +18,9 @@ WHOLE = ("model.onnx", "model_quantized.onnx")
 # What the parts say of the file that holds their weights, see export/onnx_parts.py.
 WEIGHTS_CHECKSUM = "maskling.weights_checksum"
 PARAMETERS = "maskling.parameters"
+# What a graph says of the model that it was made from, see export/same_model.py.
+MODEL = "maskling.model"
+PARTS = ("encoder", "head")
 
 
 class OnnxGraph:
@@ -51,10 +54,18 @@ class OnnxGraph:
 
 
 def whole_graph(folder: Path) -> Path | None:
-    """The graph of a model folder that has one and no weights for torch; None for other folders."""
-    if any(next(folder.glob(pattern), None) for pattern in ("*.safetensors", "pytorch_model*.bin")):
+    """The graph that a model folder is run with; None for a folder with weights for torch, which come first.
+
+    Of two graphs it is the one in fp32: whoever wants int8 gives it a folder of its own.
+    """
+    if weight_files(folder):
         return None
     return next((path for name in WHOLE if (path := folder / FOLDER / name).is_file()), None)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with weights for torch in a model folder, in order."""
+    return sorted(path for pattern in ("*.safetensors", "pytorch_model*.bin") for path in folder.glob(pattern))
 
 
 def part_of(whole: Path, part: str) -> Path:
