@@ -1,9 +1,10 @@
 """One rank of a run, for torchrun to start: torchrun ... rank.py CONFIG_FOLDER RUN_FOLDER [WHAT [STEP [RANK]]].
 
 Prints each event of rank 0 as a line of JSON. WHAT happens on rank RANK (1) after step STEP: 'leave' leaves the loop,
-'kill' sends SIGKILL to itself in its first life only, 'stop' asks for a stop. With 'data', STEP is the folder of other
-data that rank RANK is given. With 'chaos', one rank of each of the first STEP lives dies at a random
-instant. Ends with 3 where threads of the process group outlive the run.
+'leave-evaluating' does so when the evaluation of STEP is about to begin, 'kill' sends SIGKILL to itself in its first
+life only, 'stop' asks for a stop. With 'data', STEP is the folder of other data that rank RANK is given. With 'chaos',
+one rank of each of the first STEP lives dies at a random instant. Ends with 3 where threads of the process group
+outlive the run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from maskling.errors import MasklingError
-from maskling.train.events import Step
+from maskling.train.events import Evaluating, Step
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_config
 from maskling.train.signals import stop_asked
@@ -41,6 +42,8 @@ def main(config: str, run_dir: str, what: str = "nothing", at: str = "0", which:
         for event in pretrain(recipe, Path(run_dir), stop=lambda: bool(asked)):
             if os.environ.get("RANK", "0") == "0":
                 print(json.dumps({"event": type(event).__name__, **asdict(event)}, default=str), flush=True)
+            if mine and what == "leave-evaluating" and isinstance(event, Evaluating) and str(event.step) == at:
+                break
             if mine and isinstance(event, Step) and str(event.step) == at:
                 if what == "leave":
                     break

@@ -82,8 +82,9 @@ def test_two_ranks_stopped_and_gone_on_with_end_with_the_same_bits(recipe_of: Ma
     changes = {**PAIRS, "system.dtype": dtype, "model.dropout": 0.1, "model.attention_dropout": 0.1}
     made = config(tmp_path / "config", recipe_of(changes))
     assert ran(torchrun(made, tmp_path / "straight")).returncode == 0
-    for what, at in (("stop", "2"), ("leave", "5"), ("nothing", "0")):
-        assert ran(torchrun(made, tmp_path / "stopped", what, at)).returncode == 0
+    for what, at in (("stop", "2"), ("leave-evaluating", "3"), ("leave", "5"), ("nothing", "0")):
+        done = ran(torchrun(made, tmp_path / "stopped", what, at))
+        assert done.returncode == 0, done.stderr
     straight, stopped = weights(tmp_path / "straight", 6), weights(tmp_path / "stopped", 6)
     assert all(torch.equal(straight[name], stopped[name]) for name in straight)
     assert metrics(tmp_path / "straight") == metrics(tmp_path / "stopped")

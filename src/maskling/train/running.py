@@ -77,8 +77,8 @@ class Running:
         try:
             yield from first
             if self._state.step == 0 and self._task.measures_first and self._task.evaluates:
+                yield Evaluating(0)  # before ranks meet: whoever leaves the loop here is heard there
                 self._meet()
-                yield Evaluating(0)
                 yield self._evaluate_first()
             for work in works:
                 ending = self._meet(stop() if taken else False)
@@ -193,8 +193,8 @@ class Running:
         again = self._evaluated_before(step)
         saves = self._train.saves(step, self._steps) and not (again and self._train.save_every is None)
         if self._task.evaluates and self._train.evaluates(step, self._steps) and not again:
-            self._meet()
             yield Evaluating(step)
+            self._meet()
             evaluated = self._evaluate(step)
             yield evaluated
             saves = saves or evaluated.best or is_over(self._state, self._train)
