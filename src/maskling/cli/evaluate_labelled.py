@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maskling.cli.layout import table
-from maskling.cli.settings import Pairs, layers
+from maskling.cli.reading import columns_in
+from maskling.cli.settings import Pairs
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -16,14 +17,9 @@ if TYPE_CHECKING:
 
 def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console: Console) -> None:
     """Measure on each file and show what came out. settings: --columns.key value."""
-    from maskling.config import Settings, resolve
-    from maskling.data.labelled.columns import Columns
     from maskling.finetune.measuring import measured
 
-    class FileSettings(Settings):
-        columns: Columns = Columns()
-
-    columns = resolve(FileSettings, layers(None, settings)).settings.columns
+    columns = columns_in(settings)
     if not files:
         raise SettingsError("say which labelled file to measure this fine-tuned model on")
     for file in files:

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from maskling.cli.layout import shortened
 from maskling.cli.places import check_out_file
-from maskling.cli.settings import SettingPairs, layers
+from maskling.cli.reading import columns_in
+from maskling.cli.settings import SettingPairs
 from maskling.console import Console, counted
 from maskling.errors import DataError, SettingsError
 
@@ -53,13 +54,7 @@ def predict(
 
     Example: maskling predict runs/classifier reviews.jsonl --out labels.tsv
     """
-    from maskling.config import Settings, resolve
-    from maskling.data.labelled.columns import Columns
-
-    class InputSettings(Settings):
-        columns: Columns = Columns()
-
-    columns = resolve(InputSettings, layers(None, settings)).settings.columns
+    columns = columns_in(settings)
     console = Console(as_json=json)
     if out is not None:
         check_out_file(out, files)

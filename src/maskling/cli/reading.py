@@ -1,4 +1,4 @@
-"""How a verb reads text that was never prepared: the settings that say so."""
+"""How a verb reads text that was never prepared, and labelled files: the settings that say so."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from maskling.console import Console
     from maskling.corpus.report import ReadReport
     from maskling.corpus.settings import CorpusSettings
+    from maskling.data.labelled.columns import Columns
 
 
 def followed(console: Console) -> ReadReport:
@@ -36,3 +37,14 @@ def read_as(settings: Pairs, sources: Sequence[str] | None, option: str, config:
     if settings and not sources:
         raise SettingsError(f"--{settings[0][0]} says how text is read, and there is none; give {option}")
     return resolve(TextSettings, layers(config, settings)).settings.corpus
+
+
+def columns_in(settings: Pairs) -> Columns:
+    """Which columns of labelled files hold what, by `--columns.key value`."""
+    from maskling.config import Settings, resolve
+    from maskling.data.labelled.columns import Columns
+
+    class FileSettings(Settings):
+        columns: Columns = Columns()
+
+    return resolve(FileSettings, layers(None, settings)).settings.columns

@@ -23,14 +23,20 @@ AGAIN = "delete the folder and prepare it again, or restore the file"
 def write_array(path: Path, array: np.ndarray) -> str:
     """Write a (n,) array as little-endian `.npy`, whole or not at all; returns the xxh3-128 of the file."""
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
     digest = xxhash.xxh3_128()
     with written_aside(path) as file:
-        for piece in (header.getvalue(), array.tobytes()):
+        for piece in (header_of(array.shape, array.dtype), array.tobytes()):
             digest.update(piece)
             file.write(piece)
     return digest.hexdigest()
+
+
+def header_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """How a `.npy` file of such an array, in C order, begins."""
+    header = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()
 
 
 def map_array(path: Path, dtype: np.dtype[Any], length: int) -> np.ndarray:

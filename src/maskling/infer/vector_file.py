@@ -8,7 +8,6 @@ vectors.npy.making/
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import xxhash
 
+from maskling.data.array_files import header_of
 from maskling.errors import DataError
 from maskling.files import flush_folder, write_json
 from maskling.infer.nearest import Vectors
@@ -66,12 +66,12 @@ def vector_file(path: Path, texts: int, hidden: int, made_from: dict[str, Any]) 
     aside = path.with_name(f"{path.name}.making")
     aside.mkdir(parents=True, exist_ok=True)
     with held(aside, DataError, lambda holder: f"{path} is being written by another process ({holder})"):
-        header = _header(texts, hidden)
+        header = header_of((texts, hidden), _DTYPE)
         row = hidden * _DTYPE.itemsize
-        done = _found(aside, {**made_from, "shape": [texts, hidden]}, header, row)
+        done = _found(aside, made_from, header, row)
         if done == Done():
             (aside / _DONE).unlink(missing_ok=True)
-            write_json(aside / _BEGUN, {**made_from, "shape": [texts, hidden]})
+            write_json(aside / _BEGUN, made_from)
             (aside / _VECTORS).write_bytes(header)
         with (aside / _VECTORS).open("r+b") as file:
             file.seek(file.truncate(len(header) + done.texts * row))
@@ -88,14 +88,6 @@ def identity_of(texts: Sequence[str]) -> str:
     for text in texts:
         digest.update(text.encode(errors="surrogatepass") + b"\0")
     return digest.hexdigest()
-
-
-def _header(texts: int, hidden: int) -> bytes:
-    """How a `.npy` file begins."""
-    opened = io.BytesIO()
-    described = {"descr": np.lib.format.dtype_to_descr(_DTYPE), "fortran_order": False, "shape": (texts, hidden)}
-    np.lib.format.write_array_header_1_0(opened, described)
-    return opened.getvalue()
 
 
 def _found(aside: Path, wanted: dict[str, Any], header: bytes, row: int) -> Done:
