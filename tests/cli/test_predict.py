@@ -46,10 +46,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Five texts, in the current folder."""
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """Five texts, in the current folder."""
     rows = ["the lazy dog", "a quick fox", "paris", "a\tgift", "over and over"]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": row, "label": "good"}) + "\n" for row in rows))
     return tmp_path / "a.jsonl"

@@ -133,8 +133,8 @@ def test_answers_are_the_best_places_by_the_logits_of_auto_model_for_question_an
         for j in range(i, min(len(allowed), i + 30))
     )
     found = load(folder, device="cpu").predict((question, context))
-    assert found.score == pytest.approx(best[0], abs=1e-6)
-    assert found.no_answer == pytest.approx(float(starts[0] * ends[0]), abs=1e-6)
+    assert found.score == pytest.approx(best[0], abs=1e-5)
+    assert found.no_answer == pytest.approx(float(starts[0] * ends[0]), abs=1e-5)
     begin = where.offsets[best[1]][0]
     begin += context[begin] == " "  # byte-level tokens bring the space before them
     assert (found.start, found.end) == (begin, where.offsets[best[2]][1])

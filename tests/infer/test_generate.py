@@ -89,7 +89,10 @@ def test_given_words_stay_and_only_ordinary_tokens_come(model: Model, order: str
 @ORDERS
 def test_equal_seeds_give_equal_texts_and_a_text_is_the_same_among_more(model: Model, order: str):
     few, more = (model.generate("the [MASK] dog", length=6, count=count, order=order, seed=3) for count in (2, 5))
-    assert few == more[:2]
+    assert [one.text for one in few] == [one.text for one in more[:2]]
+    # Two rows at once are not summed up as five are: on some processors the last digits differ.
+    for one, same in zip(few, more, strict=False):
+        assert one.log_probability == pytest.approx(same.log_probability, abs=1e-4)
     assert len({one.text for one in more}) > 1
     assert model.generate("the [MASK] dog", length=6, count=2, order=order, seed=4) != few
 

@@ -222,7 +222,7 @@ def test_only_the_newest_checkpoints_and_the_best_are_kept(recipe_of: Make, tmp_
                 "train.steps": 10,
                 "train.evaluate_every": 2,
                 "train.keep": 2,
-                "optimizer.lr": 2.0,
+                "optimizer.lr": 0.2,
                 "schedule.kind": "constant",
                 "schedule.warmup": 0,
             }
@@ -237,7 +237,7 @@ def test_only_the_newest_checkpoints_and_the_best_are_kept(recipe_of: Make, tmp_
 
 
 def test_a_run_that_lost_its_model_folder_ends_with_the_best_weights_in_it(recipe_of: Make, tmp_path: Path):
-    recipe = recipe_of({"train.steps": 8, "train.evaluate_every": 2, "optimizer.lr": 2.0, "schedule.kind": "constant"})
+    recipe = recipe_of({"train.steps": 8, "train.evaluate_every": 2, "optimizer.lr": 0.2, "schedule.kind": "constant"})
     run_until(recipe, tmp_path, 5)
     shutil.rmtree(tmp_path / "model")
     events = run(recipe, tmp_path)
