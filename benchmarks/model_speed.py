@@ -2,8 +2,9 @@
 
     python benchmarks/model_speed.py [--seq 128 512] [--size mini small] [--rounds 5] [--tokens 4096] [--quick]
 
-bf16 autocast, no dropout, 15 % masked, full rows of random tokens; the peer computes its head everywhere, as it does
-for its users. Turns are interleaved, so that what else the machine does hits all alike; medians are printed.
+bf16 autocast where the processor multiplies it, no dropout, 15 % masked, full rows of random tokens; the peer computes
+its head everywhere, as it does for its users. Turns are interleaved, so that what else the machine does hits all alike;
+medians are printed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from maskling.model.attention import Visible
 from maskling.model.building import build
 from maskling.model.config import ModelConfig
 from maskling.model.cost import flops_per_token
+from maskling.model.device import Compute, pick
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.token_loss import head_loss
 from maskling.objectives.tensors import EVENLY
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--examples", type=int, default=1, help="examples packed into a row")
     parser.add_argument("--only", nargs="+", default=list(SIDES), choices=SIDES)
+    parser.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     if options.quick:
@@ -59,12 +62,13 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> list[dict[str, 
     labels = torch.randint(5, VOCAB, chosen.shape)
     examples = (torch.arange(seq) * options.examples // seq).expand(rows, seq)
     configs = {kind: maskling_config(size, VOCAB, kind) for kind in ("bert", "modern")}
+    compute = pick("cpu", options.dtype)
     runs: dict[str, Callable[[], None]] = {}
     if "transformers" in options.only:
-        runs["transformers"] = peer(ids, chosen, labels, configs["bert"])
+        runs["transformers"] = peer(ids, chosen, labels, configs["bert"], compute)
     for kind, config in configs.items():
         if kind in options.only:
-            runs[kind] = own(build(config, 0), ids, chosen, labels, examples, options.compile)
+            runs[kind] = own(build(config, 0), ids, chosen, labels, examples, compute, options.compile)
     turns = {side: repeated(run) for side, run in runs.items()}
     took = alternating(turns, options.rounds, getattr(time, options.clock))
     first = next(iter(took.values()))
@@ -95,7 +99,9 @@ def repeated(run: Callable[[], None]) -> Callable[[], None]:
     return turn
 
 
-def peer(ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: ModelConfig) -> Callable[[], None]:
+def peer(
+    ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: ModelConfig, compute: Compute
+) -> Callable[[], None]:
     """transformers, told nothing that its users would not tell it, but without dropout."""
     model = BertForMaskedLM(transformers_config(config)).train()
     everywhere = torch.full((ids.numel(),), -100)
@@ -103,7 +109,7 @@ def peer(ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: 
     everywhere = everywhere.view(ids.shape)
 
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with compute.autocast():
             loss = model(input_ids=ids, labels=everywhere).loss
         loss.backward()
         model.zero_grad(set_to_none=True)
@@ -117,6 +123,7 @@ def own(
     chosen: torch.Tensor,
     labels: torch.Tensor,
     examples: torch.Tensor,
+    compute: Compute,
     compiled: bool,
 ) -> Callable[[], None]:
     model.train()
@@ -126,7 +133,7 @@ def own(
 
     def run() -> None:
         visible = Visible.from_example_ids(examples)
-        with torch.autocast("cpu", torch.bfloat16):
+        with compute.autocast():
             hidden = forward(ids, positions, types, visible)
             features = model.transformed(hidden.flatten(0, 1)[chosen])
             loss = head_loss(features, *model.decoder(), labels)

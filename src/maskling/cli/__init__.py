@@ -15,6 +15,7 @@ VERBS = {
     "attention": "maskling.cli.attention:attention",
     "inspect": "maskling.cli.inspect:inspect",
     "export": "maskling.cli.export:export",
+    "serve": "maskling.cli.serve:serve",
     "extend": "maskling.cli.extend:extend",
     "tokenizer": "maskling.cli.tokenizer:tokenizer",
     "tokenizer extend": "maskling.cli.tokenizer_extend:tokenizer_extend",

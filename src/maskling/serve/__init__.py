@@ -1,0 +1,1 @@
+"""A model behind HTTP, and a page to play with it. Needs the extra `serve`."""

@@ -1,0 +1,56 @@
+"""The endpoints of text-embeddings-inference, for what is written for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from maskling.serve.asking import Asking
+from maskling.serve.requests import TextOrTexts, as_list
+
+
+class EmbedRequest(BaseModel):
+    """normalize: vectors of length 1; truncate: cut texts that are too long instead of refusing them."""
+
+    inputs: TextOrTexts
+    normalize: bool = True
+    truncate: bool = False
+
+
+class TokenizeRequest(BaseModel):
+    """add_special_tokens: [CLS] and [SEP] around each text."""
+
+    inputs: TextOrTexts
+    add_special_tokens: bool = True
+
+
+def router(asking: Asking) -> APIRouter:
+    """The endpoints. They answer with lists, to one text too."""
+    routes = APIRouter(tags=["text-embeddings-inference"])
+
+    @routes.post("/embed")
+    async def embed(asked: EmbedRequest) -> list[list[float]]:
+        """A vector for each text."""
+        vectors = await asking.embed(as_list(asked.inputs), asked.normalize, asked.truncate)
+        return [vector.values for vector in vectors]
+
+    @routes.post("/tokenize")
+    async def tokenize(asked: TokenizeRequest) -> Any:
+        """The tokens of each text."""
+        special = asking.service.special_tokens()
+        found = await asking.tokenize(as_list(asked.inputs))
+        return [[special[0], *tokens, special[1]] if asked.add_special_tokens else tokens for tokens in found]
+
+    @routes.get("/info")
+    async def info() -> Any:
+        """What the model is and takes."""
+        return asking.service.about()
+
+    @routes.get("/health")
+    async def health() -> Any:
+        """That the server answers."""
+        return {}
+
+    return routes

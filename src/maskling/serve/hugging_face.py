@@ -1,0 +1,139 @@
+"""The endpoints of Hugging Face's inference clients, which ask for every task at the same address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, model_validator
+
+from maskling.errors import SettingsError
+from maskling.metrics.entities import marks_entities
+from maskling.serve.asking import Asking
+from maskling.serve.forms import answer, fillings, questions
+from maskling.serve.requests import MOST_TEXTS, as_list
+
+
+class Parameters(BaseModel):
+    """Those of all tasks that change an answer here; None is the model's own."""
+
+    top_k: int | None = Field(None, ge=1, le=1000)
+    targets: list[str] | str | None = None
+    normalize: bool | None = None
+    truncate: bool | None = None
+    aggregation_strategy: str | None = None
+    dimensions: int | None = None
+    prompt_name: str | None = None
+
+
+class InferenceRequest(BaseModel):
+    """inputs: what the task of the model takes. parameters: of some tasks clients send them beside the inputs."""
+
+    inputs: Any
+    parameters: Parameters = Parameters()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _put_together(cls, asked: Any) -> Any:
+        if not isinstance(asked, dict) or not isinstance(asked.get("parameters") or {}, dict):
+            return asked
+        beside = {name: value for name, value in asked.items() if name in Parameters.model_fields}
+        return {**asked, "parameters": {**beside, **(asked.get("parameters") or {})}}
+
+
+class PredictRequest(BaseModel):
+    """inputs: a text, a pair, or a list of lists of one text or two."""
+
+    inputs: Any
+
+
+def router(asking: Asking) -> APIRouter:
+    """The endpoints."""
+    routes = APIRouter(tags=["Hugging Face"])
+    service = asking.service
+
+    @routes.post("/")
+    async def infer(asked: InferenceRequest) -> Any:
+        """What the model was made for: its task, masks to fill where a text has some, vectors, or how alike texts are.
+
+        A model that fills masks gives vectors of texts without one. {"source_sentence", "sentences"} asks how alike
+        they are.
+        """
+        return await _infer(asking, asked)
+
+    @routes.post("/models/{name:path}")
+    async def infer_by_name(name: str, asked: InferenceRequest) -> Any:
+        """The same, for clients that name the model."""
+        name, _, task = name.partition("/pipeline/")
+        if name != service.name:
+            raise SettingsError(f"there is no model {name!r} here, only {service.name!r}")
+        if task == "feature-extraction":
+            return await _vectors(asking, asked)
+        return await _infer(asking, asked)
+
+    @routes.post("/predict")
+    async def predict(asked: PredictRequest) -> Any:
+        """What a model for a task says; one answer for one text, a list for a list."""
+        things, one = questions(asked.inputs, service)
+        words = _single_words(asking, Parameters())
+        answers = [answer(each, service, words=words) for each in await asking.predict(things)]
+        return answers[0] if one else answers
+
+    return routes
+
+
+async def _infer(asking: Asking, asked: InferenceRequest) -> Any:
+    service, how = asking.service, asked.parameters
+    if isinstance(asked.inputs, dict) and "source_sentence" in asked.inputs:
+        return await _similarities(asking, asked.inputs)
+    if service.model.judge is not None:
+        things, one = questions(asked.inputs, service)
+        said = await asking.predict(things, n_best=how.top_k or 3)
+        answers = [answer(each, service, top_k=how.top_k, words=_single_words(asking, how)) for each in said]
+        # Scores of labels come in a list in a list for one text too.
+        nested = service.task in ("classify", "multi-label", "regress")
+        return answers[0] if one and not nested else answers
+    texts = _texts(asked.inputs)
+    if service.task == "fill-mask" and any(service.has_mask(text) for text in texts):
+        targets = None if how.targets is None else as_list(how.targets)
+        found = [fillings(one) for one in await asking.fill(texts, how.top_k or 5, targets)]
+        return found if isinstance(asked.inputs, list) else found[0]
+    return await _vectors(asking, asked)
+
+
+async def _vectors(asking: Asking, asked: InferenceRequest) -> list[list[float]]:
+    how, size = asked.parameters, asking.service.model.module.config.hidden_size
+    if how.prompt_name is not None:
+        raise SettingsError(
+            f"prompt_name is {how.prompt_name!r}, and this model has no prompts; write it into the text"
+        )
+    if how.dimensions not in (None, size):
+        raise SettingsError(f"dimensions is {how.dimensions}; the vectors of this model have {size:,}")
+    vectors = await asking.embed(_texts(asked.inputs), bool(how.normalize), bool(how.truncate))
+    return [vector.values for vector in vectors]
+
+
+async def _similarities(asking: Asking, inputs: dict[str, Any]) -> list[float]:
+    match inputs:
+        case {"source_sentence": str(one), "sentences": [*others]} if all(isinstance(text, str) for text in others):
+            texts = _texts([one, *others])
+            vectors = np.array([vector.values for vector in await asking.embed(texts, True, False)])
+            found: list[float] = (vectors[1:] @ vectors[0]).tolist()
+            return found
+    raise SettingsError('inputs holds "source_sentence"; give a text there, and a list of texts in "sentences"')
+
+
+def _texts(inputs: Any) -> list[str]:
+    texts = as_list(inputs)
+    if not texts or len(texts) > MOST_TEXTS or not all(isinstance(text, str) for text in texts):
+        raise SettingsError(f"inputs is no text and no list of 1 to {MOST_TEXTS:,} texts")
+    return texts
+
+
+def _single_words(asking: Asking, how: Parameters) -> bool:
+    """Whether words are answered one by one: as asked, or where the tags mark no entities."""
+    judge = asking.service.model.judge
+    if judge is None or judge.head_config.kind != "tag":
+        return False
+    return how.aggregation_strategy == "none" or not marks_entities(judge.head_config.labels)

@@ -1,0 +1,64 @@
+"""Mistakes as answers: what was wrong, in the shape that the client at that address reads."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from maskling.errors import MasklingError
+from maskling.serve.batching import BusyError
+
+# Of OpenAI's clients, which want the message in an object; all others read a string.
+_OPENAI = "/v1/"
+
+
+def answer_mistakes(app: FastAPI) -> None:
+    """Let every mistake of a request be answered with one clear line, and faults of ours without their insides."""
+
+    @app.exception_handler(MasklingError)
+    async def mendable(request: Request, error: MasklingError) -> JSONResponse:
+        return problem(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+    @app.exception_handler(BusyError)
+    async def busy(request: Request, error: BusyError) -> JSONResponse:
+        return problem(request.url.path, HTTPStatus.TOO_MANY_REQUESTS, str(error), {"Retry-After": "1"})
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return problem(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, _said(error))
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> JSONResponse:
+        said = {404: f"there is nothing at {request.url.path}; see /openapi.json for what there is"}
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            said[405] = f"{request.url.path} does not take {request.method}; see /openapi.json"
+        return problem(request.url.path, error.status_code, said.get(error.status_code, str(error.detail)))
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> JSONResponse:
+        said = f"a fault of the server ({type(error).__name__}); its own output says more"
+        return problem(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, said)
+
+
+def problem(path: str, status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer to a mistake."""
+    kind = {413: "too_large", 422: "validation", 429: "overloaded", 500: "backend"}.get(status, "request")
+    if path.startswith(_OPENAI):
+        error = {"message": message, "type": f"{kind}_error", "param": None, "code": None}
+        return JSONResponse({"error": error}, status, headers)
+    return JSONResponse({"error": message, "error_type": kind}, status, headers)
+
+
+def _said(error: RequestValidationError) -> str:
+    """The first mistake of each place, at most three."""
+    said: dict[str, str] = {}
+    for one in error.errors():
+        if one["type"] == "json_invalid":
+            return f"the request is no JSON: {one.get('ctx', {}).get('error', 'it cannot be read')}"
+        names = [str(part) for part in one["loc"][1:] if isinstance(part, int) or not part.startswith(("list[", "str"))]
+        said.setdefault(".".join(names) or "the request", one["msg"][0].lower() + one["msg"][1:])
+    return "; ".join(f"{place}: {message}" for place, message in list(said.items())[:3])

@@ -1,0 +1,27 @@
+"""What several endpoints are asked with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+# Texts in one request; more of them are several requests.
+MOST_TEXTS: Final = 2048
+
+Text = Annotated[str, Field(description="a text")]
+Texts = Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS)]
+TextOrTexts = Text | Texts
+
+
+class OwnRequest(BaseModel):
+    """A request of our own: a key that it does not know is a mistake, and is said to be one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def as_list(one_or_many: T | list[T]) -> list[T]:
+    """A list for one text too."""
+    return one_or_many if isinstance(one_or_many, list) else [one_or_many]

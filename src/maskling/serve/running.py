@@ -1,0 +1,77 @@
+"""A server that runs until it is stopped."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from maskling.errors import SettingsError
+
+_LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
+_SECONDS_TO_FINISH = 10
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at an address. Raises SettingsError where it is taken, is not this machine's, or may not be used."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise SettingsError(f"--host {host}: there is no such address; 127.0.0.1 is this machine alone") from None
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind(address)
+        opened.listen(128)
+    except OSError as error:
+        opened.close()
+        raise SettingsError(
+            f"{host}:{port} cannot be listened at: {(error.strerror or str(error)).lower()}; give another --port "
+            f"(0 takes a free one) or --host"
+        ) from None
+    return opened
+
+
+def hosts_of(host: str) -> tuple[str, ...]:
+    """The names under which a server at `host` answers: its own on this machine alone, any where others reach it."""
+    return _LOCAL if _is_local(host) else ("*",)
+
+
+def address_of(opened: socket.socket) -> str:
+    """The address as a browser wants it."""
+    host, port = opened.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(app: FastAPI, opened: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until Ctrl-C or SIGTERM; requests that have begun are finished, for ten seconds at most."""
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_SECONDS_TO_FINISH, lifespan="on"
+    )
+    server = _Server(config, ready)
+    server.run(sockets=[opened])
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

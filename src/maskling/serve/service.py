@@ -1,0 +1,163 @@
+"""What a server can ask of its model: lists of texts in, plain data out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from maskling import __version__
+from maskling.errors import SettingsError
+from maskling.export.sentence_transformers import own_normalizing, own_pooling
+from maskling.infer.embed import embed_texts
+from maskling.infer.insides import attention_maps
+from maskling.infer.likelihood import score_texts
+from maskling.infer.load import Model
+from maskling.infer.masked_copies import Method
+from maskling.infer.predict import Asked, predict_all
+from maskling.infer.predictions import Prediction
+from maskling.infer.scored_text import ScoredText
+from maskling.infer.slots import mask_pattern
+from maskling.model.tasks.config import Pooling
+
+
+class Vector(NamedTuple):
+    """values: (hidden) float32 as a list; num_tokens: read for it, special ones included."""
+
+    values: list[float]
+    num_tokens: int
+
+
+# Numbers of attention that go into one answer: 200 tokens in a model of 12 layers and 12 heads.
+_MOST_WEIGHTS: Final = 6_000_000
+
+
+@dataclass(frozen=True)
+class Service:
+    """A model under a name. Its methods take lists, so that requests can share a call; none changes anything.
+
+    pooling, normalizing: how the folder says that states become a vector.
+    """
+
+    model: Model
+    name: str
+    pooling: Pooling
+    normalizing: bool
+
+    @classmethod
+    def of(cls, model: Model, name: str) -> Service:
+        """Raises ModelError for a folder whose vectors are not calculated here."""
+        return cls(model, name, own_pooling(model.folder), own_normalizing(model.folder))
+
+    @property
+    def task(self) -> str:
+        """What it was made for: a kind of head, fill-mask, or embed for an encoder alone."""
+        if self.model.judge is not None:
+            return self.model.judge.head_config.kind
+        return "embed" if self.model.headless else "fill-mask"
+
+    @property
+    def judges_pairs(self) -> bool:
+        """Whether its head for a task is known to judge pairs of texts."""
+        return self.model.judge is not None and bool(self.model.judge.head_config.judging.pairs)
+
+    def warm_up(self) -> None:
+        """Answer once, so that the first who asks waits no longer than others."""
+        self.embed(["a"], normalize=False, truncate=True)
+
+    def has_mask(self, text: str) -> bool:
+        """Whether something in a text is to be filled."""
+        return mask_pattern(self.model.tokenizer).search(text) is not None
+
+    def about(self) -> dict[str, Any]:
+        """What a client may want to know, in the words of text-embeddings-inference where it has some."""
+        model = self.model
+        judge = model.judge
+        return {
+            "model_id": self.name,
+            "model_dtype": "bfloat16" if model.compute.dtype.itemsize == 2 else "float32",
+            "task": self.task,
+            "labels": list(judge.head_config.labels) if judge is not None else [],
+            "pairs": self.judges_pairs,
+            "pooling": self.pooling,
+            "hidden_size": model.module.config.hidden_size,
+            "num_layers": model.module.config.num_layers,
+            "num_heads": model.module.config.num_heads,
+            "vocab_size": model.tokenizer.vocab_size,
+            "mask_token": model.tokenizer.mask_token,
+            "max_input_length": model.max_length,
+            "runs_on": model.compute.description,
+            "version": __version__,
+        }
+
+    def fill(
+        self, texts: list[str], top_k: int, targets: Sequence[str] | None, whole_words: bool, joint: bool
+    ) -> list[Any]:
+        """See `Model.fill`."""
+        return list(self.model.fill(texts, top_k=top_k, targets=targets, whole_words=whole_words, joint=joint))
+
+    def embed(self, texts: list[str], normalize: bool, truncate: bool) -> list[Vector]:
+        """A vector for each text, pooled as the folder says.
+
+        Raises SettingsError for a text that is too long, unless `truncate` cuts it.
+        """
+        model = self.model
+        room = model.max_length - 2
+        lengths = [len(tokens.ids) for tokens in model.tokenizer.encode_batch(texts)]
+        longest = max(lengths, default=0)
+        if longest > room and not truncate:
+            raise SettingsError(
+                f"a text has {longest:,} tokens, and this model reads {room:,} at once; give shorter texts, or have "
+                f'them cut with "truncate": true'
+            )
+        done = embed_texts(model, texts, pooling=self.pooling, normalize=normalize or self.normalizing)
+        return [
+            Vector(vector, min(length, room) + 2) for vector, length in zip(done.vectors.tolist(), lengths, strict=True)
+        ]
+
+    def score(self, texts: list[str], method: Method) -> list[ScoredText]:
+        """See `Model.score`."""
+        return score_texts(self.model, texts, method=method)
+
+    def predict(self, asked: list[Asked], threshold: float | None, n_best: int) -> list[Prediction]:
+        """See `Model.predict`."""
+        judge = self.model.need_judge("predicting")
+        return list(predict_all(self.model, judge, asked, threshold=threshold, n_best=n_best).predictions)
+
+    def tokenize(self, texts: list[str]) -> list[list[dict[str, Any]]]:
+        """The tokens of each text: id, text, and the characters they stand for."""
+        tokenizer = self.model.tokenizer
+        return [
+            [
+                {"id": id_, "text": tokenizer.token(id_), "special": False, "start": start, "stop": end}
+                for id_, start, end in zip(one.ids.tolist(), one.begins.tolist(), one.ends.tolist(), strict=True)
+            ]
+            for one in tokenizer.encode_with_offsets(texts)
+        ]
+
+    def special_tokens(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """[CLS] and [SEP], as `tokenize` shows tokens; they stand for no characters."""
+        tokenizer = self.model.tokenizer
+        first, last = (
+            {"id": id_, "text": tokenizer.token(id_), "special": True, "start": None, "stop": None}
+            for id_ in (tokenizer.special.cls, tokenizer.special.sep)
+        )
+        return first, last
+
+    def attention(self, texts: list[str]) -> list[dict[str, Any]]:
+        """The attention of every head on each text, to three digits: enough to look at, a third of the size.
+
+        Raises SettingsError for a text whose maps are too large to be sent.
+        """
+        config = self.model.module.config
+        found = []
+        for text in texts:
+            tokens = len(self.model.tokenizer.encode(text, special_in_text=True).ids) + 2
+            if config.num_layers * config.num_heads * tokens**2 > _MOST_WEIGHTS:
+                raise SettingsError(
+                    f"the attention maps of {tokens:,} tokens are too large to be sent; give a shorter text, or write "
+                    f"them to a file with 'maskling attention'"
+                )
+            maps = attention_maps(self.model, text)
+            found.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3).tolist(), "cut": maps.cut})
+        return found

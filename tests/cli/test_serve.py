@@ -1,0 +1,51 @@
+"""`maskling serve`, as a person starts and stops it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from commands import Command
+
+
+def test_it_says_where_it_answers_and_ends_at_ctrl_c(made: Path) -> None:
+    command = [sys.executable, "-m", "maskling", "serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
+    pipe = subprocess.PIPE
+
+    def ctrl_c_counts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, cwd=made, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts) as process:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        assert (said["model"], said["task"]) == ("mine", "fill-mask")
+        with urllib.request.urlopen(f"{said['address']}/info", timeout=30) as answer:
+            assert json.load(answer)["model_id"] == "mine"
+        with urllib.request.urlopen(said["address"], timeout=30) as answer:
+            assert b"page/main.js" in answer.read()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "stopped"
+
+
+def test_mistakes_are_said_before_the_model_is_opened(maskling: Command, made: Path) -> None:
+    assert "--port is 70000" in maskling("serve", made / "runs" / "mine", "--port", 70_000).complaint
+    assert "no such address" in maskling("serve", made / "runs" / "mine", "--host", "nowhere.invalid").complaint
+    assert "nothing" in maskling("serve", made / "nothing", "--port", 0).complaint
+
+
+def test_without_the_extra_it_names_it(maskling: Command, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("maskling.serve", "uvicorn"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    said = maskling("serve", made / "runs" / "mine")
+    assert said.code == 2
+    assert "needs the package 'uvicorn': run  pip install 'maskling[serve]'" in said.err

@@ -1,0 +1,72 @@
+"""/fill, /score and /attention say what the model says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from served_models import Client, Opened
+
+TEXT = "the quick [MASK] jumps over a [MASK]"
+
+
+def test_fill_is_fill(client: Client, opened: Opened) -> None:
+    model = opened("plain")
+    one = client("plain").post("/fill", json={"text": TEXT, "top_k": 3})
+    assert one.status_code == 200, one.text
+    expected = model.fill(TEXT, top_k=3).as_dict()
+    assert one.json()["text"] == TEXT
+    for mask, wanted in zip(one.json()["masks"], expected["masks"], strict=True):
+        assert [(each["word"], each["ids"], each["text"]) for each in mask] == [
+            (each["word"], each["ids"], each["text"]) for each in wanted
+        ]
+        assert [each["probability"] for each in mask] == pytest.approx([each["probability"] for each in wanted])
+
+
+@pytest.mark.parametrize("ways", [{"targets": ["dog", "fox"]}, {"whole_words": True}, {"joint": True}])
+def test_every_way_to_fill_is_there(client: Client, opened: Opened, ways: dict[str, object]) -> None:
+    texts = [TEXT, "a [MASK]"]
+    said = client("plain").post("/fill", json={"text": texts, "top_k": 2, **ways}).json()
+    expected = [one.as_dict() for one in opened("plain").fill(texts, top_k=2, **ways)]  # type: ignore[call-overload]
+    assert [set(one) for one in said] == [set(one) for one in expected]
+    words = [str(one).split("'text'")[0] for one in expected]
+    assert [str(one).split("'text'")[0] for one in said] == words
+    plain = client("plain").post("/fill", json={"text": texts, "top_k": 2}).json()
+    assert said != plain
+
+
+def test_a_list_of_one_is_answered_with_a_list(client: Client) -> None:
+    serving = client("plain")
+    assert isinstance(serving.post("/fill", json={"text": [TEXT]}).json(), list)
+    assert isinstance(serving.post("/score", json={"text": ["a dog"]}).json(), list)
+
+
+@pytest.mark.parametrize("method", ["original", "within-word-l2r"])
+def test_score_is_score(client: Client, opened: Opened, method: str) -> None:
+    said = client("plain").post("/score", json={"text": "the foxes jump", "method": method, "per": "token"}).json()
+    expected = opened("plain").score("the foxes jump", method=method)  # type: ignore[call-overload]
+    assert said["total"] == pytest.approx(expected.total, abs=1e-5)
+    assert [one["token"] for one in said["tokens"]] == [one.text for one in expected.tokens]
+    assert said["perplexity"] == pytest.approx(expected.perplexity, rel=1e-5)
+
+
+def test_a_text_without_tokens_has_no_perplexity(client: Client, opened: Opened) -> None:
+    assert math.isnan(opened("plain").score("").perplexity)
+    assert client("plain").post("/score", json={"text": ""}).json()["perplexity"] is None
+
+
+def test_attention_is_attention(client: Client, opened: Opened) -> None:
+    said = client("plain").post("/attention", json={"text": TEXT}).json()
+    expected = opened("plain").attention(TEXT)
+    assert said["tokens"] == list(expected.tokens)
+    assert np.allclose(said["weights"], expected.weights, atol=6e-4)
+    assert not said["cut"]
+
+
+def test_maps_too_large_to_send_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskling.serve.service._MOST_WEIGHTS", 100)
+    said = client("plain").post("/attention", json={"text": TEXT})
+    assert said.status_code == 422
+    assert "too large to be sent" in said.json()["error"]

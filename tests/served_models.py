@@ -1,0 +1,24 @@
+"""What kinds of models the tests of the server serve, and the types of their fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi.testclient import TestClient
+
+from maskling.infer.load import Model
+from maskling.model.tasks.config import HeadConfig, Judging
+
+HEADS = {
+    "classify": HeadConfig("classify", ("bad", "good")),
+    "pairs": HeadConfig("classify", ("other", "same"), judging=Judging(pairs=True)),
+    "multi-label": HeadConfig("multi-label", ("a", "b", "c")),
+    "regress": HeadConfig("regress", ("score",)),
+    "tag": HeadConfig("tag", ("O", "B-PER", "I-PER")),
+    "pos": HeadConfig("tag", ("NOUN", "VERB", "X")),
+    "answer": HeadConfig("answer", ("start", "end")),
+}
+
+Opened = Callable[[str], Model]
+Client = Callable[[str], TestClient]
+Address = Callable[[str], str]
