@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from maskling.export.card import CardFacts
+from maskling.export.folder import export_model
+from small_models import bert, wordpiece
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -28,3 +32,16 @@ def test_a_benchmark_runs_and_writes_what_it_found(name: str, tmp_path: Path):
     ours = [row for row in found["rows"] if str(row.get("side", "")).startswith(("maskling", "bert", "modern"))]
     numbers = [row.get("tokens/s", row.get("median", row.get("seconds"))) for row in ours]
     assert all(number and number > 0 for number in numbers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_serving_answers_clients_beside_its_peer(tmp_path: Path):
+    tokenizer = wordpiece(tmp_path / "vocabulary")
+    export_model(bert(tokenizer), tokenizer, tmp_path / "model", CardFacts())
+    file = tmp_path / "found.json"
+    command = [sys.executable, str(BENCHMARKS / "serving.py"), "model", "--quick", "--json", str(file)]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
+    rows = json.loads(file.read_text())["rows"]
+    assert {row["side"] for row in rows} == {"maskling", "sentence-transformers"}
+    assert all(row["requests/s"] > 0 for row in rows)

@@ -47,7 +47,7 @@ def serve(
         from maskling.serve.service import Service
 
         console.doing("loading the model")
-        service = Service.of(load(model, device=device, dtype=dtype), model.resolve().name)
+        service = Service.of(load(model, device=device, dtype=dtype), _name(model))
         service.warm_up()
         address = address_of(opened)
 
@@ -58,3 +58,9 @@ def serve(
             console.note("Ctrl-C ends it")
 
         run(application(service, hosts_of(host)), opened, ready)
+
+
+def _name(model: Path) -> str:
+    """That of the folder, or of the run that it is the model of."""
+    place = model.resolve()
+    return place.parent.name if place.name == "model" else place.name

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
 from maskling.serve.requests import TextOrTexts, as_list
 
@@ -31,17 +32,19 @@ def router(asking: Asking) -> APIRouter:
     routes = APIRouter(tags=["text-embeddings-inference"])
 
     @routes.post("/embed")
-    async def embed(asked: EmbedRequest) -> list[list[float]]:
+    async def embed(asked: EmbedRequest) -> Response:
         """A vector for each text."""
         vectors = await asking.embed(as_list(asked.inputs), asked.normalize, asked.truncate)
-        return [vector.values for vector in vectors]
+        return as_json([vector.values for vector in vectors])
 
     @routes.post("/tokenize")
-    async def tokenize(asked: TokenizeRequest) -> Any:
+    async def tokenize(asked: TokenizeRequest) -> Response:
         """The tokens of each text."""
         special = asking.service.special_tokens()
         found = await asking.tokenize(as_list(asked.inputs))
-        return [[special[0], *tokens, special[1]] if asked.add_special_tokens else tokens for tokens in found]
+        if asked.add_special_tokens:
+            found = [[special[0], *tokens, special[1]] for tokens in found]
+        return as_json(found)
 
     @routes.get("/info")
     async def info() -> Any:

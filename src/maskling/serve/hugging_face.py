@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field, model_validator
 
 from maskling.errors import SettingsError
 from maskling.metrics.entities import marks_entities
+from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
 from maskling.serve.forms import answer, fillings, questions
 from maskling.serve.requests import MOST_TEXTS, as_list
@@ -54,31 +56,31 @@ def router(asking: Asking) -> APIRouter:
     service = asking.service
 
     @routes.post("/")
-    async def infer(asked: InferenceRequest) -> Any:
+    async def infer(asked: InferenceRequest) -> Response:
         """What the model was made for: its task, masks to fill where a text has some, vectors, or how alike texts are.
 
         A model that fills masks gives vectors of texts without one. {"source_sentence", "sentences"} asks how alike
         they are.
         """
-        return await _infer(asking, asked)
+        return as_json(await _infer(asking, asked))
 
     @routes.post("/models/{name:path}")
-    async def infer_by_name(name: str, asked: InferenceRequest) -> Any:
+    async def infer_by_name(name: str, asked: InferenceRequest) -> Response:
         """The same, for clients that name the model."""
         name, _, task = name.partition("/pipeline/")
         if name != service.name:
             raise SettingsError(f"there is no model {name!r} here, only {service.name!r}")
         if task == "feature-extraction":
-            return await _vectors(asking, asked)
-        return await _infer(asking, asked)
+            return as_json(await _vectors(asking, asked))
+        return as_json(await _infer(asking, asked))
 
     @routes.post("/predict")
-    async def predict(asked: PredictRequest) -> Any:
+    async def predict(asked: PredictRequest) -> Response:
         """What a model for a task says; one answer for one text, a list for a list."""
         things, one = questions(asked.inputs, service)
         words = _single_words(asking, Parameters())
         answers = [answer(each, service, words=words) for each in await asking.predict(things)]
-        return answers[0] if one else answers
+        return as_json(answers[0] if one else answers)
 
     return routes
 
@@ -102,7 +104,7 @@ async def _infer(asking: Asking, asked: InferenceRequest) -> Any:
     return await _vectors(asking, asked)
 
 
-async def _vectors(asking: Asking, asked: InferenceRequest) -> list[list[float]]:
+async def _vectors(asking: Asking, asked: InferenceRequest) -> list[NDArray[np.float32]]:
     how, size = asked.parameters, asking.service.model.module.config.hidden_size
     if how.prompt_name is not None:
         raise SettingsError(

@@ -6,10 +6,12 @@ import base64
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from maskling.errors import SettingsError
+from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
 from maskling.serve.requests import MOST_TEXTS
 
@@ -41,7 +43,7 @@ def router(asking: Asking) -> APIRouter:
         return _model(name)
 
     @routes.post("/embeddings")
-    async def embeddings(asked: EmbeddingsRequest) -> Any:
+    async def embeddings(asked: EmbeddingsRequest) -> Response:
         """A vector for each text."""
         texts: list[Any] = asked.input if isinstance(asked.input, list) else [asked.input]
         size = service.model.module.config.hidden_size
@@ -53,7 +55,7 @@ def router(asking: Asking) -> APIRouter:
             raise SettingsError(f"dimensions is {asked.dimensions}; the vectors of this model have {size:,}")
         vectors = await asking.embed(texts, normalize=True, truncate=False)
         tokens = sum(vector.num_tokens for vector in vectors)
-        return {
+        answer = {
             "object": "list",
             "data": [
                 {"object": "embedding", "index": index, "embedding": _encoded(vector.values, asked.encoding_format)}
@@ -62,12 +64,13 @@ def router(asking: Asking) -> APIRouter:
             "model": service.name,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
+        return as_json(answer)
 
     return routes
 
 
-def _encoded(vector: list[float], how: str) -> list[float] | str:
-    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode() if how == "base64" else vector
+def _encoded(vector: NDArray[np.float32], how: str) -> NDArray[np.float32] | str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if how == "base64" else vector
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from maskling.infer.masked_copies import Method
 from maskling.infer.scored_text import Per
+from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
 from maskling.serve.requests import OwnRequest, TextOrTexts, as_list
 
@@ -42,26 +41,21 @@ def router(asking: Asking) -> APIRouter:
     routes = APIRouter(tags=["maskling"])
 
     @routes.post("/fill")
-    async def fill(asked: FillRequest) -> Any:
+    async def fill(asked: FillRequest) -> Response:
         """Fill the masks of texts."""
         filled = await asking.fill(as_list(asked.text), asked.top_k, asked.targets, asked.whole_words, asked.joint)
         answers = [one.as_dict() for one in filled]
-        return answers if isinstance(asked.text, list) else answers[0]
+        return as_json(answers if isinstance(asked.text, list) else answers[0])
 
     @routes.post("/score")
-    async def score(asked: ScoreRequest) -> Any:
+    async def score(asked: ScoreRequest) -> Response:
         """How likely texts are: their pseudo-log-likelihood."""
-        answers = [_finite(one.as_dict(asked.per)) for one in await asking.score(as_list(asked.text), asked.method)]
-        return answers if isinstance(asked.text, list) else answers[0]
+        answers = [one.as_dict(asked.per) for one in await asking.score(as_list(asked.text), asked.method)]
+        return as_json(answers if isinstance(asked.text, list) else answers[0])
 
     @routes.post("/attention")
-    async def attention(asked: AttentionRequest) -> Any:
+    async def attention(asked: AttentionRequest) -> Response:
         """Where every head looks in a text: tokens, and weights (layers, heads, n, n)."""
-        return await asking.attention(asked.text)
+        return as_json(await asking.attention(asked.text))
 
     return routes
-
-
-def _finite(scored: dict[str, Any]) -> dict[str, Any]:
-    """A text without tokens has no perplexity."""
-    return scored if scored["num_tokens"] else scored | {"perplexity": None}

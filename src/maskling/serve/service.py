@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskling import __version__
 from maskling.errors import SettingsError
 from maskling.export.sentence_transformers import own_normalizing, own_pooling
@@ -22,9 +25,9 @@ from maskling.model.tasks.config import Pooling
 
 
 class Vector(NamedTuple):
-    """values: (hidden) float32 as a list; num_tokens: read for it, special ones included."""
+    """values: (hidden) float32; num_tokens: read for it, special ones included."""
 
-    values: list[float]
+    values: NDArray[np.float32]
     num_tokens: int
 
 
@@ -111,9 +114,7 @@ class Service:
                 f'them cut with "truncate": true'
             )
         done = embed_texts(model, texts, pooling=self.pooling, normalize=normalize or self.normalizing)
-        return [
-            Vector(vector, min(length, room) + 2) for vector, length in zip(done.vectors.tolist(), lengths, strict=True)
-        ]
+        return [Vector(vector, min(length, room) + 2) for vector, length in zip(done.vectors, lengths, strict=True)]
 
     def score(self, texts: list[str], method: Method) -> list[ScoredText]:
         """See `Model.score`."""
@@ -159,5 +160,5 @@ class Service:
                     f"them to a file with 'maskling attention'"
                 )
             maps = attention_maps(self.model, text)
-            found.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3).tolist(), "cut": maps.cut})
+            found.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3), "cut": maps.cut})
         return found

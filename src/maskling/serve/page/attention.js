@@ -30,7 +30,8 @@ function Picture({ weights }) {
     const canvas = place.current;
     canvas.width = canvas.height = size;
     const pixels = canvas.getContext("2d").createImageData(size, size);
-    weights.flat().forEach((weight, index) => pixels.data.set([47, 95, 208, 255 * Math.min(1, 1.5 * weight)], 4 * index));
+    const ink = matchMedia("(prefers-color-scheme: dark)").matches ? [134, 168, 255] : [47, 95, 208];
+    weights.flat().forEach((weight, index) => pixels.data.set([...ink, 255 * Math.min(1, 1.5 * weight)], 4 * index));
     canvas.getContext("2d").putImageData(pixels, 0, 0);
   }, [weights]);
   return html`<canvas ref=${place} />`;

@@ -2,12 +2,12 @@
 import { html } from "./vendor/htm-preact.js";
 
 /* A text to give and a button to ask with; Ctrl-Enter asks too. */
-export function Form({ text, setText, asked, state, label, children, name = "text" }) {
+export function Form({ text, setText, asked, state, label, children, name = "text", rows = 2 }) {
   const keys = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) asked();
   };
   return html`
-    <textarea aria-label=${name} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys} />
+    <textarea aria-label=${name} rows=${rows} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys} />
     <div class="row">
       <button class="main" disabled=${state.busy || !text.trim()} onClick=${asked}>${state.busy ? "…" : label}</button>
       ${children}

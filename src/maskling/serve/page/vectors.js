@@ -15,7 +15,7 @@ export function Alike() {
   return html`
     <p class="hint">One text a line. Vectors of a model that was not trained to compare texts are all rather alike:
       what counts is which are more alike than others.</p>
-    <${Form} text=${text} setText=${setText} asked=${compare} state=${state} label="Compare" name="texts, one a line" />
+    <${Form} text=${text} setText=${setText} asked=${compare} state=${state} label="Compare" name="texts, one a line" rows="6" />
     ${state.answer && html`<${Cosines} ...${state.answer} />`}
   `;
 }
