@@ -14,6 +14,7 @@ VERBS = {
     "generate": "maskling.cli.generate:generate",
     "attention": "maskling.cli.attention:attention",
     "inspect": "maskling.cli.inspect:inspect",
+    "report": "maskling.cli.report:report",
     "export": "maskling.cli.export:export",
     "serve": "maskling.cli.serve:serve",
     "extend": "maskling.cli.extend:extend",

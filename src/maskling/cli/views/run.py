@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from maskling.cli.layout import byte_size, size, table
 from maskling.cli.views.view import View
 from maskling.console import counted
 from maskling.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from maskling.train.run_settings import RunSettings
+from maskling.report.runs import metrics_of, settings_of
 
 SHOWN_EVALUATIONS = 12
 
@@ -22,7 +19,7 @@ def view_run(folder: Path) -> View:
     """What the run is, its checkpoints, and the losses so far."""
     from maskling.train.checkpoint import read
 
-    recipe, rows = _settings(folder)
+    recipe, rows = settings_of(folder)
     checkpoints = []
     for path in sorted((folder / "checkpoints").glob("step-??????*")):
         if not path.name.removeprefix("step-").isdigit():
@@ -34,7 +31,7 @@ def view_run(folder: Path) -> View:
             problem = str(error)
         checkpoints.append({"name": path.name, "whole": not problem, "problem": problem})
         rows.append(["checkpoint", f"{path.name}, {problem or 'whole'}"])
-    metrics, unreadable = _metrics(folder / "metrics.jsonl")
+    metrics, unreadable = metrics_of(folder / "metrics.jsonl")
     if unreadable:
         rows.append(["metrics", f"metrics.jsonl has {counted(unreadable, 'line')} that cannot be read"])
     if (folder / "model" / "config.json").is_file():
@@ -42,32 +39,6 @@ def view_run(folder: Path) -> View:
     evaluations = [entry for entry in metrics if entry.get("kind") == "evaluation"]
     lines = [f"run {folder}", *table(rows), *_evaluations(evaluations)]
     return View(lines, {"recipe": recipe.model_dump(mode="json"), "checkpoints": checkpoints, "metrics": metrics})
-
-
-def _settings(folder: Path) -> tuple[RunSettings, list[list[str]]]:
-    """The settings of a run, and what a person wants to know of them, for each kind of run there is."""
-    from maskling.config import load_toml
-    from maskling.finetune.recipe import FinetuneRecipe
-    from maskling.train.recipe import read_config
-    from maskling.train.run_settings import read_settings
-
-    if "task" in load_toml(folder / "config.toml").tree:
-        tuned = read_settings(folder, FinetuneRecipe)
-        steps, records = counted(tuned.train.steps, "step"), counted(tuned.train.batch_size, "record")
-        fresh = ", fresh weights in its shape" if tuned.encoder.fresh else ""
-        return tuned, [
-            ["task", tuned.task.kind],
-            ["model", f"{tuned.encoder.path}{fresh}"],
-            ["run", f"{steps} of {records} of at most {tuned.data.max_length} tokens, seed {tuned.seed}"],
-            ["data", f"{tuned.data.train}, dev: {tuned.data.dev or 'held out'}, test: {tuned.data.test or 'none'}"],
-        ]
-    recipe = read_config(folder)
-    steps, batch = counted(recipe.train.steps, "step"), counted(recipe.train.batch_size, "row")
-    return recipe, [
-        ["model", f"{recipe.model.kind}, {recipe.model.num_layers} layers of {recipe.model.hidden_size}"],
-        ["run", f"{steps} of {batch} of {recipe.data.seq_length} tokens, seed {recipe.seed}"],
-        ["data", f"{recipe.data.path}, pairs: {recipe.pairing.kind}, masks: {recipe.masking.kind} at {_rate(recipe)}"],
-    ]
 
 
 def view_checkpoint(folder: Path) -> View:
@@ -97,29 +68,6 @@ def view_model(folder: Path) -> View:
         *table([[name, " x ".join(map(str, shape))] for name, shape in names.items()]),
     ]
     return View(lines, {"config": config, "weights": names, "parameters": total})
-
-
-def _rate(recipe: Any) -> str:
-    masking = recipe.masking
-    drawn = "" if masking.lowest_rate is None else f"{masking.lowest_rate} to "
-    final = "" if masking.final_rate is None else f" falling to {masking.final_rate}"
-    return f"{drawn}{masking.rate}{final}"
-
-
-def _metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """What the journal of a run holds, and how many of its lines are damaged."""
-    entries, unreadable = [], 0
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
-    for line in filter(str.strip, lines):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if isinstance(entry, dict):
-            entries.append(entry)
-        else:
-            unreadable += 1
-    return entries, unreadable
 
 
 def _evaluations(entries: list[dict[str, Any]]) -> list[str]:

@@ -1,0 +1,126 @@
+"""What a run folder tells of a run: its settings, its machine, and its journal of numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskling.config import flatten, load_toml
+from maskling.console import counted
+from maskling.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from maskling.train.run_settings import RunSettings
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to be shown.
+
+    facts: names and values for a person; settings: all of them, by dotted path; steps, evaluations: lines of its
+    journal; unreadable: how many others there are.
+    """
+
+    name: str
+    facts: list[list[str]]
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    steps: list[Entry]
+    evaluations: list[Entry]
+    unreadable: int
+
+    @property
+    def best(self) -> Entry | None:
+        """The last evaluation that was the best so far, None if there was none."""
+        return next((entry for entry in reversed(self.evaluations) if entry.get("best")), None)
+
+
+def read_run(folder: Path) -> Run:
+    """Raises CheckpointError for what is no run, or one that has not taken a step."""
+    if not (folder / "config.toml").is_file():
+        raise CheckpointError(
+            f"{folder} is no run: it has no config.toml; give the folder that train or finetune wrote"
+        )
+    recipe, facts = settings_of(folder)
+    entries, unreadable = metrics_of(folder / "metrics.jsonl")
+    steps = [entry for entry in entries if entry.get("kind") == "step"]
+    if not steps:
+        raise CheckpointError(f"{folder} has no numbers yet: nothing is in its metrics.jsonl; let it take a few steps")
+    return Run(
+        name=folder.resolve().name,
+        facts=facts,
+        settings=flatten(recipe.model_dump(mode="json")),
+        machine=_machine(folder / "env.json"),
+        steps=steps,
+        evaluations=[entry for entry in entries if entry.get("kind") == "evaluation"],
+        unreadable=unreadable,
+    )
+
+
+def settings_of(folder: Path) -> tuple[RunSettings, list[list[str]]]:
+    """The settings of a run, and what a person wants to know of them, for each kind of run there is."""
+    from maskling.finetune.recipe import FinetuneRecipe
+    from maskling.train.recipe import read_config
+    from maskling.train.run_settings import read_settings
+
+    if "task" in load_toml(folder / "config.toml").tree:
+        tuned = read_settings(folder, FinetuneRecipe)
+        steps, records = counted(tuned.train.steps, "step"), counted(tuned.train.batch_size, "record")
+        fresh = ", fresh weights in its shape" if tuned.encoder.fresh else ""
+        return tuned, [
+            ["task", tuned.task.kind],
+            ["model", f"{tuned.encoder.path}{fresh}"],
+            ["run", f"{steps} of {records} of at most {tuned.data.max_length} tokens, seed {tuned.seed}"],
+            ["data", f"{tuned.data.train}, dev: {tuned.data.dev or 'held out'}, test: {tuned.data.test or 'none'}"],
+        ]
+    recipe = read_config(folder)
+    steps, batch = counted(recipe.train.steps, "step"), counted(recipe.train.batch_size, "row")
+    return recipe, [
+        ["model", f"{recipe.model.kind}, {recipe.model.num_layers} layers of {recipe.model.hidden_size}"],
+        ["run", f"{steps} of {batch} of {recipe.data.seq_length} tokens, seed {recipe.seed}"],
+        ["data", f"{recipe.data.path}, pairs: {recipe.pairing.kind}, masks: {recipe.masking.kind} at {_rate(recipe)}"],
+    ]
+
+
+def metrics_of(path: Path) -> tuple[list[Entry], int]:
+    """The journal of a run, and how many of its lines are damaged."""
+    entries, unreadable = [], 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
+    for line in filter(str.strip, lines):
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if isinstance(entry, dict):
+            entries.append(entry)
+        else:
+            unreadable += 1
+    return entries, unreadable
+
+
+def number(entry: Entry, name: str) -> float | None:
+    """A finite number of an entry, None where there is none."""
+    value = entry.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _machine(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _rate(recipe: Any) -> str:
+    masking = recipe.masking
+    drawn = "" if masking.lowest_rate is None else f"{masking.lowest_rate} to "
+    final = "" if masking.final_rate is None else f" falling to {masking.final_rate}"
+    return f"{drawn}{masking.rate}{final}"
