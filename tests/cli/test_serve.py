@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -49,3 +52,32 @@ def test_without_the_extra_it_names_it(maskling: Command, made: Path, monkeypatc
     said = maskling("serve", made / "runs" / "mine")
     assert said.code == 2
     assert "needs the package 'uvicorn': run  pip install 'maskling[serve]'" in said.err
+
+
+def test_a_server_that_works_is_gone_at_the_second_ctrl_c(made: Path) -> None:
+    command = [sys.executable, "-m", "maskling", "serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
+    pipe = subprocess.PIPE
+
+    def ctrl_c_counts() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, cwd=made, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts) as process:
+        assert process.stdout is not None
+        where = urlsplit(json.loads(process.stdout.readline())["address"]).netloc
+        asked = json.dumps({"text": ["the dog sees a fox " * 60] * 200})  # some minutes of work
+        connections = [http.client.HTTPConnection(where, timeout=60) for _ in range(2)]
+        connections[0].request("POST", "/score", asked, {"Content-Type": "application/json"})
+        connections[1].request("GET", "/health")
+        assert connections[1].getresponse().status == 200
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)  # as a person would
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        took = time.monotonic() - began
+        for connection in connections:
+            connection.close()
+    assert process.returncode == 130
+    assert took < 8
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "stopped"

@@ -66,7 +66,7 @@ def address(opened: Opened) -> Iterator[Address]:
 
     def of(kind: str) -> str:
         if kind not in running:
-            app = application(Service.of(opened(kind), kind), ("127.0.0.1",))
+            app = application(Service.of(opened(kind), kind), ["127.0.0.1"])
             socket = listening("127.0.0.1", 0)
             server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)

@@ -27,12 +27,18 @@ class Slow:
         return [2 * item for item in items]
 
 
+async def turns() -> None:
+    """Let whatever can go on do so."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def all_of(batcher: Batcher, slow: Slow, asked: Sequence[tuple[str, list[str]]]) -> list[object]:
     """The answers and errors to requests that come while the first is being answered."""
     tasks = []
     for kind, items in asked:
         tasks.append(asyncio.create_task(batcher.run(kind, slow, items)))
-        await asyncio.sleep(0.01)
+        await turns()
     slow.goes.set()
     return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -83,11 +89,11 @@ def test_nobody_is_asked_for_what_nobody_waits_for() -> None:
 
     async def run() -> object:
         first = asyncio.create_task(batcher.run("a", slow, ["1"]))
-        await asyncio.sleep(0.01)
+        await turns()
         left = asyncio.create_task(batcher.run("a", slow, ["2"]))
-        await asyncio.sleep(0.01)
+        await turns()
         left.cancel()
-        await asyncio.sleep(0.01)
+        await turns()
         slow.goes.set()
         return await first
 
@@ -115,3 +121,27 @@ def test_many_at_once_each_get_their_own(seed: int) -> None:
     assert batcher.num_waiting == 0
     assert batcher.items == sum(number % 5 for number in range(60))
     assert 0 < batcher.calls < 48  # requests that have something to ask
+
+
+def test_a_large_request_is_not_put_off_for_ever() -> None:
+    batcher = Batcher(most_together=4)
+    done: list[str] = []
+
+    def call(items: list[str]) -> list[str]:
+        return items
+
+    async def small(kind: str) -> None:
+        # Always one of each kind waits, whenever a piece of the large one could be taken.
+        while "large" not in done:
+            await batcher.run(kind, call, ["x"])
+            done.append(kind)
+
+    async def large() -> None:
+        await batcher.run("large", call, ["1234"] * 5)
+        done.append("large")
+
+    async def run() -> None:
+        await asyncio.wait_for(asyncio.gather(*(small(str(kind)) for kind in range(4)), large()), 20)
+
+    asyncio.run(run())
+    assert done.index("large") < 60

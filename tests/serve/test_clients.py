@@ -36,7 +36,7 @@ def test_openai_sees_the_one_model(address: Address) -> None:
     client = client_of(address("plain"))
     assert [one.id for one in client.models.list()] == ["plain"]
     assert client.models.retrieve("plain").owned_by == "maskling"
-    with pytest.raises(openai.UnprocessableEntityError, match="there is no model 'gpt' here"):
+    with pytest.raises(openai.NotFoundError, match="there is no model 'gpt' here"):
         client.models.retrieve("gpt")
 
 

@@ -12,25 +12,27 @@ import pytest
 from fastapi.testclient import TestClient
 
 from maskling.errors import SettingsError
-from maskling.serve import size_limit
 from maskling.serve.app import PAGE, application
-from maskling.serve.running import address_of, hosts_of, listening
+from maskling.serve.running import address_of, listening, names_of
 from maskling.serve.service import Service
+from maskling.serve.whole_requests import WholeRequests
 from served_models import Client, Opened
+
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
         ("/fill", '{"text": "a"', "the request is no JSON"),
-        ("/fill", '{"text": "a", "topk": 3}', "topk: extra inputs are not permitted"),
+        ("/fill", '{"text": "a", "topk": 3}', "topk: there is no such key here"),
         ("/fill", '{"text": "a [MASK]", "top_k": 0}', "top_k: input should be greater than or equal to 1"),
         ("/fill", '{"top_k": 1}', "text: field required"),
         ("/fill", '{"text": 5}', "text: "),
         ("/fill", '{"text": []}', "text: "),
         ("/fill", '{"text": "a"}', "there is no [MASK] in 'a'"),
         ("/score", '{"text": "a", "method": "best"}', "method: input should be 'original' or 'within-word-l2r'"),
-        ("/predict", '{"inputs": "a"}', "no head for a task"),
+        ("/predict", '{"inputs": "a"}', "plain has no head for a task; it is for: fill-mask"),
     ],
 )
 def test_a_mistake_is_one_clear_line(client: Client, path: str, body: str, said: str) -> None:
@@ -54,10 +56,12 @@ def test_a_fault_of_ours_shows_nothing_of_its_insides(client: Client, monkeypatc
         raise RuntimeError("secret")
 
     monkeypatch.setattr(Service, "score", fails)
-    answer = client("plain").post("/score", json={"text": "a"})
+    serving = client("plain")
+    answer = serving.post("/score", json={"text": "a"})
     assert answer.status_code == 500
     assert "RuntimeError" in answer.json()["error"]
     assert "secret" not in answer.text
+    assert 'path="/score",status="500"' in serving.get("/metrics").text
 
 
 def pieces(size: int) -> Iterator[bytes]:
@@ -67,31 +71,110 @@ def pieces(size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("whole", [True, False], ids=["said", "in pieces"])
 def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    monkeypatch.setattr(size_limit.SizeLimit.__init__, "__defaults__", (10_000,))
+    monkeypatch.setattr(WholeRequests.__init__, "__defaults__", (10_000,))
     with TestClient(application(Service.of(opened("plain"), "plain"))) as client:
         long = b" " * 20_000 if whole else pieces(20_000)
-        answer = client.post("/embed", content=long, headers={"Content-Type": "application/json"})
+        answer = client.post("/embed", content=long, headers=JSON)
         assert answer.status_code == 413
         assert "larger than" in answer.json()["error"]
         body = json.dumps({"inputs": "a"}).encode()
         short = body if whole else iter([body[:5], body[5:]])
-        assert client.post("/embed", content=short, headers={"Content-Type": "application/json"}).status_code == 200
+        assert client.post("/embed", content=short, headers=JSON).status_code == 200
+        assert 'path="other",status="413"' in client.get("/metrics").text
 
 
-def test_on_this_machine_alone_it_answers_under_its_own_names_alone(opened: Opened) -> None:
+@pytest.mark.parametrize(
+    ("path", "asked", "said"),
+    [
+        ("/fill", {"text": "a " * 5000 + "[MASK]", "top_k": 1000}, "too large an answer"),
+        ("/fill", {"text": "[MASK] " * 20, "top_k": 20, "joint": True}, "too many to be filled together"),
+        ("/score", {"text": "dog " * 1100}, "1,100 tokens, and each would be masked by itself"),
+        ("/tokenize", {"inputs": "a" * 500_001}, "500,001 characters"),
+    ],
+)
+def test_answers_that_would_be_too_large_or_take_too_long_are_refused(
+    client: Client, path: str, asked: dict[str, object], said: str
+) -> None:
+    answer = client("plain").post(path, json=asked)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/fill", {"text": "a \ud800[MASK]"}),
+        ("/fill", {"text": "a [MASK]", "targets": ["\ud800"]}),
+        ("/score", {"text": "a \udfff"}),
+        ("/embed", {"inputs": ["a", "\ud800"]}),
+        ("/", {"inputs": {"source_sentence": "a", "sentences": ["\ud800"]}}),
+        ("/v1/embeddings", {"input": "\ud800"}),
+    ],
+)
+def test_half_a_character_is_a_mistake(client: Client, path: str, asked: dict[str, object]) -> None:
+    answer = client("plain").post(path, content=json.dumps(asked), headers=JSON)
+    assert answer.status_code == 422
+    assert "half of one" in answer.text
+
+
+def test_a_whole_character_beyond_the_first_plane_is_none(client: Client) -> None:
+    body = json.dumps({"inputs": "a 😀"})
+    assert "\\ud83d" in body
+    assert client("plain").post("/embed", content=body, headers=JSON).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "key"),
+    [
+        ("/embed", {"inputs": "a", "dimensions": 3}, "dimensions"),
+        ("/embed", {"inputs": "a", "truncation_direction": "Left"}, "truncation_direction"),
+        ("/", {"inputs": "a", "parameters": {"function_to_apply": "none"}}, "parameters.function_to_apply"),
+        ("/", {"inputs": "a [MASK]", "topk": 2}, "parameters.topk"),
+        ("/predict", {"inputs": "a", "raw_scores": True}, "raw_scores"),
+        ("/fill", {"text": "a [MASK]", "strict": 1}, "strict"),
+    ],
+)
+def test_what_would_change_an_answer_is_not_passed_over(
+    client: Client, path: str, asked: dict[str, object], key: str
+) -> None:
+    answer = client("plain").post(path, json=asked)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(f"{key}: ")
+
+
+def test_a_request_that_is_not_said_to_be_json_is_told_how(client: Client) -> None:
+    serving = client("plain")
+    body = '{"text": "a [MASK]"}'
+    for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        answer = serving.post("/fill", content=body, headers=headers)
+        assert answer.status_code == 415
+        assert "Content-Type: application/json" in answer.json()["error"]
+    assert "JSON in UTF-8" in serving.post("/fill", content=b'{"text": "\xff"}', headers=JSON).json()["error"]
+
+
+def test_what_balancers_ask(client: Client) -> None:
+    serving = client("plain")
+    assert serving.head("/health").status_code == serving.head("/").status_code == 200
+    answer = serving.get("/fill")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
+def test_on_this_machine_alone_it_answers_under_its_own_names_alone(opened: Opened, host: str) -> None:
     service = Service.of(opened("plain"), "plain")
-    with TestClient(application(service, hosts_of("127.0.0.1"))) as client:
-        for host in ("localhost:8000", "127.0.0.1:8000", "localhost"):
-            assert client.get("/health", headers={"Host": host}).status_code == 200, host
-        assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
-        assert client.post("/embed", json={"inputs": "a"}, headers={"Host": "evil.example"}).status_code == 400
-    with TestClient(application(service, hosts_of("0.0.0.0"))) as client:
+    with listening(host, 0) as socket:
+        names = names_of(host, socket)
+    with TestClient(application(service, names)) as client:
+        for name in ("localhost:8000", "127.0.0.1:8000", "LOCALHOST", "[::1]:8000", f"{host}:1"):
+            assert client.get("/health", headers={"Host": name}).status_code == 200, name
+        for path in ("/embed", "/v1/embeddings"):
+            answer = client.post(path, json={"inputs": "a"}, headers={"Host": "evil.example"})
+            assert answer.status_code == 400
+            assert "not as 'evil.example'" in answer.text
+    with listening("0.0.0.0", 0) as socket:
+        assert names_of("0.0.0.0", socket) is None
+    with TestClient(application(service)) as client:
         assert client.get("/health", headers={"Host": "model.example"}).status_code == 200
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_loopback_is_this_machine_alone(host: str) -> None:
-    assert "*" not in hosts_of(host)
 
 
 def test_a_port_that_is_taken_is_said_to_be() -> None:

@@ -126,7 +126,10 @@ def test_the_model_is_found_by_its_name_and_no_other_is(client: Client) -> None:
     assert [set(one) for one in said.json()] == [{"score", "token", "token_str", "sequence"}] * 2
     vectors = serving.post("/models/plain/pipeline/feature-extraction", json={"inputs": [TEXT, "a"]}).json()
     assert np.shape(vectors) == (2, len(vectors[0]))
-    assert "no model 'other' here, only 'plain'" in serving.post("/models/other", json={"inputs": "a"}).json()["error"]
+    other = serving.post("/models/other", json={"inputs": "a"})
+    assert (other.status_code, other.json()["error"]) == (404, "there is no model 'other' here, only 'plain'")
+    wrong = serving.post("/models/plain/pipeline/text-classification", json={"inputs": "a"})
+    assert "plain is not for text-classification; it is for fill-mask" in wrong.json()["error"]
 
 
 def test_several_masks_and_several_texts(client: Client) -> None:

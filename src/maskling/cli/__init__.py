@@ -1,5 +1,7 @@
 """The command line: one thin file for each verb, in the order in which a person meets them."""
 
+EXIT_DONE, EXIT_FAULT, EXIT_MENDABLE, EXIT_STOPPED = 0, 1, 2, 130
+
 VERBS = {
     "prepare": "maskling.cli.prepare:prepare",
     "train": "maskling.cli.train:train",

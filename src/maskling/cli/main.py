@@ -17,13 +17,12 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from maskling import __version__
-from maskling.cli import VERBS
+from maskling.cli import EXIT_DONE, EXIT_MENDABLE, EXIT_STOPPED, VERBS
 from maskling.cli.help import overview, verb_help
 from maskling.cli.parsing import bind
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError, suggestion
 
-EXIT_DONE, EXIT_FAULT, EXIT_MENDABLE, EXIT_STOPPED = 0, 1, 2, 130
 ABOUT = "A masked language model of your own: BERT, from the text you have, on the hardware you have."
 EXAMPLE = "maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine"
 # Verbs that keep what they have finished.

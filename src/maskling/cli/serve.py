@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskling.cli import EXIT_STOPPED
 from maskling.console import Console
 from maskling.errors import MissingExtra, SettingsError
+from maskling.files import as_text
 
 _HIGHEST_PORT = 65535
 
@@ -39,7 +42,8 @@ def serve(
         raise SettingsError(f"--port is {port}; it is a number from 0 to {_HIGHEST_PORT}")
     try:
         from maskling.serve.app import application
-        from maskling.serve.running import address_of, hosts_of, listening, run
+        from maskling.serve.batching import Batcher
+        from maskling.serve.running import address_of, listening, names_of, run
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "serve", "serve") from None
     with listening(host, port) as opened:
@@ -57,10 +61,18 @@ def serve(
             console.note(f"{service.task}, {service.model.compute.description}; endpoints: {address}/openapi.json")
             console.note("Ctrl-C ends it")
 
-        run(application(service, hosts_of(host)), opened, ready)
+        batcher = Batcher()
+        try:
+            run(application(service, names_of(host, opened), batcher), opened, ready)
+        finally:
+            batcher.close()
+            if batcher.busy:
+                # The model cannot be stopped in the middle of a text; what it would say, nobody waits for any more.
+                console.stopped()
+                os._exit(EXIT_STOPPED)
 
 
 def _name(model: Path) -> str:
     """That of the folder, or of the run that it is the model of."""
     place = model.resolve()
-    return place.parent.name if place.name == "model" else place.name
+    return as_text(place.parent.name if place.name == "model" else place.name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import queue
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, TypeVar
@@ -14,6 +16,8 @@ R = TypeVar("R")
 
 # Characters that run together: some 8,000 tokens, as many as a batch has.
 MOST_TOGETHER: Final = 1 << 15
+# Later requests that go before the next piece of one that came earlier.
+_PUT_OFF: Final = 8
 # Texts that may wait.
 MOST_WAITING: Final = 8192
 
@@ -27,7 +31,7 @@ class BusyError(Exception):
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of a request. turn: its number there, then when that came; kind: those of one may share a call."""
+    """A part of a request. turn: the least goes first; kind: those of one may share a call."""
 
     turn: tuple[int, int]
     kind: Hashable
@@ -37,26 +41,34 @@ class _Piece:
     future: asyncio.Future[list[Any]]
 
 
+_Answers = list[tuple[_Piece, Answer]]
+_Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[_Answers]", list[_Piece]]
+
+
 class Batcher:
     """Runs calls on one thread, one after the other.
 
     A request that finds the thread idle begins at once. Those that come meanwhile wait, and those of one kind among
     them share the next call, so that no request is ever held back to wait for others. A large request is cut into
-    pieces; its second piece comes after the first of every other request, so that small ones do not wait for all of it.
+    pieces, and each lets a few more of the requests that came later go first. So small ones do not wait for all of a
+    large one, nor a large one for ever.
+    The thread is a daemon: a process may end while the model works.
     """
 
     def __init__(self, most_together: int = MOST_TOGETHER, most_waiting: int = MOST_WAITING) -> None:
         self._most_together, self._most_waiting = most_together, most_waiting
         self._waiting: list[_Piece] = []
         self._arrived = count()
-        self._thread = ThreadPoolExecutor(1, "model")
         self._work: asyncio.Task[None] | None = None
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self.calls = self.items = 0
+        self.busy = False
+        threading.Thread(target=self._serve, name="model", daemon=True).start()
 
     @property
     def num_waiting(self) -> int:
         """How many texts wait."""
-        return sum(len(one.items) for one in self._waiting)
+        return sum(len(one.items) for one in self._waiting if not one.future.done())
 
     async def run(self, kind: Hashable, call: Callable[[list[T]], Sequence[R]], items: Sequence[T]) -> list[R]:
         """What `call` makes of `items`, texts or tuples of them, in their order.
@@ -68,7 +80,9 @@ class Batcher:
             raise BusyError(f"{self.num_waiting:,} texts wait already; try again later, or start another server")
         arrived, loop = next(self._arrived), asyncio.get_running_loop()
         pieces = [
-            _Piece((number, arrived), kind, call, some, sum(map(_size, some)), loop.create_future())
+            _Piece(
+                (arrived + _PUT_OFF * number, arrived), kind, call, some, sum(map(_size, some)), loop.create_future()
+            )
             for number, some in enumerate(self._cut(items))
         ]
         self._waiting += pieces
@@ -83,7 +97,7 @@ class Batcher:
 
     def close(self) -> None:
         """Let the thread end after the call at hand."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._calls.put(None)
 
     def _cut(self, items: Sequence[T]) -> Iterator[list[T]]:
         piece: list[T] = []
@@ -101,7 +115,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             while together := self._next():
-                for one, answer in await loop.run_in_executor(self._thread, _done, together):
+                done: asyncio.Future[_Answers] = loop.create_future()
+                self._calls.put((loop, done, together))
+                for one, answer in await done:
                     self._settle(one, answer)
                 self.calls += 1
                 self.items += sum(len(one.items) for one in together)
@@ -122,6 +138,16 @@ class Batcher:
         self._waiting = left
         return together
 
+    def _serve(self) -> None:
+        """The thread."""
+        while (call := self._calls.get()) is not None:
+            loop, done, together = call
+            self.busy = True
+            answers = _done(together)
+            self.busy = False
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(_give, done, answers)
+
     def _settle(self, piece: _Piece, answer: Answer) -> None:
         if isinstance(answer, Exception):
             # Nobody wants the rest of a request that has failed.
@@ -139,7 +165,12 @@ def _size(item: Any) -> int:
     return len(item) if isinstance(item, str) else sum(map(_size, item))
 
 
-def _done(together: list[_Piece]) -> list[tuple[_Piece, Answer]]:
+def _give(done: asyncio.Future[_Answers], answers: _Answers) -> None:
+    if not done.done():
+        done.set_result(answers)
+
+
+def _done(together: list[_Piece]) -> _Answers:
     """Call for all at once; where that fails, for each by itself, so that nobody gets another's error."""
     try:
         answers = iter(together[0].call([item for one in together for item in one.items]))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
 
 from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
-from maskling.serve.requests import TextOrTexts, as_list
+from maskling.serve.requests import OwnRequest, TextOrTexts, as_list
 
 
-class EmbedRequest(BaseModel):
-    """normalize: vectors of length 1; truncate: cut texts that are too long instead of refusing them."""
+class EmbedRequest(OwnRequest):
+    """normalize: vectors of length 1; truncate: cut texts that are too long, at their end, instead of refusing them."""
 
     inputs: TextOrTexts
     normalize: bool = True
     truncate: bool = False
+    truncation_direction: Literal["right", "Right"] = "Right"
 
 
-class TokenizeRequest(BaseModel):
+class TokenizeRequest(OwnRequest):
     """add_special_tokens: [CLS] and [SEP] around each text."""
 
     inputs: TextOrTexts
@@ -51,6 +51,7 @@ def router(asking: Asking) -> APIRouter:
         """What the model is and takes."""
         return asking.service.about()
 
+    @routes.head("/health", include_in_schema=False)
     @routes.get("/health")
     async def health() -> Any:
         """That the server answers."""

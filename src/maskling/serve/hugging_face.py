@@ -2,49 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 from fastapi import APIRouter, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from maskling.errors import SettingsError
 from maskling.metrics.entities import marks_entities
 from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
 from maskling.serve.forms import answer, fillings, questions
-from maskling.serve.requests import MOST_TEXTS, as_list
+from maskling.serve.requests import MOST_TEXTS, OwnRequest, as_list, check_name
+
+# What Hugging Face calls what a model is for.
+_TASKS: Final = {
+    "fill-mask": "fill-mask",
+    "embed": "feature-extraction",
+    "classify": "text-classification",
+    "multi-label": "text-classification",
+    "regress": "text-classification",
+    "tag": "token-classification",
+    "answer": "question-answering",
+}
 
 
-class Parameters(BaseModel):
-    """Those of all tasks that change an answer here; None is the model's own."""
+class Parameters(OwnRequest):
+    """Those of all tasks that are done here; None is the model's own. Others would change answers, and are refused."""
 
     top_k: int | None = Field(None, ge=1, le=1000)
     targets: list[str] | str | None = None
     normalize: bool | None = None
     truncate: bool | None = None
+    truncation_direction: Literal["right", "Right"] | None = None
     aggregation_strategy: str | None = None
     dimensions: int | None = None
     prompt_name: str | None = None
 
 
-class InferenceRequest(BaseModel):
-    """inputs: what the task of the model takes. parameters: of some tasks clients send them beside the inputs."""
+class InferenceRequest(OwnRequest):
+    """inputs: what the task of the model takes. parameters: of some tasks clients send them beside the inputs.
+
+    options: of how Hugging Face's own servers wait and cache; nothing here depends on them.
+    """
 
     inputs: Any
     parameters: Parameters = Parameters()
+    options: dict[str, Any] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _put_together(cls, asked: Any) -> Any:
         if not isinstance(asked, dict) or not isinstance(asked.get("parameters") or {}, dict):
             return asked
-        beside = {name: value for name, value in asked.items() if name in Parameters.model_fields}
-        return {**asked, "parameters": {**beside, **(asked.get("parameters") or {})}}
+        beside = {name: value for name, value in asked.items() if name not in cls.model_fields}
+        own = {name: value for name, value in asked.items() if name in cls.model_fields}
+        return {**own, "parameters": {**beside, **(asked.get("parameters") or {})}}
 
 
-class PredictRequest(BaseModel):
+class PredictRequest(OwnRequest):
     """inputs: a text, a pair, or a list of lists of one text or two."""
 
     inputs: Any
@@ -68,10 +85,11 @@ def router(asking: Asking) -> APIRouter:
     async def infer_by_name(name: str, asked: InferenceRequest) -> Response:
         """The same, for clients that name the model."""
         name, _, task = name.partition("/pipeline/")
-        if name != service.name:
-            raise SettingsError(f"there is no model {name!r} here, only {service.name!r}")
+        check_name(name, service)
         if task == "feature-extraction":
             return as_json(await _vectors(asking, asked))
+        if task not in ("", "sentence-similarity", _TASKS.get(service.task)):
+            raise SettingsError(f"{name} is not for {task}; it is for {_TASKS[service.task]}")
         return as_json(await _infer(asking, asked))
 
     @routes.post("/predict")
@@ -112,7 +130,7 @@ async def _vectors(asking: Asking, asked: InferenceRequest) -> list[NDArray[np.f
         )
     if how.dimensions not in (None, size):
         raise SettingsError(f"dimensions is {how.dimensions}; the vectors of this model have {size:,}")
-    vectors = await asking.embed(_texts(asked.inputs), bool(how.normalize), bool(how.truncate))
+    vectors = await asking.embed(_texts(asked.inputs), how.normalize, bool(how.truncate))
     return [vector.values for vector in vectors]
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from maskling.errors import SettingsError
 from maskling.serve.answers import as_json
 from maskling.serve.asking import Asking
-from maskling.serve.requests import MOST_TEXTS
+from maskling.serve.requests import MOST_TEXTS, check_name
 
 
 class EmbeddingsRequest(BaseModel):
@@ -21,7 +21,7 @@ class EmbeddingsRequest(BaseModel):
 
     input: str | list[str] | list[int] | list[list[int]]
     model: str | None = None
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
 
 
@@ -38,8 +38,7 @@ def router(asking: Asking) -> APIRouter:
     @routes.get("/models/{name:path}")
     async def model(name: str) -> Any:
         """The one model, by its name."""
-        if name != service.name:
-            raise SettingsError(f"there is no model {name!r} here, only {service.name!r}")
+        check_name(name, service)
         return _model(name)
 
     @routes.post("/embeddings")
@@ -69,7 +68,7 @@ def router(asking: Asking) -> APIRouter:
     return routes
 
 
-def _encoded(vector: NDArray[np.float32], how: str) -> NDArray[np.float32] | str:
+def _encoded(vector: NDArray[np.float32], how: str | None) -> NDArray[np.float32] | str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if how == "base64" else vector
 
 

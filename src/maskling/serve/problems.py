@@ -29,14 +29,21 @@ def answer_mistakes(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        if "json" not in request.headers.get("content-type", ""):
+            said = "the request is not said to be JSON; send it with the header Content-Type: application/json"
+            return problem(request.url.path, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, said)
         return problem(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, _said(error))
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:
-        said = {404: f"there is nothing at {request.url.path}; see /openapi.json for what there is"}
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            said[405] = f"{request.url.path} does not take {request.method}; see /openapi.json"
-        return problem(request.url.path, error.status_code, said.get(error.status_code, str(error.detail)))
+        path, said = request.url.path, str(error.detail)
+        if said == HTTPStatus.NOT_FOUND.phrase:
+            said = f"there is nothing at {path}; see /openapi.json for what there is"
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            said = f"{path} does not take {request.method}; see /openapi.json"
+        elif error.status_code == HTTPStatus.BAD_REQUEST:
+            said = "the request cannot be read; it is JSON in UTF-8, with numbers of a usual size, not nested deeply"
+        return problem(path, error.status_code, said, dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> JSONResponse:
@@ -59,6 +66,11 @@ def _said(error: RequestValidationError) -> str:
     for one in error.errors():
         if one["type"] == "json_invalid":
             return f"the request is no JSON: {one.get('ctx', {}).get('error', 'it cannot be read')}"
-        names = [str(part) for part in one["loc"][1:] if isinstance(part, int) or not part.startswith(("list[", "str"))]
-        said.setdefault(".".join(names) or "the request", one["msg"][0].lower() + one["msg"][1:])
+        # Of a choice between a text and texts pydantic names the kind it tried.
+        names = [
+            str(part) for part in one["loc"][1:] if not str(part).startswith(("list[", "constrained-str", "model-"))
+        ]
+        names = [name for place, name in enumerate(names) if name != "str" or not place]
+        message = "there is no such key here" if one["type"] == "extra_forbidden" else one["msg"]
+        said.setdefault(".".join(names) or "the request", message[0].lower() + message[1:])
     return "; ".join(f"{place}: {message}" for place, message in list(said.items())[:3])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, TypeVar
 
+from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
+
+from maskling.serve.service import Service
 
 T = TypeVar("T")
 
@@ -20,6 +23,12 @@ class OwnRequest(BaseModel):
     """A request of our own: a key that it does not know is a mistake, and is said to be one."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def check_name(name: str, service: Service) -> None:
+    """Raise HTTPException, 404, for the name of another model."""
+    if name != service.name:
+        raise HTTPException(404, f"there is no model {name!r} here, only {service.name!r}")
 
 
 def as_list(one_or_many: T | list[T]) -> list[T]:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from maskling.errors import SettingsError
 
-_LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _SECONDS_TO_FINISH = 10
 
 
@@ -35,9 +35,15 @@ def listening(host: str, port: int) -> socket.socket:
     return opened
 
 
-def hosts_of(host: str) -> tuple[str, ...]:
-    """The names under which a server at `host` answers: its own on this machine alone, any where others reach it."""
-    return _LOCAL if _is_local(host) else ("*",)
+def names_of(host: str, opened: socket.socket) -> tuple[str, ...] | None:
+    """The names under which a server answers on this machine alone; None where others reach it, by whatever name.
+
+    host: as it was asked for.
+    """
+    address = opened.getsockname()[0]
+    if not ipaddress.ip_address(address).is_loopback:
+        return None
+    return tuple({*_LOCAL, *(f"[{name}]" if ":" in name else name for name in (host, address))})
 
 
 def address_of(opened: socket.socket) -> str:
@@ -51,7 +57,7 @@ def address_of(opened: socket.socket) -> str:
 def run(app: FastAPI, opened: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
     """Serve until Ctrl-C or SIGTERM; requests that have begun are finished, for ten seconds at most."""
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_SECONDS_TO_FINISH, lifespan="on"
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_SECONDS_TO_FINISH, lifespan="off"
     )
     server = _Server(config, ready)
     server.run(sockets=[opened])
@@ -68,10 +74,3 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready()
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

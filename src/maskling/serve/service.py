@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling import __version__
-from maskling.errors import SettingsError
+from maskling.errors import ModelError, SettingsError
 from maskling.export.sentence_transformers import own_normalizing, own_pooling
 from maskling.infer.embed import embed_texts
 from maskling.infer.insides import attention_maps
@@ -21,6 +21,7 @@ from maskling.infer.predict import Asked, predict_all
 from maskling.infer.predictions import Prediction
 from maskling.infer.scored_text import ScoredText
 from maskling.infer.slots import mask_pattern
+from maskling.model.onnx_session import WHOLE, whole_graph
 from maskling.model.tasks.config import Pooling
 
 
@@ -31,26 +32,36 @@ class Vector(NamedTuple):
     num_tokens: int
 
 
-# Numbers of attention that go into one answer: 200 tokens in a model of 12 layers and 12 heads.
+# What one answer may come to: numbers of attention (200 tokens in a model of 12 layers and 12 heads); characters of
+# the texts that candidates for masks are shown in; ways to fill masks together; tokens that are scored, each of which
+# is a sequence of its own; characters that are tokenized.
 _MOST_WEIGHTS: Final = 6_000_000
+_MOST_SHOWN: Final = 8_000_000
+_MOST_TOGETHER: Final = 256
+_MOST_SCORED: Final = 1024
+_MOST_TOKENIZED: Final = 500_000
 
 
 @dataclass(frozen=True)
 class Service:
     """A model under a name. Its methods take lists, so that requests can share a call; none changes anything.
 
-    pooling, normalizing: how the folder says that states become a vector.
+    pooling, normalizing: how the folder says that states become a vector. alone: each text has to run by itself, as
+    int8 rounds by the largest number among all that run together.
     """
 
     model: Model
     name: str
     pooling: Pooling
     normalizing: bool
+    alone: bool
 
     @classmethod
     def of(cls, model: Model, name: str) -> Service:
         """Raises ModelError for a folder whose vectors are not calculated here."""
-        return cls(model, name, own_pooling(model.folder), own_normalizing(model.folder))
+        graph = whole_graph(model.folder)
+        alone = graph is not None and graph.name == WHOLE[1]
+        return cls(model, name, own_pooling(model.folder), own_normalizing(model.folder), alone)
 
     @property
     def task(self) -> str:
@@ -96,11 +107,22 @@ class Service:
     def fill(
         self, texts: list[str], top_k: int, targets: Sequence[str] | None, whole_words: bool, joint: bool
     ) -> list[Any]:
-        """See `Model.fill`."""
+        """See `Model.fill`. Raises SettingsError where the answer would be too large."""
+        for text in texts:
+            masks = len(mask_pattern(self.model.tokenizer).findall(text))
+            if joint and masks * max(top_k, 16) > _MOST_TOGETHER:
+                raise SettingsError(
+                    f"{masks:,} masks are too many to be filled together, {top_k} ways; give fewer, or leave joint out"
+                )
+            if masks * top_k * len(text) > _MOST_SHOWN:
+                raise SettingsError(
+                    f"{top_k} candidates for each of {masks:,} masks, each with the text of {len(text):,} characters, "
+                    f"are too large an answer; give a shorter text, or lower top_k"
+                )
         return list(self.model.fill(texts, top_k=top_k, targets=targets, whole_words=whole_words, joint=joint))
 
-    def embed(self, texts: list[str], normalize: bool, truncate: bool) -> list[Vector]:
-        """A vector for each text, pooled as the folder says.
+    def embed(self, texts: list[str], normalize: bool | None, truncate: bool) -> list[Vector]:
+        """A vector for each text, pooled as the folder says. normalize: to length 1; None is as the folder says.
 
         Raises SettingsError for a text that is too long, unless `truncate` cuts it.
         """
@@ -113,21 +135,37 @@ class Service:
                 f"a text has {longest:,} tokens, and this model reads {room:,} at once; give shorter texts, or have "
                 f'them cut with "truncate": true'
             )
-        done = embed_texts(model, texts, pooling=self.pooling, normalize=normalize or self.normalizing)
+        normalize = self.normalizing if normalize is None else normalize
+        done = embed_texts(model, texts, pooling=self.pooling, normalize=normalize)
         return [Vector(vector, min(length, room) + 2) for vector, length in zip(done.vectors, lengths, strict=True)]
 
     def score(self, texts: list[str], method: Method) -> list[ScoredText]:
-        """See `Model.score`."""
+        """See `Model.score`. Raises SettingsError for a text that is too long."""
+        for text in texts:
+            tokens = len(self.model.tokenizer.encode(text).ids)
+            if tokens > _MOST_SCORED:
+                raise SettingsError(
+                    f"a text has {tokens:,} tokens, and each would be masked by itself; give {_MOST_SCORED:,} tokens "
+                    f"at most, or score it with 'maskling score'"
+                )
         return score_texts(self.model, texts, method=method)
 
     def predict(self, asked: list[Asked], threshold: float | None, n_best: int) -> list[Prediction]:
-        """See `Model.predict`."""
-        judge = self.model.need_judge("predicting")
+        """See `Model.predict`. Raises ModelError for a model without a head for a task."""
+        judge = self.model.judge
+        if judge is None:
+            raise ModelError(f"{self.name} has no head for a task; it is for: {self.task}")
         return list(predict_all(self.model, judge, asked, threshold=threshold, n_best=n_best).predictions)
 
     def tokenize(self, texts: list[str]) -> list[list[dict[str, Any]]]:
-        """The tokens of each text: id, text, and the characters they stand for."""
+        """The tokens of each text: id, text, and the characters they stand for.
+
+        Raises SettingsError for a text that is too long.
+        """
         tokenizer = self.model.tokenizer
+        longest = max(map(len, texts), default=0)
+        if longest > _MOST_TOKENIZED:
+            raise SettingsError(f"a text has {longest:,} characters; give {_MOST_TOKENIZED:,} at most")
         return [
             [
                 {"id": id_, "text": tokenizer.token(id_), "special": False, "start": start, "stop": end}
