@@ -40,7 +40,7 @@ class Texts(BaseModel):
 def embed(texts: Texts) -> list[list[float]]:
     return model.encode(texts.inputs, normalize_embeddings=True, show_progress_bar=False).tolist()
 
-opened = socket.socket()
+opened = socket.socket(proto=socket.IPPROTO_TCP)
 opened.bind(("127.0.0.1", 0))
 print(f'{{"address": "http://127.0.0.1:{opened.getsockname()[1]}"}}', flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[opened])

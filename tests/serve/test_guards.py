@@ -181,6 +181,7 @@ def test_a_port_that_is_taken_is_said_to_be() -> None:
     with listening("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert address_of(taken) == f"http://127.0.0.1:{port}"
+        assert taken.proto == socket.IPPROTO_TCP  # or small answers wait for 40 ms
         with pytest.raises(SettingsError, match=f"127.0.0.1:{port} cannot be listened at: address already in use"):
             listening("127.0.0.1", port)
 

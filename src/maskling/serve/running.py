@@ -18,10 +18,11 @@ _SECONDS_TO_FINISH = 10
 def listening(host: str, port: int) -> socket.socket:
     """A socket at an address. Raises SettingsError where it is taken, is not this machine's, or may not be used."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, _, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError):
         raise SettingsError(f"--host {host}: there is no such address; 127.0.0.1 is this machine alone") from None
-    opened = socket.socket(family, socket.SOCK_STREAM)
+    # Told its protocol, or asyncio would not turn Nagle's algorithm off: 40 ms for each answer.
+    opened = socket.socket(family, socket.SOCK_STREAM, protocol)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind(address)
