@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from maskling.serve.asking import Asking
+from maskling.serve.batching import Batcher
+from maskling.serve.service import Service
 from served_models import Client, Opened
 
 TEXT = "the quick [MASK] jumps over a [MASK]"
@@ -70,3 +76,34 @@ def test_maps_too_large_to_send_are_refused(client: Client, monkeypatch: pytest.
     said = client("plain").post("/attention", json={"text": TEXT})
     assert said.status_code == 422
     assert "too large to be sent" in said.json()["error"]
+
+
+def test_in_int8_each_text_runs_by_itself(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[int] = []
+    embed = Service.embed
+    monkeypatch.setattr(
+        Service, "embed", lambda self, some, *how: (together.append(len(some)), embed(self, some, *how))[1]
+    )
+
+    async def asked(service: Service) -> list[int]:
+        together.clear()
+        vectors = await Asking(service, Batcher()).embed(["a dog", "a fox", "paris"], None, False)
+        assert len(vectors) == 3
+        return together
+
+    plain = Service.of(opened("plain"), "plain")
+    assert asyncio.run(asked(plain)) == [3]
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model_quantized.onnx").write_bytes(b"")
+    rounded = Service.of(replace(opened("plain"), folder=tmp_path), "int8")
+    assert asyncio.run(asked(rounded)) == [1, 1, 1]
+
+
+def test_vectors_are_normalized_as_the_folder_says_unless_the_request_does(opened: Opened, tmp_path: Path) -> None:
+    model = opened("plain")
+    (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Normalize"}]')
+    for folder, usual in ((model.folder, False), (tmp_path, True)):
+        service = Service.of(replace(model, folder=folder), "a")
+        for asked, normalized in ((None, usual), (True, True), (False, False)):
+            (vector,) = service.embed(["a dog"], asked, False)
+            assert np.allclose(vector.values, model.embed(["a dog"], normalize=normalized)[0], atol=1e-6)
