@@ -54,7 +54,8 @@ def test_help_for_one_option_among_others_is_still_help(maskling: Command):
     assert maskling("train", "--data", "nowhere", "--help").code == 0
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "train"])
+# Training takes half an hour, serving for ever; see below, and test_serve.py.
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("train", "serve")])
 def test_the_example_that_ends_help_works(maskling: Command, here: Path, verb: str):
     words = example_of(maskling(verb, "--help").out)
     if verb == "prepare":
@@ -70,6 +71,10 @@ def test_the_example_that_ends_help_works(maskling: Command, here: Path, verb: s
     said = maskling(*words)
     assert said.code == 0, said
     assert "error" not in said.err
+
+
+def test_the_example_of_serve_is_the_command_that_is_tested(maskling: Command):
+    assert example_of(maskling("serve", "--help").out) == ["serve", "runs/mine"]
 
 
 def test_the_example_of_train_works_with_a_smaller_model_and_budget(maskling: Command, here: Path):

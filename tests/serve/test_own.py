@@ -80,10 +80,13 @@ def test_maps_too_large_to_send_are_refused(client: Client, monkeypatch: pytest.
 
 def test_in_int8_each_text_runs_by_itself(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     together: list[int] = []
-    embed = Service.embed
-    monkeypatch.setattr(
-        Service, "embed", lambda self, some, *how: (together.append(len(some)), embed(self, some, *how))[1]
-    )
+    real = Service.embed
+
+    def embed(service: Service, some: list[str], normalize: bool | None, truncate: bool) -> object:
+        together.append(len(some))
+        return real(service, some, normalize, truncate)
+
+    monkeypatch.setattr(Service, "embed", embed)
 
     async def asked(service: Service) -> list[int]:
         together.clear()
