@@ -12,8 +12,6 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
 from commands import Command
 
 
@@ -45,13 +43,13 @@ def test_mistakes_are_said_before_the_model_is_opened(maskling: Command, made: P
     assert "nothing" in maskling("serve", made / "nothing", "--port", 0).complaint
 
 
-def test_without_the_extra_it_names_it(maskling: Command, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith(("maskling.serve", "uvicorn"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    said = maskling("serve", made / "runs" / "mine")
-    assert said.code == 2
-    assert "needs the package 'uvicorn': run  pip install 'maskling[serve]'" in said.err
+def test_without_the_extra_it_names_it(made: Path) -> None:
+    # In a process of its own: modules that are imported twice would be others for the tests that come after.
+    code = "import sys; sys.modules['uvicorn'] = None; from maskling.cli.main import run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "serve", "runs/mine"]
+    said = subprocess.run(command, cwd=made, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "needs the package 'uvicorn': run  pip install 'maskling[serve]'" in said.stderr
 
 
 def test_a_server_that_works_is_gone_at_the_second_ctrl_c(made: Path) -> None:
