@@ -1,9 +1,17 @@
-"""Running a command in this process, and what it said."""
+"""Running a command, in this process or one of its own, and what it said."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+MASKLING = [sys.executable, "-m", "maskling"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 PREPARE = ["--tokenizer.vocab-size", "150", "--shards.validation-fraction", "0.2", "--system.workers", "1"]
 TRAIN = [
@@ -34,3 +42,16 @@ class Said:
 
 
 Command = Callable[..., Said]
+
+
+def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
+    """A command in a process of its own, which hears Ctrl-C."""
+
+    def ctrl_c_counts() -> None:
+        # What a shell starts in the background is deaf to it, and so is all that it starts in turn: these tests too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts
+    )

@@ -32,7 +32,13 @@ def test_settings_of_fine_tuning_load_no_torch():
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["--version"], ["prepare", "--help"], ["finetune", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["--version"],
+        *([verb, "--help"] for verb in ("prepare", "finetune", "report", "serve")),
+    ],
 )
 def test_help_loads_nothing_heavy(words: list[str]):
     assert loaded_after(f"from maskling.cli.main import run\nassert run({words}) == 0") <= {"pydantic"}

@@ -12,17 +12,13 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from commands import Command
+from commands import Command, started
+
+SERVE = ["serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
 
 
 def test_it_says_where_it_answers_and_ends_at_ctrl_c(made: Path) -> None:
-    command = [sys.executable, "-m", "maskling", "serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
-    pipe = subprocess.PIPE
-
-    def ctrl_c_counts() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    with subprocess.Popen(command, cwd=made, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts) as process:
+    with started(SERVE, made) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
         assert (said["model"], said["task"]) == ("mine", "fill-mask")
@@ -53,13 +49,7 @@ def test_without_the_extra_it_names_it(made: Path) -> None:
 
 
 def test_a_server_that_works_is_gone_at_the_second_ctrl_c(made: Path) -> None:
-    command = [sys.executable, "-m", "maskling", "serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
-    pipe = subprocess.PIPE
-
-    def ctrl_c_counts() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    with subprocess.Popen(command, cwd=made, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts) as process:
+    with started(SERVE, made) as process:
         assert process.stdout is not None
         where = urlsplit(json.loads(process.stdout.readline())["address"]).netloc
         asked = json.dumps({"text": ["the dog sees a fox " * 60] * 200})  # some minutes of work

@@ -15,22 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from commands import PREPARE, TRAIN, Command
+from commands import ENVIRONMENT, MASKLING, PREPARE, TRAIN, Command, started
 from tiny_corpus import contents, jsonl, texts
-
-MASKLING = [sys.executable, "-m", "maskling"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
-    def ctrl_c_counts() -> None:
-        # What a shell starts in the background is deaf to it, and so is all that it starts in turn: these tests too.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts
-    )
 
 
 def stopped(words: list[str], folder: Path, after: str, how: signal.Signals) -> tuple[int, str]:

@@ -51,9 +51,7 @@ def _question(one: Any) -> Asked:
 def answer(prediction: Prediction, service: Service, *, top_k: int | None = None, words: bool = False) -> Any:
     """What a model for a task says of one thing. words: tags of single words, where they could be put together."""
     match prediction:
-        case Label():
-            return _ranked(prediction.scores, top_k)
-        case Labels():
+        case Label() | Labels():
             return _ranked(prediction.scores, top_k)
         case Number():
             judge = service.model.need_judge("predicting")

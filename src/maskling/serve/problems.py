@@ -67,10 +67,7 @@ def _said(error: RequestValidationError) -> str:
         if one["type"] == "json_invalid":
             return f"the request is no JSON: {one.get('ctx', {}).get('error', 'it cannot be read')}"
         # Of a choice between a text and texts pydantic names the kind it tried.
-        names = [
-            str(part) for part in one["loc"][1:] if not str(part).startswith(("list[", "constrained-str", "model-"))
-        ]
-        names = [name for place, name in enumerate(names) if name != "str" or not place]
+        names = [str(part) for part in one["loc"][1:] if part != "str" and not str(part).startswith("list[")]
         message = "there is no such key here" if one["type"] == "extra_forbidden" else one["msg"]
         said.setdefault(".".join(names) or "the request", message[0].lower() + message[1:])
     return "; ".join(f"{place}: {message}" for place, message in list(said.items())[:3])

@@ -14,9 +14,8 @@ T = TypeVar("T")
 # Texts in one request; more of them are several requests.
 MOST_TEXTS: Final = 2048
 
-Text = Annotated[str, Field(description="a text")]
 Texts = Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS)]
-TextOrTexts = Text | Texts
+TextOrTexts = str | Texts
 
 
 class OwnRequest(BaseModel):
