@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from maskling.corpus.dedup import Seen
 from maskling.corpus.pipeline import CleanDocument, process, unseen
-from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.reading import read
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.data.shards import Split
-
-Int64Array = NDArray[np.int64]
 
 
 class Boundaries:

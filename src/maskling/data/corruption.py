@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from maskling.arrays import BoolArray, UInt64Array
 from maskling.config import Settings
-from maskling.data.masking.words import BoolArray, Words
-from maskling.randomness import UInt64Array, below, uniforms
+from maskling.data.masking.words import Words
+from maskling.randomness import below, uniforms
 from maskling.tokenizer.tokenizer import Tokenizer
 
 

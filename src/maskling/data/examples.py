@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.batch import Batch
 from maskling.data.corruption import Corruption, Vocabulary
 from maskling.data.masking.strategy import Masking
-from maskling.data.masking.words import BoolArray, Int64Array, Words
+from maskling.data.masking.words import Words
 from maskling.data.packing import Layout, Packing
 from maskling.data.pairing.strategy import Pairing
 from maskling.data.rows import Rows

@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.config import Settings
 from maskling.registry import table
-
-Int64Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

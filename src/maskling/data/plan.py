@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.data.shard_files import BoolArray
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.shards import Block, Split
 from maskling.errors import DataError
-
-Int64Array = NDArray[np.int64]
 
 # A span may end this far short of its goal, as a share of the goal, if that keeps its last sentence whole. On English
 # and Chinese prose, at 128 and 512 tokens, 1/64 fills 97.1 % to 99.4 % of packed rows, 1/32 a point less where rows

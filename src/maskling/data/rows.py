@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskling.data.packing import Int64Array, Layout, Packing, spread
+from maskling.arrays import Int64Array
+from maskling.data.packing import Layout, Packing, spread
 from maskling.data.pairing.strategy import Segments
 from maskling.randomness import Shuffle
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.array_files import AGAIN, map_array, write_array
 from maskling.data.manifest import Checksums, ShardInfo, dtype_for
 from maskling.errors import DataError
@@ -22,9 +23,6 @@ from maskling.files import checksum
 
 SHARDS = "shards"
 FILES = ("tokens", "words", "sentences", "documents")
-
-Int64Array = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.array_files import AGAIN, map_array
 from maskling.data.manifest import SPLITS, Manifest, SplitName, load_manifest
 from maskling.data.mapped import Mapped, OnDisk
-from maskling.data.shard_files import BoolArray, Int64Array, ShardArrays, check_offsets, check_shard, map_shard
+from maskling.data.shard_files import ShardArrays, check_offsets, check_shard, map_shard
 from maskling.errors import DataError
 from maskling.files import checksum
 

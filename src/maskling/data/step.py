@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from maskling.arrays import Int64Array
 from maskling.data.batch import Batch, lay_out
-from maskling.data.packing import Int64Array, Layout, dealt
+from maskling.data.packing import Layout, dealt
 from maskling.data.text import Text
 
 

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.corruption import Vocabulary
-from maskling.data.masking.words import BoolArray, Int64Array, Words
+from maskling.data.masking.words import Words
 from maskling.data.pairing.strategy import Segments
 from maskling.data.shards import Split, ragged
 

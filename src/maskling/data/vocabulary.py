@@ -11,7 +11,8 @@ from pydantic import Field
 from maskling.config import Settings
 from maskling.corpus.dedup import Seen
 from maskling.corpus.pipeline import CleanDocument, unseen
-from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.reading import read
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.preparation.cleaning import chunked, process_all

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from maskling.arrays import BoolArray
 from maskling.console import counted
 from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.shards import open_shards
 from maskling.errors import DataError, SettingsError
 from maskling.evaluate.hidden_words import Laid, lay_passages, lay_split
-from maskling.evaluate.passages import WORDS, BoolArray, chosen_words, read_passages
+from maskling.evaluate.passages import WORDS, chosen_words, read_passages
 from maskling.infer.load import Model
 
 # Passages to compare on; about 9,000 hidden words, whose mean loss is known to some 0.03 nats.

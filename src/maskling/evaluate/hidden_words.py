@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.plan import cut
 from maskling.data.shards import Split
-from maskling.evaluate.passages import BoolArray, Int64Array, Passage
+from maskling.evaluate.passages import Passage
 from maskling.infer.reader import Reader
 from maskling.infer.rows import Query, Row, log_probabilities
 from maskling.objectives.measure import ranks

@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.corpus.documents import clean_batches
 from maskling.corpus.pipeline import CleanDocument
-from maskling.corpus.reading import ReadReport
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 from maskling.randomness import bits, keys, uniforms
 from maskling.tokenizer import characters
-
-Int64Array = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 # Words of a passage: in most vocabularies they fit into 128 tokens, the shortest sequences that models are made for.
 WORDS = 64

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskling.corpus.documents import clean_batches
 from maskling.corpus.pipeline import CleanDocument
-from maskling.corpus.reading import ReadReport
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.shard_files import ShardArrays
 from maskling.data.shards import Split

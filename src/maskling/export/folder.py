@@ -36,7 +36,7 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
         write_pooling(aside, config.hidden_size, longest)
         text = render_card(facts, model_facts(module, tokenizer)) if card is None else card
         (aside / "README.md").write_text(text, encoding="utf-8")
-        _check(module, tokenizer, aside, out)
+        _check_model(module, tokenizer, aside, out)
 
 
 def clear_partial(out: Path) -> None:
@@ -78,7 +78,7 @@ def family_name(config: ModelConfig) -> str:
     return names[config.family] if isinstance(config, BertConfig) else "ModernBERT"
 
 
-def _check(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+def _check_model(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
     loaded = read_folder(aside)
     if loaded.missing:
         raise ModelError(f"{out} was not written: read back, the model lacked {', '.join(loaded.missing)}")

@@ -72,7 +72,7 @@ def export_sentence_encoder(
             version=__version__,
         )
         (aside / "README.md").write_text(made if card is None else card, encoding="utf-8")
-        _check(module, tokenizer, pooling, aside, out)
+        _check_encoder(module, tokenizer, pooling, aside, out)
 
 
 def encoder_tree(config: ModelConfig) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def encoder_tree(config: ModelConfig) -> dict[str, Any]:
     return tree | {"architectures": [f"{name}Model"]}
 
 
-def _check(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
+def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
     loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
     check_same(_states(module), _states(loaded), str(out))
     if own_pooling(aside) != pooling:

@@ -32,10 +32,10 @@ def export_task_model(
         save_tokenizer(tokenizer, config, aside, min(facts.seq_length or config.max_positions, config.max_positions))
         text = render_task_card(facts, model, family_name(config)) if card is None else card
         (aside / "README.md").write_text(text, encoding="utf-8")
-        _check(model, tokenizer, aside, out)
+        _check_task_model(model, tokenizer, aside, out)
 
 
-def _check(model: TaskModel, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+def _check_task_model(model: TaskModel, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
     loaded = read_task_folder(aside)
     if loaded is None or loaded.head_config.labels != model.head_config.labels:
         raise ModelError(f"{out} was not written: read back, its labels were others; this is a fault of maskling")

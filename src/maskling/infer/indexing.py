@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from maskling.corpus.document import Document
-from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.reading import read
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.array_files import write_array

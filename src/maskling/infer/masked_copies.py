@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.tokenizer.encoded import Encoded
 from maskling.tokenizer.special import SpecialIds
-
-Int64Array = NDArray[np.int64]
 
 Method = Literal["original", "within-word-l2r"]
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskling.arrays import Int64Array
 from maskling.errors import SettingsError
 from maskling.infer.reader import Reader
 from maskling.infer.repeats import repeating
@@ -18,7 +19,6 @@ from maskling.infer.rows import encode_padded, usual_batch_tokens
 from maskling.infer.sampling import Sampling
 from maskling.randomness import bits, keys, uniforms
 
-Int64Array = NDArray[np.int64]
 Order = Literal["confidence", "left-to-right", "random"]
 
 # Counters of the draws of one text: places are drawn at their positions, tokens of step s above s times this.

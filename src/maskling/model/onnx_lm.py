@@ -9,13 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from maskling.arrays import Int64Array
 from maskling.errors import ModelError
 from maskling.model.attention import Visible
 from maskling.model.config import ModelConfig
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx_session import PARAMETERS, OnnxGraph, open_part, part_of
-
-Int64Array = NDArray[np.int64]
 
 
 class OnnxLM(MaskedLM):

@@ -52,7 +52,7 @@ class Chart:
 def charts_of(runs: Sequence[Run]) -> list[Chart]:
     """Loss first, then what else was held out, then what training did."""
     found = [_losses(runs)]
-    for name in _measured(runs):
+    for name in _evaluated_names(runs):
         title = _TITLES.get(name, f"{name.replace('_', ' ')}, held out")
         curves = _curves(runs, name, "dots", title, evaluations=True)
         percent = name in _SHARES or all(0 <= value <= 1 for curve in curves for value in curve.y)
@@ -89,7 +89,7 @@ def _unigrams(runs: Sequence[Run]) -> list[Curve]:
     ]
 
 
-def _measured(runs: Sequence[Run]) -> list[str]:
+def _evaluated_names(runs: Sequence[Run]) -> list[str]:
     """What evaluations measured beside the loss, in the order of its first appearance."""
     names: dict[str, None] = {}
     for run in runs:

@@ -59,7 +59,7 @@ def _numbers(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     for run in runs:
         names |= dict.fromkeys(name for name, value in (run.best or {}).items() if isinstance(value, float))
     for name in names:
-        row(name.replace("_", " "), [_measured(run.best or {}, name) for run in runs])
+        row(name.replace("_", " "), [_metric_cell(run.best or {}, name) for run in runs])
     speeds = [sorted(filter(None, (number(entry, "tokens_per_second") for entry in run.steps))) for run in runs]
     row("tokens a second", [f"{some[len(some) // 2]:,.0f}" if some else "" for some in speeds])
     row("ran on", [str(run.machine.get("compute", "")) for run in runs])
@@ -68,7 +68,7 @@ def _numbers(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     return rows
 
 
-def _measured(entry: Entry, name: str) -> str:
+def _metric_cell(entry: Entry, name: str) -> str:
     value = number(entry, name)
     return "" if value is None else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 

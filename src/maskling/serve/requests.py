@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Final, TypeVar
 
-from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from maskling.serve.service import Service
 

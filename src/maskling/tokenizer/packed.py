@@ -13,10 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array, UInt64Array
 from maskling.tokenizer.growing import Growing
-
-UInt64Array = NDArray[np.uint64]
-Int64Array = NDArray[np.int64]
 
 _WIDTH: Final = 8  # bytes of one number
 LONGEST: Final = 2 * _WIDTH

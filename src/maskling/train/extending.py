@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskling.corpus.documents import clean_batches
-from maskling.corpus.reading import ReadReport
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import SettingsError, TokenizerError
 from maskling.export.card import CardFacts, render_card

@@ -10,7 +10,8 @@ from maskling.cli.views.view import View
 from maskling.console import counted
 from maskling.corpus.dedup import Seen
 from maskling.corpus.pipeline import CleanDocument, process, unseen
-from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.reading import read
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.data.labelled.records import QuestionRecord
 from maskling.data.labelled.targets import SpanTargets
-from maskling.data.labelled.windows import Int64Array, Windows, framed, room_in, spread, windows_of
+from maskling.data.labelled.windows import Windows, framed, room_in, spread, windows_of
 from maskling.errors import SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
 

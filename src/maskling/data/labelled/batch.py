@@ -9,9 +9,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from maskling.arrays import Int64Array
 from maskling.data.batch import PackedRows, lay_out
 from maskling.data.labelled.targets import Targets
-from maskling.data.labelled.windows import Int64Array, Windows
+from maskling.data.labelled.windows import Windows
 from maskling.data.packing import Layout, Packing, dealt
 from maskling.data.text import Text
 

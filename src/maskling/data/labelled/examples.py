@@ -7,8 +7,9 @@ from typing import Generic
 
 import numpy as np
 
+from maskling.arrays import Int64Array
 from maskling.data.labelled.batch import LabelledBatch, LabelledStep, T
-from maskling.data.labelled.windows import Int64Array, Windows
+from maskling.data.labelled.windows import Windows
 from maskling.data.packing import BestFitPacking, Packing
 from maskling.data.shards import ragged
 from maskling.errors import DataError

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.data.labelled.batch import LabelledStep
 from maskling.data.labelled.records import TextRecord
 from maskling.data.labelled.targets import Targets
-from maskling.data.labelled.windows import Int64Array, Windows, framed, room_in, windows_of
+from maskling.data.labelled.windows import Windows, framed, room_in, windows_of
 from maskling.tokenizer.tokenizer import Tokenizer
 
 # What a sequence is in its record.

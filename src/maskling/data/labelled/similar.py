@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from maskling.corpus.clean import clean
-from maskling.corpus.reading import ReadReport, read
+from maskling.corpus.reading import read
+from maskling.corpus.report import ReadReport
 from maskling.corpus.sentences import split_lines, split_sentences
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand

@@ -9,11 +9,12 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.data.labelled.labels import LabelSet
 from maskling.data.labelled.records import TaggedRecord
 from maskling.data.labelled.spacing import spaces_before
 from maskling.data.labelled.targets import IGNORED, WordTargets
-from maskling.data.labelled.windows import Int64Array, Windows, framed, room_in, windows_of
+from maskling.data.labelled.windows import Windows, framed, room_in, windows_of
 from maskling.errors import SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
 

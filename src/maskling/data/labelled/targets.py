@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.data.labelled.windows import Int64Array
+from maskling.arrays import Int64Array
 from maskling.data.shards import ragged
 
 # A place whose loss does not count, by PyTorch's convention.

@@ -9,11 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.data.shards import ragged
 from maskling.errors import SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
-
-Int64Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

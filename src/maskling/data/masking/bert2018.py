@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from maskling.arrays import BoolArray, Int64Array, UInt64Array
 from maskling.data.masking.strategy import Masking, Rate
-from maskling.data.masking.words import BoolArray, Int64Array, Units, Words, token_units, word_units
-from maskling.randomness import UInt64Array
+from maskling.data.masking.words import Units, Words, token_units, word_units
 
 
 class Bert2018Masking(Masking):

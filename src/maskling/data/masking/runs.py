@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import UInt64Array
 from maskling.data.masking.strategy import LENGTHS, Rate
 from maskling.data.masking.words import Units, Words, word_units
-from maskling.randomness import UInt64Array, uniforms
+from maskling.randomness import uniforms
 
 
 def word_runs(words: Words, probabilities: NDArray[np.floating], rate: Rate, keys: UInt64Array) -> Units:

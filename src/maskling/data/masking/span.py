@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from maskling.arrays import BoolArray, UInt64Array
 from maskling.data.masking.runs import word_runs
 from maskling.data.masking.strategy import Masking, Rate, take
-from maskling.data.masking.words import BoolArray, Words
-from maskling.randomness import UInt64Array
+from maskling.data.masking.words import Words
 
 
 class SpanMasking(Masking):

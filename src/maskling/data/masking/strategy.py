@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from maskling.arrays import BoolArray, UInt64Array
 from maskling.config import Settings
-from maskling.data.masking.words import BoolArray, Units, Words
-from maskling.randomness import UInt64Array, uniforms
+from maskling.data.masking.words import Units, Words
+from maskling.randomness import uniforms
 
 # A fraction of the tokens: one for all examples, or (examples,) float64, one for each.
 Rate = float | NDArray[np.float64]

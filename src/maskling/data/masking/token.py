@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from maskling.arrays import BoolArray, UInt64Array
 from maskling.data.masking.strategy import Masking, Rate, take
-from maskling.data.masking.words import BoolArray, Words, token_units
-from maskling.randomness import UInt64Array
+from maskling.data.masking.words import Words, token_units
 
 
 class TokenMasking(Masking):

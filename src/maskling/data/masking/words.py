@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskling.randomness import UInt64Array, bits
-
-Int64Array = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from maskling.arrays import BoolArray, Int64Array, UInt64Array
+from maskling.randomness import bits
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from maskling.arrays import Int64Array
 from maskling.data.pairing.strategy import Pairing, Segments
-from maskling.data.plan import Int64Array, Plan
+from maskling.data.plan import Plan
 from maskling.data.shards import Split
 from maskling.errors import DataError
 

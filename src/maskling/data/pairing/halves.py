@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array, UInt64Array
 from maskling.data.boundaries import Boundaries
-from maskling.data.plan import Int64Array, Plan, cut
+from maskling.data.plan import Plan, cut
 from maskling.data.shards import Split
-from maskling.randomness import UInt64Array, bits, keys, uniforms
+from maskling.randomness import bits, keys, uniforms
 
 
 @dataclass(frozen=True, kw_only=True)

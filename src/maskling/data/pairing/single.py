@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from maskling.arrays import Int64Array
 from maskling.data.pairing.strategy import Pairing, Segments
-from maskling.data.plan import Int64Array, Plan, cut
+from maskling.data.plan import Plan, cut
 from maskling.data.shards import Split
 
 

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from maskling.arrays import Int64Array
 from maskling.data.pairing.halves import HalvedPlan, disturbed
 from maskling.data.pairing.strategy import Pairing, Segments
-from maskling.data.plan import Int64Array, Plan
+from maskling.data.plan import Plan
 from maskling.data.shards import Split
 from maskling.randomness import keys
 

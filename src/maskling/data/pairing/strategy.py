@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import Int64Array
 from maskling.config import Settings
-from maskling.data.plan import Int64Array, Plan
+from maskling.data.plan import Plan
 from maskling.data.shards import Split
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from maskling.corpus.document import Document, Source
 from maskling.corpus.pipeline import CleanDocument, Rejected, process, unseen
-from maskling.corpus.reading import Position, ReadReport, read
+from maskling.corpus.reading import Position, read
+from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.preparation.events import Reading
 from maskling.data.preparation.held_out import held_out_below

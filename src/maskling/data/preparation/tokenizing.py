@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from maskling.arrays import BoolArray, Int64Array
 from maskling.data.manifest import Checksum, Count, ShardInfo, dtype_for
 from maskling.data.preparation.events import ShardWritten
 from maskling.data.preparation.notes import read_note, write_note
 from maskling.data.preparation.parts import Part, read_documents
 from maskling.data.preparation.pool import Engine, in_order
-from maskling.data.shard_files import FILES, SHARDS, BoolArray, Int64Array, ShardArrays, shard_file, write_shard
+from maskling.data.shard_files import FILES, SHARDS, ShardArrays, shard_file, write_shard
 from maskling.data.shards import TOKENIZER
 from maskling.errors import DataError
 from maskling.files import checksum

@@ -117,8 +117,8 @@ class Classify(TextKind):
                         truth[place, known[name]] = True
             guess = 1 / (1 + np.exp(-scores)) >= self.threshold
             return {
-                "micro_f1": multilabel.micro_f1(truth, guess),
-                "macro_f1": multilabel.macro_f1(truth, guess),
+                "micro_f1": multilabel.multilabel_micro_f1(truth, guess),
+                "macro_f1": multilabel.multilabel_macro_f1(truth, guess),
                 "exact": multilabel.subset_accuracy(truth, guess),
             }
         said = [names_of(record)[0] for record in records]
