@@ -50,8 +50,8 @@ def parser_of(about: str | None, *shared: str) -> argparse.ArgumentParser:
 def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:
     """A prepared folder of the text that `sources` name, made if it is not there."""
     from maskling.config import Layer, resolve
-    from maskling.data.prepare import prepare
-    from maskling.data.settings import PrepareSettings
+    from maskling.data.prepare.prepare import prepare
+    from maskling.data.prepare.settings import PrepareSettings
     from maskling.files import fingerprint
 
     out = folder / f"data-{fingerprint(list(sources))[:12]}"
@@ -63,8 +63,8 @@ def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:
 
 def lines(sources: Sequence[str], characters: int) -> list[str]:
     """The first paragraphs of the text, about so many characters of them."""
+    from maskling.corpus.opening import ReadReport
     from maskling.corpus.reading import read
-    from maskling.corpus.report import ReadReport
     from maskling.corpus.settings import CorpusSettings
     from maskling.corpus.sources import expand
 

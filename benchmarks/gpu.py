@@ -28,15 +28,12 @@ import torch
 
 from common import parser_of, report
 from maskling.model.attention import Visible, kernel_name
-from maskling.model.building import build
-from maskling.model.config import ModelConfig
-from maskling.model.cost import flops_per_token
+from maskling.model.build import build
+from maskling.model.config import ModelConfig, flops_per_token
 from maskling.model.device import Compute, pick
-from maskling.objectives.loss import weighted
-from maskling.objectives.tensors import TensorBatch
-from maskling.objectives.terms import terms
+from maskling.objectives.losses import TensorBatch, terms, weighted
 from maskling.train.optimizer import AdamW
-from maskling.train.speed import peak_flops
+from maskling.train.timing import peak_flops
 from models import SIZES, maskling_config, transformers_config
 
 VOCAB = 30_528

@@ -73,9 +73,9 @@ def main() -> None:
 
 
 def exported(size: str, data: Path, out: Path) -> Path:
-    from maskling.export.card import CardFacts
+    from maskling.export.cards import CardFacts
     from maskling.export.folder import export_model
-    from maskling.model.building import build
+    from maskling.model.build import build
     from maskling.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(data / "tokenizer")
@@ -151,8 +151,7 @@ def embeds(model: Path, texts: list[str], clock: Callable[[], float]) -> dict[st
 
 def evaluates(model: Path, data: Path, quick: bool) -> dict[str, Callable[[], object]]:
     import maskling
-    from maskling.evaluate.held_out import evaluate
-    from maskling.evaluate.text import prepared_text
+    from maskling.evaluate.held_out import evaluate, prepared_text
 
     runs: dict[str, Callable[[], object]] = {}
     for dtype in dtypes():

@@ -34,9 +34,9 @@ def linear_score(task: Any, folder: Path, chinese: bool = False) -> float:
 
 def read(kind: str, path: Path) -> list[Any]:
     from maskling.data.labelled.columns import Columns
-    from maskling.data.labelled.questions import read_questions
-    from maskling.data.labelled.tagged import read_tagged
-    from maskling.data.labelled.texts import read_texts
+    from maskling.data.labelled.read_questions import read_questions
+    from maskling.data.labelled.read_tags import read_tagged
+    from maskling.data.labelled.read_texts import read_texts
 
     if kind == "tag":
         return list(read_tagged(str(path), Columns()).records)
@@ -64,7 +64,7 @@ def numbers(
 ) -> tuple[float, float]:
     from sklearn.linear_model import Ridge
 
-    from maskling.metrics.correlation import spearman
+    from maskling.metrics.ranking import spearman
 
     features = of_texts(train, chinese)
     model = Ridge(alpha=1 / strength).fit(features(train), [record.label for record in train])
@@ -163,7 +163,7 @@ def answers(
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     from maskling.corpus.sentences import split_sentences
-    from maskling.metrics.answers import score_answers
+    from maskling.metrics.squad import score_answers
 
     vectors = TfidfVectorizer(sublinear_tf=True, **units(chinese)).fit([record.context for record in train])
 

@@ -18,15 +18,13 @@ import torch
 from transformers import BertForMaskedLM
 
 from common import VOCAB, alternating, parser_of, report
-from maskling.model.allocator import keep_memory
 from maskling.model.attention import Visible
-from maskling.model.building import build
-from maskling.model.config import ModelConfig
-from maskling.model.cost import flops_per_token
-from maskling.model.device import Compute, pick
+from maskling.model.build import build
+from maskling.model.config import ModelConfig, flops_per_token
+from maskling.model.device import Compute, keep_memory, pick
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.token_loss import head_loss
-from maskling.objectives.tensors import EVENLY
+from maskling.objectives.cross_entropy import head_loss
+from maskling.objectives.losses import EVENLY
 from models import SIZES, maskling_config, transformers_config
 
 SIDES = ("transformers", "bert", "modern")

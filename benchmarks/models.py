@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
-from maskling.model.hugging_face import to_hugging_face
+from maskling.model.hf_config import to_hugging_face
 
 # num_layers, hidden_size, num_heads: Turc's (2019), and for large Devlin's (2019).
 SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 512, 8), "base": (12, 768, 12), "large": (24, 1024, 16)}

@@ -59,8 +59,8 @@ def main() -> None:
 
 def ours(file: Path, folder: Path, tokenizer: Path, workers: int) -> Callable[[], None]:
     from maskling.config import Layer, resolve
-    from maskling.data.prepare import prepare
-    from maskling.data.settings import PrepareSettings
+    from maskling.data.prepare.prepare import prepare
+    from maskling.data.prepare.settings import PrepareSettings
 
     tree = {"tokenizer": {"path": str(tokenizer)}, "system": {"workers": workers}}
     settings = resolve(PrepareSettings, [Layer("benchmark", tree)]).settings

@@ -87,8 +87,8 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     import torch
     from transformers import BertForMaskedLM
 
-    from maskling.train.beginning import completed, first_module
-    from maskling.train.prepared import Prepared
+    from maskling.train.initial_weights import completed, first_module
+    from maskling.train.prepared_data import Prepared
 
     material = Prepared.open(Path(recipe.data.path))
     recipe = completed(recipe, material.tokenizer, None)

@@ -86,8 +86,8 @@ def training(what: str, tasks: dict[Any, dict[str, Any]], options: argparse.Name
 
 def corpus(options: argparse.Namespace, data: Path) -> list[dict[str, Any]]:
     from maskling.config import Layer, resolve
-    from maskling.data.prepare import prepare
-    from maskling.data.settings import PrepareSettings
+    from maskling.data.prepare.prepare import prepare
+    from maskling.data.prepare.settings import PrepareSettings
 
     tree = {"tokenizer": {"path": str(data / "tokenizer")}}
     settings = resolve(PrepareSettings, [Layer("benchmark", tree)]).settings

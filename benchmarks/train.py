@@ -112,14 +112,14 @@ def turn(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def work(task: dict[str, Any]) -> float:
-    from maskling.model.cost import flops_per_token
+    from maskling.model.config import flops_per_token
 
     return flops_per_token(shape(task), task["seq"])
 
 
 def peak() -> float:
     from maskling.model.device import pick
-    from maskling.train.speed import peak_flops
+    from maskling.train.timing import peak_flops
 
     return peak_flops(pick())
 
@@ -175,8 +175,7 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
         TrainingArguments,
     )
 
-    from maskling.model.allocator import keep_memory
-    from maskling.model.device import pick
+    from maskling.model.device import keep_memory, pick
 
     clock = getattr(time, task["clock"])
     tuned = task["side"] == "grouped tuned"

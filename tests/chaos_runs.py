@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from maskling.train.journal import TIMING
+from maskling.train.outputs import TIMING
 from maskling.train.recipe import Recipe
 from maskling.train.run_folder import write_config
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastapi.testclient import TestClient
 
-from maskling.infer.load import Model
+from maskling.infer.model import Model
 from maskling.model.tasks.config import HeadConfig, Judging
 
 HEADS = {

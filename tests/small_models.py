@@ -8,7 +8,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from maskling.data.preparation.events import Prepared, PrepareEvent
-from maskling.data.prepare import prepare
-from maskling.data.settings import PrepareSettings
+from maskling.data.prepare.events import Prepared, PrepareEvent
+from maskling.data.prepare.prepare import prepare
+from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.shards import Split
 
 SYLLABLES = ["ka", "lo", "mi", "ner", "to", "sul", "va", "xi", "bru", "pen"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from maskling.data.prepare import prepare
-from maskling.data.settings import PrepareSettings
+from maskling.data.prepare.prepare import prepare
+from maskling.data.prepare.settings import PrepareSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SYLLABLES = ["ba", "do", "fi", "gu", "ke", "la", "mo", "ni", "pu", "re"]

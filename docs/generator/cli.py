@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from generator.markdown import prose, table, type_name, value
 from maskling.cli import VERBS
-from maskling.cli.settings import SettingPairs
+from maskling.cli.options import SettingPairs
 
 _INTRODUCTION = """\
 # Commands

@@ -11,9 +11,9 @@ import torch
 
 from generator.markdown import prose, table, value
 from maskling.config import flatten
-from maskling.model.architectures.bert import Bert
-from maskling.model.architectures.modern import Modern
+from maskling.model.bert import Bert
 from maskling.model.config import BertConfig
+from maskling.model.modernbert import Modern
 from maskling.train.recipe import DEFAULT_PRESET, Recipe, preset_names, read_recipe
 
 _INTRODUCTION = f"""\

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from generator.markdown import limits, prose, table, type_name, value
-from maskling.data.settings import PrepareSettings
-from maskling.data.vocabulary import VocabularySettings
+from maskling.data.prepare.settings import PrepareSettings
+from maskling.data.prepare.tokenizer_stage import VocabularySettings
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.train.recipe import Recipe
 

@@ -10,7 +10,7 @@ from maskling.threads import wait_politely
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from maskling.infer.load import load
+    from maskling.infer.model import load
     from maskling.train.pretrain import pretrain
     from maskling.train.recipe import Recipe
 
@@ -19,7 +19,7 @@ wait_politely()
 
 # Public names, resolved on first use so that `import maskling` stays light.
 _WHERE = {
-    "load": "maskling.infer.load",
+    "load": "maskling.infer.model",
     "pretrain": "maskling.train.pretrain",
     "Recipe": "maskling.train.recipe",
 }

@@ -9,12 +9,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskling.errors import SettingsError, suggestion
+
+# FOLDED DOCS
+# [registry] Tables of strategies: a name for each, and the pydantic union that a settings field needs.
 
 
 class Settings(BaseModel):
@@ -235,3 +240,18 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]
+
+
+T = TypeVar("T", bound=Settings)
+
+
+def table(*strategies: type[T]) -> dict[str, type[T]]:
+    """{'token': TokenMasking, ...} from classes that each have a `kind` with a default."""
+    return {str(strategy.model_fields["kind"].default): strategy for strategy in strategies}
+
+
+def choice(strategies: Mapping[str, type[Any]]) -> Any:
+    """The annotation of a field that holds one of `strategies`, told apart by `kind`."""
+    if len(strategies) == 1:
+        return next(iter(strategies.values()))
+    return Annotated[reduce(or_, strategies.values()), Field(discriminator="kind")]

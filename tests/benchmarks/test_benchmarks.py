@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from small_models import bert, wordpiece
 

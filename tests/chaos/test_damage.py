@@ -167,7 +167,7 @@ def test_a_disk_that_is_really_full(recipe_of: Make, small_disk: Path, in_peace:
     assert_same_run(small_disk / "run", in_peace)
 
 
-HOLD = "import sys; from pathlib import Path; from maskling.train.lock import only_here\n"
+HOLD = "import sys; from pathlib import Path; from maskling.train.run_folder import only_here\n"
 HOLD += "with only_here(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 

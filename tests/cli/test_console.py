@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.cli.layout import byte_size, duration, size, table
+from maskling.cli.format import byte_size, duration, size, table
 from maskling.console import Console, bar_line, columns_of, counted, printable
 
 

@@ -13,12 +13,10 @@ from safetensors.torch import load_file, save_file
 
 import small_models
 from commands import Command
-from maskling.export.card import CardFacts
-from maskling.export.folder import export_model
+from maskling.export.cards import CardFacts, TaskFacts
+from maskling.export.folder import export_model, export_task_model
 from maskling.export.sentence_transformers import write_pooling
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.infer.load import load
+from maskling.infer.model import load
 from maskling.model.tasks.config import HeadConfig, HeadKind, Judging
 from maskling.model.tasks.model import new_task_model
 

@@ -10,11 +10,9 @@ import pytest
 
 import small_models
 from commands import TRAIN, Command
-from maskling.export.card import CardFacts
-from maskling.export.folder import export_model
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.infer.load import load
+from maskling.export.cards import CardFacts, TaskFacts
+from maskling.export.folder import export_model, export_task_model
+from maskling.infer.model import load
 from maskling.model.folder import read_config
 from maskling.model.tasks.config import HeadConfig
 from maskling.model.tasks.model import new_task_model

@@ -10,8 +10,8 @@ import zstandard
 
 from commands import TRAIN, Command
 from maskling.cli import VERBS
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
+from maskling.export.cards import TaskFacts
+from maskling.export.folder import export_task_model
 from maskling.model.tasks.folder import build_task_model
 from maskling.tokenizer.tokenizer import Tokenizer
 

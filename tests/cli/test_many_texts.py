@@ -10,7 +10,7 @@ import pytest
 from commands import Command
 from maskling.cli import fill, score
 from maskling.console import Console
-from maskling.infer import shares
+from maskling.infer import embed
 from maskling.infer.vector_file import VectorFile
 
 
@@ -39,18 +39,18 @@ def test_many_texts_are_scored_a_few_at_a_time(maskling: Command, here: Path, mo
     parted = maskling("score", "runs/mine", "--file", "some.txt")
     assert [line.split() for line in parted.out.splitlines()] == [line.split() for line in whole.out.splitlines()]
     assert parted.err.splitlines()[-1] == whole.err.splitlines()[-1]
-    shares = [int(line.split("%")[0]) for line in parted.err.splitlines() if "scoring" in line]
-    assert shares == sorted(shares)
-    assert max(shares) < 100
+    embed = [int(line.split("%")[0]) for line in parted.err.splitlines() if "scoring" in line]
+    assert embed == sorted(embed)
+    assert max(embed) < 100
 
 
 def test_embedding_many_texts_says_how_far_it_is(maskling: Command, here: Path) -> None:
     (here / "many.txt").write_text("".join(f"a line of words, number {number}\n" for number in range(3000)))
     said = maskling("embed", "runs/mine", "--file", "many.txt", "--out", "many.npy")
-    shares = [int(line.split("%")[0]) for line in said.err.splitlines() if "embedded" in line]
-    assert len(shares) > 1
-    assert shares == sorted(shares)
-    assert shares[-1] < 100
+    embed = [int(line.split("%")[0]) for line in said.err.splitlines() if "embedded" in line]
+    assert len(embed) > 1
+    assert embed == sorted(embed)
+    assert embed[-1] < 100
     assert np.load(here / "many.npy").shape[0] == 3000
 
 
@@ -60,10 +60,10 @@ def test_embedding_many_texts_says_how_far_it_is(maskling: Command, here: Path) 
 def test_reading_text_says_how_far_it_is(maskling: Command, here: Path, words: list[str]) -> None:
     said = maskling(*words, "books")
     assert said.code == 0, said
-    shares = [int(line.split("%")[0]) for line in said.err.splitlines() if line.endswith("reading")]
-    assert len(shares) > 2
-    assert shares == sorted(shares)
-    assert shares[-1] == 100
+    embed = [int(line.split("%")[0]) for line in said.err.splitlines() if line.endswith("reading")]
+    assert len(embed) > 2
+    assert embed == sorted(embed)
+    assert embed[-1] == 100
 
 
 def test_what_is_asked_is_checked_before_text_is_read(maskling: Command, here: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_stopped_embedding_goes_on(maskling: Command, here: Path, monkeypatch:
     (here / "ten.txt").write_text("".join(f"{'a ' * number * 9} line\n" for number in range(10)))
     words = ("embed", "runs/mine", "--file", "ten.txt", "--out")
     whole = maskling(*words, "whole.npy")
-    monkeypatch.setattr(shares, "CHUNK_TEXTS", 3)
+    monkeypatch.setattr(embed, "CHUNK_TEXTS", 3)
     add = VectorFile.add
 
     def added(self: VectorFile, vectors: np.ndarray, cut: int) -> None:

@@ -13,10 +13,9 @@ import pytest
 
 from commands import Command
 from maskling.errors import CheckpointError
-from maskling.report import charts
-from maskling.report.charts import Chart, charts_of
+from maskling.report import report
+from maskling.report.report import Chart, charts_of, page_of
 from maskling.report.runs import read_run
-from maskling.report.writing import page_of
 
 STEP = {"lr": 0.001, "mask_rate": 0.15, "gradient_norm": 1.5, "tokens_per_second": 1000.0, "fill": 1.0, "steps": 40}
 
@@ -97,7 +96,7 @@ def test_a_step_that_was_taken_again_counts_once_and_what_is_no_number_not_at_al
 
 
 def test_long_runs_are_thinned_to_means(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "MOST_POINTS", 3)
+    monkeypatch.setattr(report, "MOST_POINTS", 3)
     write(runs / "one", [step(number, float(number)) for number in range(1, 8)])
     chart = charts_of([read_run(runs / "one")])[0]
     assert points(chart)["in training"] == [(2, 2), (5, 5), (7, 7)]

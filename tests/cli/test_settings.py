@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands import TRAIN, Command
-from maskling.cli.settings import split_settings
+from maskling.cli.options import split_settings
 from maskling.config import flatten
 from maskling.train.recipe import preset_names
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.corpus.decoding import decode, split_into_lines
-from maskling.corpus.report import FileReport
+from maskling.corpus.opening import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 

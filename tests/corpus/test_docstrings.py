@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from maskling.corpus.docstrings import comments, docstrings, loose_docstrings
+from maskling.corpus.readers.python_docs import comments, docstrings, loose_docstrings
 
 SOURCE = '''"""About the module."""
 raise SystemExit("this must never run")

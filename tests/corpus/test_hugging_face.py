@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from maskling.corpus.document import Source
+from maskling.corpus.opening import ReadReport
 from maskling.corpus.reading import read
-from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MissingExtra
 

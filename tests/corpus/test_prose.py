@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from maskling.corpus.prose import prose
+from maskling.corpus.readers.restructured_text import prose
 
 
 @pytest.mark.parametrize(

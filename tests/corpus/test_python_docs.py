@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from maskling.corpus.document import Document, Source
+from maskling.corpus.opening import FileReport
 from maskling.corpus.pipeline import CleanDocument, process
 from maskling.corpus.readers.python_docs import read_python_docs
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 
 
@@ -48,7 +48,7 @@ def test_reading_prints_nothing_warns_of_nothing_and_imports_nothing_large() -> 
         "import sys\n"
         "from maskling.corpus.document import Source\n"
         "from maskling.corpus.readers.python_docs import read_python_docs\n"
-        "from maskling.corpus.report import FileReport\n"
+        "from maskling.corpus.opening import FileReport\n"
         "from maskling.corpus.settings import CorpusSettings\n"
         "for document in read_python_docs(Source('python-docs:'), CorpusSettings(), FileReport('')): pass\n"
         "assert not {'torch', 'tkinter', 'antigravity', 'this'} & set(sys.modules), 'imported'\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from maskling.corpus.document import Source
+from maskling.corpus.opening import ReadReport, StoppedError
 from maskling.corpus.readers import READERS
 from maskling.corpus.reading import Position, read
-from maskling.corpus.report import ReadReport, StoppedError
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.errors import CorpusError

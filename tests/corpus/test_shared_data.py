@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import CleanDocument, process
 from maskling.corpus.reading import read
-from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 

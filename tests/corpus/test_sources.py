@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from maskling.corpus.document import Source
-from maskling.corpus.report import ReadReport
+from maskling.corpus.opening import ReadReport
 from maskling.corpus.sources import expand
 from maskling.errors import CorpusError
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.corpus.document import Source
+from maskling.corpus.opening import FileReport
 from maskling.corpus.readers.csv import read_csv
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import MissingExtra
 

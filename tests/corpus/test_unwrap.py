@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.corpus.unwrap import unwrap
+from maskling.corpus.clean import unwrap
 
 WORDS = st.lists(st.text(alphabet="abcdefghijklmn", min_size=3, max_size=11), min_size=120, max_size=200)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskling.data.batch import lay_out
-from maskling.data.corruption import Vocabulary
+from maskling.data.assemble import Text, assemble, lay_out
+from maskling.data.masking.corruption import Vocabulary
 from maskling.data.packing import Layout
 from maskling.data.pairing.strategy import Segments
 from maskling.data.shards import in_memory
-from maskling.data.text import Text, assemble
 
 VOCABULARY = Vocabulary(100, pad=9, cls=1, sep=2, mask=3, ordinary_ids=np.arange(20, 99), special_ids=np.arange(10))
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from maskling.data.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, Vocabulary
 from maskling.randomness import keys
 from oracles.toy_splits import MASK, words_of
 

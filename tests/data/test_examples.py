@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskling.data.corruption import Corruption
 from maskling.data.examples import Examples
 from maskling.data.masking import MASKINGS
+from maskling.data.masking.corruption import Corruption
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import PACKINGS, BestFitPacking, NoPacking
 from maskling.data.pairing import PAIRINGS

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from maskling.corpus.sentences import split_sentences
-from maskling.data.corruption import Corruption, Vocabulary
 from maskling.data.examples import Examples
+from maskling.data.manifest import ShardArrays
+from maskling.data.masking.corruption import Corruption, Vocabulary
 from maskling.data.masking.word import WordMasking
 from maskling.data.packing import BestFitPacking
 from maskling.data.pairing import PAIRINGS
-from maskling.data.shard_files import ShardArrays
 from maskling.data.shards import Split
 from maskling.tokenizer.tokenizer import Tokenizer
 

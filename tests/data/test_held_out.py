@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.preparation.held_out import fitted_limit, held_out_below
-from maskling.data.preparation.parts import Part, Tally
+from maskling.data.prepare.clean_stage import fitted_limit, held_out_below
+from maskling.data.prepare.parts import Part, Tally
 
 digests = st.integers(0, 2**64 - 1)
 

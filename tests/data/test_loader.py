@@ -8,7 +8,7 @@ from math import factorial
 
 import pytest
 
-from maskling.data.loader import ahead
+from maskling.data.prefetch import ahead
 
 kinds = pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from maskling.data.preparation.pool import InProcess, Pool, engine, in_order
-from maskling.data.preparation.worker import answer
+from maskling.data.prepare.workers import InProcess, Pool, answer, engine, in_order
 from maskling.errors import DataError, MissingExtra
 
 
@@ -128,7 +127,7 @@ def test_workers_start_no_threads_of_their_own_and_take_no_module_from_the_curre
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from maskling.data.preparation.pool import engine, in_order\n"
+        "from maskling.data.prepare.workers import engine, in_order\n"
         "with engine(2) as some: print(list(in_order(some, abs, [(-1,), (2,)])))\n"
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ import pytest
 from maskling.corpus.document import Document
 from maskling.corpus.pipeline import CleanDocument, process
 from maskling.data.manifest import MANIFEST
-from maskling.data.preparation.events import Prepared, Reading, ShardWritten, TokenizerTrained, TokenizerTraining
+from maskling.data.prepare.events import Prepared, Reading, ShardWritten, TokenizerTrained, TokenizerTraining
 from maskling.data.shards import open_shards
 from maskling.errors import CorpusError, DataError, SettingsError, TokenizerError
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -131,7 +131,7 @@ def test_progress_grows_within_a_file_and_over_files(tmp_path: Path, compress: C
 
 
 def test_the_settings_have_defaults(tmp_path: Path):
-    from maskling.data.prepare import prepare
+    from maskling.data.prepare.prepare import prepare
 
     source = jsonl(tmp_path / "a.jsonl", texts(30))
     last = list(prepare([str(source)], tmp_path / "out"))[-1]
@@ -316,7 +316,7 @@ def test_every_kind_of_tokenizer_gives_lossless_sentences(corpus: Path, tmp_path
 
 def test_settings_out_of_range_are_refused():
     from maskling.config import Layer, resolve
-    from maskling.data.settings import PrepareSettings
+    from maskling.data.prepare.settings import PrepareSettings
 
     for section, key, value in (
         ("shards", "part_bytes", 10),

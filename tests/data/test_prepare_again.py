@@ -16,8 +16,8 @@ import pytest
 
 import killed_prepare
 from maskling.data.manifest import MANIFEST
-from maskling.data.preparation.events import Prepared, Reading, Resumed, ShardWritten, TokenizerTraining
-from maskling.data.prepare import prepare
+from maskling.data.prepare.events import Prepared, Reading, Resumed, ShardWritten, TokenizerTraining
+from maskling.data.prepare.prepare import prepare
 from maskling.data.shards import open_shards
 from maskling.errors import CorpusError, DataError, TokenizerError
 from tiny_corpus import contents, events, jsonl, prepared, settings, texts
@@ -110,7 +110,7 @@ def test_a_run_with_workers_that_is_killed_leaves_no_process_and_goes_on(
 ):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from tiny_corpus import settings; from maskling.data.prepare import prepare\n"
+        "from pathlib import Path; from tiny_corpus import settings; from maskling.data.prepare.prepare import prepare\n"
         "chosen = settings(2, shards={'keep_text': True})\n"
         "for event in prepare([sys.argv[2]], Path(sys.argv[3]), chosen): print(type(event).__name__, flush=True)\n"
     )
@@ -376,7 +376,7 @@ def test_a_vocabulary_that_was_too_small_does_not_cost_the_reading(tmp_path: Pat
 
 def test_signals_do_not_reach_the_workers_first():
     # Ctrl-C in a terminal goes to the whole group: a worker that died of it would look like a fault.
-    from maskling.data.preparation.pool import Pool
+    from maskling.data.prepare.workers import Pool
 
     with Pool(1) as pool:
         assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.config import Layer, resolve
-from maskling.data.corruption import Corruption
 from maskling.data.examples import Examples
 from maskling.data.masking import MASKINGS
+from maskling.data.masking.corruption import Corruption
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import BestFitPacking
 from maskling.data.pairing.single import SinglePairing

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.array_files import map_array, write_array
-from maskling.data.manifest import Manifest, Splits, dtype_for
-from maskling.data.mapped import Mapped, OnDisk
-from maskling.data.shard_files import FILES, ShardArrays, shard_file, write_shard
-from maskling.data.shards import COUNTS, Split, in_memory, open_shards
+from maskling.data.manifest import FILES, Manifest, ShardArrays, Splits, dtype_for, shard_file, write_shard
+from maskling.data.npy import map_array, write_array
+from maskling.data.shards import COUNTS, Mapped, OnDisk, Split, in_memory, open_shards
 from maskling.errors import DataError
 
 # Documents of sentences of ids; a document and a sentence may be empty.

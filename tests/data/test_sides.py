@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 import small_models
-from maskling.data.labelled.examples import LabelledExamples
+from maskling.data.labelled.batches import LabelledExamples
 from maskling.data.labelled.records import TextRecord
-from maskling.data.labelled.sides import encode_sides, matches, step_matches
+from maskling.data.labelled.triplets import encode_sides, matches, step_matches
 
 RECORDS = [
     TextRecord("0", "the fox", "a dog", 1.0),

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
+from maskling.cli.inputs import read_as
 from maskling.cli.main import verb_and_rest, verbs
-from maskling.cli.parsing import bind
-from maskling.cli.reading import read_as
-from maskling.cli.settings import Pairs, layers
+from maskling.cli.options import Pairs, bind, layers
 from maskling.config import Layer, Settings, flatten, resolve
-from maskling.data.settings import PrepareSettings
-from maskling.data.vocabulary import VocabularySettings
+from maskling.data.prepare.settings import PrepareSettings
+from maskling.data.prepare.tokenizer_stage import VocabularySettings
 from maskling.errors import SettingsError
 from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
 from maskling.train.recipe import Recipe, read_recipe

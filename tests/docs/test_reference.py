@@ -14,7 +14,7 @@ from maskling.config import flatten
 from maskling.data.masking import MASKINGS
 from maskling.data.packing import PACKINGS
 from maskling.data.pairing import PAIRINGS
-from maskling.data.settings import PrepareSettings
+from maskling.data.prepare.settings import PrepareSettings
 from maskling.model.config import MODELS
 from maskling.train.optimizer import OPTIMIZERS
 from maskling.train.recipe import Recipe, preset_names

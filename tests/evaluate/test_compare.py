@@ -12,16 +12,22 @@ import pytest
 import torch
 
 from maskling.corpus.settings import CorpusSettings
-from maskling.data.prepare import prepare
-from maskling.data.settings import PrepareSettings
+from maskling.data.prepare.prepare import prepare
+from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import CorpusError, DataError, ModelError, SettingsError
-from maskling.evaluate.common_text import CommonText, plain_text, prepared_text
 from maskling.evaluate.compare import Compared, Comparison
-from maskling.evaluate.hidden_words import HiddenWords, lay_passages
-from maskling.evaluate.pair_files import MinimalPair
-from maskling.evaluate.pairs import evaluate_pairs
-from maskling.evaluate.passages import Passage, chosen_words, read_passages
-from maskling.infer.load import Model
+from maskling.evaluate.hidden_words import (
+    CommonText,
+    HiddenWords,
+    Passage,
+    chosen_words,
+    lay_passages,
+    plain_text,
+    prepared_text,
+    read_passages,
+)
+from maskling.evaluate.minimal_pairs import MinimalPair, evaluate_pairs
+from maskling.infer.model import Model
 from maskling.model.attention import Visible
 from maskling.model.device import pick
 from maskling.model.masked_lm import MaskedLM

@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from maskling.data.prepare import prepare
-from maskling.data.settings import PrepareSettings
+from maskling.data.prepare.prepare import prepare
+from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.shards import open_shards
 from maskling.errors import CorpusError, DataError, ModelError, SettingsError
-from maskling.evaluate.held_out import evaluate
-from maskling.evaluate.raw_text import read_text
-from maskling.evaluate.text import prepared_text, raw_text
-from maskling.export.card import CardFacts
+from maskling.evaluate.held_out import evaluate, prepared_text, raw_text, read_text
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer.load import Model, load
+from maskling.infer.model import Model, load
 from maskling.model.device import pick
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from maskling.errors import DataError
-from maskling.evaluate.pair_files import MinimalPair, read_pairs
-from maskling.evaluate.pairs import PairScoring, evaluate_pairs, judge
-from maskling.infer.load import Model
+from maskling.evaluate.minimal_pairs import MinimalPair, PairScoring, evaluate_pairs, judge, read_pairs
+from maskling.infer.model import Model
 from maskling.model.device import pick
 from small_models import bert, wordpiece
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskling.errors import ModelError
-from maskling.export.card import CardFacts, HeldOut, ModelFacts, render_card, update_card
+from maskling.export.cards import CardFacts, HeldOut, ModelFacts, render_card, update_card
 
 MODEL = ModelFacts("BERT", 12_345_678, 4, 256, 8_000, "[MASK]", False, "0.1.0")
 HELD_OUT = HeldOut(mlm_loss=2.5, top1=0.456, top5=0.7, predictions=9_876, unigram_entropy=6.54, step=500)

@@ -10,9 +10,9 @@ import torch
 
 from maskling.errors import ModelError
 from maskling.export import folder as export_folder
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer.load import load
+from maskling.infer.model import load
 from maskling.model.attention import Visible
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer

@@ -15,18 +15,16 @@ import torch
 from maskling.cli.main import run
 from maskling.errors import MissingExtra, ModelError, SettingsError
 from maskling.export import onnx as export_onnx_file
-from maskling.export.card import CardFacts
-from maskling.export.folder import export_model
+from maskling.export.cards import CardFacts, TaskFacts
+from maskling.export.folder import export_model, export_task_model
 from maskling.export.onnx import export_onnx
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.infer.load import load
+from maskling.infer.model import load
 from maskling.model.attention import Visible
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import HeadConfig
 from maskling.model.tasks.model import new_task_model
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.exporting import export_folder
+from maskling.train.export_run import export_folder
 from small_models import bert, byte_level, modern, roberta, wordpiece
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -12,10 +12,10 @@ import torch
 
 from maskling.data.labelled.records import QuestionRecord, TextRecord
 from maskling.errors import ModelError
-from maskling.export import task_folder
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.infer.load import load
+from maskling.export import folder as folder_module
+from maskling.export.cards import TaskFacts
+from maskling.export.folder import export_task_model
+from maskling.infer.model import load
 from maskling.model.tasks.config import HeadConfig, HeadKind
 from maskling.model.tasks.model import TaskModel, new_task_model
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -171,7 +171,7 @@ def test_an_old_folder_stays_when_the_new_one_reads_back_otherwise(
 ) -> None:
     folder = made(tmp_path, "bert", "classify")
     before = json.loads((folder / "config.json").read_text())
-    write = task_folder.write_task_weights
+    write = folder_module.write_task_weights
 
     def write_wrong(model: TaskModel, folder: Path) -> None:
         write(model, folder)
@@ -179,7 +179,7 @@ def test_an_old_folder_stays_when_the_new_one_reads_back_otherwise(
         tree["id2label"]["0"], tree["id2label"]["1"] = tree["id2label"]["1"], tree["id2label"]["0"]
         (folder / "config.json").write_text(json.dumps(tree))
 
-    monkeypatch.setattr(task_folder, "write_task_weights", write_wrong)
+    monkeypatch.setattr(folder_module, "write_task_weights", write_wrong)
     tokenizer = Tokenizer.load(tmp_path / "vocabulary" / "vocab.txt")
     with pytest.raises(ModelError, match="its labels were others"):
         export_task_model(task_model(tokenizer, "bert", "classify"), tokenizer, folder, TaskFacts())

@@ -12,7 +12,7 @@ import torch
 
 import small_models
 from maskling.config import overrides
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
 

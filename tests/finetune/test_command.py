@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maskling.cli.main import run
-from maskling.metrics.answers import score_answers
+from maskling.metrics.squad import score_answers
 
 
 def typed(models: dict[str, Path], files: dict[str, Path], out: Path, *more: str) -> list[str]:
@@ -144,7 +144,7 @@ def test_records_without_a_label_are_left_out_of_every_file_if_asked(
 def test_where_classes_are_unbalanced_a_number_that_is_reported_is_named(
     recipe_of, files, tmp_path, task, rare, advice
 ):
-    from maskling.finetune.labelled import Labelled
+    from maskling.finetune.task import Labelled
 
     lines = files[task].read_text().splitlines()
     if rare is None:
@@ -196,7 +196,7 @@ def test_a_record_of_very_many_windows_is_named(models, files, tmp_path: Path, c
 
 
 def test_no_more_is_held_out_than_tells(models, files, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("maskling.finetune.labelled._MOST_HELD_OUT", 3)
+    monkeypatch.setattr("maskling.finetune.task._MOST_HELD_OUT", 3)
     words = ["finetune", str(models["modern"]), "--task", "classify", "--train", str(files["classify"])]
     assert run([*words, "--train.steps", "1", "--system.device", "cpu", "--out", str(tmp_path / "run")]) == 0
     assert "3 records held out of classify.jsonl choose the best weights" in capsys.readouterr().err

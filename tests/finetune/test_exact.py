@@ -13,14 +13,12 @@ from safetensors.torch import load_file
 
 from maskling.errors import CheckpointError
 from maskling.finetune.finetune import finetune
-from maskling.finetune.judging import judged
-from maskling.finetune.labelled import Labelled
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.finetune.task import Finetuning
+from maskling.finetune.task import Finetuning, Labelled, judged
 from maskling.model.device import pick
-from maskling.objectives.loss import weighted
+from maskling.objectives.losses import weighted
+from maskling.train.distributed import World
 from maskling.train.events import Step
-from maskling.train.world import World
 from torch_ranks import assert_near, finetuning, ran
 
 Make = Callable[..., FinetuneRecipe]

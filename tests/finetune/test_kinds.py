@@ -11,7 +11,7 @@ import pytest
 
 from maskling.finetune.finetune import finetune
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.infer.load import load
+from maskling.infer.model import load
 from maskling.train.events import Evaluated, Finished, Judged, Started, Step, Warned
 
 Make = Callable[..., FinetuneRecipe]
@@ -98,7 +98,7 @@ def test_without_dev_a_part_of_train_is_held_out_and_said(recipe_of: Make, tmp_p
 
 
 def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
-    from maskling.finetune.labelled import Labelled
+    from maskling.finetune.task import Labelled
 
     def evaluated(changes: dict[str, object]) -> list[int]:
         recipe = recipe_of("classify", {"train.epochs": 3, "train.batch_size": 1, **changes})
@@ -110,8 +110,8 @@ def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
 
 
 def test_fresh_weights_are_not_those_of_the_folder_but_have_its_shape(recipe_of: Make, tmp_path: Path):
-    from maskling.finetune.labelled import Labelled
-    from maskling.train.world import World
+    from maskling.finetune.task import Labelled
+    from maskling.train.distributed import World
 
     norms = []
     for fresh in (False, True):

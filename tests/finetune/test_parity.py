@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.finetune.labelled import Labelled
+from maskling.export.cards import TaskFacts
+from maskling.export.folder import export_task_model
 from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetune.task import Labelled
 from maskling.model.device import pick
-from maskling.train.loop import Parts, take_step
+from maskling.train.distributed import World
 from maskling.train.optimizer import Optimizer
-from maskling.train.world import World
+from maskling.train.step import Parts, take_step
 
 Make = Callable[..., FinetuneRecipe]
 

@@ -14,7 +14,7 @@ from maskling.finetune.finetune import finetune
 from maskling.finetune.kinds import KINDS
 from maskling.finetune.recipe import FinetuneRecipe, learning_rate, read_finetune_recipe
 from maskling.model.config import BertConfig
-from maskling.train.run_settings import read_settings
+from maskling.train.settings import read_settings
 
 Make = Callable[..., FinetuneRecipe]
 

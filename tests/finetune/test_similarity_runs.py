@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 
 from maskling.config import overrides
 from maskling.errors import DataError, MasklingError, SettingsError
+from maskling.finetune import similarity as vectors_module
 from maskling.finetune.finetune import finetune, open_material
 from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
-from maskling.finetune.similarity import vectors as vectors_module
-from maskling.finetune.similarity.task import Embedding
-from maskling.infer.load import load
+from maskling.finetune.similarity import Embedding
+from maskling.infer.model import load
 from maskling.model import attention
-from maskling.objectives.loss import weighted
+from maskling.objectives.losses import weighted
+from maskling.train.distributed import World
 from maskling.train.events import Evaluated, Judged, Step, Warned
-from maskling.train.world import World
 from torch_ranks import assert_near, finetuning, ran
 
 Make = Callable[..., FinetuneRecipe]
@@ -332,7 +332,7 @@ def test_test_texts_are_measured_once_at_the_end(similarity: Make, similar, tmp_
     dev, test = only(Judged, events)
     assert (list(dev.measured), list(test.measured)) == (["spearman", "pearson"], ["mrr", "accuracy", "top10"])
     assert "mrr, test" in (tmp_path / "model" / "README.md").read_text()
-    monkeypatch.setattr("maskling.finetune.similarity.task.measured", None)
+    monkeypatch.setattr("maskling.finetune.similarity.measured", None)
     assert only(Judged, list(finetune(similarity("scored", changes), tmp_path))) == [dev, test]
 
 

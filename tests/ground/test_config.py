@@ -8,9 +8,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from maskling.config import Layer, Settings, load_toml, overrides, resolve
+from maskling.config import Layer, Settings, choice, load_toml, overrides, resolve, table
 from maskling.errors import SettingsError
-from maskling.registry import choice, table
 
 
 class Token(Settings):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskling.errors import SettingsError
 from maskling.infer.embed import embed_texts
-from maskling.infer.load import Model
+from maskling.infer.model import Model
 from maskling.model.attention import Visible
 from maskling.model.device import pick
 from small_models import WORDS, bert, modern, wordpiece
@@ -102,7 +102,7 @@ def test_what_cannot_be_asked_is_refused(model: Model) -> None:
 
 
 def test_a_run_of_texts_is_never_one_batch_beyond_its_budget(model: Model, tmp_path: Path) -> None:
-    from maskling.infer.rows import batches
+    from maskling.infer.forward import batches
 
     lengths = [5, 1, 30, 7, 7, 2]
     for budget in (1, 14, 30, 1000):

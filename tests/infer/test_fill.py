@@ -12,14 +12,12 @@ import pytest
 import torch
 
 from maskling.errors import ModelError, SettingsError, TokenizerError
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer.answers import FilledMasks, FilledTogether
-from maskling.infer.fill import fill_texts
-from maskling.infer.joint import fill_jointly
-from maskling.infer.load import Model
-from maskling.infer.scoring import TokenScorer
-from maskling.infer.slots import read_slots
+from maskling.infer.fill import TokenScorer, fill_jointly, fill_texts
+from maskling.infer.masks import read_slots
+from maskling.infer.model import Model
+from maskling.infer.results import FilledMasks, FilledTogether
 from maskling.model.attention import Visible
 from maskling.model.device import pick
 from maskling.model.masked_lm import MaskedLM

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from maskling.errors import ModelError, SettingsError
-from maskling.infer import generate, unmasking
+from maskling.infer import generate
+from maskling.infer import generate as generate_module
 from maskling.infer.generate import Prompt
-from maskling.infer.load import Model
+from maskling.infer.model import Model
 from maskling.model.attention import Visible
 from maskling.model.device import pick
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -101,9 +102,9 @@ def test_many_texts_are_written_a_few_at_a_time(model: Model, monkeypatch: pytes
     together = model.generate("the [MASK] dog", length=4, count=5, seed=3)
     monkeypatch.setattr(generate, "_SCORES", 2 * 4 * model.tokenizer.vocab_size)
     sizes: list[int] = []
-    run = unmasking.Unmasking.run
+    run = generate_module.Unmasking.run
     monkeypatch.setattr(
-        unmasking.Unmasking, "run", lambda self, *given: (sizes.append(len(given[-1])), run(self, *given))[1]
+        generate_module.Unmasking, "run", lambda self, *given: (sizes.append(len(given[-1])), run(self, *given))[1]
     )
     apart = model.generate("the [MASK] dog", length=4, count=5, seed=3)
     assert sizes == [2, 2, 1]
@@ -112,8 +113,8 @@ def test_many_texts_are_written_a_few_at_a_time(model: Model, monkeypatch: pytes
 
 def test_the_number_of_steps_is_how_often_the_model_looks(model: Model, monkeypatch: pytest.MonkeyPatch):
     looks = []
-    run = unmasking.encode_padded
-    monkeypatch.setattr(unmasking, "encode_padded", lambda *given: looks.append(len(given[2])) or run(*given))
+    run = generate_module.encode_padded
+    monkeypatch.setattr(generate_module, "encode_padded", lambda *given: looks.append(len(given[2])) or run(*given))
     model.generate(length=12, steps=5, count=3, no_repeat=0)
     assert looks == [3] * 5
     looks.clear()

@@ -12,10 +12,10 @@ import torch
 from commands import Said
 from maskling.cli.main import run
 from maskling.errors import SettingsError
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer import insides
-from maskling.infer.load import Model, load
+from maskling.infer import attention_maps
+from maskling.infer.model import Model, load
 from maskling.model.attention import Visible
 from maskling.model.device import pick
 from small_models import bert, byte_level, modern, roberta, wordpiece
@@ -114,7 +114,7 @@ def test_a_text_that_is_too_long_is_cut_and_that_is_said(model: Model, monkeypat
         assert model.attention("fox " * 50).weights.shape == (4, 3, 40, 40)
     with pytest.warns(UserWarning, match="longer than the 40 tokens"):
         assert model.layers("fox " * 50).shape == (5, 40, 24)
-    monkeypatch.setattr(insides, "_MOST_BYTES", 4 * 4 * 3 * 5 * 5 - 1)
+    monkeypatch.setattr(attention_maps, "_MOST_BYTES", 4 * 4 * 3 * 5 * 5 - 1)
     with pytest.raises(SettingsError, match="attention maps of 5 tokens would take"):
         model.attention("the fox sees")
 

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskling.errors import ModelError, SettingsError
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer import likelihood
-from maskling.infer.likelihood import Scoring, score_texts
-from maskling.infer.load import Model, load
-from maskling.infer.masked_copies import MaskedCopies
-from maskling.infer.scored_text import perplexity, word_perplexity
+from maskling.infer import score
+from maskling.infer.model import Model, load
+from maskling.infer.results import perplexity, word_perplexity
+from maskling.infer.score import MaskedCopies, Scoring, score_texts
 from maskling.model.device import pick
 from oracles.slow_likelihood import slow_likelihood
 from small_models import WORDS, bert, byte_level, modern, roberta, wordpiece
@@ -109,7 +108,7 @@ def test_the_head_sees_a_few_masked_places_at_a_time(model: Model, monkeypatch: 
     monkeypatch.setattr(
         type(model.module), "predict", lambda self, hidden: asked.append(hidden.shape) or predict(self, hidden)
     )
-    monkeypatch.setattr(likelihood, "_LOGITS", 3 * model.module.config.vocab_size)
+    monkeypatch.setattr(score, "_LOGITS", 3 * model.module.config.vocab_size)
     few = model.score(TEXTS)
     distinct = dict(zip(TEXTS, whole, strict=True))
     assert sum(rows for rows, _ in asked) == sum(len(one.ids) for one in distinct.values())
@@ -120,8 +119,8 @@ def test_the_head_sees_a_few_masked_places_at_a_time(model: Model, monkeypatch: 
 
 def test_sentences_with_the_same_tokens_are_scored_once(model: Model, monkeypatch: pytest.MonkeyPatch):
     rows = []
-    run = likelihood.encode_padded
-    monkeypatch.setattr(likelihood, "encode_padded", lambda *given: rows.append(len(given[2])) or run(*given))
+    run = score.encode_padded
+    monkeypatch.setattr(score, "encode_padded", lambda *given: rows.append(len(given[2])) or run(*given))
     scored = model.score(["the fox jumps", "The   fox jumps", "a dog"] * 50)
     assert sum(rows) == 3 + 2
     assert scored[0].total == scored[1].total == scored[-3].total
@@ -151,7 +150,7 @@ def test_perplexities_are_over_all_tokens_and_words(model: Model):
 
 @given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=5), room=st.integers(1, 9), seed=st.integers(0, 2**16))
 def test_copies_have_the_model_s_form(model: Model, lengths: list[int], room: int, seed: int):
-    from maskling.tokenizer.encoded import Encoded
+    from maskling.tokenizer.encoding import Encoded
 
     draw = np.random.default_rng(seed)
     total = sum(lengths)

@@ -12,9 +12,9 @@ import pytest
 
 import maskling
 from maskling.errors import CheckpointError, MasklingError, ModelError
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer.load import load
+from maskling.infer.model import load
 from small_models import bert, byte_level, roberta, wordpiece
 
 transformers = pytest.importorskip("transformers")
@@ -110,5 +110,5 @@ def test_a_damaged_folder_is_one_line(export: Path) -> None:
 
 
 def test_opening_a_model_needs_no_transformers() -> None:
-    code = "import sys, maskling.infer.load; sys.exit('transformers' in sys.modules)"
+    code = "import sys, maskling.infer.model; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

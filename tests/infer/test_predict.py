@@ -12,17 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
-from maskling.data.labelled.answer_windows import encode_questions
+from maskling.data.labelled.encode_questions import encode_questions
+from maskling.data.labelled.encode_texts import Windows, encode_texts
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
-from maskling.data.labelled.text_windows import encode_texts
-from maskling.data.labelled.windows import Windows
 from maskling.errors import ModelError, SettingsError
-from maskling.infer.answering import answers
-from maskling.infer.classifying import pooled, softmax
-from maskling.infer.judge import TaskJudge
-from maskling.infer.load import Model
-from maskling.infer.predictions import Label, Labels
-from maskling.infer.tagging import words_in
+from maskling.infer.model import Model
+from maskling.infer.predict import answers, pooled, softmax, words_in
+from maskling.infer.results import Label, Labels
+from maskling.infer.task_logits import TaskJudge
 from maskling.model.device import pick
 from maskling.model.tasks.config import HeadConfig, HeadKind
 from maskling.model.tasks.model import new_task_model

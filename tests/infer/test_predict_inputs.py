@@ -14,7 +14,7 @@ import pytest
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import DataError
-from maskling.infer.inputs import TOGETHER, TOGETHER_CHARACTERS, Inputs
+from maskling.infer.predict_inputs import TOGETHER, TOGETHER_CHARACTERS, Inputs
 from maskling.model.tasks.config import HeadKind
 
 SQUAD = {

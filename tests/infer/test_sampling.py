@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import SettingsError
-from maskling.infer.repeats import repeating
-from maskling.infer.sampling import Sampling
+from maskling.infer.generate import Sampling, repeating
 
 CHANCES = [0.05, 0.4, 0.0, 0.25, 0.2, 0.1]
 SCORES = torch.tensor([math.log(chance) + 3 if chance else -math.inf for chance in CHANCES])

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import DataError, ModelError, SettingsError
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from maskling.export.sentence_transformers import own_pooling
-from maskling.infer import indexing, nearest
-from maskling.infer.index import Index
-from maskling.infer.indexing import build_index
-from maskling.infer.load import Model, load
+from maskling.infer import index as index_module
+from maskling.infer import search
+from maskling.infer.index import Index, build_index
+from maskling.infer.model import Model, load
 from small_models import bert, modern, wordpiece
 
 TEXTS = [
@@ -85,9 +85,9 @@ def test_the_largest_products_are_found_in_any_blocks(data: st.DataObject, rows:
     )
     cuts = sorted(data.draw(st.lists(st.integers(0, len(table)), max_size=3)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nearest, "_ROWS", rows)
-        patch.setattr(nearest, "_QUERIES", 2)
-        found, scores = nearest.nearest(asked, np.split(table, cuts), top_k)
+        patch.setattr(search, "_ROWS", rows)
+        patch.setattr(search, "_QUERIES", 2)
+        found, scores = search.nearest(asked, np.split(table, cuts), top_k)
     products = asked @ table.T
     for row in range(queries):
         expected = sorted(range(len(table)), key=lambda number: (-products[row, number], number))[:top_k]
@@ -132,7 +132,7 @@ def test_an_index_of_many_parts_keeps_no_file_open(model: Model, tmp_path: Path)
 def test_long_texts_make_parts_of_few_and_progress_is_told_within_them(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(indexing, "PART_CHARACTERS", 60)
+    monkeypatch.setattr(index_module, "PART_CHARACTERS", 60)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     told: list[int] = []
     steps = list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", 100, told=told.append))
@@ -149,13 +149,13 @@ def test_long_texts_make_parts_of_few_and_progress_is_told_within_them(
 
 def test_a_stopped_index_is_not_there_and_goes_on(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     embedded: list[int] = []
-    real = indexing.embed_texts
+    real = index_module.embed_texts
 
     def counted(reader: Model, texts: list[str], **options: object) -> object:
         embedded.append(len(texts))
         return real(reader, texts, **options)
 
-    monkeypatch.setattr(indexing, "embed_texts", counted)
+    monkeypatch.setattr(index_module, "embed_texts", counted)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     files, place = [str(tmp_path / "texts.txt")], tmp_path / "index"
     steps = build_index(model, files, place, 3)

@@ -16,11 +16,10 @@ import pytest
 import torch
 
 import small_models
-from maskling.infer import shares
-from maskling.infer.embed import Embedded
-from maskling.infer.shares import embed_shares
+from maskling.infer import embed as embed_module
+from maskling.infer.embed import Embedded, embed_shares
 from maskling.model.folder import write_weights
-from maskling.train.world import World
+from maskling.train.distributed import World
 
 # Starting processes takes a busy machine its time.
 pytestmark = pytest.mark.timeout(2000)
@@ -41,7 +40,7 @@ class Asked(World):
     done: list[int] = field(default_factory=lambda: [0])
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        chunk = self.texts[self.done[0] :][: shares.CHUNK_TEXTS * 2]
+        chunk = self.texts[self.done[0] :][: embed_module.CHUNK_TEXTS * 2]
         (other,) = embed([chunk[1 - self.rank :: 2]])
         if values.shape == (1,):  # how many were cut, which comes last
             self.done[0] += len(chunk)
@@ -54,7 +53,7 @@ class Asked(World):
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("chunk", [1, 2, 100])
 def test_vectors_of_two_ranks_stand_in_the_order_of_the_texts(rank: int, chunk: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shares, "CHUNK_TEXTS", chunk)
+    monkeypatch.setattr(embed_module, "CHUNK_TEXTS", chunk)
     (whole,) = embed([TEXTS])
     found = list(embed_shares(embed, TEXTS, Asked(rank, 2, texts=TEXTS)))
     assert [len(one.vectors) for one in found] == [len(TEXTS[at : at + 2 * chunk]) for at in range(0, 6, 2 * chunk)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.metrics.answers import chinese_exact_match, chinese_f1, exact_match, f1, normalized, score_answers
+from maskling.metrics.squad import chinese_exact_match, chinese_f1, exact_match, f1, normalized, score_answers
 from oracles.squad_counting import longest_common_run, squad_exact, squad_f1, squad_words
 
 texts = st.lists(

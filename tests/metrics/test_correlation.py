@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from maskling.metrics.correlation import pearson, ranks, spearman
+from maskling.metrics.ranking import pearson, ranks, spearman
 
 # Few values, so that there are ties.
 values = st.one_of(st.integers(-3, 3).map(float), st.floats(-100, 100, width=16))

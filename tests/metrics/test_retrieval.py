@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from maskling.metrics.retrieval import accuracy_at, mean_reciprocal_rank, right_ranks
+from maskling.metrics.ranking import accuracy_at, mean_reciprocal_rank, right_ranks
 
 SCORES = np.array([[0.9, 0.1, 0.5], [0.9, 0.1, 0.5], [-np.inf, 0.2, 0.1], [0.3, 0.3, 0.3]])
 

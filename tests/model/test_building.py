@@ -9,14 +9,12 @@ import sys
 import pytest
 import torch
 
-from maskling.config import Layer, Settings, resolve
+from maskling.config import Layer, Settings, choice, resolve
 from maskling.errors import ModelError, SettingsError
-from maskling.model.architectures.bert import sinusoids
 from maskling.model.attention import Visible
-from maskling.model.building import build
-from maskling.model.config import MODELS, BertConfig, ModernConfig
-from maskling.model.cost import flops_per_token
-from maskling.registry import choice
+from maskling.model.bert import sinusoids
+from maskling.model.build import build
+from maskling.model.config import MODELS, BertConfig, ModernConfig, flops_per_token
 
 BERT = BertConfig(hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, vocab_size=211, pair_head=True)
 MODERN = ModernConfig(hidden_size=64, num_layers=8, num_heads=2, intermediate_size=96, vocab_size=211, pair_head=True)
@@ -149,7 +147,7 @@ def test_operations_of_modern_count_windows_and_gates() -> None:
 
 
 def test_configurations_need_no_torch() -> None:
-    modules = "maskling.model.config, maskling.model.hugging_face, maskling.model.cost"
+    modules = "maskling.model.config, maskling.model.hf_config, maskling.model.config"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

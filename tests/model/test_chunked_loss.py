@@ -8,13 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskling.model.attention import Visible
-from maskling.model.building import build
-from maskling.model.chunked_loss import can_chunk, chunked_head_loss
+from maskling.model.build import build
 from maskling.model.config import ModernConfig
-from maskling.model.token_loss import token_loss
-from maskling.objectives import mlm
-from maskling.objectives.mlm import masked_lm
-from maskling.objectives.tensors import TensorBatch
+from maskling.objectives import losses
+from maskling.objectives.cross_entropy import can_chunk, chunked_head_loss, token_loss
+from maskling.objectives.losses import TensorBatch, masked_lm
 
 pytestmark = pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch older than 2.13")
 
@@ -87,7 +85,7 @@ def test_masked_tokens_have_one_loss_with_it_and_without(monkeypatch: pytest.Mon
     ids, visible = torch.zeros(4, 40, dtype=torch.int64), Visible.from_example_ids(torch.zeros(4, 40))
     batch = TensorBatch(ids, ids, ids, visible, F.pad(places, (0, 48)), places, nothing, nothing)
     plain = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
-    monkeypatch.setattr(mlm, "can_chunk", lambda _: True)
+    monkeypatch.setattr(losses, "can_chunk", lambda _: True)
     chunked = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
     assert plain.count == chunked.count == 80
     torch.testing.assert_close(plain.sum, chunked.sum)

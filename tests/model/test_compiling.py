@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from maskling.model.activation_checkpointing import recompute
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
-from maskling.model.recomputing import recompute
 
 SHAPE = {"vocab_size": 61, "hidden_size": 32, "num_layers": 3, "num_heads": 2, "intermediate_size": 48}
 EXAMPLES = torch.tensor([[0] * 9 + [1] * 3, [0] * 8 + [-1] * 4])

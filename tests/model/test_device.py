@@ -11,8 +11,7 @@ import torch
 
 from maskling.errors import SettingsError
 from maskling.model import device as devices
-from maskling.model.allocator import keep_memory
-from maskling.model.device import pick
+from maskling.model.device import keep_memory, pick
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_where_the_processor_does_not_tell_it_is_measured(
 
 TRAIN = """
 import torch
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig
 from maskling.model.device import pick
 from maskling.model.attention import Visible

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from maskling.errors import ModelError
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.folder import read_folder, write_weights
 from maskling.model.masked_lm import MaskedLM

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from maskling.config import Layer, resolve
-from maskling.data.prepare import prepare
-from maskling.data.settings import PrepareSettings
+from maskling.data.prepare.prepare import prepare
+from maskling.data.prepare.settings import PrepareSettings
 from maskling.model.attention import Visible, kernel_name
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.device import Precision, pick
 from maskling.model.memory import activation_bytes, num_parameters, training_memory

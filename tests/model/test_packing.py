@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from maskling.model.attention import BMM_LONGEST, Visible, kernel_name
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 

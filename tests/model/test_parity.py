@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from oracles.transformers_twin import twin

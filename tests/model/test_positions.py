@@ -10,8 +10,8 @@ import torch
 
 from maskling.errors import ModelError
 from maskling.model.attention import Visible
-from maskling.model.grown import with_positions, with_words
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.resize import with_positions, with_words
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.transformers_twin import twin
 from small_models import bert, modern, roberta, wordpiece

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from maskling.model.activation_checkpointing import SameDraws, recompute
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.device import pick
-from maskling.model.recomputing import SameDraws, recompute
 
 SIZES = {"vocab_size": 103, "hidden_size": 40, "num_heads": 4, "num_layers": 5, "intermediate_size": 88}
 DROPS = {"dropout": 0.1, "attention_dropout": 0.1}

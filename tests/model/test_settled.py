@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 import maskling
-from maskling.export.card import CardFacts
+from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer.rows import batches
+from maskling.infer.forward import batches
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.device import pick
 from maskling.model.folder import SAFETENSORS, read_folder
+from maskling.model.inference_weights import PackedLinear, _can_pack, settle
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.settled import PackedLinear, _can_pack, settle
 from small_models import bert, modern, wordpiece
 
 SIZES = {"vocab_size": 211, "hidden_size": 96, "num_layers": 3, "num_heads": 6, "intermediate_size": 160}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.folder import write_weights
 from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of

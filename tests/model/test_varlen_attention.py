@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskling.model import varlen_attention
+from maskling.model import attention_kernels
 from maskling.model.attention import Visible, attend, kernel_name, runs_of
-from maskling.model.rotary import rotation
+from maskling.model.attention_kernels import rotation
 
 
 def slow_kernel(
@@ -35,7 +35,7 @@ EXAMPLES = torch.tensor([[0] * 9 + [1] * 2, [0] * 7 + [-1] * 4, [0] * 1 + [1] * 
 @pytest.mark.parametrize("window", [None, 6])
 @pytest.mark.parametrize("turns", [False, True], ids=["plain", "rotary"])
 def test_runs_see_what_a_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, window: int | None, turns: bool) -> None:
-    monkeypatch.setattr(varlen_attention, "_kernel", slow_kernel)
+    monkeypatch.setattr(attention_kernels, "_kernel", slow_kernel)
     generator = torch.Generator().manual_seed(0)
     qkv = torch.randn(33, 3 * 12, generator=generator, requires_grad=True)
     weight = torch.randn(33, 12, generator=generator)
@@ -43,7 +43,7 @@ def test_runs_see_what_a_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, win
     visible = Visible.from_example_ids(EXAMPLES)
     expected = attend(qkv, visible, 3, window=window, dropout=0.0, rotation=turn)
     (grad,) = torch.autograd.grad((expected * weight).sum(), qkv)
-    found = varlen_attention.varlen_attention(qkv, visible.cu_seqlens(), 3, window, turn)
+    found = attention_kernels.varlen_attention(qkv, visible.cu_seqlens(), 3, window, turn)
     torch.testing.assert_close(found, expected)
     (other,) = torch.autograd.grad((found * weight).sum(), qkv)
     torch.testing.assert_close(other, grad)
@@ -59,8 +59,8 @@ def test_runs_are_counted_where_the_ids_are() -> None:
 
 def test_the_kernel_is_asked_for_only_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, half = torch.device("cuda"), torch.bfloat16
-    monkeypatch.setattr(varlen_attention, "_asked", True)
-    monkeypatch.setattr(varlen_attention, "_kernel", slow_kernel)
+    monkeypatch.setattr(attention_kernels, "_asked", True)
+    monkeypatch.setattr(attention_kernels, "_kernel", slow_kernel)
     assert kernel_name(cuda, 128, dtype=half) == "varlen"
     assert kernel_name(cuda, 128, dtype=torch.float32) == "sdpa"
     assert kernel_name(cuda, 128, dtype=half, dropout=0.1) == "sdpa"
@@ -85,10 +85,10 @@ def of_an_older_torch(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, _: Tensor
 def test_the_kernel_is_looked_for_in_torch(
     monkeypatch: pytest.MonkeyPatch, found: object, capability: tuple[int, int], name: str
 ) -> None:
-    monkeypatch.setattr(varlen_attention, "_asked", False)
-    monkeypatch.setattr(varlen_attention, "_kernel", None)
+    monkeypatch.setattr(attention_kernels, "_asked", False)
+    monkeypatch.setattr(attention_kernels, "_kernel", None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)
     module = SimpleNamespace(varlen_attn=found) if found else SimpleNamespace()
-    monkeypatch.setattr(varlen_attention.importlib, "import_module", lambda _: module)
+    monkeypatch.setattr(attention_kernels.importlib, "import_module", lambda _: module)
     assert kernel_name(torch.device("cuda"), 128, dtype=torch.bfloat16) == name

@@ -9,15 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskling.model.bmm_attention import bmm_attention
-from maskling.model.building import build
+from maskling.model.attention_kernels import bmm_attention, rotation, split_heads
+from maskling.model.build import build
 from maskling.model.config import BertConfig
-from maskling.model.dropout import drop, kept
-from maskling.model.gated import gated
-from maskling.model.heads import split_heads
-from maskling.model.norm import norm
-from maskling.model.rotary import rotation
-from maskling.model.token_loss import head_loss, token_loss
+from maskling.model.layers import drop, gated, kept, norm
+from maskling.objectives.cross_entropy import head_loss, token_loss
 
 
 def gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:

@@ -7,14 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from maskling.data.batch import Batch
-from maskling.model.building import build
+from maskling.data.assemble import Batch
+from maskling.model.build import build
 from maskling.model.config import ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.loss import Term, weighted
-from maskling.objectives.mlm import masked_lm, rows_at_once
-from maskling.objectives.tensors import TensorBatch
-from maskling.objectives.terms import terms
+from maskling.objectives.losses import TensorBatch, Term, masked_lm, rows_at_once, terms, weighted
 
 VOCAB, SEQ, ROWS = 47, 13, 5
 

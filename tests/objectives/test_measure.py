@@ -9,16 +9,16 @@ import pytest
 import torch
 
 import toy_corpus
-from maskling.data.batch import Batch
-from maskling.data.corruption import Corruption, Vocabulary
+from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
+from maskling.data.masking.corruption import Corruption, Vocabulary
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import BestFitPacking
 from maskling.data.pairing import PAIRINGS
 from maskling.data.shards import open_shards
 from maskling.errors import DataError
 from maskling.model.attention import Visible
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig
 from maskling.model.device import pick
 from maskling.model.masked_lm import MaskedLM

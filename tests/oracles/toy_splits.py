@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from maskling.data.corruption import Vocabulary
+from maskling.data.masking.corruption import Vocabulary
 from maskling.data.masking.words import Words
 from maskling.data.shards import Split, in_memory
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import transformers
 
-from maskling.model.hugging_face import to_hugging_face
+from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
 
 

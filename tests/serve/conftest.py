@@ -10,14 +10,11 @@ import torch
 import uvicorn
 from fastapi.testclient import TestClient
 
-from maskling.export.card import CardFacts
-from maskling.export.folder import export_model
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.infer.load import Model, load
+from maskling.export.cards import CardFacts, TaskFacts
+from maskling.export.folder import export_model, export_task_model
+from maskling.infer.model import Model, load
 from maskling.model.tasks.model import new_task_model
-from maskling.serve.app import application
-from maskling.serve.running import address_of, listening
+from maskling.serve.app import address_of, application, listening
 from maskling.serve.service import Service
 from served_models import HEADS, Address, Client, Opened
 from small_models import bert, wordpiece

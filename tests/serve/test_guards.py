@@ -12,10 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from maskling.errors import SettingsError
-from maskling.serve.app import PAGE, application
-from maskling.serve.running import address_of, listening, names_of
+from maskling.serve.app import PAGE, address_of, application, listening, names_of
+from maskling.serve.middleware import WholeRequests
 from maskling.serve.service import Service
-from maskling.serve.whole_requests import WholeRequests
 from served_models import Client, Opened
 
 JSON = {"Content-Type": "application/json"}

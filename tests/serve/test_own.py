@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskling.serve.asking import Asking
 from maskling.serve.batching import Batcher
-from maskling.serve.service import Service
+from maskling.serve.service import Asking, Service
 from served_models import Client, Opened
 
 TEXT = "the quick [MASK] jumps over a [MASK]"

@@ -10,10 +10,10 @@ import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maskling.tokenizer import cache, characters, words
-from maskling.tokenizer.chunks import chunking
-from maskling.tokenizer.learner import by_encodings
+from maskling.tokenizer import characters, fast_encoder, word_starts
+from maskling.tokenizer.fast_encoder import by_encodings
 from maskling.tokenizer.library import to_tree, without_specials
+from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import FRAGMENTS, nasty
 
@@ -24,7 +24,7 @@ MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_sc
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The way in which short texts are cut; without this they would all be cut as strings."""
     if request.param == "bytes":
-        monkeypatch.setattr(cache, "_WORTH_PACKING", 0)
+        monkeypatch.setattr(fast_encoder, "_WORTH_PACKING", 0)
     return request.param
 
 
@@ -51,7 +51,7 @@ def test_word_starts_are_those_of_the_whole_text_read_by_offsets(tokenizer: Toke
     elif tokenizer.kind == "WordPiece":
         expected = [not token.startswith("##") for token in encoding.tokens]
     else:
-        expected = words.word_starts(text, encoding, jieba=False).tolist()
+        expected = word_starts.word_starts(text, encoding, jieba=False).tolist()
     assert tokens.word_starts.tolist() == expected
 
 
@@ -85,7 +85,7 @@ def test_white_space_is_the_library_s():
 
 
 def test_a_full_table_starts_afresh_and_goes_on_right(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cache, "MOST_CHUNKS", 5)
+    monkeypatch.setattr(fast_encoder, "MOST_CHUNKS", 5)
     tokenizer = pickle.loads(pickle.dumps(tokenizer))
     for first in range(0, len(FRAGMENTS), 10):
         batch = FRAGMENTS[first : first + 10]
@@ -97,7 +97,7 @@ def test_a_full_table_starts_afresh_and_goes_on_right(tokenizer: Tokenizer, monk
 def test_long_batches_are_cut_between_texts(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
     batch = ["the quick brown fox", "", "jumps", " ", "over 1,000 dogs. " * 5, ""]
     expected = [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)]
-    monkeypatch.setattr(cache, "_LONGEST_BATCH", 10)
+    monkeypatch.setattr(fast_encoder, "_LONGEST_BATCH", 10)
     assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
 

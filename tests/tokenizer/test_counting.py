@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.tokenizer import counting, pieces
-from maskling.tokenizer.counting import count_words
+from maskling.tokenizer import pipeline, training
 from maskling.tokenizer.settings import TokenizerSettings
+from maskling.tokenizer.training import count_words
 
 # What is cut, folded, dropped or kept by rules of its own, among words that repeat.
 ODD = [
@@ -54,7 +54,7 @@ TEXT = st.lists(st.sampled_from([*ODD, *WORDS, " ", " ", "\n", "\t", "  "]), max
 
 
 def by_the_library(texts: list[str], settings: TokenizerSettings) -> Counter[str]:
-    normalizer, pre_tokenizer = pieces.normalizer(settings), pieces.pre_tokenizer("wordpiece")
+    normalizer, pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer("wordpiece")
     words: Counter[str] = Counter()
     for text in texts:
         whole = text.encode("utf-16", "surrogatepass").decode(
@@ -77,21 +77,21 @@ def test_counts_are_the_librarys(
 ):
     settings = TokenizerSettings(lowercase=lowercase, strip_accents=strips, split_chinese=chinese)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting, "_FIRST_BATCH", first)
-        patch.setattr(counting, "_MOST_CHUNKS", most)
+        patch.setattr(training, "_FIRST_BATCH", first)
+        patch.setattr(training, "_MOST_CHUNKS", most)
         assert count_words(texts, settings) == by_the_library(texts, settings)
 
 
 def test_plain_text_needs_no_library(monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    real = pieces.pre_tokenizer("wordpiece")
+    real = pipeline.pre_tokenizer("wordpiece")
 
     class Asked:
         def pre_tokenize_str(self, text: str) -> object:
             asked.append(text)
             return real.pre_tokenize_str(text)
 
-    monkeypatch.setattr(pieces, "pre_tokenizer", lambda _: Asked())
+    monkeypatch.setattr(pipeline, "pre_tokenizer", lambda _: Asked())
     texts = ["The quick brown fox, the lazy dog. " * 1000] * 20
     counts = count_words(texts, TokenizerSettings())
     assert counts["the"] == 2 * counts["fox"] == 40_000
@@ -104,12 +104,12 @@ def test_a_long_text_is_counted_in_parts(kind: Any, text: str, times: int, first
     settings = TokenizerSettings(kind=kind)
     whole = count_words([text * times], settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counting, "_FIRST_BATCH", first)
-        patch.setattr(counting, "_LONGEST_BATCH", 2 * first)
+        patch.setattr(training, "_FIRST_BATCH", first)
+        patch.setattr(training, "_LONGEST_BATCH", 2 * first)
         assert count_words([text * times], settings) == whole
 
 
 def test_a_book_on_one_line_takes_no_more_memory_than_its_words():
     book = "the quick brown fox jumps over the lazy dog " * 50_000
-    longest = max(sum(map(len, batch)) for batch in counting._batches([book, book]))
+    longest = max(sum(map(len, batch)) for batch in training._batches([book, book]))
     assert longest < 1.1 * (1 << 20)

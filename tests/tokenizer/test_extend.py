@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.extending import extended, found_words, given_words, reread
-from maskling.tokenizer.fragments import count_fragments
+from maskling.tokenizer.extend import count_fragments, extended, found_words, given_words, reread
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import nasty
 from oracles.tokenizer_recipes import RECIPES, small

@@ -11,7 +11,7 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskling.tokenizer.offsets import located
+from maskling.tokenizer.encoding import located
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.small_text import texts
 from oracles.tokenizer_recipes import RECIPES, small

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.tokenizer import packed
-from maskling.tokenizer.packed import ByteCut, PackedWords, byte_kinds, cut
+from maskling.tokenizer import lookup
+from maskling.tokenizer.lookup import ByteCut, PackedWords, byte_kinds, cut
 
 HOW = ByteCut(byte_kinds(" \n", "!."), lowers=True)
 # Each the beginning of others, with lengths on both sides of eight and of sixteen bytes.
@@ -16,7 +16,7 @@ WORDS = st.builds(lambda length, last: "a" * length + last, st.integers(0, 19), 
 TEXTS = st.lists(st.lists(st.one_of(WORDS, st.sampled_from(" \n!."), st.just(" ")), max_size=30).map("".join))
 
 
-def spelled(words: packed.Words) -> list[str]:
+def spelled(words: lookup.Words) -> list[str]:
     spans = zip(words.firsts, words.ends, strict=True)
     return [words.data[first:end].decode() for first, end in spans]
 
@@ -24,7 +24,7 @@ def spelled(words: packed.Words) -> list[str]:
 @given(batches=st.lists(TEXTS, max_size=5), bits=st.sampled_from([1, 12]))
 def test_places_are_those_of_a_dict(batches: list[list[str]], bits: int):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed, "_FIRST_BITS", bits)  # at one, every word meets others and the table grows at once
+        patch.setattr(lookup, "_FIRST_BITS", bits)  # at one, every word meets others and the table grows at once
         known, places, asked = PackedWords(), {}, []
 
         def ask(words: list[str]) -> np.ndarray:
@@ -40,7 +40,7 @@ def test_places_are_those_of_a_dict(batches: list[list[str]], bits: int):
         for texts in batches:
             known.places(cut(texts, HOW), ask)
         # What fits is asked for once.
-        assert all(len(word.encode()) > packed.LONGEST for word in asked[before:])
+        assert all(len(word.encode()) > lookup.LONGEST for word in asked[before:])
 
 
 @given(texts=TEXTS)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Library
 from tokenizers import models, pre_tokenizers, trainers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer import merging
+from maskling.tokenizer import train_bpe
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train
@@ -142,7 +142,7 @@ def test_scaling_large_counts_down_keeps_the_vocabulary(kind: str, monkeypatch: 
     settings = TokenizerSettings(kind=kind, vocab_size=400, min_count=1)
     counts = count_words(texts(), settings)
     plain = train(counts, settings)
-    monkeypatch.setattr(merging, "MOST_WORDS", sum(counts.values()) * 10)
+    monkeypatch.setattr(train_bpe, "MOST_WORDS", sum(counts.values()) * 10)
     scaled = train(Counter({word: count * 100 for word, count in counts.items()}), settings)
     assert scaled.fingerprint == plain.fingerprint
 

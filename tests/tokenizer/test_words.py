@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import MissingExtra, TokenizerError
-from maskling.tokenizer import chinese
+from maskling.tokenizer import characters
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import nasty
 from oracles.small_text import texts
@@ -82,10 +82,10 @@ def test_jieba_in_text_that_has_none_of_the_common_characters():
 
 
 def test_jieba_asked_for_but_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(chinese, "_installed", lambda: False)
-    assert chinese.resolve_words("auto") == "characters"
+    monkeypatch.setattr(characters, "_installed", lambda: False)
+    assert characters.resolve_words("auto") == "characters"
     with pytest.raises(MissingExtra, match=r"maskling\[data\]"):
-        chinese.resolve_words("jieba")
+        characters.resolve_words("jieba")
 
 
 def test_tokens_that_can_start_a_word():

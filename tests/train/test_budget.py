@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskling.train.budget import is_enough, plan, step_time
-from maskling.train.clock import Costs
 from maskling.train.settings import TrainSettings
+from maskling.train.timing import Costs
 
 
 def test_steps_fill_what_evaluations_and_checkpoints_leave():

@@ -7,8 +7,8 @@ import torch
 
 from maskling.model.config import ModernConfig
 from maskling.model.device import Compute, pick
-from maskling.train import fitting
-from maskling.train.fitting import Fit, fit
+from maskling.train import memory_fit
+from maskling.train.memory_fit import Fit, fit
 from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings
 
 CONFIG = ModernConfig(vocab_size=30_000)
@@ -28,10 +28,10 @@ def test_a_cpu_takes_what_was_measured_and_no_more_than_a_step_has() -> None:
 def test_little_memory_makes_small_micro_batches_before_layers_are_calculated_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fitting, "_process_bytes", lambda *_: 0)  # which grows with the tests that ran before
+    monkeypatch.setattr(memory_fit, "_process_bytes", lambda *_: 0)  # which grows with the tests that ran before
     rich = fitted(SystemSettings())
     assert not rich.forgets
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: rich.memory.total)
+    monkeypatch.setattr(memory_fit, "free_bytes", lambda _: rich.memory.total)
     poor = fitted(SystemSettings())
     assert poor.system.micro_batch_tokens < MICRO_BATCH_TOKENS
     assert not poor.forgets
@@ -39,25 +39,25 @@ def test_little_memory_makes_small_micro_batches_before_layers_are_calculated_tw
     assert fitted(SystemSettings(micro_batch_tokens=8192)).forgets
     assert fitted(SystemSettings(checkpoint_activations="always")).system.micro_batch_tokens == MICRO_BATCH_TOKENS
     assert not fitted(SystemSettings(micro_batch_tokens=8192, checkpoint_activations="never")).forgets
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: 1.0)
+    monkeypatch.setattr(memory_fit, "free_bytes", lambda _: 1.0)
     least = fitted(SystemSettings())
     assert least.system.micro_batch_tokens == 128
     assert least.forgets
 
 
 def test_a_gpu_takes_more_and_its_encoder_is_compiled_where_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: 80e9)
-    monkeypatch.setattr(fitting, "can_compile", lambda device: device.type == "cuda")
+    monkeypatch.setattr(memory_fit, "free_bytes", lambda _: 80e9)
+    monkeypatch.setattr(memory_fit, "can_compile", lambda device: device.type == "cuda")
     gpu = Compute(torch.device("cuda"), torch.bfloat16, "cuda")
     found = fitted(SystemSettings(), gpu)
-    assert found.system.micro_batch_tokens == fitting.GPU_TOKENS
+    assert found.system.micro_batch_tokens == memory_fit.GPU_TOKENS
     assert found.system.compile is True
     assert fitted(SystemSettings(compile=False), gpu).system.compile is False
     assert fitted(SystemSettings(shard=True), gpu).system.compile is False
     assert fitted(SystemSettings()).system.compile is False
     assert found.memory.process == 0
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: 8e9)
-    assert fitted(SystemSettings(), gpu).system.micro_batch_tokens < fitting.GPU_TOKENS
+    monkeypatch.setattr(memory_fit, "free_bytes", lambda _: 8e9)
+    assert fitted(SystemSettings(), gpu).system.micro_batch_tokens < memory_fit.GPU_TOKENS
 
 
 def test_what_rank_0_chose_counts() -> None:

@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from maskling.errors import NumericsError
-from maskling.train import checkpoint, pretraining, running
+from maskling.train import checkpoint, loop
+from maskling.train import pretrain as pretrain_module
 from maskling.train.events import Step, Warned
-from maskling.train.loop import Taken, take_step
+from maskling.train.prepared_data import work_of
 from maskling.train.pretrain import pretrain
-from maskling.train.pretrain_work import work_of
 from maskling.train.recipe import Recipe
-from maskling.train.work import Work, text_step
+from maskling.train.step import Taken, take_step
+from maskling.train.task import Work, text_step
 from toy_runs import Make
 
 CHANGES = {"train.on_nonfinite": "rewind", "train.log_every": 1, "model.dropout": 0.1}
@@ -33,15 +34,15 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
                     next(parts.module.parameters()).fill_(float("nan"))
             return take_step(parts, work, *rest)
 
-        monkeypatch.setattr(running, "take_step", spoilt)
+        monkeypatch.setattr(loop, "take_step", spoilt)
 
     return install
 
 
 def first_examples(recipe: Recipe, steps: list[int]) -> list[int]:
     """The number of the first example of each step's text."""
-    from maskling.train.prepared import Prepared
-    from maskling.train.world import World
+    from maskling.train.distributed import World
+    from maskling.train.prepared_data import Prepared
 
     examples = Prepared.open(Path(recipe.data.path)).examples(recipe)
     return [int(work_of(step, recipe, examples, World()).numbers[0]) for step in steps]
@@ -67,7 +68,7 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
     (bad,) = first_examples(recipe, [5])
     # What it should come to: steps 5 and on take the text of two steps later, and nothing is ever wrong.
     with monkeypatch.context() as patch:
-        patch.setattr(pretraining, "work_of", _shifted)
+        patch.setattr(pretrain_module, "work_of", _shifted)
         list(pretrain(recipe, tmp_path / "wanted"))
     poison(lambda number: number == bad)
 

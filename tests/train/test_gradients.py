@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from maskling.train.gradients import GradientSum, buckets
-from maskling.train.world import World
+from maskling.train.distributed import World
+from maskling.train.step import GradientSum, buckets
 
 
 class Model(nn.Module):

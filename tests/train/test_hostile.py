@@ -17,7 +17,7 @@ from torch import nn
 
 from maskling.errors import CheckpointError, MasklingError, ModelError
 from maskling.files import checksum
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import ModernConfig
 from maskling.model.folder import read_folder, write_weights
 from maskling.train import checkpoint

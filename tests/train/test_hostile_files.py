@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostile_json import changed, said, spoiled
-from maskling.data.preparation.lock import locked
+from maskling.data.prepare.resume import locked
 from maskling.errors import CheckpointError, DataError
-from maskling.train.journal import Journal
-from maskling.train.lock import only_here
+from maskling.train.outputs import Journal
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import written_number, written_recipe
+from maskling.train.run_folder import only_here, written_number, written_recipe
 
 CONFIG = Recipe().to_toml().encode()
 LINES = b'{"kind": "step", "step": 1, "loss": 2.5}\n{"kind": "evaluation", "step": 2, "mlm_loss": 2.0, "best": true}\n'

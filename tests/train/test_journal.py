@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from maskling.train.events import Step
-from maskling.train.journal import Journal
+from maskling.train.outputs import Journal
 
 
 def step(number: int, loss: float = 1.5) -> Step:

@@ -11,14 +11,14 @@ import torch
 
 from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import pick
-from maskling.train import compiling
-from maskling.train.compiling import compiled
-from maskling.train.loop import Parts, take_step
+from maskling.train import memory_fit
+from maskling.train.distributed import World
+from maskling.train.memory_fit import compiled
 from maskling.train.optimizer import Optimizer
-from maskling.train.pretraining import Text
+from maskling.train.pretrain import Text
 from maskling.train.recipe import Recipe
-from maskling.train.work import Work
-from maskling.train.world import World
+from maskling.train.step import Parts, take_step
+from maskling.train.task import Work
 from toy_runs import Make
 
 
@@ -171,9 +171,9 @@ def test_compiling_is_chosen_only_where_there_is_a_c_compiler(monkeypatch):
 
     gpu = torch.device("cuda")
     monkeypatch.setattr(torch.utils._triton, "has_triton", lambda: True)
-    monkeypatch.setattr(compiling.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(compiling.Path, "is_file", lambda _: True)
-    assert compiling.can_compile(gpu)
-    assert not compiling.can_compile(torch.device("cpu"))
-    monkeypatch.setattr(compiling.shutil, "which", lambda _: None)
-    assert not compiling.can_compile(gpu)
+    monkeypatch.setattr(memory_fit.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(memory_fit.Path, "is_file", lambda _: True)
+    assert memory_fit.can_compile(gpu)
+    assert not memory_fit.can_compile(torch.device("cpu"))
+    monkeypatch.setattr(memory_fit.shutil, "which", lambda _: None)
+    assert not memory_fit.can_compile(gpu)

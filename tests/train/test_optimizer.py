@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskling.errors import CheckpointError
-from maskling.model.building import build
+from maskling.model.build import build
 from maskling.model.config import BertConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from maskling.train.optimizer import OPTIMIZERS, AdamW, Bert2018, Muon, Strategy, hidden_matrices

@@ -19,10 +19,9 @@ import toy_corpus
 from chaos_runs import metrics
 from maskling.errors import CheckpointError, NumericsError, SettingsError, TokenizerError
 from maskling.model.memory import PROCESS_BYTES
-from maskling.train import fitting
+from maskling.train import memory_fit
 from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started, Step, Warned
-from maskling.train.planning import foreseen
-from maskling.train.pretrain import pretrain
+from maskling.train.pretrain import foreseen, pretrain
 from maskling.train.recipe import Recipe, read_config
 from maskling.train.run_folder import written_number
 from torch_ranks import weights
@@ -120,10 +119,10 @@ def test_a_run_goes_on_with_the_micro_batches_it_began_with_whatever_memory_is_f
 ):
     """Dropout is drawn by the micro-batch."""
     recipe = recipe_of({**DROPOUT, "system.micro_batch_tokens": "none"})
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: 1.0)
+    monkeypatch.setattr(memory_fit, "free_bytes", lambda _: 1.0)
     run(recipe, tmp_path / "straight")
     run_until(recipe, tmp_path / "stopped", 8)
-    monkeypatch.setattr(fitting, "free_bytes", lambda _: math.inf)
+    monkeypatch.setattr(memory_fit, "free_bytes", lambda _: math.inf)
     assert run(recipe, tmp_path / "stopped")[0].resumed_from == 4
     run(recipe, tmp_path / "roomy")
     straight, stopped, roomy = (weights(tmp_path / name, 12) for name in ("straight", "stopped", "roomy"))
@@ -379,7 +378,7 @@ def test_init_with_another_tokenizer_is_refused_with_the_remedy(recipe_of: Make,
 
 def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
-    monkeypatch.setattr("maskling.train.running.corrected", lambda *_: None)
+    monkeypatch.setattr("maskling.train.loop.corrected", lambda *_: None)
     run_until(recipe, tmp_path, 2)
     chosen = read_config(tmp_path).train.steps
     assert chosen != 12
@@ -401,7 +400,7 @@ def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_
 def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("maskling.train.running.corrected", lambda *_: None)
+    monkeypatch.setattr("maskling.train.loop.corrected", lambda *_: None)
     run(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned")
     steps = read_config(tmp_path / "planned").train.steps
     every = read_config(tmp_path / "planned").train.evaluate_every or "none"
@@ -427,8 +426,8 @@ def test_what_is_foreseen_is_what_the_run_tells(
     recipe_of: Make, tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ):
     # What this process holds is known only while it runs.
-    monkeypatch.setattr(fitting, "_process_bytes", lambda *_: PROCESS_BYTES)
-    monkeypatch.setattr("maskling.train.planning.resident_bytes", lambda: None)
+    monkeypatch.setattr(memory_fit, "_process_bytes", lambda *_: PROCESS_BYTES)
+    monkeypatch.setattr("maskling.train.pretrain.resident_bytes", lambda: None)
     torch.set_num_threads(2)
     recipe = recipe_of({"train.steps": 1, "system.threads": 1, **changes})
     seen = foreseen(recipe)

@@ -14,17 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import CheckpointError
-from maskling.train import budget, keeping, loop, running
+from maskling.train import budget, outputs
+from maskling.train import loop as loop_module
+from maskling.train import step as step_module
 from maskling.train.budget import corrected, reconsiders
-from maskling.train.clock import Clock, Costs
+from maskling.train.distributed import World
 from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
-from maskling.train.pretrain import pretrain
-from maskling.train.pretraining import Pretraining, Text
+from maskling.train.pretrain import Pretraining, Text, pretrain
 from maskling.train.recipe import Recipe, read_config
 from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
 from maskling.train.settings import TrainSettings
-from maskling.train.world import World
+from maskling.train.timing import Clock, Costs
 from torch_ranks import ran, torchrun, weights
 from toy_runs import Make
 
@@ -141,14 +142,14 @@ class Machine:
     ) -> None:
         self.now, self.taken, self.step = 1e6, 0, step
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
-        monkeypatch.setattr("maskling.train.speed.peak_flops", lambda _: 1e9)
-        for module in (budget, running):
-            monkeypatch.setattr(module, "take_step", self._slowly(loop.take_step, self._a_step))
+        monkeypatch.setattr("maskling.train.timing.peak_flops", lambda _: 1e9)
+        for module in (budget, loop_module):
+            monkeypatch.setattr(module, "take_step", self._slowly(step_module.take_step, self._a_step))
         monkeypatch.setattr(
             Pretraining, "evaluate", self._slowly(Pretraining.evaluate, lambda: evaluation if self.taken > 8 else 2.0)
         )
         monkeypatch.setattr(budget, "_save", self._slowly(budget._save, lambda: 0.5))
-        monkeypatch.setattr(keeping.Keeping, "save", self._slowly(keeping.Keeping.save, lambda: save))
+        monkeypatch.setattr(outputs.Keeping, "save", self._slowly(outputs.Keeping.save, lambda: save))
 
     def _a_step(self) -> float:
         self.taken += 1
@@ -262,7 +263,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         return 20 if step >= 4 and train.steps != 20 else None
 
     monkeypatch.setattr("maskling.train.budget.plan", plan)
-    monkeypatch.setattr(running, "corrected", correct)
+    monkeypatch.setattr(loop_module, "corrected", correct)
 
 
 def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
@@ -326,14 +327,14 @@ def test_a_damaged_checkpoint_takes_its_plan_with_it(recipe_of: Make, tmp_path: 
     events_of(recipe, tmp_path, until=6)
     assert read_config(tmp_path).train.steps == 20
     shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
-    monkeypatch.setattr(running, "corrected", lambda *_: None)
+    monkeypatch.setattr(loop_module, "corrected", lambda *_: None)
     assert events_of(recipe, tmp_path)[-1].steps == 12
 
 
 @pytest.mark.usefixtures("by_hand")
 def test_a_run_that_is_over_is_not_planned_anew(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     measure(monkeypatch, [9.0, 1.0, 2.0])
-    monkeypatch.setattr(running, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    monkeypatch.setattr(loop_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
     events = events_of(recipe_of({**BUDGET, "train.patience": 1}), tmp_path)
     assert not of(Replanned, events)
     assert events[-1].step == of(Step, events)[-1].step == 8
@@ -345,17 +346,17 @@ def test_a_run_that_goes_back_before_its_plan_was_corrected_says_so_in_its_setti
 ):
     steps = 0
 
-    def wrong_once(parts: loop.Parts, work: Any, factor: float) -> loop.Taken:
+    def wrong_once(parts: step_module.Parts, work: Any, factor: float) -> step_module.Taken:
         nonlocal steps
         steps += 1
-        taken = loop.take_step(parts, work, factor)
+        taken = step_module.take_step(parts, work, factor)
         if steps != 7:
             return taken
         shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
-        monkeypatch.setattr(running, "corrected", lambda *_: None)
-        return loop.Taken(taken.loss, taken.terms, taken.gradient_norm, problem="as if it were no number")
+        monkeypatch.setattr(loop_module, "corrected", lambda *_: None)
+        return step_module.Taken(taken.loss, taken.terms, taken.gradient_norm, problem="as if it were no number")
 
-    monkeypatch.setattr(running, "take_step", wrong_once)
+    monkeypatch.setattr(loop_module, "take_step", wrong_once)
     events = events_of(recipe_of({**BUDGET, "train.on_nonfinite": "rewind"}), tmp_path)
     assert len(of(Replanned, events)) == 1
     assert events[-1].steps == read_config(tmp_path).train.steps == 12
@@ -366,7 +367,7 @@ def test_an_exported_model_is_not_lost_for_a_number_on_its_card(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     measure(monkeypatch, [9.0, 1.0, *[2.0] * 9])
-    monkeypatch.setattr(running, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    monkeypatch.setattr(loop_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
     events = []
     for event in pretrain(recipe_of(BUDGET), tmp_path):
         events.append(event)

@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 
-from maskling.data.corruption import Corruption, Vocabulary
 from maskling.data.examples import GROUP_ROWS, Examples
+from maskling.data.manifest import ShardArrays
+from maskling.data.masking.corruption import Corruption, Vocabulary
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import BestFitPacking
 from maskling.data.pairing.single import SinglePairing
-from maskling.data.shard_files import ShardArrays
 from maskling.data.shards import Split
 
 DOCUMENTS, SENTENCES, TOKENS = 200_000, 5, 23

@@ -10,11 +10,11 @@ import torch
 
 from chaos_runs import config, metrics
 from maskling.errors import SettingsError
+from maskling.train.distributed import World
+from maskling.train.fsdp import collected
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
 from maskling.train.run import _check_shards
-from maskling.train.sharding import collected
-from maskling.train.world import World
 from torch_ranks import assert_near, ran, torchrun, weights
 from toy_runs import Make
 

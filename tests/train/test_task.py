@@ -15,17 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from maskling.errors import CheckpointError
-from maskling.objectives.loss import Term
+from maskling.objectives.losses import Term
 from maskling.randomness import stream
 from maskling.train import checkpoint
 from maskling.train.events import Evaluated, Event, Finished, Started, Step
 from maskling.train.optimizer import AdamW
 from maskling.train.run import run
-from maskling.train.run_settings import RunSettings
 from maskling.train.schedule import ConstantSchedule
-from maskling.train.settings import SystemSettings, TrainSettings
-from maskling.train.task import Criterion, Material, Supply, Task
-from maskling.train.work import Work, text_step
+from maskling.train.settings import RunSettings, SystemSettings, TrainSettings
+from maskling.train.task import Criterion, Material, Supply, Task, Work, text_step
 
 SIZE = 8  # points of a step
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from maskling.train.loss_monitor import Watch
 from maskling.train.task import Baseline
-from maskling.train.watch import Watch
 
 
 def watched(

@@ -14,11 +14,10 @@ import torch
 
 import toy_corpus
 from chaos_runs import config, metrics
-from maskling.train.gradients import buckets
-from maskling.train.joining import own_device
+from maskling.train.distributed import World, own_device
 from maskling.train.pretrain import pretrain
 from maskling.train.run_folder import write_config
-from maskling.train.world import World
+from maskling.train.step import buckets
 from torch_ranks import SCRIPT, assert_near, launcher, ran, torchrun, weights
 from toy_runs import Make
 

@@ -21,6 +21,6 @@ VERBS = {
     "serve": "maskling.cli.serve:serve",
     "extend": "maskling.cli.extend:extend",
     "tokenizer": "maskling.cli.tokenizer:tokenizer",
-    "tokenizer extend": "maskling.cli.tokenizer_extend:tokenizer_extend",
+    "tokenizer extend": "maskling.cli.tokenizer:tokenizer_extend",
     "init": "maskling.cli.init:init",
 }

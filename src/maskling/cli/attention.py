@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import table
-from maskling.cli.places import check_out_file
+from maskling.cli.format import table
+from maskling.cli.inputs import check_out_file
 from maskling.console import Console
 
 
@@ -35,8 +35,8 @@ def attention(
     if out is not None:
         check_out_file(out)
 
-    from maskling.infer.insides import attention_maps
-    from maskling.infer.load import load
+    from maskling.infer.attention_maps import attention_maps
+    from maskling.infer.model import load
 
     loaded = load(model, device=device)
     maps = attention_maps(loaded, text)

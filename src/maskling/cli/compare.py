@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_sources
-from maskling.cli.reading import followed, read_as
-from maskling.cli.settings import SettingPairs
-from maskling.console import Console
+from maskling.cli.format import byte_size, size, table
+from maskling.cli.inputs import check_sources, followed, read_as
+from maskling.cli.options import SettingPairs
+from maskling.console import Console, columns_of, counted
 from maskling.errors import SettingsError
+from maskling.evaluate.compare import Compared, Side
 
 if TYPE_CHECKING:
-    from maskling.infer.load import Model
+    from maskling.infer.model import Model
+
+# FOLDED DOCS
+# [compare_report] A comparison as a table: a row for each measure, a column for each model, the best of a row marked.
 
 
 def compare(
@@ -46,11 +51,10 @@ def compare(
 
     Example: maskling compare runs/mine runs/mine --text books/
     """
-    from maskling.cli.compare_report import compared_lines
-    from maskling.evaluate.common_text import plain_text, prepared_text
     from maskling.evaluate.compare import Comparison
-    from maskling.evaluate.pair_files import read_pairs
-    from maskling.infer.load import load
+    from maskling.evaluate.hidden_words import plain_text, prepared_text
+    from maskling.evaluate.minimal_pairs import read_pairs
+    from maskling.infer.model import load
 
     if len(models) < 2:
         raise SettingsError("give two models or more: maskling compare runs/mine runs/other --text books/")
@@ -102,3 +106,90 @@ def _own_data(models: list[Model]) -> Path:
         if (recipe := recipe_of(model)) is not None and Path(recipe.data.path).exists():
             return Path(recipe.data.path)
     raise SettingsError("say what to compare on: --text FILES, or --data FOLDER if all models have its tokenizer")
+
+
+WIDTH = 120
+MARK = " *"
+
+# label, value, how it is written, and whether more or less is better (0: neither)
+Measure = tuple[str, Callable[[Side], float | None], Callable[[float], str], int]
+
+MEASURES: tuple[Measure, ...] = (
+    ("loss per word", lambda side: side.loss_per_word, "{:.3f}".format, -1),
+    ("  behind the best", lambda side: side.behind, "{:+.3f}".format, 0),
+    ("  give or take", lambda side: side.behind_error, "{:.3f}".format, 0),
+    ("loss per byte", lambda side: side.loss_per_byte, "{:.4f}".format, -1),
+    ("loss per token", lambda side: side.loss_per_token, "{:.3f}".format, 0),
+    ("words guessed", lambda side: _percent(side.top1), "{:.1f}%".format, 1),
+    ("  in five guesses", lambda side: _percent(side.top5), "{:.1f}%".format, 1),
+    ("minimal pairs", lambda side: _percent(side.pair_accuracy), "{:.1f}%".format, 1),
+    ("tokens per word", lambda side: side.pieces_per_word, "{:.2f}".format, 0),
+    ("words it cannot write", lambda side: _percent(side.unwritable), "{:.2f}%".format, 0),
+    ("parameters", lambda side: side.parameters, size, -1),
+    ("weights on disk", lambda side: side.weight_bytes, byte_size, -1),
+    ("tokens/s", lambda side: side.tokens_per_second, "{:,.0f}".format, 0),
+    ("texts/s", lambda side: side.texts_per_second, "{:,.1f}".format, 1),
+)
+
+
+def compared_lines(found: Compared) -> list[str]:
+    """The numbers, and what they are of."""
+    cells = [["", *(side.name for side in found.sides)]]
+    cells += [row for measure in MEASURES if (row := _row(measure, found.sides))]
+    cells.append(["capital letters", *("as small ones" if side.lowercases else "as written" for side in found.sides)])
+    lines = [f"{counted(found.hidden_words, 'word')} hidden in {found.text}; * is the best of its row"]
+    for block in _blocks(cells):
+        lines += ["", *table(block)]
+    notes = []
+    if (
+        len({side.loss_per_token for side in found.sides}) > 1
+        and len({side.pieces_per_word for side in found.sides}) > 1
+    ):
+        notes.append("loss per token and tokens/s do not compare here: the models cut words differently")
+    if len({side.lowercases for side in found.sides}) > 1:
+        notes.append("a model that does not see capital letters has fewer words to guess among")
+    if found.too_long:
+        notes.append(f"{counted(found.too_long, 'passage')} left out, too long for one of the models")
+    if found.pairs:
+        notes.append(
+            f"minimal pairs: the mean over kinds of {counted(found.pairs, 'pair')}, the likelier sentence wins"
+        )
+    if any(side.texts_per_second for side in found.sides):
+        notes.append(f"speed: medians measured now, on {found.device}")
+    return [*lines, "", *notes]
+
+
+def _row(measure: Measure, sides: Sequence[Side]) -> list[str]:
+    label, value_of, written, better = measure
+    values = [value_of(side) for side in sides]
+    known = [value for value in values if value is not None]
+    if not known:
+        return []
+    # Equal as they are written is equal: nobody is marked for a digit that is not shown.
+    best = written(max(known) if better > 0 else min(known)) if better else None
+    texts = ["" if value is None else written(value) for value in values]
+    marks = MARK if best is not None and len({text for text in texts if text}) > 1 else ""
+    return [label, *(text + (marks if text == best else " " * len(marks)) for text in texts)]
+
+
+def _blocks(cells: list[list[str]]) -> list[list[list[str]]]:
+    """The columns side by side, as many as fit; more below, with the labels again."""
+    columns = [list(column) for column in zip(*cells, strict=True)]
+    widths = [max(map(columns_of, column)) for column in columns]
+    right = [
+        [" " * (width - columns_of(cell)) + cell for cell in column]
+        for column, width in zip(columns[1:], widths[1:], strict=True)
+    ]
+    blocks: list[list[list[str]]] = []
+    room = 0
+    for column in right:
+        room -= columns_of(column[0]) + 2
+        if room < 0:
+            blocks.append([columns[0]])
+            room = WIDTH - 2 - widths[0] - columns_of(column[0]) - 2
+        blocks[-1].append(column)
+    return [[list(row) for row in zip(*block, strict=True)] for block in blocks]
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_out_file
-from maskling.cli.texts import Texts
+from maskling.cli.inputs import Texts, check_out_file
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
     from maskling.infer.embed import Pooled
-    from maskling.infer.load import Model
-    from maskling.infer.nearest import Vectors
+    from maskling.infer.model import Model
+    from maskling.infer.search import Vectors
     from maskling.infer.vector_file import VectorFile
 
 
@@ -55,10 +54,9 @@ def embed(
         check_out_file(out, [file] if file else [])
 
     from maskling.export.sentence_transformers import own_pooling
-    from maskling.infer.embed import Pooled, embed_chunks
-    from maskling.infer.load import load
-    from maskling.infer.shares import embed_shares
-    from maskling.train.joining import joined, own_device
+    from maskling.infer.embed import Pooled, embed_chunks, embed_shares
+    from maskling.infer.model import load
+    from maskling.train.distributed import joined, own_device
 
     with joined(device) as world:
         # Standard input belongs to rank 0, and a file may be on its machine only.

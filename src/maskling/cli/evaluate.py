@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.evaluate_labelled import show_labelled
-from maskling.cli.evaluate_pairs import show_pairs
-from maskling.cli.layout import table
-from maskling.cli.places import check_sources
-from maskling.cli.reading import followed, read_as
-from maskling.cli.settings import SettingPairs
-from maskling.console import Console
+from maskling.cli.format import duration, table
+from maskling.cli.inputs import check_sources, columns_in, followed, read_as
+from maskling.cli.options import Pairs, SettingPairs
+from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from maskling.corpus.settings import CorpusSettings
-    from maskling.evaluate.text import HeldOutText
-    from maskling.export.card import HeldOut
-    from maskling.infer.load import Model
+    from maskling.evaluate.held_out import HeldOutText
+    from maskling.evaluate.minimal_pairs import PairResults
+    from maskling.export.cards import HeldOut
+    from maskling.infer.model import Model
+    from maskling.infer.score import Method
+
+# FOLDED DOCS
+# [evaluate_pairs] The part of `maskling evaluate` that judges minimal pairs.
+# [evaluate_labelled] The part of `maskling evaluate` that measures a fine-tuned model on labelled files.
+
 
 # English has hardly one unknown token in a thousand.
 _MANY_UNKNOWN = 0.02
@@ -74,9 +78,9 @@ def evaluate(
     Example: maskling evaluate runs/mine --data data/
     """
     from maskling.evaluate.held_out import Evaluation, check_asked
-    from maskling.export.card import update_card
-    from maskling.infer.load import load
-    from maskling.train.joining import joined, own_device
+    from maskling.export.cards import update_card
+    from maskling.infer.model import load
+    from maskling.train.distributed import joined, own_device
 
     if pairs and (sources or data is not None or card):
         raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
@@ -125,7 +129,7 @@ def evaluate(
 
 
 def _raw(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
-    from maskling.evaluate.text import raw_text
+    from maskling.evaluate.held_out import raw_text
 
     report = followed(console)
     text = raw_text(sources, loaded, reading, report)
@@ -136,8 +140,7 @@ def _raw(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console
 
 def _prepared(loaded: Model, model: Path, data: Path | None) -> HeldOutText:
     """The validation split that was asked for, or of what the model was trained on."""
-    from maskling.evaluate.held_out import recipe_of
-    from maskling.evaluate.text import prepared_text
+    from maskling.evaluate.held_out import prepared_text, recipe_of
 
     recipe = recipe_of(loaded)
     if data is None and recipe is None:
@@ -166,3 +169,64 @@ def held_out_lines(found: HeldOut) -> list[str]:
     if found.loss_per_byte is not None:
         rows.append(["per byte", f"{found.loss_per_byte:.4f}", "nats, whole words hidden"])
     return [f"on {found.text}", *table(rows)]
+
+
+def show_pairs(loaded: Model, files: Sequence[str], method: Method, console: Console) -> None:
+    """Judge the pairs of files and show what came out."""
+    from maskling.evaluate.minimal_pairs import PairScoring, read_pairs
+
+    pairs = read_pairs(files)
+    console.note(f"{counted(len(pairs), 'pair')}, scored by pseudo-log-likelihood ({method})")
+    scoring, began = PairScoring(loaded, pairs, method=method), time.monotonic()
+    for share in scoring.run():
+        if share < 1:
+            left = duration((time.monotonic() - began) * (1 - share) / share)
+            console.progress(f"scoring   {left} left", share, 1.0)
+    results = scoring.results()
+    for line in pair_lines(results):
+        console.result(line)
+    console.data({"method": method, **results.as_dict()})
+
+
+def pair_lines(results: PairResults) -> list[str]:
+    """A table of the paradigms, one of the fields, and the average."""
+    rows = [
+        [one.name, one.field, f"{one.pairs:,}", f"{one.ties:,}", f"{100 * one.accuracy:.1f}%"]
+        for one in results.paradigms
+    ]
+    rows.insert(0, ["paradigm", "field", "pairs", "ties", "accuracy"])
+    if not results.fields:
+        rows = [[name, *numbers] for name, _, *numbers in rows]
+    lines = table(rows, heads=True)
+    if results.fields:
+        rows = [
+            [one.name, f"{one.paradigms}", f"{one.pairs:,}", f"{one.ties:,}", f"{100 * one.accuracy:.1f}%"]
+            for one in results.fields
+        ]
+        lines += ["", *table([["field", "paradigms", "pairs", "ties", "accuracy"], *rows], heads=True)]
+    return [
+        *lines,
+        "",
+        f"{100 * results.macro_average:.2f}% on average over {counted(len(results.paradigms), 'paradigm')}, "
+        f"{counted(results.pairs, 'pair')}; {counted(results.ties, 'tie')} counted as half right",
+    ]
+
+
+def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console: Console) -> None:
+    """Measure on each file and show what came out. settings: --columns.key value."""
+    from maskling.finetune.finetune import measured
+
+    columns = columns_in(settings)
+    if not files:
+        raise SettingsError("say which labelled file to measure this fine-tuned model on")
+    for file in files:
+        console.doing(f"measuring on {file}")
+        found, warnings = measured(loaded, file, columns)
+        console.clear()
+        for text in warnings:
+            console.warn(text)
+        console.result(f"{file}, {counted(found.records, 'record')}")
+        numbers = {name: value for name, value in found.measured.items() if value is not None}
+        for line in table([[name, f"{value:.4f}"] for name, value in numbers.items()]):
+            console.result(line)
+        console.data({"file": file, "records": found.records, **found.measured})

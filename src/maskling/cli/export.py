@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import byte_size
-from maskling.cli.places import check_out_folder
+from maskling.cli.format import byte_size
+from maskling.cli.inputs import check_out_folder
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -43,10 +43,10 @@ def export(
         raise SettingsError("say where to write: maskling export runs/mine --out exported/")
     check_out_folder(out)
 
-    from maskling.infer.load import load
+    from maskling.infer.model import load
     from maskling.model.folder import read_config, weight_shapes
-    from maskling.model.place import find_model
-    from maskling.train.exporting import export_checkpoint, export_folder
+    from maskling.model.locate import find_model
+    from maskling.train.export_run import export_checkpoint, export_folder
 
     console = Console(as_json=json)
     if int8 and format != "onnx":

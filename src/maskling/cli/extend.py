@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_out_folder
+from maskling.cli.inputs import check_out_folder
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -37,8 +37,8 @@ def extend(
         raise SettingsError(f"--rope-theta is {rope_theta:g}; it is a number above 0, such as 160000")
     check_out_folder(out)
 
-    from maskling.model.place import find_model
-    from maskling.train.extending import extend_positions
+    from maskling.model.locate import find_model
+    from maskling.train.extend import extend_positions
 
     console = Console(as_json=json)
     extend_positions(find_model(model), out, positions, rope_theta)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import table
-from maskling.cli.texts import Texts
+from maskling.cli.format import table
+from maskling.cli.inputs import Texts
 from maskling.console import Console, counted
 from maskling.errors import TokenizerError
 
 if TYPE_CHECKING:
-    from maskling.infer.answers import FilledMasks, FilledTogether
+    from maskling.infer.results import FilledMasks, FilledTogether
 
 # Texts that are filled before their answers are printed.
 _AT_ONCE = 256
@@ -44,7 +44,7 @@ def fill(
     console = Console(as_json=json)
     texts = Texts.of(text, file).lines
 
-    from maskling.infer.load import load
+    from maskling.infer.model import load
 
     loaded = load(model, device=device)
     for first in range(0, len(texts), _AT_ONCE):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.settings import SettingPairs, layers, shown
+from maskling.cli.options import SettingPairs, layers, shown
 from maskling.cli.train import STOPPED, check_run_folder
 from maskling.console import Console
 from maskling.errors import SettingsError

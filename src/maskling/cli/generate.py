@@ -42,7 +42,7 @@ def generate(
     """
     console = Console(as_json=json)
 
-    from maskling.infer.load import load
+    from maskling.infer.model import load
 
     found = load(model, device=device).generate(
         text,

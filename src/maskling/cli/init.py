@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_out_file
-from maskling.cli.settings import SettingPairs, layers
+from maskling.cli.inputs import check_out_file
+from maskling.cli.options import SettingPairs, layers
 from maskling.console import Console
 
 
@@ -31,8 +31,7 @@ def init(
     """
     from maskling.errors import SettingsError
     from maskling.files import written_aside
-    from maskling.train.recipe import read_recipe
-    from maskling.train.written import commented_toml
+    from maskling.train.recipe import commented_toml, read_recipe
 
     check_out_file(out)
     if out.exists() and not force:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_sources
-from maskling.cli.reading import followed, read_as
-from maskling.cli.settings import SettingPairs, layers
+from maskling.cli.inputs import check_sources, followed, read_as
+from maskling.cli.options import SettingPairs, layers
 from maskling.console import Console
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
-    from maskling.cli.views.view import View
+    from maskling.cli.views import View
     from maskling.train.recipe import Recipe
 
 

@@ -18,8 +18,7 @@ from typing import Any, NoReturn
 
 from maskling import __version__
 from maskling.cli import EXIT_DONE, EXIT_MENDABLE, EXIT_STOPPED, VERBS
-from maskling.cli.help import overview, verb_help
-from maskling.cli.parsing import bind
+from maskling.cli.options import bind, overview, verb_help
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError, suggestion
 

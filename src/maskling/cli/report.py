@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_out_file
+from maskling.cli.inputs import check_out_file
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -31,8 +31,8 @@ def report(
     if out is None and len(runs) > 1:
         raise SettingsError(f"say where the page of {counted(len(runs), 'run')} goes, with --out FILE")
 
+    from maskling.report.report import write_report
     from maskling.report.runs import read_run
-    from maskling.report.writing import write_report
 
     console = Console()
     read = [read_run(run) for run in runs]

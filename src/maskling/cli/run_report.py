@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from maskling.cli.layout import byte_size, duration, size, table
+from maskling.cli.format import byte_size, duration, size, table
 from maskling.console import Console, counted
 from maskling.train.events import (
     Evaluated,

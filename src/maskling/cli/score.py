@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import table
-from maskling.cli.texts import Texts
+from maskling.cli.format import table
+from maskling.cli.inputs import Texts
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
-    from maskling.infer.scored_text import ScoredText
+    from maskling.infer.results import ScoredText
 
 # Texts that are scored before their scores are printed.
 _AT_ONCE = 256
@@ -44,9 +44,9 @@ def score(
     console = Console(as_json=json)
     texts = Texts.of(text, file)
 
-    from maskling.infer.likelihood import Scoring
-    from maskling.infer.load import load
-    from maskling.infer.scored_text import perplexity, word_perplexity
+    from maskling.infer.model import load
+    from maskling.infer.results import perplexity, word_perplexity
+    from maskling.infer.score import Scoring
 
     loaded = load(model, device=device, dtype=dtype)
     scores: list[ScoredText] = []

@@ -8,9 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.layout import shortened, table
-from maskling.cli.places import check_out_folder, check_sources
-from maskling.cli.texts import Texts
+from maskling.cli.format import shortened, table
+from maskling.cli.inputs import Texts, check_out_folder, check_sources
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -52,10 +51,9 @@ def search(
     folder = index or Path(f"{file[0].rstrip('/')}.index")
     check_out_folder(folder)
 
-    from maskling.corpus.report import ReadReport
-    from maskling.infer.index import Index
-    from maskling.infer.indexing import build_index
-    from maskling.infer.load import load
+    from maskling.corpus.opening import ReadReport
+    from maskling.infer.index import Index, build_index
+    from maskling.infer.model import load
 
     console = Console(as_json=json)
     loaded = load(model, device=device)

@@ -41,13 +41,12 @@ def serve(
     if not 0 <= port <= _HIGHEST_PORT:
         raise SettingsError(f"--port is {port}; it is a number from 0 to {_HIGHEST_PORT}")
     try:
-        from maskling.serve.app import application
+        from maskling.serve.app import address_of, application, listening, names_of, run
         from maskling.serve.batching import Batcher
-        from maskling.serve.running import address_of, listening, names_of, run
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "serve", "serve") from None
     with listening(host, port) as opened:
-        from maskling.infer.load import load
+        from maskling.infer.model import load
         from maskling.serve.service import Service
 
         console.doing("loading the model")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.places import check_out_folder, visible
-from maskling.cli.settings import SettingPairs, layers, shown
+from maskling.cli.inputs import check_out_folder, visible
+from maskling.cli.options import SettingPairs, layers, shown
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -68,7 +68,7 @@ def train(
         raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
     check_run_folder(out)
     if resolved.settings.init is not None and not (out / "config.toml").exists():
-        from maskling.model.place import find_model
+        from maskling.model.locate import find_model
 
         find_model(resolved.settings.init)
 
@@ -86,7 +86,7 @@ def train(
 def _foresee(recipe: Recipe, console: Console) -> None:
     """Print what the run would be."""
     from maskling.cli.run_report import as_json, started_lines
-    from maskling.train.planning import foreseen
+    from maskling.train.pretrain import foreseen
 
     plan = foreseen(recipe)
     budget = recipe.train.budget

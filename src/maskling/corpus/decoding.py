@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from maskling.corpus.report import FileReport
+from maskling.corpus.opening import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import xxhash
@@ -11,8 +11,15 @@ from maskling.corpus.clean import clean
 from maskling.corpus.dedup import Seen
 from maskling.corpus.document import Document
 from maskling.corpus.filters import rejection
+from maskling.corpus.opening import ReadReport
+from maskling.corpus.reading import read
 from maskling.corpus.sentences import split_lines, split_sentences
 from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.sources import expand
+
+# FOLDED DOCS
+# [documents] Clean documents from sources, one after the other, where nothing is to be kept on disk.
+
 
 DUPLICATE = "duplicate"
 
@@ -130,3 +137,27 @@ def _without(document: CleanDocument, kept: Sequence[bool]) -> CleanDocument | N
     text = text.lstrip()
     paragraphs = [paragraph for paragraph, keep in zip(document.paragraphs, kept, strict=True) if keep]
     return replace(document, text=text, sentences=lengths, digest=digest(text), paragraphs=paragraphs)
+
+
+# Text that is worth encoding at once.
+_BATCH_CHARACTERS = 1 << 20
+
+
+def clean_batches(
+    sources: Sequence[str], settings: CorpusSettings, report: ReadReport
+) -> Iterator[list[CleanDocument]]:
+    """The documents that `prepare` would keep, about a million characters at a time. Raises CorpusError as `read`."""
+    seen = Seen()
+    batch: list[CleanDocument] = []
+    size = 0
+    for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
+        found = process(document, settings)
+        fresh = unseen(found, seen, settings) if isinstance(found, CleanDocument) else found
+        if isinstance(fresh, CleanDocument):
+            batch.append(fresh)
+            size += len(fresh.text)
+            if size >= _BATCH_CHARACTERS:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch

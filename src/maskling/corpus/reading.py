@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from maskling.corpus.decoding import UndecodableError
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import READ_ERRORS
+from maskling.corpus.opening import READ_ERRORS, FileReport, ReadReport, StoppedError
 from maskling.corpus.readers import READERS, Read
 from maskling.corpus.readers.hugging_face import read_hugging_face
 from maskling.corpus.readers.python_docs import read_python_docs
-from maskling.corpus.report import FileReport, ReadReport, StoppedError
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MasklingError
 

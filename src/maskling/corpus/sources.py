@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskling.corpus.document import Source as Source
-from maskling.corpus.opening import missing_driver
+from maskling.corpus.opening import ReadReport, missing_driver
 from maskling.corpus.readers import READERS
-from maskling.corpus.report import ReadReport
 from maskling.errors import CorpusError, suggestion
 
 SPECIAL = ("python-docs:", "hf:")

@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import BoolArray, Int64Array
-from maskling.data.batch import Batch
-from maskling.data.corruption import Corruption, Vocabulary
+from maskling.data.assemble import Batch, Text, assemble, lay_out, lengths
+from maskling.data.masking.corruption import Corruption, Vocabulary
 from maskling.data.masking.strategy import Masking
 from maskling.data.masking.words import Words
-from maskling.data.packing import Layout, Packing
-from maskling.data.pairing.strategy import Pairing
-from maskling.data.rows import Rows
+from maskling.data.packing import Layout, Packing, dealt, spread
+from maskling.data.pairing.strategy import Pairing, Segments
 from maskling.data.shards import Split
-from maskling.data.step import Step
-from maskling.data.text import Text, assemble, lengths
 from maskling.randomness import Shuffle, keys
+
+# FOLDED DOCS
+# [rows] Examples placed in rows, before any of their text is read.
+# [step] The examples of one optimizer step, to be shared out over ranks and micro-batches.
+
 
 # Tokens that are assembled and masked at once: enough to make numpy's calls cheap, few enough to stay in the cache.
 CHUNK_TOKENS = 1 << 15
@@ -218,3 +220,97 @@ class Examples:
         seen = self._corruption.corrupt(ids, chosen, words, corrupting, self._vocabulary)
         labels = rows.segments.label if has_pairs else rows.length[:0]
         return Text(ids, seen, chosen, rows.length, rows.segments.a_length + 2, labels), words
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some examples, ordered by row and column.
+
+    number: (k,) int64, of each example in the run; epoch, index: (k,) int64, which one that is.
+    segments: of k examples. length: (k,) int64, their tokens, special ones counted. layout: where they begin.
+    """
+
+    number: Int64Array
+    epoch: Int64Array
+    index: Int64Array
+    segments: Segments
+    length: Int64Array
+    layout: Layout
+
+    def __getitem__(self, which: slice | Int64Array) -> Rows:
+        """Some of the examples, where they are."""
+        layout = Layout(self.layout.row[which], self.layout.column[which], self.layout.num_rows)
+        columns = self.number[which], self.epoch[which], self.index[which], self.segments[which], self.length[which]
+        return Rows(*columns, layout)
+
+    def part(self, first: int, last: int) -> Rows:
+        """Rows first to last - 1, counted from 0 again."""
+        begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
+        part = self[begin:end]
+        layout = Layout(part.layout.row - first, part.layout.column, last - first)
+        return Rows(part.number, part.epoch, part.index, part.segments, part.length, layout)
+
+    def packed(
+        self, packing: Packing, seq_length: int, at_least: int = 1, shuffle: tuple[int, int] | None = None
+    ) -> Rows:
+        """The same examples in rows made anew.
+
+        at_least: how many rows; shuffle: the seed and number of a random order of the rows, since packing
+        leaves the long examples in front.
+        """
+        layout = spread(packing.pack(self.length, seq_length), at_least)
+        row = layout.row
+        if shuffle is not None:
+            row = Shuffle(layout.num_rows, shuffle[0], "rows", shuffle[1])[row]
+        order = np.lexsort((layout.column, row))
+        rows = self[order]
+        layout = Layout(row[order], layout.column[order], layout.num_rows)
+        return Rows(rows.number, rows.epoch, rows.index, rows.segments, rows.length, layout)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Examples with their masks, in rows.
+
+    text: the examples, ordered by row and column; layout: where each begins.
+    number: (k,) int64, the number of each in the run, to look at one with `Examples.example`.
+
+    Every rank holds the whole step in this form, some ten bytes a token, and lays out only its own
+    rows: so the totals that losses are divided by are known to all before the first backward.
+    """
+
+    text: Text
+    layout: Layout
+    number: Int64Array
+    seq_length: int
+    pad: int
+
+    @property
+    def num_rows(self) -> int:
+        """Rows over all ranks."""
+        return self.layout.num_rows
+
+    @property
+    def num_predictions(self) -> int:
+        """Tokens to predict, over all ranks."""
+        return int(np.count_nonzero(self.text.chosen))
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs to judge, over all ranks."""
+        return len(self.text.pair_labels)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that are not padding, over all ranks."""
+        return len(self.text.ids)
+
+    def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[Batch]:
+        """The rows of one rank, in micro-batches of at most `micro_rows`; see `dealt`."""
+        bounds = dealt(self.num_rows, micro_rows, rank, world)
+        return [self._rows(first, last) for first, last in pairwise(bounds)]
+
+    def _rows(self, first: int, last: int) -> Batch:
+        begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
+        part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
+        return lay_out(self.text.part(begin, end), part, self.seq_length, self.pad)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import Int64Array
-from maskling.config import Settings
-from maskling.registry import table
+from maskling.config import Settings, table
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,12 +11,61 @@ from typing import Any
 
 import numpy as np
 
-from maskling.evaluate.common_text import CommonText
-from maskling.evaluate.hidden_words import HiddenWords, Losses
-from maskling.evaluate.pair_files import MinimalPair
-from maskling.evaluate.pairs import PairScoring
-from maskling.evaluate.speed import ROUNDS, Race, Speed
-from maskling.infer.load import Model
+from maskling.evaluate.hidden_words import CommonText, HiddenWords, Losses
+from maskling.evaluate.minimal_pairs import MinimalPair, PairScoring
+from maskling.infer.forward import Reader, Row, batches, encode, usual_batch_tokens
+from maskling.infer.model import Model
+
+# FOLDED DOCS
+# [speed] How fast models read, on this machine, now.
+
+
+ROUNDS = 5
+# Texts that are read in a round.
+TEXTS = 64
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over rounds. A token is a different piece of text in each vocabulary; texts compare."""
+
+    tokens_per_second: float
+    texts_per_second: float
+
+
+class Race:
+    """Models reading the same texts in turns, so that whatever else the machine does falls on all alike."""
+
+    def __init__(self, readers: Sequence[Reader], rows: Sequence[Sequence[Row]], rounds: int = ROUNDS) -> None:
+        """rows: for each model the texts as its ids, special tokens included."""
+        self._readers, self._rows, self._rounds = readers, [own[:TEXTS] for own in rows], rounds
+        self._seconds: list[list[float]] = [[] for _ in readers]
+
+    def run(self) -> Iterator[float]:
+        """Read, and yield the part that is done, from 0 to 1."""
+        turns = self._rounds + 1
+        for turn in range(turns):
+            for place, (reader, rows) in enumerate(zip(self._readers, self._rows, strict=True)):
+                seconds = _seconds(reader, rows)
+                if turn:  # the first is to warm up
+                    self._seconds[place].append(seconds)
+                yield (turn * len(self._readers) + place + 1) / (turns * len(self._readers))
+
+    def speeds(self) -> list[Speed]:
+        """The speed of each model; once `run` has ended."""
+        medians = map(statistics.median, self._seconds)
+        return [
+            Speed(sum(map(len, rows)) / seconds, len(rows) / seconds)
+            for rows, seconds in zip(self._rows, medians, strict=True)
+        ]
+
+
+def _seconds(reader: Reader, rows: Sequence[Row]) -> float:
+    begin = time.perf_counter()
+    for together in batches([len(row) for row in rows], usual_batch_tokens(reader.compute)):
+        hidden, _ = encode(reader.module, reader.compute, [rows[row] for row in together], reader.tokenizer.special.pad)
+        hidden[0, 0, 0].item()  # a GPU is done only when asked
+    return max(time.perf_counter() - begin, 1e-9)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
-from maskling.data.corruption import Corruption, Vocabulary
+import numpy as np
+from numpy.typing import NDArray
+
+from maskling.console import counted
+from maskling.corpus.opening import ReadReport
+from maskling.corpus.pipeline import CleanDocument, clean_batches
+from maskling.corpus.settings import CorpusSettings
 from maskling.data.examples import Examples
+from maskling.data.manifest import ShardArrays
+from maskling.data.masking.corruption import Corruption, Vocabulary
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
 from maskling.data.packing import BestFitPacking
@@ -13,14 +24,21 @@ from maskling.data.pairing import PAIRINGS
 from maskling.data.pairing.nsp import NspPairing
 from maskling.data.pairing.single import SinglePairing
 from maskling.data.pairing.strategy import Pairing
-from maskling.errors import SettingsError
-from maskling.evaluate.text import HeldOutText
-from maskling.export.card import HeldOut
-from maskling.infer.load import Model
-from maskling.infer.rows import batch_budget
+from maskling.data.shards import Split, open_shards
+from maskling.errors import CorpusError, DataError, SettingsError
+from maskling.export.cards import HeldOut
+from maskling.infer.forward import batch_budget
+from maskling.infer.model import Model
+from maskling.metrics import entropy
 from maskling.objectives.measure import Measured, Tally
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.distributed import World
 from maskling.train.recipe import Recipe, read_config
-from maskling.train.world import World
+
+# FOLDED DOCS
+# [text] Text to measure a model on: the held-out part of a prepared folder, or text as it comes.
+# [raw_text] Text that was never prepared, made ready to measure a model on: with that model's own tokenizer, in memory.
+
 
 # Longest sequences for a model that nobody told how long it was trained on.
 LONGEST = 512
@@ -186,3 +204,135 @@ def _named_pairing(kind: str, model: Model) -> Pairing:
     if pairing.has_pairs and not model.module.config.pair_head:
         raise SettingsError(f"pairing '{kind}' has pairs to judge, and this model has no pair head; use single")
     return pairing
+
+
+@dataclass(frozen=True)
+class HeldOutText:
+    """Text to measure on.
+
+    tokens_per_byte: None where the text's size is not known. unigram_entropy: nats, of the training text where that
+    is known, else of this text. name: for the model card. unknown: which part of the tokens is [UNK].
+    """
+
+    split: Split
+    tokens_per_word: float
+    tokens_per_byte: float | None
+    unigram_entropy: float
+    name: str
+    unknown: float = 0.0
+
+
+def prepared_text(folder: Path, model: Model) -> HeldOutText:
+    """The validation split of a prepared folder.
+
+    Raises DataError if it was prepared with another tokenizer than the model's, or has nothing held out.
+    """
+    shards = open_shards(folder)
+    manifest = shards.manifest
+    if manifest.tokenizer != model.tokenizer.fingerprint:
+        raise DataError(
+            f"{folder} was prepared with tokenizer {manifest.tokenizer}, but the model in {model.folder} has "
+            f"{model.tokenizer.fingerprint}; evaluate it on text itself instead, or prepare that with "
+            f"--tokenizer.path {model.folder}"
+        )
+    split = shards.split("validation")
+    if not split.num_documents:
+        raise DataError(f"{folder} has no validation split; prepare it with a larger shards.validation_fraction")
+    num_tokens = split.num_tokens + shards.split("train").num_tokens
+    num_bytes = manifest.text.kept_bytes
+    return HeldOutText(
+        split=split,
+        tokens_per_word=_tokens_per_word(split),
+        tokens_per_byte=num_tokens / num_bytes if num_bytes else None,
+        unigram_entropy=manifest.unigram_entropy,
+        name=f"a validation split of {counted(split.num_documents, 'document')}",
+        unknown=_unknown(split, model),
+    )
+
+
+def raw_text(
+    sources: Sequence[str], model: Model, settings: CorpusSettings | None = None, report: ReadReport | None = None
+) -> HeldOutText:
+    """Text from files, folders or addresses. report: gets what was wrong with which file.
+
+    Raises CorpusError if there is none.
+    """
+    text = read_text(sources, model.tokenizer, settings, report)
+    split = text.split
+    names = ", ".join(Path(source).name or source for source in sources)
+    return HeldOutText(
+        split=split,
+        tokens_per_word=_tokens_per_word(split),
+        tokens_per_byte=split.num_tokens / text.num_bytes,
+        unigram_entropy=entropy.entropy(_counts(split, model.tokenizer.vocab_size)),
+        name=f"{counted(split.num_documents, 'document')} of {names}",
+        unknown=_unknown(split, model),
+    )
+
+
+def _tokens_per_word(split: Split) -> float:
+    words = sum(int(np.count_nonzero(block.word_starts())) for block in split.blocks())
+    return split.num_tokens / max(1, words)
+
+
+def _unknown(split: Split, model: Model) -> float:
+    unk = model.tokenizer.special.unk
+    return sum(int(np.count_nonzero(block.tokens == unk)) for block in split.blocks()) / max(1, split.num_tokens)
+
+
+def _counts(split: Split, vocab_size: int) -> NDArray[np.int64]:
+    """How often each token occurs: (vocab_size,) int64."""
+    counts = np.zeros(vocab_size, np.int64)
+    for block in split.blocks():
+        counts += np.bincount(block.tokens, minlength=vocab_size)
+    return counts
+
+
+@dataclass(frozen=True)
+class RawText:
+    """split: the text as tokens; num_bytes: of the clean text in UTF-8."""
+
+    split: Split
+    num_bytes: int
+
+
+def read_text(
+    sources: Sequence[str],
+    tokenizer: Tokenizer,
+    settings: CorpusSettings | None = None,
+    report: ReadReport | None = None,
+) -> RawText:
+    """Read, clean and encode what `sources` name, as `prepare` does it.
+
+    report: gets what was wrong with which file. Raises CorpusError if nothing can be read or nothing is left of it.
+    """
+    settings = settings or CorpusSettings()
+    report = report or ReadReport()
+    # Of each batch only the tokens are kept, two or four bytes each.
+    shards: list[ShardArrays] = []
+    num_bytes = 0
+    for documents in clean_batches(sources, settings, report):
+        arrays, size = _encode(documents, tokenizer)
+        num_bytes += size
+        shards.append(arrays)
+    if not sum(len(arrays.tokens) for arrays in shards):
+        raise CorpusError(
+            f"nothing is left of {', '.join(sources)}: all {report.documents:,} documents were empty, repeated or "
+            f"filtered out; give other text, or loosen corpus.filters"
+        )
+    return RawText(Split(shards), num_bytes)
+
+
+def _encode(documents: Sequence[CleanDocument], tokenizer: Tokenizer) -> tuple[ShardArrays, int]:
+    """The tokens of some documents that have any, and the bytes of these documents."""
+    pieces: list[str] = []
+    for document in documents:
+        ends = np.cumsum([0, *document.sentences]).tolist()
+        pieces += [document.text[first:end] for first, end in pairwise(ends)]
+    encoded = tokenizer.encode_flat(pieces)
+    lengths = np.diff(encoded.offsets)
+    owner = np.repeat(np.arange(len(documents)), [len(document.sentences) for document in documents])[lengths > 0]
+    kept, sentences = np.unique(owner, return_counts=True)
+    size = sum(len(documents[number].text.encode()) for number in kept)
+    vocab_size = tokenizer.vocab_size
+    return ShardArrays.of(vocab_size, encoded.ids, encoded.word_starts, lengths[lengths > 0], sentences), size

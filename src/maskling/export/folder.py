@@ -5,17 +5,30 @@ from __future__ import annotations
 import glob
 import shutil
 from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
 
 from maskling import __version__
 from maskling.errors import ModelError
-from maskling.export.card import CardFacts, ModelFacts, render_card
-from maskling.export.probe import answers, check_same
-from maskling.export.sentence_transformers import write_pooling
-from maskling.files import ASIDE, folder_written_aside
+from maskling.export.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
+from maskling.export.sentence_transformers import own_pooling, write_pooling
+from maskling.export.verify import answers, check_same, probing, task_answers
+from maskling.files import ASIDE, folder_written_aside, write_json
 from maskling.model.config import BertConfig, ModelConfig
-from maskling.model.folder import read_folder, write_weights
+from maskling.model.folder import SAFETENSORS, build_encoder, read_folder, write_safetensors, write_weights
+from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.tasks.config import Pooling
+from maskling.model.tasks.folder import read_task_folder, write_task_weights
+from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
+
+# FOLDED DOCS
+# [task_folder] A folder of a model for a task that every tool of the field opens, checked before anyone sees it.
+# [sentence_encoder] A folder of an encoder that was trained to give vectors, checked before anyone sees it.
+# [place] Where a model may be written: nothing else may be lost.
 
 
 def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardFacts, card: str | None = None) -> None:
@@ -94,3 +107,142 @@ def check_tokenizer(tokenizer: Tokenizer, aside: Path, out: Path) -> None:
             f"{out} was not written: read back, its tokenizer is {found} and not {tokenizer.fingerprint}; this is a "
             f"fault of maskling, and what stood there before was kept"
         )
+
+
+def export_task_model(
+    model: TaskModel, tokenizer: Tokenizer, out: Path, facts: TaskFacts, card: str | None = None
+) -> None:
+    """Write config.json, model.safetensors, the tokenizer's files and README.md.
+
+    card: the text of README.md, if it is not to be made from `facts`.
+
+    The folder takes the place of `out` as a whole, and only after it was read back: the logits of a fixed batch and
+    the label of each must be those of `model`, and the tokenizer's fingerprint its own. Raises ModelError where they
+    are not; then `out` is as it was before.
+    """
+    clear_partial(out)
+    config = model.config
+    with folder_written_aside(out) as aside:
+        write_task_weights(model, aside)
+        save_tokenizer(tokenizer, config, aside, min(facts.seq_length or config.max_positions, config.max_positions))
+        text = render_task_card(facts, model, family_name(config)) if card is None else card
+        (aside / "README.md").write_text(text, encoding="utf-8")
+        _check_task_model(model, tokenizer, aside, out)
+
+
+def _check_task_model(model: TaskModel, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+    loaded = read_task_folder(aside)
+    if loaded is None or loaded.head_config.labels != model.head_config.labels:
+        raise ModelError(f"{out} was not written: read back, its labels were others; this is a fault of maskling")
+    check_same(task_answers(model), task_answers(loaded.to(next(model.parameters()).device)), str(out))
+    check_tokenizer(tokenizer, aside, out)
+
+
+# By the form of the training text: what the card says was learnt from it.
+LEARNT: Final = {
+    "scored": "pairs of texts with a score of how alike they are (CoSENT, Su 2022)",
+    "pairs": "pairs of texts that belong together, against all others of a step (InfoNCE, van den Oord et al. 2018)",
+    "texts": "plain text, each piece paired with itself under another dropout (SimCSE, Gao et al. 2021)",
+}
+
+
+def export_sentence_encoder(
+    module: MaskedLM,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    out: Path,
+    facts: TaskFacts,
+    pooling: Pooling,
+    form: str | None,
+    normalized: bool = False,
+    card: str | None = None,
+) -> None:
+    """Write config.json, model.safetensors, the tokenizer's files, what SentenceTransformer needs, and README.md.
+
+    module: without heads. config: what is written, as training may have had another dropout. form: see LEARNT;
+    None where that is not known. normalized: whether SentenceTransformer is to scale vectors to length 1. card: the
+    text of README.md, if it is not to be made from `facts`.
+    The folder takes the place of `out` as a whole, and only after it was read back: the states of a fixed batch must
+    be those of `module`, the pooling and the tokenizer its own. Raises ModelError where they are not; then `out` is as
+    it was before.
+    """
+    clear_partial(out)
+    longest = min(facts.seq_length or config.max_positions, config.max_positions)
+    with folder_written_aside(out) as aside:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
+        write_safetensors(weights, aside / SAFETENSORS)
+        write_json(aside / "config.json", encoder_tree(config))
+        save_tokenizer(tokenizer, config, aside, longest)
+        write_pooling(aside, config.hidden_size, longest, pooling, normalized)
+        template = environment().get_template("sentence_card.md.jinja")
+        made = template.render(
+            facts=facts,
+            family=family_name(config),
+            config=config,
+            pooling=pooling,
+            learnt=LEARNT[form] if form else None,
+            normalized=normalized,
+            num_parameters=module.num_parameters(),
+            version=__version__,
+        )
+        (aside / "README.md").write_text(made if card is None else card, encoding="utf-8")
+        _check_encoder(module, tokenizer, pooling, aside, out)
+
+
+def encoder_tree(config: ModelConfig) -> dict[str, Any]:
+    """The config.json of an encoder without heads: the class that transformers opens it with is the bare model."""
+    tree = to_hugging_face(config)
+    name = str(tree["architectures"][0]).removesuffix("ForMaskedLM").removesuffix("ForPreTraining")
+    return tree | {"architectures": [f"{name}Model"]}
+
+
+def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
+    loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
+    check_same(_states(module), _states(loaded), str(out))
+    if own_pooling(aside) != pooling:
+        raise ModelError(f"{out} was not written: read back, its pooling was another; this is a fault of maskling")
+    check_tokenizer(tokenizer, aside, out)
+
+
+@torch.no_grad()
+def _states(module: MaskedLM) -> dict[str, Tensor]:
+    with probing(module) as probe:
+        return {"encoder": probe.hidden[:, probe.places].cpu()}
+
+
+# What a model folder may hold besides tokenizer files, for a new one to take its place.
+_OURS = {
+    *("config.json", "README.md", "modules.json", "1_Pooling", "2_Normalize", "LICENSE", ".gitattributes"),
+    *("generation_config.json", "onnx", "onnx.old"),
+}
+_SUFFIXES = (".safetensors", ".bin", ".index.json")
+
+
+def refuse_place(source: Path, out: Path) -> None:
+    """Raises ModelError unless `out` is free, or a model folder without graphs and not where the model comes from."""
+    refuse_other_things(source, out)
+    graph = next(iter(sorted((out / "onnx").rglob("*.onnx*"))), None)
+    if graph is not None:
+        raise ModelError(
+            f"{out} holds {graph.relative_to(out).as_posix()}, which would be lost; give another folder with --out "
+            f"(for both in one, write the weights first: '--format onnx' adds a graph to them)"
+        )
+
+
+def refuse_other_things(source: Path, out: Path) -> None:
+    """Raises ModelError unless `out` is free, or a model folder and not where the model comes from."""
+    if out.resolve() in (source.resolve(), *source.resolve().parents):
+        raise ModelError(f"{out} is where the model comes from; give another folder with --out")
+    if not out.is_dir():
+        if out.exists():
+            raise ModelError(f"{out} is a file; give a folder with --out")
+        return
+    names = sorted((path.name for path in out.iterdir()), key=lambda name: (name.startswith("."), name))
+    others = [name for name in names if not (name in _OURS or name.endswith(_SUFFIXES) or _of_tokenizer(name))]
+    others = [name for name in others if not (name.startswith("onnx.") and name.endswith(ASIDE))]
+    if others or (names and "config.json" not in names):
+        raise ModelError(f"{out} holds other things than a model ({(others or names)[0]}); give a new or empty folder")
+
+
+def _of_tokenizer(name: str) -> bool:
+    return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config"))

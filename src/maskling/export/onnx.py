@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from maskling.errors import ModelError
-from maskling.export.folder import check_tokenizer, clear_partial, save_tokenizer
-from maskling.export.onnx_card import render_onnx_card
+import xxhash
+
+from maskling import __version__
+from maskling.errors import MissingExtra, ModelError
+from maskling.export.cards import PIPELINES, around_held_out, environment
+from maskling.export.folder import check_tokenizer, clear_partial, encoder_tree, refuse_other_things, save_tokenizer
 from maskling.export.onnx_check import Agreement, agreement, check_graph
-from maskling.export.onnx_graph import LanguageGraph, TaskGraph, write_graph
-from maskling.export.onnx_int8 import write_int8
-from maskling.export.onnx_parts import write_parts
-from maskling.export.opened import open_graph
-from maskling.export.place import refuse_other_things
-from maskling.export.same_model import model_fingerprint, other_weights, refuse_other_model
+from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names, write_graph, write_parts
 from maskling.export.sentence_transformers import longest_sequence, own_normalizing, own_pooling, write_pooling
-from maskling.files import folder_written_aside, recover_folder, write_json
+from maskling.files import fingerprint, folder_written_aside, recover_folder, write_json
+from maskling.model.config import ModelConfig
+from maskling.model.folder import check_vocabulary, read_folder
+from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx_session import FOLDER, WHOLE, whole_graph
+from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_of, weight_files, whole_graph
+from maskling.model.tasks.folder import read_task_folder, task_tree
 from maskling.model.tasks.model import TaskModel
+from maskling.tokenizer.tokenizer import Tokenizer
+
+# FOLDED DOCS
+# [opened] A model folder, opened to become a graph.
+# [same_model] Whether what is in a folder is the model whose graph is to lie beside it.
+# [onnx_int8] A graph in int8: a quarter of the size, and faster where the processor multiplies bytes. Dynamic quantization: weights are rounded once, each output's by itself; what flows between layers is rounded as it comes. Nothing is learned and no text is needed. Weights take 7 of the 8 bits: x86 processors before VNNI add pairs of products in 16 bits, which 8 bits overflow. Measured on a small modern model (KL from its own predictions on prose, in nats): 8 bits 0.019, 7 bits 0.021, 7 bits with one scale a matrix 0.032; tables in bytes or not, the same.
+# [onnx_card] README.md of a folder with an ONNX graph.
 
 
 @dataclass(frozen=True)
@@ -109,3 +122,151 @@ def _keep(old: Path, new: Path) -> None:
         if path.is_file() and not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, copy)
+
+
+class Opened(NamedTuple):
+    """What is to be written. tree: its config.json."""
+
+    graph: LanguageGraph | TaskGraph
+    config: ModelConfig
+    tree: dict[str, Any]
+    tokenizer: Tokenizer
+
+
+def open_graph(folder: Path) -> Opened:
+    """The graph of a masked language model, of an encoder, or of a model for a task. Raises ModelError for others."""
+    graph: LanguageGraph | TaskGraph
+    task = read_task_folder(folder)
+    tokenizer = Tokenizer.load(folder)
+    if task is None:
+        config, module, missing, _ = read_folder(folder, pair_head=False)
+        graph = LanguageGraph(module, headless=bool(missing))
+        tree = encoder_tree(config) if missing else to_hugging_face(config)
+    else:
+        graph, config, tree = TaskGraph(task), task.config, task_tree(task.config, task.head_config)
+    check_vocabulary(config, tokenizer.vocab_size, folder)
+    return Opened(graph, config, tree, tokenizer)
+
+
+# What a config.json may say otherwise of the same model: how it is trained, and what its tokenizer says too.
+_NO_MATTER = {"dropout", "attention_dropout", "initializer_range", "cls_id", "sep_id"}
+
+
+def model_fingerprint(graph: LanguageGraph | TaskGraph, tokenizer: Tokenizer) -> str:
+    """The xxh3-128 of what a model's answers come of: weights in fp32, shape, labels, vocabulary."""
+    model: MaskedLM | TaskModel
+    head: tuple[object, ...]
+    drawn: tuple[str, ...] = ()
+    if isinstance(graph, LanguageGraph):
+        model, head = graph.module, (graph.headless,)
+        drawn = graph.module.head_prefixes if graph.headless else ()
+    else:
+        said = graph.model.head_config
+        model, head = graph.model, (said.kind, said.labels, said.pooling)
+    weights = xxhash.xxh3_128()
+    for name, tensor in sorted(model.to_hugging_face().items()):
+        if not name.startswith(drawn):  # an encoder's own weights only: heads were drawn for it
+            weights.update(name.encode())
+            weights.update(tensor.detach().contiguous().numpy().data)
+    shape = model.config.model_dump(mode="json", exclude=_NO_MATTER)
+    return fingerprint([weights.hexdigest(), shape, head, tokenizer.fingerprint])
+
+
+def other_weights(out: Path, whole: str) -> list[Path]:
+    """The weights and graphs in `out` that an export of the graph `whole` does not write itself."""
+    graph = out / FOLDER / whole
+    own = {graph, *(part_of(graph, part) for part in PARTS)}
+    return weight_files(out) + [
+        path for path in sorted((out / FOLDER).rglob("*")) if path.is_file() and path not in own
+    ]
+
+
+def refuse_other_model(source: Path, out: Path, wanted: str, others: list[Path]) -> None:
+    """Raises ModelError unless `others`, see `other_weights`, are of the model with the fingerprint `wanted`."""
+    if weight_files(out):
+        found = open_graph(out)
+        same = model_fingerprint(found.graph, found.tokenizer) == wanted
+    else:
+        graphs = [path for path in others if path.parent == out / FOLDER and path.name in WHOLE]
+        same = bool(graphs) and all(OnnxGraph(path).metadata.get(MODEL) == wanted for path in graphs)
+    if not same:
+        raise ModelError(
+            f"{out} holds {others[0].relative_to(out).as_posix()}, which is not known to be of the model in {source}, "
+            f"and a folder is for one model; give another one with --out, or delete what is there"
+        )
+
+
+def write_int8(whole: Path, out: Path) -> None:
+    """Write the graph in `whole` in int8 to `out`: matrix products with weights, and look-ups in tables.
+
+    Raises MissingExtra without onnxruntime.
+    """
+    try:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError:
+        raise MissingExtra("onnxruntime", "onnx", "int8") from None
+    import onnx
+
+    model = onnx.load(str(whole))
+    _lay_out(model.graph)
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            quantize_dynamic(
+                model,
+                str(out),
+                op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+            )
+    finally:
+        logging.disable(before)
+    written = onnx.load(str(out))
+    with contextlib.suppress(KeyError):
+        onnx.helper.set_model_props(written, {one.key: one.value for one in model.metadata_props})
+        out.write_bytes(written.SerializeToString())
+
+
+def _lay_out(graph: Any) -> None:
+    """Turn tables that the graph turns at every call: only weights that are there can be rounded."""
+    import onnx
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            order = next(list(one.ints) for one in node.attribute if one.name == "perm")
+            turned = onnx.numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+            graph.initializer.append(onnx.numpy_helper.from_array(turned.copy(), node.output[0]))
+            graph.node.remove(node)
+
+
+def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: Agreement | None) -> str:
+    """The text of the card; held-out numbers are taken over from the card of the model it was made from."""
+    try:
+        before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    parts = around_held_out(before)
+    if isinstance(graph, LanguageGraph):
+        pipeline, config = "feature-extraction" if graph.headless else "fill-mask", graph.module.config
+    else:
+        pipeline, config = PIPELINES[graph.model.head_config.kind], graph.model.config
+    name = source.resolve()
+    return (
+        environment()
+        .get_template("onnx_card.md.jinja")
+        .render(
+            name=name.parent.name if name.name == "model" else name.name,
+            pipeline=pipeline,
+            inputs=input_names(config),
+            outputs=graph.outputs,
+            file=file,
+            int8=agreement is not None,
+            agreement=agreement.words if agreement else None,
+            held_out=parts[1] if parts else "",
+            version=__version__,
+        )
+    )

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names
-from maskling.metrics.correlation import pearson
+from maskling.metrics.ranking import pearson
 from maskling.model.config import ModelConfig
-from maskling.model.onnx_lm import OnnxLM
-from maskling.model.onnx_session import OnnxGraph
+from maskling.model.onnx import OnnxGraph, OnnxLM
 from maskling.randomness import stream
 
 TOLERANCE = 1e-4

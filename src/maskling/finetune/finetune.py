@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from maskling.data.labelled.columns import Columns
+from maskling.finetune.kinds.answer import Answer
+from maskling.finetune.kinds.classify import Classify, Pair
+from maskling.finetune.kinds.kind import Kind, Outputs
+from maskling.finetune.kinds.regress import Regress
+from maskling.finetune.kinds.tag import Tag
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.train.events import Event
+from maskling.infer.forward import usual_batch_tokens
+from maskling.infer.model import Model
+from maskling.model.tasks.config import HeadConfig
+from maskling.train.events import Event, Judged
 from maskling.train.run import run
 from maskling.train.task import Material
+
+# FOLDED DOCS
+# [measuring] What a fine-tuned model comes to on labelled files that had no part in its training.
 
 
 def finetune(
@@ -28,3 +40,39 @@ def open_material(recipe: FinetuneRecipe, checks: bool) -> Material[FinetuneReci
     Raises SettingsError, ModelError or DataError.
     """
     return recipe.task.open(recipe)
+
+
+def measured(model: Model, path: str, columns: Columns) -> tuple[Judged, list[str]]:
+    """The numbers that `finetune` reports of the records of a file, and what there was to warn of.
+
+    Raises DataError for a file that cannot be read or has no labels to compare with, ModelError for a model without a
+    head for a task.
+    """
+    judge = model.need_judge("evaluate")
+    head = judge.head_config
+    kind = kind_of(head)
+    outputs = Outputs(head.kind, head.labels, head.judging.pairs, unanswerable=head.judging.allow_none)
+    records, warnings = kind.read(path, columns)
+    kind.check_judged(records, outputs)
+    kind.check_shared(records, outputs, path)
+    encoded = kind.encode(records, model.tokenizer, model.max_length, outputs, targets=False)
+    logits = kind.logits(judge, encoded.windows, encoded.more, usual_batch_tokens(model.compute))
+    if encoded.cut:
+        warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records had a part that was cut"]
+    return Judged(0, "test", path, len(records), kind.measure(records, encoded, logits, outputs)), warnings
+
+
+def kind_of(head: HeadConfig) -> Kind:
+    """The kind of task that a head is of, with the settings that it was judged by."""
+    judging = head.judging
+    match head.kind:
+        case "tag":
+            return Tag()
+        case "regress":
+            return Regress()
+        case "answer":
+            return Answer(max_question=judging.max_question, max_answer=judging.max_answer)
+        case "classify" if judging.pairs:
+            return Pair(threshold=judging.threshold, positive=judging.positive)
+        case _:
+            return Classify(threshold=judging.threshold)

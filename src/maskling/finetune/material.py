@@ -11,11 +11,11 @@ import numpy as np
 from maskling.errors import DataError, SettingsError
 from maskling.export.sentence_transformers import trained_length
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.model.encoder import encoder_config
-from maskling.model.place import find_model
+from maskling.model.folder import encoder_config
+from maskling.model.locate import find_model
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.beginning import weights_fingerprint
+from maskling.train.initial_weights import weights_fingerprint
 from maskling.train.task import Material
 
 T = TypeVar("T")

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from maskling.config import Layer, Resolved, Settings, resolve
+from maskling.config import Layer, Resolved, Settings, choice, resolve
 from maskling.data.labelled.columns import Columns
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.finetune.kinds import KINDS
 from maskling.finetune.kinds.classify import Classify
 from maskling.model.config import ModelConfig
-from maskling.model.place import find_model
-from maskling.registry import choice
+from maskling.model.locate import find_model
 from maskling.train.optimizer import OPTIMIZERS, AdamW
-from maskling.train.run_settings import RunSettings
 from maskling.train.schedule import SCHEDULES, LinearSchedule
-from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings, TrainSettings
+from maskling.train.settings import MICRO_BATCH_TOKENS, RunSettings, SystemSettings, TrainSettings
 
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
-    from maskling.finetune.kinds.any_kind import AnyKind
+    from maskling.finetune.kinds.kind import AnyKind
     from maskling.train.optimizer import Strategy as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
@@ -112,7 +110,7 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
     sized = []
     if path is not None:
         from maskling.model.folder import read_config
-        from maskling.model.hugging_face import from_hugging_face
+        from maskling.model.hf_config import from_hugging_face
 
         folder = find_model(path)
         config = from_hugging_face(read_config(folder), str(folder))

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from maskling.config import flatten
 from maskling.errors import CheckpointError
-from maskling.export.task_card import TaskFacts
+from maskling.export.cards import TaskFacts
 from maskling.files import checksum, fingerprint, write_json
 from maskling.finetune.kinds.kind import Records
 from maskling.finetune.recipe import FinetuneRecipe

@@ -2,39 +2,130 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch
 
-from maskling.data.labelled.batch import LabelledBatch
-from maskling.data.labelled.examples import LabelledExamples
+from maskling.data.labelled.batches import LabelledBatch, LabelledExamples
+from maskling.data.labelled.encode_texts import Targets, Windows
 from maskling.errors import ModelError
-from maskling.export.task_card import TaskFacts
-from maskling.export.task_folder import export_task_model
-from maskling.finetune.judging import judged
-from maskling.finetune.kinds.kind import Encoded, Records
+from maskling.export.cards import TaskFacts
+from maskling.export.folder import export_task_model
+from maskling.files import checksum, fingerprint
+from maskling.finetune.device_batch import Rows
+from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Records
+from maskling.finetune.material import RecordsMaterial, completed
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.finetune.records_task import RecordsTask
 from maskling.finetune.results import finish, write_model
-from maskling.finetune.rows import Rows
-from maskling.model.cost import flops_per_token
+from maskling.infer.task_logits import TaskJudge
+from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
-from maskling.model.encoder import encoder_config
+from maskling.model.folder import encoder_config
 from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
-from maskling.objectives.loss import Term
-from maskling.objectives.terms import Encode
+from maskling.objectives.losses import Encode, Term
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.distributed import World
 from maskling.train.events import Event
 from maskling.train.settings import MICRO_BATCH_TOKENS
-from maskling.train.task import Best, LeftOut, Numbers
-from maskling.train.work import Work, text_step
-from maskling.train.world import World
+from maskling.train.task import Best, LeftOut, Numbers, Supply, Task, Work, text_step
 
-if TYPE_CHECKING:
-    from maskling.finetune.labelled import Labelled
+# FOLDED DOCS
+# [records_task] What every task of the engine shares that learns from records, with a head or without.
+# [judging] What a model says of many records, the work shared among ranks.
+# [labelled] What fine-tuning is made of: a model folder, and files of labelled records.
+
+
+M = TypeVar("M", bound=Any)
+
+# Windows of a record that a person should hear of: of 512 tokens, a book.
+_MANY_WINDOWS = 200
+
+
+class Sequences(Protocol):
+    """Records as sequences. targets: what is to be learnt of each; cut: how many records lost text."""
+
+    @property
+    def windows(self) -> Windows: ...
+    @property
+    def targets(self) -> Targets: ...
+    @property
+    def cut(self) -> int: ...
+
+
+class Source(Protocol):
+    """Where the records are from. warnings: what is odd about them."""
+
+    train: Records
+    tokens: Tokenizer
+    warnings: list[str]
+
+
+class RecordsTask(Task[FinetuneRecipe, M], ABC):
+    """Records in random order, packed into rows of `recipe.data.max_length` tokens."""
+
+    weights = {"loss": 1.0}  # noqa: RUF012  (never changed)
+    evaluates = True
+
+    def __init__(self, recipe: FinetuneRecipe, source: Source) -> None:
+        assert recipe.data.max_length is not None
+        self.recipe, self.row_tokens = recipe, recipe.data.max_length
+        self._source = source
+
+    @cached_property
+    @abstractmethod
+    def _train(self) -> Sequences:
+        """What is learnt from."""
+
+    @cached_property
+    @abstractmethod
+    def _dev(self) -> Sequences:
+        """What chooses the best weights."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about the records, and how many of them lose text."""
+        cut = {"train": self._train.cut, "dev": self._dev.cut}
+        lost = [
+            f"{count:,} records of {name} are too long for {self.row_tokens} tokens and lose text; "
+            f"--data.max-length raises it"
+            for name, count in cut.items()
+            if count
+        ]
+        return [*self._source.warnings, *lost, *self._longest()]
+
+    def _longest(self) -> list[str]:
+        """The record of the most windows, where they are so many that a step takes long for it."""
+        counts = np.bincount(self._train.windows.record)
+        number = int(counts.argmax())
+        count = int(counts[number])
+        if count <= _MANY_WINDOWS:
+            return []
+        return [f"{self.name_of(number)} is read in {count:,} windows, all in one step; cut it if that takes too long"]
+
+    @cached_property
+    def _examples(self) -> LabelledExamples[Any]:
+        return LabelledExamples(
+            self._train.windows,
+            self._train.targets,
+            seq_length=self.row_tokens,
+            pad=self._source.tokens.special.pad,
+            seed=self.recipe.seed,
+            packing=self.recipe.packing,
+        )
+
+    def supply(self) -> Supply:
+        """How much there is to learn from."""
+        return Supply(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
+
+    def name_of(self, number: int) -> str:
+        """Where a record is from."""
+        return str(self._source.train[number].id)
 
 
 class Finetuning(RecordsTask[TaskModel]):
@@ -161,3 +252,66 @@ def work_of(
         numbers=whole.windows.record,
         sizes=[len(batch.first_positions) for batch in batches],
     )
+
+
+def judged(
+    kind: Kind, module: TaskModel, compute: Compute, world: World, encoded: Encoded, pad: int, batch_tokens: int
+) -> Logits:
+    """The logits of all windows on every rank, each of which ran a part of them. The module's mode is put back."""
+    mine = np.arange(world.rank, len(encoded.windows), world.size)
+    logits = torch.zeros(kind.size(encoded), len(module.head_config.labels))
+    was_training = module.training
+    module.eval()
+    try:
+        if len(mine):
+            windows, more, places = kind.part(encoded, mine)
+            found = kind.logits(TaskJudge(module, compute, pad), windows, more, batch_tokens)
+            logits[torch.from_numpy(places)] = torch.from_numpy(found)
+    finally:
+        module.train(was_training)
+    everything: Logits = world.sum(logits.to(world.device)).cpu().numpy()
+    return everything
+
+
+# They tell models a percent apart from each other; to judge by more only takes time.
+_MOST_HELD_OUT = 10_000
+
+
+class Labelled(RecordsMaterial):
+    """A model folder and its tokenizer; the records to learn from, to choose by, and to be measured on."""
+
+    def __init__(self, recipe: FinetuneRecipe) -> None:
+        """Read everything. Raises SettingsError, ModelError or DataError."""
+        super().__init__(recipe)
+        kind, data = recipe.task, recipe.data
+        assert isinstance(kind, Kind)
+        self.kind = kind
+        self.train: Records = self._read(recipe, data.train)
+        self.dev: Records
+        if data.dev is None:
+            self.train, self.dev = self.hold_out(recipe, self.train, _MOST_HELD_OUT)
+        else:
+            self.dev, self.dev_name = self._read(recipe, data.dev), Path(data.dev).name
+        self.test = self._read(recipe, data.test) if data.test is not None else None
+        self.outputs = kind.outputs(self.train)
+        for judged_by in (self.dev, self.test or ()):
+            kind.check_judged(judged_by, self.outputs)
+        for path, given in ((data.dev, self.dev), (data.test, self.test)):
+            if path is not None and given is not None:
+                kind.check_shared(given, self.outputs, path)
+        self.warnings += kind.check(self.train, {"dev": self.dev} | ({"test": self.test} if self.test else {}))
+        files = [data.train, data.dev] if data.dev is not None else [data.train]
+        self.data = fingerprint([checksum(Path(file)) for file in files])
+
+    def completed(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
+        """The recipe with its longest sequence, its steps, and an evaluation an epoch."""
+        return completed(recipe, self.folder, len(self.train))
+
+    def task(self, recipe: FinetuneRecipe, world: World) -> Finetuning:  # noqa: ARG002  (records are dealt step by step)
+        """The task of a completed recipe."""
+        return Finetuning(recipe, self)
+
+    def _read(self, recipe: FinetuneRecipe, path: str) -> Records:
+        records, warnings = self.kind.read(path, recipe.columns)
+        self.warnings += warnings
+        return records

@@ -10,8 +10,10 @@ texts.index/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +21,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.data.array_files import map_array
+from maskling.corpus.document import Document
+from maskling.corpus.opening import ReadReport
+from maskling.corpus.reading import read
+from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.sources import expand
+from maskling.data.npy import map_array, write_array
 from maskling.errors import DataError, SettingsError
 from maskling.export.sentence_transformers import own_pooling
-from maskling.files import checksum
-from maskling.infer.load import Model
-from maskling.infer.nearest import Vectors, nearest
-from maskling.infer.search import Hit
+from maskling.files import LOCK, checksum, held, put_in_place, recover_folder, write_json
+from maskling.infer.embed import embed_texts
+from maskling.infer.model import Model
+from maskling.infer.search import Hit, Vectors, nearest
+
+# FOLDED DOCS
+# [indexing] Making an index of files: in parts, so that a stopped one goes on, and in place only when it is whole.
+
 
 INDEX: Final = "index.json"
 FORMAT: Final = 1
@@ -142,3 +153,152 @@ class Index:
 
     def _file(self, number: int, what: str) -> Path:
         return self.folder / f"part-{number:05d}.{what}.npy"
+
+
+PART_TEXTS: Final = 4096
+# Of longer texts fewer make a part, so that books are not held by the thousand.
+PART_CHARACTERS: Final = 1 << 23
+_BEGUN: Final = "begun.json"
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """texts: how many are done; cut: how many of those made just now were too long for the model and were cut."""
+
+    texts: int
+    cut: int
+
+
+def build_index(
+    model: Model,
+    files: Sequence[str],
+    folder: Path | str,
+    part_texts: int = PART_TEXTS,
+    report: ReadReport | None = None,
+    told: Callable[[int], object] | None = None,
+) -> Iterator[Indexed]:
+    """Embed the texts of files, and put the index into `folder`; says how far it is after each part.
+
+    files: as `prepare` reads them, but of plain text each line is a text. An index of the same model and files that is
+    there stays; any other makes way when the new one is whole. What a stopped call has finished is not done again.
+    report: gets what was wrong with which file. told: is called with how many texts are done, within a part too.
+    Raises CorpusError if there is no text, DataError if `folder` holds something else than an index or another process
+    is making it.
+    """
+    folder = Path(folder)
+    made_from = identity(model, files)
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / INDEX).is_file():
+            raise DataError(f"{folder} holds other things than an index; give another folder with --index")
+        if fits(folder, made_from):
+            return
+    aside = folder.with_name(f"{folder.name}.making")
+    aside.mkdir(parents=True, exist_ok=True)
+    with _only_here(aside, folder):
+        recover_folder(folder)
+        _begin(aside, made_from | {"part_texts": part_texts, "part_characters": PART_CHARACTERS})
+        parts: list[Part] = []
+        texts = 0
+        documents = read(expand(files, report), _reading(), report or ReadReport())
+        pooling = own_pooling(model.folder)
+        for batch in _batches((document for _, document in documents), part_texts):
+            name = aside / f"part-{len(parts):05d}"
+            part, cut = _written(name), 0
+            if part is None:
+                among = None if told is None else partial(_tell, told, texts)
+                found = embed_texts(model, [one.text for one in batch], pooling=pooling, normalize=True, told=among)
+                part, cut = _write(name, batch, found.vectors), found.cut
+            parts.append(part)
+            texts += len(batch)
+            yield Indexed(texts, cut)
+        write_json(aside / INDEX, {"format": FORMAT, "made_from": made_from, "parts": [asdict(part) for part in parts]})
+    put_in_place(aside, folder)
+    # Only now: had another process come in between, it would have found all parts made.
+    for left in (folder / _BEGUN, folder / LOCK, *folder.glob("part-?????.json")):
+        left.unlink(missing_ok=True)
+
+
+def identity(model: Model, files: Sequence[str]) -> dict[str, Any]:
+    """What an index is made of. Raises CorpusError if a file is missing, SettingsError for standard input."""
+    if "-" in files:
+        raise SettingsError("standard input cannot be searched, as it can be read only once; save it to a file")
+    sources = [source.location for source in expand(files)]
+    sums = [checksum(Path(source)) if Path(source).is_file() else None for source in sources]
+    return {
+        "model": model_identity(model),
+        "files": [{"name": name, "checksum": sum_} for name, sum_ in zip(sources, sums, strict=True)],
+    }
+
+
+def fits(folder: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the index in a folder is of these files, by this model. Names do not count, only what files hold."""
+    try:
+        found = Index.open(folder).made_from
+        sums = [[file["checksum"] or file["name"] for file in one["files"]] for one in (found, made_from)]
+    except (DataError, KeyError, TypeError):
+        return False
+    return bool(found["model"] == made_from["model"] and sums[0] == sums[1])
+
+
+def _batches(documents: Iterable[Document], most: int) -> Iterator[list[Document]]:
+    """Up to `most` documents at a time, fewer where they are long."""
+    batch: list[Document] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.text)
+        if len(batch) == most or size >= PART_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _tell(told: Callable[[int], object], before: int, done: int) -> None:
+    told(before + done)
+
+
+def _reading() -> CorpusSettings:
+    return CorpusSettings(plain="line")
+
+
+def _only_here(aside: Path, folder: Path) -> AbstractContextManager[None]:
+    return held(
+        aside,
+        DataError,
+        lambda holder: (
+            f"{folder} is being made by another process ({holder}); wait for it, or give another folder with --index"
+        ),
+    )
+
+
+def _begin(aside: Path, wanted: dict[str, Any]) -> None:
+    """Leave in `aside` what a stopped call has made of the same, or nothing."""
+    try:
+        same = json.loads((aside / _BEGUN).read_text(encoding="utf-8")) == wanted
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        for path in aside.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        write_json(aside / _BEGUN, wanted)
+
+
+def _write(name: Path, batch: Sequence[Document], vectors: Vectors) -> Part:
+    """Write the three arrays of a part and then, as a sign that it is whole, how large it is."""
+    lines = [json.dumps({"id": one.id, "text": one.text.strip()}).encode() for one in batch]
+    part = Part(len(lines), sum(map(len, lines)))
+    write_array(name.with_suffix(".vectors.npy"), vectors.ravel())
+    write_array(name.with_suffix(".offsets.npy"), np.cumsum([0, *map(len, lines)], dtype=np.int64))
+    write_array(name.with_suffix(".texts.npy"), np.frombuffer(b"".join(lines), dtype=np.uint8))
+    write_json(name.with_suffix(".json"), asdict(part))
+    return part
+
+
+def _written(name: Path) -> Part | None:
+    """A part that an earlier call has finished."""
+    try:
+        return Part(**json.loads(name.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

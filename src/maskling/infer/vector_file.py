@@ -20,11 +20,10 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import xxhash
 
-from maskling.data.array_files import header_of
+from maskling.data.npy import header_of
 from maskling.errors import DataError
-from maskling.files import flush_folder, write_json
-from maskling.infer.nearest import Vectors
-from maskling.locks import held
+from maskling.files import flush_folder, held, write_json
+from maskling.infer.search import Vectors
 
 _BEGUN: Final = "begun.json"
 _DONE: Final = "done.json"

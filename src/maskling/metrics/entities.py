@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from maskling.metrics.scores import Scores
+from maskling.metrics.classification import Scores
 
 _MARKED = re.compile(r"[BIESLU]-.+")
 # BILOU's names for what IOBES calls E and S.

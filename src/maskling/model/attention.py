@@ -13,12 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskling.model import varlen_attention
-from maskling.model.bmm_attention import bmm_attention
+from maskling.model import attention_kernels
+from maskling.model.attention_kernels import Rotation, Runs, bmm_attention, split_heads
 from maskling.model.device import moved
-from maskling.model.heads import split_heads
-from maskling.model.rotary import Rotation
-from maskling.model.varlen_attention import Runs
 
 # Up to this many tokens a row, matrix products with a written backward beat torch's fused CPU kernel in training:
 # 5.3 times at 128, 1.8 at 256, 1.3-1.7 at 512 (processor time, bf16, forward and backward). Beyond, their memory,
@@ -153,7 +150,7 @@ def kernel_name(
     head_size: int = 64,
 ) -> Kernel:
     """The kernel that `attend` uses for rows of `seq` tokens, when gradients are wanted or not."""
-    if varlen_attention.can_run(device, dtype, dropout, head_size):
+    if attention_kernels.can_run(device, dtype, dropout, head_size):
         return "varlen"
     # Without a backward, torch's fused kernel is the faster one on the CPU too.
     return "bmm" if training and device.type == "cpu" and seq <= BMM_LONGEST else "sdpa"
@@ -171,7 +168,7 @@ def attend(
     size = qkv.shape[1] // 3 // num_heads
     kernel = kernel_name(qkv.device, visible.seq, qkv.requires_grad, qkv.dtype, dropout, size)
     if kernel == "varlen" and visible.maps is None:
-        return varlen_attention.varlen_attention(qkv, visible.cu_seqlens(), num_heads, window, rotation)
+        return attention_kernels.varlen_attention(qkv, visible.cu_seqlens(), num_heads, window, rotation)
     if rotation is None and visible.maps is None and not qkv.requires_grad and qkv.device.type == "cpu":
         # The fused kernel reads heads where they stand; laying them out first would cost a third of its time.
         q, k, v = qkv.view(visible.rows, -1, 3, num_heads, size).permute(2, 0, 3, 1, 4)

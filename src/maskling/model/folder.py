@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,18 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.files import write_json, written_aside
-from maskling.model.building import build, undrawn
-from maskling.model.claimed import check_claim
-from maskling.model.config import ModelConfig
-from maskling.model.hugging_face import from_hugging_face, to_hugging_face
+from maskling.model.attention import Visible
+from maskling.model.build import build, undrawn
+from maskling.model.config import BertConfig, ModelConfig
+from maskling.model.hf_config import from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.tasks.config import Pooling
+from maskling.model.tasks.model import means
+
+# FOLDED DOCS
+# [claimed] Whether a configuration can be that of the weights beside it, asked before memory is taken, and of the tokenizer.
+# [encoder] An encoder alone, as it is trained to give vectors.
+
 
 SAFETENSORS = "model.safetensors"
 TORCH = "pytorch_model.bin"
@@ -162,3 +170,89 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
     with written_aside(path) as file:
         save_file(weights, file.name, metadata={"format": "pt"})
+
+
+# Beyond this, what is missing is a lie rather than a weight that was forgotten, which has an error of its own.
+_MOST_MISSING = 1 << 20
+
+
+def check_claim(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Raise ModelError if `config` asks for more than twice the numbers that the weights of `folder` hold.
+
+    A folder from a stranger may claim a thousand million layers beside a file of a kilobyte.
+    """
+    width, held = config.hidden_size, sum(tensor.numel() for tensor in weights.values())
+    claimed = config.vocab_size * width + config.num_layers * config.layer_parameters
+    if isinstance(config, BertConfig):
+        claimed += (config.max_positions + config.position_offset + config.type_vocab_size) * width
+    if claimed > 2 * held + _MOST_MISSING:
+        raise ModelError(
+            f"{folder}/config.json describes a model of {claimed:,} numbers, but its weights hold {held:,}; "
+            f"the two files do not belong together"
+        )
+
+
+def check_vocabulary(config: ModelConfig, vocab_size: int, folder: Path) -> None:
+    """Raise ModelError if the tokenizer of `folder`, of `vocab_size` tokens, has tokens that its model does not."""
+    if vocab_size > config.vocab_size:
+        raise ModelError(
+            f"{folder}: its tokenizer has {vocab_size:,} tokens and its model only {config.vocab_size:,}; "
+            f"the two do not belong together"
+        )
+
+
+def encoder_config(folder: Path) -> ModelConfig:
+    """The shape of the encoder in any model folder. Raises ModelError if it is none that is supported."""
+    return from_hugging_face(read_config(folder), str(folder))
+
+
+def is_encoder(folder: Path) -> bool:
+    """Whether a model folder is meant to be an encoder alone: it has no masked-token head and names no class with one.
+
+    Raises ModelError as `build_encoder` does.
+    """
+    tree = read_config(folder)
+    named = tree.get("architectures")
+    if isinstance(named, list) and named and not str(named[0]).endswith("Model"):
+        return False
+    config, weights = from_hugging_face(tree, str(folder)), read_weights(folder)
+    check_claim(config, weights, folder)
+    module = undrawn(config)
+    names = [module.canonical(name) or "" for name in weights]
+    return not any(name.startswith(module.token_head_prefixes) for name in names)
+
+
+def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: float | None = None) -> MaskedLM:
+    """The encoder of any model folder, on the CPU in fp32, without heads: nothing of them would be learnt.
+
+    fresh: take only the shape, and draw the weights from (seed, 'weights'). dropout: attention's included; None is
+    what the folder says. Raises ModelError if the folder is no supported model, is damaged, or lacks a weight.
+    """
+    config, weights = encoder_config(folder), read_weights(folder)
+    check_claim(config, weights, folder)
+    if dropout is not None:
+        config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
+    if fresh:
+        module = build(config, seed)
+        module.shed_heads()
+        return module
+    module = undrawn(config)
+    module.shed_heads()
+    try:
+        missing = module.load_hugging_face(weights).missing
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from None
+    if missing:
+        raise ModelError(f"{folder} lacks the weight {missing[0]}; its files are incomplete or of another architecture")
+    return module
+
+
+def pooled(hidden: Tensor, first_positions: Tensor, visible: Visible, pooling: Pooling) -> Tensor:
+    """A vector for each sequence of packed rows: the mean over its tokens, or its [CLS].
+
+    hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of each, ascending; visible: of
+    the same rows. Returns (k, hidden).
+    """
+    if pooling == "mean":
+        return means(hidden, first_positions, visible)
+    return hidden.flatten(0, 1).index_select(0, first_positions)

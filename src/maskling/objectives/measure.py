@@ -12,14 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskling.data.batch import Batch
+from maskling.data.assemble import Batch
 from maskling.errors import DataError
-from maskling.metrics import nats
+from maskling.metrics import entropy
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.mlm import at_masks, rows_at_once
-from maskling.objectives.pair import judge
-from maskling.objectives.tensors import TensorBatch
+from maskling.objectives.losses import TensorBatch, at_masks, judge, rows_at_once
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Measured:
     @property
     def perplexity(self) -> float:
         """exp(mlm_loss), infinite where that is too large for a float."""
-        return nats.perplexity(self.mlm_loss)
+        return entropy.perplexity(self.mlm_loss)
 
 
 def measure(

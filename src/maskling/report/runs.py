@@ -13,7 +13,7 @@ from maskling.console import counted
 from maskling.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from maskling.train.run_settings import RunSettings
+    from maskling.train.settings import RunSettings
 
 Entry = dict[str, Any]
 
@@ -66,7 +66,7 @@ def settings_of(folder: Path) -> tuple[RunSettings, list[list[str]]]:
     """The settings of a run, and what a person wants to know of them, for each kind of run there is."""
     from maskling.finetune.recipe import FinetuneRecipe
     from maskling.train.recipe import read_config
-    from maskling.train.run_settings import read_settings
+    from maskling.train.settings import read_settings
 
     if "task" in load_toml(folder / "config.toml").tree:
         tuned = read_settings(folder, FinetuneRecipe)

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from maskling.errors import SettingsError
-from maskling.serve.answers import as_json
-from maskling.serve.asking import Asking
-from maskling.serve.requests import MOST_TEXTS, check_name
+from maskling.serve.http import MOST_TEXTS, as_json, check_name
+from maskling.serve.service import Asking
 
 
 class EmbeddingsRequest(BaseModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import tokenizers
@@ -15,18 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from maskling import files as whole_files
 from maskling.errors import TokenizerError
-from maskling.tokenizer import files, reading
-from maskling.tokenizer.cache import Encoder
-from maskling.tokenizer.chinese import resolve_words
-from maskling.tokenizer.chunks import chunking
-from maskling.tokenizer.encoded import Encoded
-from maskling.tokenizer.learner import by_encodings
-from maskling.tokenizer.library import Tree, from_tree, guarded, mended, to_tree, without_specials
-from maskling.tokenizer.offsets import Located, located
+from maskling.tokenizer import loading, saving
+from maskling.tokenizer.characters import IDEOGRAPHS, resolve_words
+from maskling.tokenizer.encoding import Encoded, Located, located
+from maskling.tokenizer.fast_encoder import Encoder, by_encodings
+from maskling.tokenizer.library import UNUSED, SpecialIds, Tree, from_tree, guarded, mended, to_tree, without_specials
+from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.settings import ChineseWords
-from maskling.tokenizer.special import UNUSED, SpecialIds
-from maskling.tokenizer.spelling import tidy
-from maskling.tokenizer.words import Looks
+from maskling.tokenizer.word_starts import Looks
+
+# FOLDED DOCS
+# [spelling] Decoded text as a person writes it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Tokenizer:
 
         Raises TokenizerError if there is none, it is damaged, or it lacks what masked language modelling needs.
         """
-        found = reading.read(Path(path))
+        found = loading.read(Path(path))
         limit = found.config.get("model_max_length")
         inputs = found.config.get("model_input_names")
         return cls(
@@ -95,7 +95,7 @@ class Tokenizer:
         max_length: most tokens of a sequence, `self.max_length` if left out; token_types: whether the model takes
         token_type_ids (ModernBERT does not), `self.token_types` if left out.
         """
-        files.write(
+        saving.write(
             Path(folder),
             self._tree,
             self._names,
@@ -106,7 +106,7 @@ class Tokenizer:
     @functools.cached_property
     def fingerprint(self) -> str:
         """The same for two tokenizers exactly if they give every text the same ids and special tokens."""
-        return whole_files.fingerprint(files.decides_ids(self._tree, self._names))
+        return whole_files.fingerprint(saving.decides_ids(self._tree, self._names))
 
     @functools.cached_property
     def special_ids(self) -> NDArray[np.int64]:
@@ -245,3 +245,12 @@ def _rebuild(
     tree: dict[str, Any], names: dict[str, str], max_length: int | None, token_types: bool, chinese_words: ChineseWords
 ) -> Tokenizer:
     return Tokenizer(from_tree(tree, "a tokenizer"), names, max_length, token_types, chinese_words)
+
+
+_WIDE: Final = f"[{IDEOGRAPHS}、。〈〉《》「」『』【】！（），．：；？]"
+_BETWEEN_WIDE: Final = re.compile(f"(?<={_WIDE}) (?={_WIDE})")
+
+
+def tidy(text: str) -> str:
+    """Take out the spaces that decoding puts between Chinese characters and marks."""
+    return text if text.isascii() else _BETWEEN_WIDE.sub("", text)

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from maskling.train import checkpoint
-from maskling.train.clock import WARM_UP_STEPS, Costs
-from maskling.train.loop import Parts, take_step
 from maskling.train.schedule import Schedule
 from maskling.train.settings import USUAL_EVALUATIONS, TrainSettings
-from maskling.train.work import Work
+from maskling.train.step import Parts, take_step
+from maskling.train.task import Work
+from maskling.train.timing import WARM_UP_STEPS, Costs
 
 # The rest is for what is not measured: a machine that gets busier.
 _SHARE = 0.95

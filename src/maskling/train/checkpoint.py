@@ -20,8 +20,8 @@ from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
 from maskling.files import checksum, folder_written_aside, recover_folder, remove_partial, write_json
-from maskling.train.clock import Costs
 from maskling.train.task import Best
+from maskling.train.timing import Costs
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,191 +1,306 @@
-"""One optimizer step: forward and backward over micro-batches, the gradient of the whole batch, the update."""
+"""A run between its first step and its last: when ranks meet, what follows a step, when it is over or goes back."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+import enum
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
-import torch
-from torch import Tensor
-from torch.nn import Module
+from maskling.errors import NumericsError
+from maskling.train.budget import corrected, reconsiders
+from maskling.train.checkpoint import State
+from maskling.train.events import Evaluated, Evaluating, Event, Finished, Replanned, Step, Warned
+from maskling.train.loss_monitor import Watch
+from maskling.train.outputs import Keeping, begin_again, restore
+from maskling.train.settings import TrainSettings, seconds
+from maskling.train.step import Parts, Taken, take_step
+from maskling.train.task import AnyTask, Best, Numbers, Work, finite
+from maskling.train.timing import Clock, Costs, Pace
 
-from maskling.errors import NumericsError, SettingsError
-from maskling.model.device import Compute
-from maskling.objectives.loss import Term, weighted
-from maskling.objectives.terms import Encode
-from maskling.randomness import integer
-from maskling.train.gradients import GradientSum
-from maskling.train.optimizer import Optimizer
-from maskling.train.sharding import Shards, collected, own_part, whole
-from maskling.train.task import AnyTask, Numbers
-from maskling.train.work import Work
-from maskling.train.world import World
+# How often a run goes back to one and the same step before it gives up.
+_MOST_REWINDS = 3
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What takes steps together.
+class Ending(enum.IntEnum):
+    """Why the steps ended. Ranks agree on the largest."""
 
-    encode: the forward pass of the task's encoder, perhaps compiled. shards: how the module is taken apart over ranks,
-    None where every rank has all of it.
+    DONE = 0
+    STOPPED = 1
+    LEFT = 2
+    WENT_BACK = 3
+    REPLANNED = 4
+
+
+class _SomebodyLeft(Exception):  # noqa: N818 - not an error
+    """Another rank has left the loop over the events."""
+
+
+class Running:
+    """One run, on one rank.
+
+    The ranks meet before each step, before each evaluation, before a plan is looked at again, and after the last step
+    (`_meet`); a rank that leaves the loop over the events comes to the next meeting, to say so, and to no more.
     """
 
-    task: AnyTask
-    module: Module
-    optimizer: Optimizer
-    compute: Compute
-    world: World
-    encode: Encode
-    shards: Shards | None = None
+    def __init__(self, run_dir: Path, parts: Parts, state: State, began: float) -> None:
+        """state: of the checkpoint the run goes on from, or of step 0. began: when, by `perf_counter`."""
+        self._run_dir = run_dir
+        self._state, self._beginning = state, state
+        self._pace = Pace(parts.compute)
+        unknown = Costs(step=0.0, evaluation=None if parts.task.evaluates else 0.0)
+        self._clock = Clock(state.seconds, began, state.costs or unknown)
+        self._keeping = Keeping(run_dir, parts, state.step)
+        self._bad_step = 0
+        self._use(parts)
+        self._take_up(state)
 
-    def evaluate(self) -> Numbers:
-        """What the task measures of the weights of now. All ranks ask together."""
-        with self.shards.together() if self.shards else contextlib.nullcontext():
-            return self.task.evaluate(self.module, self.compute, self.world)
+    @property
+    def parts(self) -> Parts:
+        """What takes the steps, with the settings of now."""
+        return self._parts
 
-    def in_one_piece(self) -> Module:
-        """The module as a single process has it, on rank 0. All ranks ask together."""
-        return self.shards.in_one_piece() if self.shards else self.module
+    @property
+    def state(self) -> State:
+        """What the newest checkpoint says."""
+        return self._state
 
-    def moments(self) -> Mapping[str, Tensor]:
-        """The optimizer's state as a single process has it, on rank 0. All ranks ask together."""
-        state = self.optimizer.state()
-        return collected(state, self.world) if self.shards else state
+    def run(
+        self, first: Iterable[Event], works: Iterable[Work], stop: Callable[[], bool]
+    ) -> Generator[Event, None, Ending]:
+        """Tell `first`, take the steps of `works` and do what is due after each; returns why they ended."""
+        taken = False
+        try:
+            yield from first
+            if self._state.step == 0 and self._task.measures_first and self._task.evaluates:
+                yield Evaluating(0)  # before ranks meet: whoever leaves the loop here is heard there
+                self._meet()
+                yield self._evaluate_first()
+            for work in works:
+                ending = self._meet(stop() if taken else False)
+                if ending is not Ending.DONE:
+                    self._reach(work.step)
+                    yield from self._keeping.stop(self._parts, self._state)
+                    return ending
+                ending = yield from self._take(work)
+                if ending is not Ending.DONE:
+                    self._meet()
+                    return ending
+                taken = True
+                if is_over(self._state, self._train):
+                    break
+            self._meet()
+        except _SomebodyLeft:
+            return Ending.LEFT
+        except GeneratorExit:
+            self._parts.world.highest(Ending.LEFT)
+            raise
+        return Ending.DONE
 
+    def go_back(self) -> None:
+        """Return to the newest whole checkpoint, or to the beginning, and leave out the text that led astray.
 
-@dataclass(frozen=True)
-class Taken:
-    """What came of a step. terms: in nats a prediction, None for one without any; problem: why it moved nothing."""
+        Raises NumericsError if the run has gone back there too often.
+        """
+        bad, known = self._bad_step, self._state.left_out
+        state = restore(self._keeping.go_back(), self._parts)
+        if state is None:
+            state = self._beginning
+            self._use(begin_again(self._parts))
+        first = state.step
+        before = next(((count, times) for place, count, times in known if place == first), (0, 0))
+        count, times = before[0] + bad - first, before[1] + 1
+        if times > _MOST_REWINDS:
+            raise NumericsError(
+                f"step {bad:,}: the numbers went wrong again after going back to step {first:,} {_MOST_REWINDS} times, "
+                f"each time to other text; it is not the text, so lower optimizer.lr in a new run"
+            )
+        kept = [entry for entry in known if entry[0] < first]
+        self._take_up(replace(state, left_out=[*kept, [first, count, times]], compute=self._state.compute))
+        self._keeping.take_up(state.step)
 
-    loss: float
-    terms: Mapping[str, float | None]
-    gradient_norm: float
-    problem: str | None = None
+    def end(self) -> Iterator[Event]:
+        """Leave the best weights in the model folder."""
+        try:
+            best = yield from self._keeping.end(self._parts, self._state)
+            self._state = replace(self._state, best=best)
+        except GeneratorExit:
+            self._parts.world.wait()
+            raise
+        self._parts.world.wait()
 
+    def close(self) -> None:
+        """Finish the checkpoint that is being written."""
+        self._keeping.close()
 
-def take_step(parts: Parts, work: Work, factor: float) -> Taken:
-    """Move the weights once, at `factor` times the highest learning rate.
+    def finished(self, seconds: float, ending: Ending) -> Finished:
+        """The event that ends the run."""
+        return finished(self._run_dir, self._task, self._state, seconds, stopped=ending is not Ending.DONE)
 
-    Raises NumericsError if a loss or gradient is no longer a number and the recipe says to stop then, or if the weights
-    themselves are no longer numbers and it does not say to go back.
-    """
-    weights, train = parts.task.weights, parts.task.recipe.train
-    parameters = [parameter for parameter in parts.module.parameters() if parameter.requires_grad]
-    adding = GradientSum(parts.world, [] if parts.shards else parameters)
-    sums = _gradients(parts, work, adding)
-    adding.finish()
-    totals = parts.world.sum(torch.stack(sums).sum(0))
-    norm = whole(torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf))
-    # The only wait for the device in a step.
-    *added, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
-    terms = {
-        name: total / work.counts[name] if work.counts.get(name) else None
-        for name, total in zip(weights, added, strict=True)
-    }
-    loss = sum(weights[name] * (value or 0.0) for name, value in terms.items())
-    problem = None
-    if math.isfinite(loss) and math.isfinite(gradient_norm):
-        parts.optimizer.step(factor)
-    else:
-        problem = _blame(parts, work, sums)
-    parts.optimizer.clear_gradients()
-    return Taken(loss, terms, gradient_norm, problem)
+    def _meet(self, stop: bool = False) -> Ending:
+        """Hear whether any rank was asked to stop. Raises _SomebodyLeft if one has left."""
+        ending = Ending(self._parts.world.highest(Ending.STOPPED if stop else Ending.DONE))
+        if ending is Ending.LEFT:
+            raise _SomebodyLeft
+        return ending
 
+    def _use(self, parts: Parts) -> None:
+        """Take the steps with these."""
+        self._parts, self._task, self._recipe = parts, parts.task, parts.task.recipe
+        self._train, self._steps = self._recipe.train, self._recipe.train.steps
 
-def _gradients(parts: Parts, work: Work, adding: GradientSum) -> list[Tensor]:
-    """Run the micro-batches, adding up gradients. Returns for each (terms,) fp32, the sum of each term of the loss."""
-    # Every micro-batch is divided by the counts of the WHOLE batch, known before the first backward: so the
-    # gradients of micro-batches, and of ranks, only have to be added.
-    task, device = parts.task, parts.compute.device
-    parts.module.train()
-    parts.optimizer.clear_gradients()
-    torch.manual_seed(integer(task.recipe.seed, "dropout", work.step, parts.world.rank))
-    sums = [torch.zeros(len(task.weights), device=device)]
-    passes = _passes(parts, work)
-    for place, (batch, counts) in enumerate(passes):
-        with parts.compute.autocast():
-            found = task.terms(parts.module, batch, parts.encode, device)
-        loss = weighted(found, work.counts, task.weights)
-        with adding.last_pass() if place == len(passes) - 1 else contextlib.nullcontext():
-            (loss if counts else 0.0 * loss).backward()  # type: ignore[no-untyped-call]
-        if counts:
-            none = Term(torch.zeros((), device=device), 0)
-            sums.append(torch.stack([found.get(name, none).sum.detach() for name in task.weights]))
-    return sums
+    def _plan_for(self, steps: int) -> None:
+        """Take so many steps in all, at the learning rates of a run that has so many."""
+        recipe = self._recipe.with_train(self._train.model_copy(update={"steps": steps}))
+        self._use(replace(self._parts, task=self._task.with_recipe(recipe)))
+        self._state = replace(self._state, steps=steps, recipe=recipe.fingerprint)
+        self._keeping.replanned()
 
-
-def _passes(parts: Parts, work: Work) -> list[tuple[Any, bool]]:
-    """The micro-batches of a step, and whether each counts.
-
-    Where layers are put together by all ranks at once, each rank has to make as many passes: one that has fewer
-    micro-batches repeats its last, and it counts for nothing. Raises SettingsError where a rank has none at all.
-    """
-    own = [(batch, True) for batch in work.batches]
-    if parts.shards is None:
-        return own
-    if parts.world.highest(int(not own)):
-        raise SettingsError(
-            f"system.shard: step {work.step + 1:,} has too few rows for {parts.world.size} ranks; raise "
-            f"train.batch_size, or start fewer ranks"
+    def _reach(self, step: int) -> None:
+        """Have a state to go on from after `step`."""
+        self._state = replace(
+            self._state,
+            step=step,
+            watch=self._watch.state(),
+            seconds=self._clock.seconds,
+            costs=self._clock.costs,
         )
-    return own + [(work.batches[-1], False)] * (parts.world.highest(len(own)) - len(own))
 
+    def _take_up(self, state: State) -> None:
+        """Go on from `state`."""
+        self._state = state
+        if state.steps != self._steps:
+            self._plan_for(state.steps)
+        self._watch = Watch(self._train.spike, self._train.plateau_after, self._task.baseline)
+        if state.watch:
+            self._watch.load_state(state.watch)
 
-def _blame(parts: Parts, work: Work, sums: list[Tensor]) -> str:
-    """Say where a step went wrong; raise it if the run is to stop then. The same words on every rank."""
-    step, remedy = work.step + 1, parts.task.recipe.train.on_nonfinite
-    names = [name for name, _ in parts.module.named_parameters()]
-    bad = [~own_part(value.detach()).isfinite().all() for value in parts.module.parameters()]
-    if broken := [name for name, some in zip(names, parts.world.sum(torch.stack(bad).int()), strict=True) if some]:
-        text = f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them"
-        if remedy == "rewind":
-            return text
-        raise NumericsError(f"{text}; begin a new run with a lower optimizer.lr")
-    micro = next((place for place, value in enumerate(sums) if not bool(value.isfinite().all())), None)
-    what = "loss" if parts.world.highest(int(micro is not None)) else "gradient"
-    if what == "gradient":
-        micro = _first_bad_gradient(parts, work)
-    text = f"step {step:,}: the {what} is not a finite number ({_where(parts, work, micro)})"
-    if remedy == "skip":
-        return f"{text}; the step was left out"
-    if remedy == "rewind":
-        return text
-    raise NumericsError(
-        f"{text}; likely causes: optimizer.lr too high, schedule.warmup too short, or numbers too coarse "
-        f"(system.dtype = 'fp32' is the finest); train.on_nonfinite = 'skip' leaves such steps out, 'rewind' goes back "
-        f"to the last checkpoint and on with later text"
-    )
+    def _take(self, work: Work) -> Generator[Event, None, Ending]:
+        factor = self._recipe.schedule.at(work.step, self._steps)
+        taken = take_step(self._parts, work, factor)
+        step = work.step + 1
+        yield self._stepped(step, work, taken, factor)
+        if taken.problem is not None and self._train.on_nonfinite == "rewind":
+            self._bad_step = step
+            yield Warned(f"{taken.problem}; the run goes back to its last checkpoint and on with later text")
+            return Ending.WENT_BACK
+        yield from self._warnings(step, taken)
+        yield from self._keeping.news()
+        again = self._evaluated_before(step)
+        saves = self._train.saves(step, self._steps) and not (again and self._train.save_every is None)
+        if self._task.evaluates and self._train.evaluates(step, self._steps) and not again:
+            yield Evaluating(step)
+            self._meet()
+            evaluated = self._evaluate(step)
+            yield evaluated
+            saves = saves or evaluated.best or is_over(self._state, self._train)
+        replanned = self._replanned(step)
+        if saves or replanned:
+            began = time.perf_counter()
+            self._reach(step)
+            yield from self._keeping.save(self._parts, self._state)
+            self._clock.saved(time.perf_counter() - began)
+        self._pace.resume()
+        if replanned is not None:
+            yield replanned
+            return Ending.REPLANNED
+        return Ending.DONE
 
+    def _evaluated_before(self, step: int) -> bool:
+        """Whether an evaluation was not long ago: planned anew a run has more steps between them, counted from 0."""
+        last = self._state.evaluated
+        return step < self._steps and last > 0 and 2 * (step - last) < self._train.interval(self._steps)
 
-def _where(parts: Parts, work: Work, micro: int | None) -> str:
-    """In words: micro-batch `micro` (1 for the first) and its examples, of the first rank that has one."""
-    world = parts.world
-    source = world.size - world.highest(world.size - world.rank if micro is not None else 0)
-    text = "in the sum of micro-batches"
-    if micro is not None:
-        text = f"micro-batch {micro} of {len(work.batches)}"
-        if world.size > 1:
-            text = f"{text} of rank {world.rank}"
+    def _replanned(self, step: int) -> Replanned | None:
+        """Plan for what is left of a time budget, by what steps have taken so far; None where all stays as it is."""
+        budget, before = self._train.budget, self._steps
+        if budget is None or not reconsiders(step, before) or is_over(self._state, self._train):
+            return None
+        self._meet()
+        left = seconds(budget) - self._clock.seconds
+        fitting = corrected(left, step, self._clock.costs, self._train, self._recipe.schedule)
+        steps = self._parts.world.agree(fitting or before)
+        if steps == before:
+            return None
+        self._plan_for(steps)
+        return Replanned(step, budget, before, steps)
+
+    def _stepped(self, step: int, work: Work, taken: Taken, factor: float) -> Step:
+        pace = self._pace.step(work, step, self._train, self._clock.costs.evaluation or 0.0)
+        self._clock.stepped(pace.seconds)
+        event = Step(
+            step=step,
+            steps=self._steps,
+            loss=taken.loss,
+            terms=taken.terms,
+            lr=self._recipe.optimizer.lr * factor,
+            facts=work.facts,
+            tokens_per_second=pace.tokens_per_second,
+            fill=work.fill,
+            gradient_norm=taken.gradient_norm,
+            seconds_left=pace.seconds_left,
+            mfu=pace.mfu,
+        )
+        if self._train.logs(step, self._steps):
+            self._keeping.line(event)
+        return event
+
+    def _warnings(self, step: int, taken: Taken) -> Iterator[Warned]:
+        if taken.problem is not None:
+            self._state = replace(self._state, skipped=self._state.skipped + 1)
+            yield Warned(f"{taken.problem} ({self._state.skipped} so far)")
         else:
-            numbers = work.numbers_of(micro - 1)
-            shown = ", ".join(map(parts.task.name_of, numbers[:8]))
-            text = f"{text}, examples {shown}{', ...' if len(numbers) > 8 else ''}"
-    return str(world.share(text, min(source, world.size - 1)))
+            watched = next(iter(taken.terms.values()))
+            for text in self._watch.see(step, watched) if watched is not None else ():
+                yield Warned(text)
+
+    def _evaluate_first(self) -> Evaluated:
+        """Measure the weights that were given. They are never the best: what is trained is wanted, if only a little."""
+        numbers = self._measure()
+        self._state = replace(self._state, before=numbers[self._task.criterion.name])
+        event = Evaluated(0, numbers, best=False)
+        self._keeping.line(event)
+        return event
+
+    def _measure(self) -> Numbers:
+        return finite(self._parts.evaluate())
+
+    def _evaluate(self, step: int) -> Evaluated:
+        began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best
+        numbers = self._measure()
+        self._clock.evaluated(time.perf_counter() - began)
+        self._state = replace(self._state, evaluated=step)
+        value = numbers[criterion.name]
+        event = Evaluated(step, numbers, best=criterion.better(value, before.value if before else None))
+        if event.best:
+            assert value is not None
+            self._state = replace(self._state, best=Best(step, value, numbers, self._state.before), since_best=0)
+        else:
+            self._state = replace(self._state, since_best=self._state.since_best + 1)
+        self._keeping.line(event)
+        return event
 
 
-def _first_bad_gradient(parts: Parts, work: Work) -> int | None:
-    """Replay micro-batches one by one, adding gradients as the step did: the number of the first that spoils them.
+def is_over(state: State, train: TrainSettings) -> bool:
+    """Whether the run has nothing left to do: all steps taken, or no better evaluation for too long."""
+    return state.step >= train.steps or (train.patience is not None and state.since_best >= train.patience)
 
-    None where the module is in pieces: a rank cannot replay anything alone.
-    """
-    if parts.shards:
-        return None
-    for count in range(1, len(work.batches) + 1):
-        _gradients(parts, replace(work, batches=work.batches[:count]), GradientSum(World(), []))
-        grads = [parameter.grad for parameter in parts.module.parameters() if parameter.grad is not None]
-        if not all(bool(grad.isfinite().all()) for grad in grads):
-            return count
-    return None
+
+def finished(
+    run_dir: Path, task: AnyTask, state: State, seconds: float, *, stopped: bool = False, already: bool = False
+) -> Finished:
+    """The event that ends a run whose newest checkpoint says `state`."""
+    best, criterion, model = state.best, task.criterion, run_dir / "model"
+    return Finished(
+        step=state.step,
+        steps=task.recipe.train.steps,
+        seconds=seconds,
+        stopped=stopped,
+        best_step=best.step if best else None,
+        best_name=criterion.words or criterion.name,
+        best_value=best.value if best else None,
+        model=model if model.exists() else None,
+        already=already,
+        before=state.before,
+    )

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from maskling.config import Settings
+from maskling.config import Settings, table
 from maskling.errors import CheckpointError
-from maskling.registry import table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -185,7 +184,7 @@ class Optimizer:
 
 def _put(value: Tensor, parameter: Parameter) -> Tensor:
     """A copy of a moment as its parameter lies: on its device, and in pieces where that is in pieces."""
-    from maskling.train.sharding import is_piece, piece
+    from maskling.train.fsdp import is_piece, piece
 
     whole = value.to(parameter.device, parameter.dtype, copy=True)
     return piece(whole, parameter) if is_piece(parameter) else whole

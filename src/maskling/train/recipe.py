@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+import tomli_w
+from pydantic import BaseModel, Field, model_validator
 
-from maskling.config import Layer, Resolved, load_toml, refuse_idle, resolve
-from maskling.data.corruption import Corruption
+from maskling.config import Layer, Resolved, choice, load_toml, refuse_idle, resolve
 from maskling.data.masking import MASKINGS
+from maskling.data.masking.corruption import Corruption
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.data.pairing import PAIRINGS
 from maskling.data.pairing.single import SinglePairing
 from maskling.errors import SettingsError, suggestion
 from maskling.model.config import MODELS, BertConfig, ModernConfig
-from maskling.registry import choice
 from maskling.train.optimizer import OPTIMIZERS, AdamW
-from maskling.train.run_settings import RunSettings, read_settings
 from maskling.train.schedule import SCHEDULES, TrapezoidSchedule
-from maskling.train.settings import DataSettings, EvaluateSettings, PretrainSettings, SystemSettings
+from maskling.train.settings import (
+    DataSettings,
+    EvaluateSettings,
+    PretrainSettings,
+    RunSettings,
+    SystemSettings,
+    read_settings,
+)
+
+# FOLDED DOCS
+# [written] A recipe as a file for a person: every setting with what it means beside it.
+
 
 # A field of a strategy may hold any of its table. pydantic needs the union that the table makes, mypy the base class.
 if TYPE_CHECKING:
@@ -150,3 +161,28 @@ def _kinds() -> Layer:
 
 def _folder() -> Any:
     return resources.files("maskling.presets")
+
+
+def commented_toml(recipe: Recipe) -> str:
+    """Every setting of `recipe` as TOML, each under a comment that says what it is. Reads back as the same recipe."""
+    top = [line for name in type(recipe).model_fields for line in _setting(recipe, name)]
+    sections = [_section(name, getattr(recipe, name)) for name in type(recipe).model_fields]
+    return "\n".join(["\n".join(top), *filter(None, sections)]) + "\n"
+
+
+def _section(name: str, section: object) -> str:
+    if not isinstance(section, BaseModel):
+        return ""
+    lines = [line for field in type(section).model_fields for line in _setting(section, field)]
+    nested = [_section(f"{name}.{field}", getattr(section, field)) for field in type(section).model_fields]
+    return "\n".join([f"\n[{name}]", *lines, *filter(None, nested)])
+
+
+def _setting(settings: BaseModel, name: str) -> list[str]:
+    value = getattr(settings, name)
+    if isinstance(value, BaseModel):
+        return []
+    described = type(settings).model_fields[name].description
+    comment = textwrap.wrap(described or "", 110, initial_indent="# ", subsequent_indent="# ")
+    plain = settings.model_dump(mode="json")[name]
+    return [*comment, tomli_w.dumps({name: "none" if plain is None else plain}).rstrip()]

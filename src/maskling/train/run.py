@@ -11,36 +11,45 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.nn import Module
 
-from maskling.data.loader import ahead
+from maskling.data.prefetch import ahead
 from maskling.errors import SettingsError
-from maskling.model.device import Compute
+from maskling.model.activation_checkpointing import recompute
+from maskling.model.config import ModelConfig
+from maskling.model.device import Compute, keep_memory, pick
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.recomputing import recompute
+from maskling.threads import cores
 from maskling.train import checkpoint
 from maskling.train.budget import measuring_time, planned
-from maskling.train.clock import Costs
-from maskling.train.compiling import compiled
-from maskling.train.events import Event, Measuring, Warned
-from maskling.train.fitting import Fit, described, peak_bytes
-from maskling.train.joining import joined
-from maskling.train.lock import only_here
-from maskling.train.loop import Parts
-from maskling.train.opening import fitted, machine, opened, told
-from maskling.train.restoring import restore
-from maskling.train.run_folder import set_aside, write_config, write_env, written_number
-from maskling.train.run_settings import R
-from maskling.train.running import Ending, Running, finished, is_over
-from maskling.train.settings import TrainSettings, seconds
-from maskling.train.sharding import Shards, tensors_of
-from maskling.train.start import Start, find_start, first_state, shared
-from maskling.train.task import AnyTask, Material
-from maskling.train.work import Work
-from maskling.train.world import World
+from maskling.train.distributed import World, joined
+from maskling.train.events import Event, Measuring, Started, Warned
+from maskling.train.fsdp import Shards, tensors_of
+from maskling.train.loop import Ending, Running, finished, is_over
+from maskling.train.memory_fit import Fit, compiled, described, fit, peak_bytes
+from maskling.train.outputs import restore
+from maskling.train.run_folder import (
+    Start,
+    find_start,
+    first_state,
+    only_here,
+    set_aside,
+    shared,
+    write_config,
+    write_env,
+    written_number,
+)
+from maskling.train.settings import R, SystemSettings, TrainSettings, seconds
+from maskling.train.step import Parts
+from maskling.train.task import AnyTask, Material, Work
+from maskling.train.timing import Costs
+
+# FOLDED DOCS
+# [opening] What comes before the first step: the machine made ready, the run cut to fit it, and what is told of both.
+
 
 Open = Callable[[R, bool], Material[R]]
 
@@ -218,3 +227,59 @@ def _check_shards(task: AnyTask, whole: bool) -> None:
         problem = "the encoder is not compiled where it is in pieces; leave system.compile off"
     if problem:
         raise SettingsError(f"system.shard: {problem}")
+
+
+def machine(system: SystemSettings, threads: int | None = None) -> Compute:
+    """Set torch's threads and the allocator, and choose the device. threads: those that the run began with.
+
+    A run keeps that number where it can: another one rounds otherwise.
+    """
+    torch.set_num_threads(system.threads or min(cores(), threads or torch.get_num_threads()))
+    keep_memory()
+    return pick(system.device, system.dtype)
+
+
+def fitted(
+    task: AnyTask,
+    config: ModelConfig | None,
+    compute: Compute,
+    *,
+    ranks: int = 1,
+    process_bytes: int | None = None,
+    share: Callable[[Any], Any] = lambda own: own,
+) -> Fit:
+    """Cut the steps of a task; all else as in `fit`."""
+    recipe = task.recipe
+    return fit(
+        recipe.system,
+        config,
+        compute,
+        row_tokens=task.row_tokens,
+        most_rows=recipe.train.batch_size,
+        mask_rate=task.mask_rate,
+        hidden_moments=recipe.optimizer.hidden_moments,
+        ranks=ranks,
+        process_bytes=process_bytes,
+        share=share,
+    )
+
+
+def opened(task: AnyTask, fit: Fit, used: str, parameters: int, resumed_from: int | None = None) -> Started:
+    """The event that opens a run. used: as `described` says it."""
+    supply = task.supply()
+    return Started(
+        description=told(fit, used),
+        parameters=parameters,
+        tokens=supply.tokens,
+        baseline=task.baseline,
+        examples_per_epoch=supply.examples_per_epoch,
+        examples_per_step=supply.examples_per_step,
+        steps=task.recipe.train.steps,
+        resumed_from=resumed_from,
+        memory=fit.memory.total if fit.memory else None,
+    )
+
+
+def told(fit: Fit, used: str) -> str:
+    """`used`, and what need not be compared: layers that are calculated twice come to the same bits."""
+    return f"{used}, layers calculated twice" if fit.forgets else used

@@ -12,8 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from maskling.config import Settings
-from maskling.registry import table
+from maskling.config import Settings, table
 
 
 class Schedule(Settings, ABC):

@@ -14,10 +14,10 @@ from maskling.data.labelled.checks import (
     imbalance,
     typos,
 )
-from maskling.data.labelled.questions import read_questions
+from maskling.data.labelled.read_questions import read_questions
+from maskling.data.labelled.read_tags import read_tagged
+from maskling.data.labelled.read_texts import read_texts
 from maskling.data.labelled.records import Answer, QuestionRecord, TaggedRecord, TextRecord
-from maskling.data.labelled.tagged import read_tagged
-from maskling.data.labelled.texts import read_texts
 
 
 def texts(counts, prefix="text"):

@@ -12,19 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from maskling.data.labelled.answer_windows import encode_questions, span_targets, tokens_of
-from maskling.data.labelled.labels import LabelSet
-from maskling.data.labelled.records import Answer, QuestionRecord, TaggedRecord, TextRecord
-from maskling.data.labelled.spacing import joined
-from maskling.data.labelled.tag_windows import encode_tagged, tag_targets, word_windows
-from maskling.data.labelled.targets import IGNORED
-from maskling.data.labelled.text_windows import (
+from maskling.data.labelled.encode_questions import encode_questions, span_targets, tokens_of
+from maskling.data.labelled.encode_tags import encode_tagged, joined, tag_targets, word_windows
+from maskling.data.labelled.encode_texts import (
+    IGNORED,
     class_targets,
     encode_texts,
     longest_first,
     multi_class_targets,
     number_targets,
 )
+from maskling.data.labelled.records import Answer, LabelSet, QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import DataError, SettingsError
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.small_text import texts

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskling.data.labelled.examples import LabelledExamples
-from maskling.data.labelled.targets import IGNORED, LabelTargets, NoTargets, SpanTargets, WordTargets
-from maskling.data.labelled.windows import windows_of
+from maskling.data.labelled.batches import LabelledExamples
+from maskling.data.labelled.encode_texts import IGNORED, LabelTargets, NoTargets, SpanTargets, WordTargets, windows_of
 from maskling.data.packing import NoPacking
 from maskling.errors import DataError
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskling.data.labelled.labels import LabelSet
-from maskling.data.labelled.records import TaggedRecord, TextRecord
+from maskling.data.labelled.records import LabelSet, TaggedRecord, TextRecord
 from maskling.errors import DataError
 
 

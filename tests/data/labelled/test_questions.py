@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.labelled.questions import NEAR, locate, read_questions
+from maskling.data.labelled.read_questions import NEAR, locate, read_questions
 from maskling.data.labelled.records import Answer, QuestionRecord
 from maskling.errors import DataError
 

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.read_tags import read_tagged
 from maskling.data.labelled.records import TaggedRecord
-from maskling.data.labelled.tagged import read_tagged
 from maskling.errors import DataError
 
 

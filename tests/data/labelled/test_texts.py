@@ -9,9 +9,8 @@ import pytest
 import zstandard
 
 from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.read_texts import read_similar, read_texts
 from maskling.data.labelled.records import TextRecord
-from maskling.data.labelled.similar import read_similar
-from maskling.data.labelled.texts import read_texts
 from maskling.errors import DataError
 
 

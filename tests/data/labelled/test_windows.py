@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.labelled.windows import framed, room_in, spread, windows_of
+from maskling.data.labelled.encode_texts import framed, room_in, spread, windows_of
 from maskling.errors import SettingsError
 from oracles.tokenizer_recipes import small
 

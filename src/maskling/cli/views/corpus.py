@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from maskling.cli.layout import shortened, size, table
-from maskling.cli.views.view import View
+from maskling.cli.format import shortened, size, table
+from maskling.cli.views import View
 from maskling.console import counted
 from maskling.corpus.dedup import Seen
+from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import CleanDocument, process, unseen
 from maskling.corpus.reading import read
-from maskling.corpus.report import ReadReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from maskling.cli.layout import byte_size, shortened, table
-from maskling.cli.views.view import View
+from maskling.cli.format import byte_size, shortened, table
+from maskling.cli.views import View
 from maskling.console import counted
 from maskling.data.examples import Example
 from maskling.data.manifest import SPLITS
 from maskling.data.shards import Shards, Split, open_shards
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.prepared import Prepared
+from maskling.train.prepared_data import Prepared
 from maskling.train.recipe import Recipe
 
 

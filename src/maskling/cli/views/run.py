@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from maskling.cli.layout import byte_size, size, table
-from maskling.cli.views.view import View
+from maskling.cli.format import byte_size, size, table
+from maskling.cli.views import View
 from maskling.console import counted
 from maskling.errors import CheckpointError
 from maskling.report.runs import metrics_of, settings_of

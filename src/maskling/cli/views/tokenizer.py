@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maskling.cli.layout import table
-from maskling.cli.views.view import View
+from maskling.cli.format import table
+from maskling.cli.views import View
 from maskling.console import counted
 from maskling.tokenizer.tokenizer import Tokenizer
 

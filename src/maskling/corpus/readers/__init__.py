@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from maskling.corpus.document import Document, Source
+from maskling.corpus.opening import FileReport
 from maskling.corpus.readers.csv import read_csv, read_tsv
 from maskling.corpus.readers.epub import read_epub
 from maskling.corpus.readers.html import read_html
 from maskling.corpus.readers.jsonl import read_jsonl
 from maskling.corpus.readers.markdown import read_markdown
 from maskling.corpus.readers.parquet import read_parquet
-from maskling.corpus.readers.plain import read_plain
-from maskling.corpus.report import FileReport
+from maskling.corpus.readers.text import read_plain
 from maskling.corpus.settings import CorpusSettings
 
 Read = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]

@@ -8,9 +8,8 @@ from typing import Any
 
 from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import open_bytes
+from maskling.corpus.opening import FileReport, open_bytes
 from maskling.corpus.readers.fields import missing
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 

@@ -11,9 +11,8 @@ from xml.etree import ElementTree
 
 from maskling.corpus.decoding import decode
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import open_seekable
+from maskling.corpus.opening import FileReport, open_seekable
 from maskling.corpus.readers.html import declared_encoding, visible_text
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 

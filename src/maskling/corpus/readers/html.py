@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 
 from maskling.corpus.decoding import decode
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import open_bytes
-from maskling.corpus.report import FileReport
+from maskling.corpus.opening import FileReport, open_bytes
 from maskling.corpus.settings import CorpusSettings, is_encoding
 
 _BLOCKS = frozenset(

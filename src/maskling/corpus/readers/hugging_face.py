@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskling.corpus.document import Document, Source
+from maskling.corpus.opening import FileReport
 from maskling.corpus.readers.fields import FieldError, get_name, get_text
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MissingExtra
 

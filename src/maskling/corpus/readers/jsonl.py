@@ -10,9 +10,8 @@ import orjson
 
 from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import open_bytes
+from maskling.corpus.opening import FileReport, open_bytes
 from maskling.corpus.readers.fields import FieldError, get_name, get_text
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 
 # A line of 100 MB is a document; one of 256 million characters is a file that is no JSON Lines.

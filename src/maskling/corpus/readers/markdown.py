@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import open_bytes
+from maskling.corpus.opening import FileReport, open_bytes
 from maskling.corpus.readers.html import visible_text
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from maskling.corpus.document import Document, Source
-from maskling.corpus.opening import open_seekable
+from maskling.corpus.opening import FileReport, open_seekable
 from maskling.corpus.readers.fields import FieldError, get_name, get_text, missing
-from maskling.corpus.report import FileReport
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MissingExtra
 

@@ -7,8 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
-from maskling.data.labelled.labels import names_of, tags_of
-from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
+from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord, names_of, tags_of
 from maskling.metrics.entities import entities, marks_entities, unmarked
 
 # A class this much rarer than the commonest, or under this share of all, is called rare.

@@ -1,11 +1,11 @@
 """Which tokens to predict."""
 
+from maskling.config import table
 from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.data.masking.ngram import NgramMasking
 from maskling.data.masking.span import SpanMasking
 from maskling.data.masking.strategy import Masking
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
-from maskling.registry import table
 
 MASKINGS: dict[str, type[Masking]] = table(TokenMasking, WordMasking, SpanMasking, NgramMasking, Bert2018Masking)

@@ -9,16 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from maskling.data.labelled.answer_windows import AnswerWindows, encode_questions, span_targets
 from maskling.data.labelled.checks import check_questions
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.questions import read_questions
-from maskling.data.labelled.targets import NoTargets
-from maskling.data.labelled.windows import Windows
+from maskling.data.labelled.encode_questions import AnswerWindows, encode_questions, span_targets
+from maskling.data.labelled.encode_texts import NoTargets, Windows
+from maskling.data.labelled.read_questions import read_questions
 from maskling.data.shards import ragged
 from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
-from maskling.metrics.answers import score_answers
+from maskling.metrics.squad import score_answers
 from maskling.model.tasks.config import ANSWER_LABELS, Judging
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Criterion, Numbers
@@ -26,8 +25,8 @@ from maskling.train.task import Criterion, Numbers
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maskling.finetune.rows import Rows
-    from maskling.infer.judge import Judge
+    from maskling.finetune.device_batch import Rows
+    from maskling.infer.task_logits import Judge
     from maskling.model.tasks.model import TaskModel
 
 
@@ -117,7 +116,7 @@ class Answer(Kind):
 
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Exact match and F1, as SQuAD counts them (CMRC's way in Chinese), of the answers that `predict` gives."""
-        from maskling.infer.answering import answers
+        from maskling.infer.predict import answers
 
         more: AnswerWindows = encoded.more
         none = outputs.unanswerable

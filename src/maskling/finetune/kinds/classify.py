@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -12,23 +13,23 @@ from pydantic import Field
 from maskling.console import counted
 from maskling.data.labelled.checks import check_texts
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.labels import LabelSet, names_of
-from maskling.data.labelled.targets import Targets
-from maskling.data.labelled.text_windows import class_targets, multi_class_targets
-from maskling.data.labelled.texts import read_texts
-from maskling.data.labelled.windows import Windows
+from maskling.data.labelled.encode_texts import Targets, Windows, class_targets, multi_class_targets
+from maskling.data.labelled.read_texts import read_texts
+from maskling.data.labelled.records import LabelSet, names_of
 from maskling.errors import DataError
-from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records
-from maskling.finetune.kinds.texts import TextKind, are_pairs
-from maskling.metrics import classification, multilabel, nats
+from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records, TextKind, are_pairs
+from maskling.metrics import classification, entropy
 from maskling.model.tasks.config import Judging
 from maskling.train.task import Baseline, Criterion, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maskling.finetune.rows import Rows
+    from maskling.finetune.device_batch import Rows
     from maskling.model.tasks.model import TaskModel
+
+# FOLDED DOCS
+# [pair] Classes for pairs of texts: paraphrases, entailment, questions that ask the same.
 
 
 class Classify(TextKind):
@@ -104,7 +105,7 @@ class Classify(TextKind):
 
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Accuracy, macro-F1 and Matthews' coefficient; for several labels micro- and macro-F1 and exact sets."""
-        from maskling.infer.classifying import pooled, softmax
+        from maskling.infer.predict import pooled, softmax
 
         scores = pooled(logits, encoded.windows, len(records))
         names = outputs.labels
@@ -117,9 +118,9 @@ class Classify(TextKind):
                         truth[place, known[name]] = True
             guess = 1 / (1 + np.exp(-scores)) >= self.threshold
             return {
-                "micro_f1": multilabel.multilabel_micro_f1(truth, guess),
-                "macro_f1": multilabel.multilabel_macro_f1(truth, guess),
-                "exact": multilabel.subset_accuracy(truth, guess),
+                "micro_f1": classification.multilabel_micro_f1(truth, guess),
+                "macro_f1": classification.multilabel_macro_f1(truth, guess),
+                "exact": classification.subset_accuracy(truth, guess),
             }
         said = [names_of(record)[0] for record in records]
         best = np.array(names)[scores.argmax(1)]
@@ -142,4 +143,53 @@ class Classify(TextKind):
         if outputs.kind == "multi-label":
             return None
         counts = Counter(names_of(record)[0] for record in records)
-        return Baseline("labels", nats.entropy(np.array(list(counts.values()))), "how often each label occurs")
+        return Baseline("labels", entropy.entropy(np.array(list(counts.values()))), "how often each label occurs")
+
+
+class Pair(Classify):
+    """One label for each pair of texts. Where a pair is too long, the longer text loses its end."""
+
+    small_rate: ClassVar[float] = 3e-4
+    kind: Literal["pair"] = "pair"  # type: ignore[assignment]
+    positive: str | None = Field(
+        None, description="of two labels, the one whose F1 is reported; the last of them if none"
+    )
+
+    def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
+        """See Kind."""
+        found = read_texts(path, columns, labelled=True)
+        single = next((record for record in found.records if record.text_pair is None), None)
+        if single is not None:
+            raise DataError(
+                f"{single.id} has one text where a pair is wanted; use --task classify, or say which columns hold the "
+                f"two with columns.text and columns.text-pair"
+            )
+        return found.records, found.warnings
+
+    def outputs(self, train: Records) -> Outputs:
+        """See Kind. Raises DataError if `positive` is none of the labels."""
+        found = super().outputs(train)
+        if self.positive is not None and self.positive not in found.labels:
+            raise DataError(f"task.positive is '{self.positive}', but the labels are {', '.join(found.labels)}")
+        return found
+
+    def judging(self, outputs: Outputs) -> Judging:
+        """See Kind."""
+        return replace(super().judging(outputs), positive=self.positive)
+
+    def unbalanced(self, several: bool, classes: int) -> str:
+        """See Classify. Of two labels it reports no macro-F1."""
+        if several or classes > 2:
+            return super().unbalanced(several, classes)
+        return "accuracy flatters, look at f1 and mcc"
+
+    def scores(self, truth: np.ndarray, guess: np.ndarray, names: tuple[str, ...]) -> Numbers:
+        """Accuracy and, of two labels, the F1 of the positive one, as GLUE reports them; macro-F1 of more."""
+        if len(names) > 2:
+            return super().scores(truth, guess, names)
+        positive = self.positive or names[-1]
+        return {
+            "accuracy": classification.accuracy(truth, guess),
+            "f1": classification.label_scores(truth, guess)[positive].f1 if positive in {*truth, *guess} else 0.0,
+            "mcc": classification.matthews(truth, guess),
+        }

@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.config import Settings
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.targets import Targets
-from maskling.data.labelled.windows import Windows
-from maskling.finetune.kinds.any_kind import AnyKind
+from maskling.data.labelled.encode_texts import NoTargets, Targets, Windows, encode_texts
 from maskling.model.tasks.config import HeadKind, Judging
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Baseline, Criterion, Material, Numbers
@@ -21,10 +20,31 @@ from maskling.train.task import Baseline, Criterion, Material, Numbers
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maskling.finetune.device_batch import Rows
     from maskling.finetune.recipe import FinetuneRecipe
-    from maskling.finetune.rows import Rows
-    from maskling.infer.judge import Judge
+    from maskling.infer.task_logits import Judge
     from maskling.model.tasks.model import TaskModel
+
+# FOLDED DOCS
+# [any_kind] What every kind of fine-tuning is, whether it puts a head on the encoder or not.
+# [texts] What classes and numbers for texts share: windows of a long text, averaged.
+
+
+class AnyKind(Settings, ABC):
+    """A kind of task. It has no state: its fields are settings.
+
+    usual: settings of other sections that suit it better than the general ones. small_rate: the learning rate that
+    suits encoders less than 384 wide.
+    """
+
+    usual: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    small_rate: ClassVar[float] = 3e-4
+    kind: str
+
+    @abstractmethod
+    def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
+        """Read what a run of this kind is made of. Raises SettingsError, ModelError or DataError."""
+
 
 Records = Sequence[Any]
 Logits = NDArray[np.float32]
@@ -62,7 +82,7 @@ class Kind(AnyKind, ABC):
 
     def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
         """See AnyKind."""
-        from maskling.finetune.labelled import Labelled
+        from maskling.finetune.task import Labelled
 
         return Labelled(recipe)
 
@@ -128,3 +148,36 @@ class Kind(AnyKind, ABC):
 
     def start(self, model: TaskModel, records: Records) -> None:
         """Set what of a new head follows from the training records."""
+
+
+def are_pairs(records: Records) -> bool:
+    """Whether the records are pairs of texts, as all are or none."""
+    return records[0].text_pair is not None
+
+
+class TextKind(Kind, ABC):
+    """Something said of a whole text, or of a pair."""
+
+    @abstractmethod
+    def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:
+        """What is to be learnt of each window."""
+
+    def encode(
+        self, records: Records, tokenizer: Tokenizer, max_length: int, outputs: Outputs, targets: bool
+    ) -> Encoded:
+        """See Kind. A long text becomes several windows; of a pair that is too long, the longer text is cut."""
+        made = encode_texts(records, tokenizer, max_length)
+        learnt = self.targets(records, outputs, made.windows) if targets else NoTargets()
+        return Encoded(made.windows, learnt, None, made.cut)
+
+    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:  # noqa: ARG002
+        """See Kind: (windows, labels)."""
+        return judge.texts(windows, batch_tokens)
+
+    def part(self, encoded: Encoded, which: NDArray[np.int64]) -> tuple[Windows, Any, NDArray[np.int64]]:
+        """See Kind."""
+        return encoded.windows.take(which), None, which
+
+    def size(self, encoded: Encoded) -> int:
+        """See Kind."""
+        return len(encoded.windows)

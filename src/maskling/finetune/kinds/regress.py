@@ -9,20 +9,17 @@ import numpy as np
 
 from maskling.data.labelled.checks import check_texts
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.targets import Targets
-from maskling.data.labelled.text_windows import number_targets
-from maskling.data.labelled.texts import read_texts
-from maskling.data.labelled.windows import Windows
+from maskling.data.labelled.encode_texts import Targets, Windows, number_targets
+from maskling.data.labelled.read_texts import read_texts
 from maskling.errors import DataError
-from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records
-from maskling.finetune.kinds.texts import TextKind, are_pairs
-from maskling.metrics.correlation import pearson, spearman
+from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records, TextKind, are_pairs
+from maskling.metrics.ranking import pearson, spearman
 from maskling.train.task import Criterion, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maskling.finetune.rows import Rows
+    from maskling.finetune.device_batch import Rows
     from maskling.model.tasks.model import TaskModel
 
 
@@ -72,7 +69,7 @@ class Regress(TextKind):
 
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:  # noqa: ARG002
         """Both correlations, as GLUE reports them, and the root of the mean squared error."""
-        from maskling.infer.classifying import pooled
+        from maskling.infer.predict import pooled
 
         guess = pooled(logits, encoded.windows, len(records))[:, 0]
         truth = np.array([record.label for record in records])

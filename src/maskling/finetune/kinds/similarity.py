@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from maskling.finetune.kinds.any_kind import AnyKind
+from maskling.finetune.kinds.kind import AnyKind
 from maskling.train.task import Material
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ class Similarity(AnyKind):
 
     def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
         """See AnyKind."""
-        from maskling.finetune.similarity.material import SimilarTexts
+        from maskling.finetune.similarity import SimilarTexts
 
         return SimilarTexts(recipe, self)

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from maskling.data.labelled.checks import check_tagged
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.labels import LabelSet, tags_of
-from maskling.data.labelled.tag_windows import encode_tagged, tag_targets
-from maskling.data.labelled.tagged import read_tagged
-from maskling.data.labelled.targets import IGNORED, WordTargets
-from maskling.data.labelled.windows import Windows
+from maskling.data.labelled.encode_tags import encode_tagged, tag_targets
+from maskling.data.labelled.encode_texts import IGNORED, Windows, WordTargets
+from maskling.data.labelled.read_tags import read_tagged
+from maskling.data.labelled.records import LabelSet, tags_of
 from maskling.data.shards import ragged
 from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
-from maskling.metrics import nats
+from maskling.metrics import entropy
 from maskling.metrics.entities import entity_scores, marks_entities, token_accuracy
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Baseline, Criterion, Numbers
@@ -26,8 +25,8 @@ from maskling.train.task import Baseline, Criterion, Numbers
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maskling.finetune.rows import Rows
-    from maskling.infer.judge import Judge
+    from maskling.finetune.device_batch import Rows
+    from maskling.infer.task_logits import Judge
     from maskling.model.tasks.model import TaskModel
 
 
@@ -111,4 +110,4 @@ class Tag(Kind):
     def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
         """See Kind: the entropy of the tags."""
         counts = Counter(tag for record in records for tag in tags_of(record))
-        return Baseline("tags", nats.entropy(np.array(list(counts.values()))), "how often each tag occurs")
+        return Baseline("tags", entropy.entropy(np.array(list(counts.values()))), "how often each tag occurs")

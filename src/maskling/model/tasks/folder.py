@@ -10,11 +10,10 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.files import write_json
-from maskling.model.building import undrawn
-from maskling.model.claimed import check_claim
+from maskling.model.build import undrawn
 from maskling.model.config import ModelConfig
-from maskling.model.folder import SAFETENSORS, read_config, read_weights, write_safetensors
-from maskling.model.hugging_face import from_hugging_face, to_hugging_face
+from maskling.model.folder import SAFETENSORS, check_claim, read_config, read_weights, write_safetensors
+from maskling.model.hf_config import from_hugging_face, to_hugging_face
 from maskling.model.tasks.config import HeadConfig, HeadKind, Judging, Pooling, head_of, surely_headless, to_tree
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
 

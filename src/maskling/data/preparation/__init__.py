@@ -1,1 +1,0 @@
-"""What `prepare` is made of: a stage a file, and what the stages share."""

@@ -1,0 +1,188 @@
+"""What a prepared folder is made from, so that a rerun goes on with the same and refuses anything else."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import xxhash
+from pydantic import ValidationError
+
+from maskling.config import flatten
+from maskling.corpus.document import Source
+from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
+from maskling.data.prepare.settings import PrepareSettings
+from maskling.errors import DataError
+from maskling.files import ASIDE, as_text, fingerprint, held, write_json
+from maskling.tokenizer.characters import resolve_words
+
+# FOLDED DOCS
+# [lock] One `prepare` at a time in a folder.
+
+
+NOTE = "prepare.json"
+LISTED_SOURCES = 1000
+_SAMPLED_SOURCES = 10_000
+_SAMPLE_BYTES = 4096
+_SHOWN_DIFFERENCES = 3
+
+_OF_TRAINING = ("vocab_size", "min_count", "max_alphabet")
+
+_AUTO_PARTS = 32
+_AUTO_PART_BYTES = (2 << 20, 32 << 20)
+_UNKNOWN_PART_BYTES = 16 << 20
+
+
+def made_from(
+    sources: Sequence[Source], skipped: Mapping[str, int], settings: PrepareSettings, tokenizer: str | None
+) -> MadeFrom:
+    """Note settings and sources.
+
+    skipped: suffixes of files that were passed over; tokenizer: fingerprint of the one that is given.
+    """
+    notes = [_note(source, sampled=place < _SAMPLED_SOURCES) for place, source in enumerate(sources)]
+    known = [note.bytes for note in notes if note.bytes is not None]
+    total = sum(known) if len(known) == len(notes) else None
+    chinese_words = resolve_words(settings.tokenizer.chinese_words)
+    tree: dict[str, Any] = {
+        "corpus": settings.corpus.model_dump(mode="json"),
+        # A given tokenizer stands for all that would have decided a trained one.
+        "tokenizer": {"chinese_words": chinese_words}
+        if tokenizer
+        else settings.tokenizer.model_dump(mode="json", exclude={"path"}) | {"chinese_words": chinese_words},
+        "shards": settings.shards.model_dump(mode="json") | {"part_bytes": _part_bytes(settings, total)},
+    }
+    return MadeFrom(
+        settings=tree,
+        tokenizer=tokenizer,
+        sources=SourceNotes(
+            count=len(notes),
+            bytes=total,
+            fingerprint=fingerprint([note.model_dump() for note in notes]),
+            listed=tuple(notes[:LISTED_SOURCES]),
+            skipped=dict(sorted(skipped.items())),
+        ),
+    )
+
+
+def write_made_from(folder: Path, made: MadeFrom) -> None:
+    """Say in the folder what is being prepared in it."""
+    write_json(folder / NOTE, made.model_dump(mode="json"))
+
+
+def read_made_from(folder: Path) -> MadeFrom | None:
+    """What an unfinished folder is being made from, or None. Raises DataError if the note is damaged."""
+    path = folder / NOTE
+    if not path.exists():
+        return None
+    try:
+        return MadeFrom.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise DataError(f"{path} is damaged; delete {folder} and prepare it again") from None
+
+
+def before_training(made: MadeFrom) -> MadeFrom:
+    """Without the settings that matter only once the words are counted."""
+    tokenizer = {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
+    return made.model_copy(update={"settings": made.settings | {"tokenizer": tokenizer}})
+
+
+def check_same(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
+    """Refuse to go on in a folder made from something else. Raises DataError that names both."""
+    differences = differences_of(old, new)
+    if not differences:
+        return
+    shown = "; ".join(differences[:_SHOWN_DIFFERENCES])
+    more = f"; and {len(differences) - _SHOWN_DIFFERENCES} more" if len(differences) > _SHOWN_DIFFERENCES else ""
+    raise DataError(
+        f"{folder} was made otherwise: {shown}{more}; give another folder with --out, "
+        f"or delete {folder} to prepare it afresh"
+    )
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds other things. Raises DataError."""
+    # A note that was being written when the run was killed is no other thing.
+    names = (path.name for path in folder.iterdir() if not path.match(f"{NOTE}.*{ASIDE}"))
+    others = sorted(name for name in itertools.islice(names, 100) if not name.startswith("."))
+    if others and NOTE not in others and MANIFEST not in others:
+        raise DataError(f"{folder} holds other files already ({others[0]}, ...); give a new or empty folder with --out")
+
+
+def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
+    """What differs, a clause each; nothing if the one goes on from the other. Files passed over do not matter."""
+    before, now = flatten(old.settings), flatten(new.settings)
+    if old.tokenizer != new.tokenizer:
+        # What else differs in [tokenizer] follows from this.
+        before, now = ({k: v for k, v in tree.items() if not k.startswith("tokenizer.")} for tree in (before, now))
+        lines = [f"its tokenizer was {_tokenizer(old)}, now it is {_tokenizer(new)}"]
+    else:
+        lines = []
+    for key in dict.fromkeys([*before, *now]):
+        if before.get(key) != now.get(key):
+            lines.append(f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}")
+    if old.sources.fingerprint != new.sources.fingerprint:
+        lines.append(_source_difference(old.sources, new.sources))
+    return lines
+
+
+def _tokenizer(made: MadeFrom) -> str:
+    return f"a given one ({made.tokenizer[:8]})" if made.tokenizer else "trained on the corpus"
+
+
+def _source_difference(old: SourceNotes, new: SourceNotes) -> str:
+    for before, now in itertools.zip_longest(old.listed, new.listed):
+        if before == now:
+            continue
+        if before is None or now is None or before.name != now.name:
+            return f"its sources were {_listed(old)}, now they are {_listed(new)}"
+        if before.bytes != now.bytes:
+            return f"{now.name} had {before.bytes} bytes, now it has {now.bytes}"
+        return f"{now.name} has changed since"
+    return f"its {old.count} sources are not the {new.count} of now"
+
+
+def _listed(sources: SourceNotes) -> str:
+    first = sources.listed[0].name if sources.listed else "none"
+    return first if sources.count <= 1 else f"{sources.count} ({first}, ...)"
+
+
+def _note(source: Source, sampled: bool) -> SourceNote:
+    sample = None
+    if source.location.startswith("python-docs:"):
+        sample = xxhash.xxh3_128_hexdigest(sys.version.encode())  # another Python has other documentation
+    if sampled and source.size:
+        try:
+            with Path(source.location).open("rb") as file:
+                digest = xxhash.xxh3_128(file.read(_SAMPLE_BYTES))
+                file.seek(max(0, source.size - _SAMPLE_BYTES), os.SEEK_SET)
+                digest.update(file.read(_SAMPLE_BYTES))
+                sample = digest.hexdigest()
+        except (OSError, ValueError):
+            pass  # an address, or unreadable: the reader will say so
+    return SourceNote(name=as_text(source.location), bytes=source.size, sample=sample)
+
+
+def _part_bytes(settings: PrepareSettings, total: int | None) -> int:
+    if settings.shards.part_bytes != "auto":
+        return settings.shards.part_bytes
+    if total is None:
+        return _UNKNOWN_PART_BYTES
+    least, most = _AUTO_PART_BYTES
+    # Enough parts to keep many cores busy, few enough that a large corpus is not thousands of files.
+    return max(least, min(most, total // _AUTO_PARTS))
+
+
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Hold `folder` while the block runs. Raises DataError if another process holds it."""
+    return held(
+        folder,
+        DataError,
+        lambda _: f"another process is preparing {folder} at this moment; wait until it ends, or give another folder",
+        signed=False,
+    )

@@ -1,0 +1,202 @@
+"""The third stage: each part of text to a shard of the train split and one of the validation split."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from maskling.arrays import BoolArray, Int64Array
+from maskling.data.manifest import (
+    FILES,
+    SHARDS,
+    Checksum,
+    Count,
+    ShardArrays,
+    ShardInfo,
+    dtype_for,
+    shard_file,
+    write_shard,
+)
+from maskling.data.prepare.events import ShardWritten
+from maskling.data.prepare.parts import Part, read_documents, read_note, write_note
+from maskling.data.prepare.workers import Engine, in_order
+from maskling.data.shards import TOKENIZER
+from maskling.errors import DataError
+from maskling.files import checksum
+from maskling.tokenizer.encoding import Encoded
+from maskling.tokenizer.settings import ChineseWords
+from maskling.tokenizer.tokenizer import Tokenizer
+
+_BATCH_CHARACTERS = 1 << 20
+
+
+class Job(BaseModel):
+    """What decides the shards of a part. text: checksum of its text; below: digests held out."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    text: Checksum
+    tokenizer: Checksum
+    chinese_words: ChineseWords
+    below: int
+
+
+class EncodedPart(BaseModel):
+    """The shards of a part; a split that gets nothing has none. ids: of the train split; counts: how often each."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    job: Job
+    train: ShardInfo | None
+    validation: ShardInfo | None
+    ids: tuple[Count, ...]
+    counts: tuple[Count, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of both splits."""
+        return sum(shard.tokens for shard in (self.train, self.validation) if shard is not None)
+
+
+def tokenize(
+    folder: Path, parts: Sequence[Part], tokenizer: Tokenizer, below: int, engine: Engine
+) -> Generator[ShardWritten, None, tuple[list[EncodedPart], Int64Array]]:
+    """Make the shards of every part that does not have them yet.
+
+    Returns them in order, and how often each id occurs in the train split, (vocab_size,) int64.
+    """
+    words = tokenizer.chinese_words
+    jobs = [Job(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=below) for part in parts]
+    calls = ((folder, part, job) for part, job in zip(parts, jobs, strict=True))
+    done: list[EncodedPart] = []
+    counts = np.zeros(tokenizer.vocab_size, np.int64)
+    tokens = 0
+    for encoded in in_order(engine, encode_part, calls):
+        counts[np.array(encoded.ids, np.int64)] += np.array(encoded.counts, np.int64)
+        # Of a hundred gigabytes of text they would be seven themselves.
+        done.append(encoded.model_copy(update={"ids": (), "counts": ()}))
+        tokens += encoded.tokens
+        yield ShardWritten(len(done), len(parts), tokens)
+    return done, counts
+
+
+def encode_part(folder: Path, part: Part, job: Job) -> EncodedPart:
+    """The shards of a part, made unless they are there and whole. Raises DataError if its text is damaged."""
+    note = folder / SHARDS / f"{part.number:05d}.json"
+    found = _made_before(folder, note, job)
+    if found is not None:
+        return found
+    tokenizer = _tokenizer(folder / TOKENIZER, job.chinese_words, job.tokenizer)
+    train, validation = _Columns(tokenizer.vocab_size), _Columns(tokenizer.vocab_size)
+    for documents in _batches(read_documents(folder, part)):
+        pieces, document = _sentences(documents)
+        tokens = tokenizer.encode_flat(pieces)
+        held_out = np.array([int(each["digest"], 16) < job.below for each in documents])[document]
+        train.add(tokens, document, ~held_out)
+        validation.add(tokens, document, held_out)
+    shards = [
+        write_shard(folder, f"{name}-{part.number:05d}", columns.arrays()) if columns.num_tokens else None
+        for name, columns in (("train", train), ("validation", validation))
+    ]
+    present = np.flatnonzero(train.counts)
+    encoded = EncodedPart(
+        job=job,
+        train=shards[0],
+        validation=shards[1],
+        ids=tuple(present.tolist()),
+        counts=tuple(train.counts[present].tolist()),
+    )
+    write_note(note, encoded)
+    return encoded
+
+
+class _Columns:
+    """The arrays of one shard while it grows."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self._vocab_size = vocab_size
+        self._tokens = [np.zeros(0, dtype_for(vocab_size))]
+        self._word_starts = [np.zeros(0, np.bool_)]
+        self._sentences = [np.zeros(0, np.int64)]
+        self._documents = [np.zeros(0, np.int64)]
+        self.counts = np.zeros(vocab_size, np.int64)
+        self.num_tokens = 0
+
+    def add(self, encoded: Encoded, document: Int64Array, chosen: BoolArray) -> None:
+        """Add the chosen sentences; those without tokens are passed over, and documents of nothing else too.
+
+        document: (sentences,) int64, non-decreasing, which document a sentence is of; chosen: (sentences,) bool.
+        """
+        lengths = np.diff(encoded.offsets)
+        chosen = chosen & (lengths > 0)
+        if not chosen.any():
+            return
+        tokens = np.repeat(chosen, lengths)
+        ids = encoded.ids[tokens]
+        self._tokens.append(ids.astype(dtype_for(self._vocab_size)))
+        self._word_starts.append(encoded.word_starts[tokens])
+        self._sentences.append(lengths[chosen])
+        self._documents.append(np.unique(document[chosen], return_counts=True)[1])
+        self.counts += np.bincount(ids, minlength=self._vocab_size)
+        self.num_tokens += len(ids)
+
+    def arrays(self) -> ShardArrays:
+        """The whole shard."""
+        return ShardArrays.of(
+            self._vocab_size,
+            np.concatenate(self._tokens),
+            np.concatenate(self._word_starts),
+            np.concatenate(self._sentences),
+            np.concatenate(self._documents),
+        )
+
+
+def _made_before(folder: Path, note: Path, job: Job) -> EncodedPart | None:
+    found = read_note(note, EncodedPart)
+    if found is None or found.job != job:
+        return None
+    for shard in filter(None, (found.train, found.validation)):
+        for part in FILES:
+            path = shard_file(folder, shard.name, part)
+            if not path.is_file() or checksum(path) != getattr(shard.checksums, part):
+                return None
+    return found
+
+
+def _batches(documents: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document["text"])
+        if size >= _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _sentences(documents: Sequence[dict[str, Any]]) -> tuple[list[str], Int64Array]:
+    """The sentences of some documents, each as the slice of its text, and (sentences,) which document it is of."""
+    pieces: list[str] = []
+    for document in documents:
+        text, start = document["text"], 0
+        for length in document["sentences"]:
+            pieces.append(text[start : start + length])
+            start += length
+    counts = [len(document["sentences"]) for document in documents]
+    return pieces, np.repeat(np.arange(len(documents)), counts)
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer(folder: Path, chinese_words: ChineseWords, fingerprint: str) -> Tokenizer:
+    """A worker keeps its tokenizer, with the words it has seen, from part to part."""
+    tokenizer = Tokenizer.load(folder, chinese_words)
+    if tokenizer.fingerprint != fingerprint:
+        raise DataError(f"{folder} is not the tokenizer that this preparation began with; delete it and run again")
+    return tokenizer

@@ -1,1 +1,0 @@
-"""Each model, top to bottom, in one file."""

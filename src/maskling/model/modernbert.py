@@ -1,0 +1,170 @@
+"""ModernBERT (Warner et al. 2024; AnswerDotAI/ModernBERT), as transformers loads it.
+
+Pre-norm: each part reads a normalised copy and adds to the running sum. Positions are rotations of
+queries and keys. Every `global_every`-th layer sees the whole example, the others a window. No biases
+but the decoder's. The first layer has no norm before its attention: the embeddings were just normalised.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from maskling.errors import ModelError
+from maskling.model.attention import Visible, attend, make_ready
+from maskling.model.attention_kernels import Rotation, rotation
+from maskling.model.config import ModernConfig
+from maskling.model.layers import ACTIVATIONS, drop, gated, norm, working_dtype
+from maskling.model.masked_lm import MaskedLM, draw
+
+
+class ModernLayer(nn.Module):
+    """Attention, then a gated feed-forward part, each reading a normalised copy and adding to the sum."""
+
+    def __init__(self, config: ModernConfig, index: int) -> None:
+        super().__init__()
+        self.config = config
+        self.window = None if config.is_global(index) else config.local_window
+        width = config.hidden_size
+        self.attention_norm = nn.LayerNorm(width, config.norm_eps, bias=False) if index else nn.Identity()
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.mlp_norm = nn.LayerNorm(width, config.norm_eps, bias=False)
+        self.up = nn.Linear(width, 2 * config.intermediate_size, bias=False)
+        self.down = nn.Linear(config.intermediate_size, width, bias=False)
+
+    def forward(self, x: Tensor, visible: Visible, turn: Rotation) -> Tensor:
+        """x: (rows * seq, hidden). Returns the same shape."""
+        config, training = self.config, self.training
+        weight_dropout = config.attention_dropout if training else 0.0
+        qkv = self.qkv(self.attention_norm(x))
+        seen = attend(qkv, visible, config.num_heads, window=self.window, dropout=weight_dropout, rotation=turn)
+        x = x + drop(self.attention_out(seen), config.attention_dropout, training)
+        inner = drop(gated(self.up(self.mlp_norm(x)), config.activation), config.dropout, training)
+        out: Tensor = x + self.down(inner)
+        return out
+
+
+class Modern(MaskedLM):
+    """ModernBERT with its masked-token head, and with a pair head of our own where the configuration asks for one."""
+
+    config: ModernConfig
+    token_head_prefixes: ClassVar[tuple[str, ...]] = ("head.", "decoder.")
+    head_prefixes: ClassVar[tuple[str, ...]] = (*token_head_prefixes, "pair_head.")
+
+    def __init__(self, config: ModernConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.hidden_size
+        self.word = nn.Embedding(config.vocab_size, width)
+        self.embedding_norm = nn.LayerNorm(width, config.norm_eps, bias=False)
+        self.layers = nn.ModuleList(ModernLayer(config, index) for index in range(config.num_layers))
+        self.final_norm = nn.LayerNorm(width, config.norm_eps, bias=False)
+        self.transform = nn.Linear(width, width, bias=False)
+        self.transform_norm = nn.LayerNorm(width, config.norm_eps, bias=False)
+        self.decoder_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        if config.pair_head:
+            self.pooler = nn.Linear(width, width)
+            self.pair_classifier = nn.Linear(width, 2)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        token_type_ids: Tensor | None,  # noqa: ARG002 - every architecture is called alike; this one has no segments
+        visible: Visible,
+        states: list[Tensor] | None = None,
+    ) -> Tensor:
+        """See MaskedLM. token_type_ids are not looked at: ModernBERT has no segments.
+
+        As in transformers, the last of `states` is what the final norm gives.
+        """
+        rows, seq = input_ids.shape
+        config = self.config
+        dtype = working_dtype(self.word.weight)
+        turns = {
+            theta: rotation(position_ids, config.head_size, theta, dtype)
+            for theta in {config.global_rope_theta, config.local_rope_theta}
+        }
+        x: Tensor = drop(self.embedding_norm(self.look_up(input_ids)), config.dropout, self.training)
+        if self.training:
+            windows = [None, config.local_window]
+            make_ready(visible, windows, dtype, dropout=config.attention_dropout, head_size=config.head_size)
+        for index, layer in enumerate(self.layers):
+            if states is not None:
+                states.append(x.view(rows, seq, -1))
+            theta = config.global_rope_theta if config.is_global(index) else config.local_rope_theta
+            x = layer(x, visible, turns[theta])
+        x = self.final_norm(x).view(rows, seq, -1)
+        if states is not None:
+            states.append(x)
+        return x
+
+    def transformed(self, hidden: Tensor) -> Tensor:
+        """See MaskedLM."""
+        return norm(ACTIVATIONS[self.config.activation](self.transform(hidden)), self.transform_norm)
+
+    def decoder(self) -> tuple[Tensor, Tensor]:
+        """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
+        return self.word.weight, self.decoder_bias
+
+    def pair(self, first: Tensor) -> Tensor:
+        """See MaskedLM. BERT's pooler and classifier; 0 says B follows A, 1 says it does not."""
+        if not self.config.pair_head:
+            raise ModelError("this model has no pair head; set model.pair_head = true, or choose pairing.kind = single")
+        logits: Tensor = self.pair_classifier(torch.tanh(self.pooler(first)))
+        return logits
+
+    @torch.no_grad()
+    def initialize(self, generator: Generator) -> None:
+        """See MaskedLM. Normal distributions cut at two deviations; what is added to the sum starts smaller."""
+        spread = self.config.initializer_range
+        small = spread / math.sqrt(2 * self.config.num_layers)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.LayerNorm):
+                module.weight.fill_(1.0)
+            elif isinstance(module, nn.Linear | nn.Embedding):
+                adds = name.endswith(("attention_out", "down", "transform"))
+                draw(module.weight, small if adds else spread, generator)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    module.bias.zero_()
+        self.decoder_bias.zero_()
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """See MaskedLM. The pair head has no place in transformers; its names are our own."""
+        modules = {
+            "word": "model.embeddings.tok_embeddings",
+            "embedding_norm": "model.embeddings.norm",
+            "final_norm": "model.final_norm",
+            "transform": "head.dense",
+            "transform_norm": "head.norm",
+        }
+        for i in range(self.config.num_layers):
+            here, there = f"layers.{i}", f"model.layers.{i}"
+            if i:
+                modules[f"{here}.attention_norm"] = f"{there}.attn_norm"
+            modules |= {
+                f"{here}.qkv": f"{there}.attn.Wqkv",
+                f"{here}.attention_out": f"{there}.attn.Wo",
+                f"{here}.mlp_norm": f"{there}.mlp_norm",
+                f"{here}.up": f"{there}.mlp.Wi",
+                f"{here}.down": f"{there}.mlp.Wo",
+            }
+        names: dict[str, tuple[str, ...]] = {
+            f"{ours}.weight": (f"{theirs}.weight",) for ours, theirs in modules.items()
+        }
+        names["decoder_bias"] = ("decoder.bias",)
+        if self.config.pair_head:
+            for ours, theirs in (("pooler", "pair_head.dense"), ("pair_classifier", "pair_head.classifier")):
+                names |= {f"{ours}.{kind}": (f"{theirs}.{kind}",) for kind in ("weight", "bias")}
+        return names
+
+    def canonical(self, name: str) -> str | None:
+        """See MaskedLM. Knows encoders saved without their prefix."""
+        name = name.removeprefix("module.")
+        if name.startswith(("embeddings.", "layers.", "final_norm.")):
+            name = f"model.{name}"
+        return {"decoder.weight": "model.embeddings.tok_embeddings.weight"}.get(name, name)

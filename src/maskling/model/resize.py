@@ -1,0 +1,88 @@
+"""A model with more rows: for words that its vocabulary lacked, or for longer texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskling.errors import ModelError
+from maskling.model.build import undrawn
+from maskling.model.config import BertConfig
+from maskling.model.masked_lm import MaskedLM
+
+
+@torch.no_grad()
+def with_words(
+    module: MaskedLM, first: int, pieces: Sequence[Sequence[int]], shares: Sequence[float | None]
+) -> MaskedLM:
+    """The same model with rows for new tokens, from id `first` on. Everything else is as it was.
+
+    pieces: the ids that spelled each word so far; shares: how much of the occurrences of its first piece were this
+    word, None where that is not known.
+
+    A word's vector, which is its row of the output matrix too, is the mean of its pieces' vectors (Hewitt 2021,
+    "Initializing new word embeddings": a mean of old rows cannot outshine them all, as random rows do). Its output
+    bias is that of its first piece plus the logarithm of its share: a place that asked for the first piece asked for
+    this word so often. Without a share it is the least of its pieces' biases, as a word is rarer than any of them.
+
+    Spare rows after the tokenizer's last id are used first. A table that had some keeps its size a multiple of the
+    same power of two, and its new spare rows repeat the last old one.
+    """
+    config = module.config
+    last = first + len(pieces)
+    size = _padded(config.vocab_size, last) if config.vocab_size > first else last
+    state = dict(module.state_dict())
+    word, bias = state["word.weight"], state["decoder_bias"]
+    more = max(0, size - len(word))
+    new_word = torch.cat([word, word[-1:].expand(more, -1)])
+    new_bias = torch.cat([bias, bias[-1:].expand(more)])
+    for row, (ids, share) in enumerate(zip(pieces, shares, strict=True), start=first):
+        old = torch.tensor(ids, device=word.device)
+        new_word[row] = word[old].mean(0)
+        new_bias[row] = bias[old].min() if share is None else bias[old[0]] + torch.tensor(share).log()
+    changed = {"word.weight": new_word, "decoder_bias": new_bias}
+    return _rebuilt(module, {"vocab_size": len(new_word)}, changed)
+
+
+@torch.no_grad()
+def with_positions(module: MaskedLM, positions: int, rope_theta: float | None = None) -> MaskedLM:
+    """The same model for texts of up to `positions` tokens. What it says of texts that it could read before stays.
+
+    BERT's table of positions is repeated from its start as often as it takes, as Longformer did with RoBERTa's
+    (Beltagy et al. 2020, section 5): each copy keeps what attention has learnt of neighbours, save where two meet.
+    Stretching the table instead would change every position. ModernBERT has no table; only the promise is longer.
+
+    rope_theta: ModernBERT only: another base for the rotary positions of the global layers, such as 160000 where a
+    model trained at 10000 shall read 8,192 tokens (Warner et al. 2024, section 2.1.2). This does change its answers,
+    until it is trained further. Raises ModelError for fewer positions than there are, and for a base with BERT.
+    """
+    config = module.config
+    if positions <= config.max_positions:
+        raise ModelError(
+            f"the model has {config.max_positions:,} positions already; ask for more than that, not {positions:,}"
+        )
+    changes: dict[str, Any] = {"max_positions": positions}
+    if not isinstance(config, BertConfig):
+        changes |= {} if rope_theta is None else {"global_rope_theta": rope_theta}
+        return _rebuilt(module, changes, {})
+    if rope_theta is not None:
+        raise ModelError("a base of rotary positions is for ModernBERT; this model has a table of positions")
+    old = module.state_dict()["position.weight"]
+    front, table = old[: config.position_offset], old[config.position_offset :]
+    copies = table.repeat(-(-positions // len(table)), 1)[:positions]
+    return _rebuilt(module, changes, {"position.weight": torch.cat([front, copies])})
+
+
+def _rebuilt(module: MaskedLM, changes: dict[str, Any], weights: dict[str, Tensor]) -> MaskedLM:
+    grown = undrawn(type(module.config).model_validate(module.config.model_dump() | changes))
+    grown.load_state_dict(dict(module.state_dict()) | weights)
+    return grown.to(next(module.parameters()).device).train(module.training)
+
+
+def _padded(size: int, least: int) -> int:
+    """The smallest size of at least `least` that is a multiple of the power of two, 64 at the most, that `size` is."""
+    unit = min(64, size & -size)
+    return max(size, -(-least // unit) * unit)

@@ -1,0 +1,217 @@
+"""`model/` of a run: its best weights so far, for every other tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from maskling.config import flatten
+from maskling.data.shards import Shards, open_shards
+from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
+from maskling.export.cards import CardFacts, HeldOut, TaskFacts, card_of
+from maskling.export.folder import export_model, export_sentence_encoder, export_task_model, refuse_place
+from maskling.export.sentence_transformers import longest_sequence, own_normalizing, own_pooling, trained_length
+from maskling.model.build import build
+from maskling.model.config import ModelConfig
+from maskling.model.folder import build_encoder, check_vocabulary, is_encoder, read_folder, read_weights
+from maskling.model.folder import read_config as read_model_config
+from maskling.model.masked_lm import MaskedLM
+from maskling.model.tasks.folder import read_task_folder
+from maskling.model.tasks.model import TaskModel
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train import checkpoint
+from maskling.train.prepared_data import Prepared
+from maskling.train.recipe import Recipe, is_finetuning, read_config
+from maskling.train.task import Best
+
+# FOLDED DOCS
+# [exporting] A model folder for other programs, from what is there already: a model folder, or a checkpoint of a run.
+
+
+def write_model(run_dir: Path, module: MaskedLM, prepared: Prepared, recipe: Recipe, best: Best | None) -> Path:
+    """Write `run_dir/model`, checked before it replaces what was there.
+
+    best: the evaluation of these weights; None if there is no text to evaluate on.
+    Raises CheckpointError if the disk does not take it.
+    """
+    shards, numbers = prepared.shards, held_out(best, prepared.unigram_entropy)
+    facts = run_facts(run_dir, recipe, shards, shards.manifest.fingerprint, steps=recipe.train.steps, numbers=numbers)
+    try:
+        export_model(module, prepared.tokenizer, run_dir / "model", facts)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{run_dir / 'model'} could not be written: {error}; what stood there before was kept; make room on the "
+            f"disk, and the same command writes it"
+        ) from None
+    return run_dir / "model"
+
+
+def run_facts(
+    run_dir: Path, recipe: Recipe, shards: Shards | None, data: str, *, steps: int, numbers: HeldOut | None
+) -> CardFacts:
+    """What a card says of a run after `steps` steps.
+
+    shards: what it was trained on, None where that is gone; data: the fingerprint of it. numbers: see `held_out`.
+    """
+    train, made_from = (shards.split("train"), shards.manifest.made_from) if shards else (None, None)
+    return CardFacts(
+        name=run_dir.resolve().name,
+        preset=recipe.preset,
+        steps=steps,
+        batch_size=recipe.train.batch_size,
+        seq_length=recipe.data.seq_length,
+        documents=train.num_documents if train else None,
+        tokens=train.num_tokens if train else None,
+        sources=tuple(source.name for source in made_from.sources.listed) if made_from else (),
+        data_fingerprint=data,
+        started_from=recipe.init,
+        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
+        held_out=numbers,
+    )
+
+
+def held_out(best: Best | None, unigram_entropy: float | None) -> HeldOut | None:
+    """What was measured, as a card shows it. Raises CheckpointError if a checkpoint says that something is missing."""
+    if best is None:
+        return None
+    names = ("mlm_loss", "top1", "top5", "predictions", "pair_accuracy", "pairs")
+    try:
+        numbers: dict[str, Any] = {name: best.numbers[name] for name in names}
+    except KeyError as error:
+        raise CheckpointError(f"the evaluation of step {best.step:,} in its checkpoint lacks {error}") from None
+    return HeldOut(unigram_entropy=unigram_entropy, step=best.step, loss_before=best.before, **numbers)
+
+
+def export_folder(source: Path, out: Path) -> tuple[str, ...]:
+    """Write the model in `source`, of any BERT family and age, to `out` in today's layout.
+
+    safetensors, config.json, tokenizer files, what SentenceTransformer needs, and a card: the one that is there, for
+    it is its owner's, or a new one. It stays what it is: a masked language model, an encoder alone, or a model for a
+    task with its labels. Returns the names of weights that have no place in it and were left out.
+    Raises ModelError if `source` is no whole model, if `out` holds something else than a model, or if what was written
+    does not read back the same.
+    """
+    refuse_place(source, out)
+    task = read_task_folder(source)
+    if task is not None:
+        return _export_task(task, source, out)
+    if is_encoder(source):
+        return _export_encoder(source, out)
+    module, tokenizer, unexpected = whole_model(source)
+    facts = CardFacts(name=source.resolve().name, seq_length=trained_length(source), converted_from=str(source))
+    export_model(module, tokenizer, out, facts, card=card_of(source))
+    return unexpected
+
+
+def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
+    """The model and tokenizer of a folder, and the names of weights that have no place in a masked language model.
+
+    Raises ModelError if `source` is no whole masked language model, or its tokenizer is another model's.
+    """
+    config, module, missing, unexpected = read_folder(source)
+    if missing:
+        if read_task_folder(source) is not None or is_encoder(source):
+            named = read_model_config(source).get("architectures")
+            what = str(named[0]) if isinstance(named, list) and named else "a model for a task, or an encoder"
+            raise ModelError(
+                f"{source} holds {what}, which has no masked-token head; give the masked language model that it was "
+                f"made from, and fine-tune what comes of that"
+            )
+        raise ModelError(
+            f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or not whole; use the "
+            f"folder of the masked language model that it was made from"
+        )
+    return module, _fitting_tokenizer(source, config), unexpected
+
+
+def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
+    """Write the weights that a run had after `step` steps to `out`.
+
+    Raises CheckpointError if there is no such checkpoint or it is not whole, SettingsError for a run of fine-tuning;
+    otherwise as `export_folder`.
+    """
+    if is_finetuning(run_dir):
+        raise SettingsError(
+            f"{run_dir} is a run of 'maskling finetune', of which only the best weights are exported; leave out --step"
+        )
+    path = checkpoint.folder_of(run_dir, step)
+    refuse_place(path, out)
+    if not path.is_dir():
+        kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
+        there = f"there are {', '.join(kept)}" if kept else "it has none"
+        raise CheckpointError(f"{run_dir} has no checkpoint of step {step:,}; {there}")
+    found, recipe = checkpoint.read(path), read_config(run_dir)
+    module = build(recipe.model, recipe.seed)
+    found.load(module, optimizer_state=False)
+    shards = _shards(recipe, found.state.data)
+    facts = run_facts(
+        run_dir, recipe, shards, found.state.data, steps=found.state.step, numbers=_held_out(found.state, shards)
+    )
+    export_model(module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, facts)
+
+
+def _export_task(model: TaskModel, source: Path, out: Path) -> tuple[str, ...]:
+    tokenizer = _fitting_tokenizer(source, model.config)
+    longest = longest_sequence(source, model.config, tokenizer)
+    facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
+    export_task_model(model, tokenizer, out, facts, card=card_of(source))
+    return model.homeless(read_weights(source))
+
+
+def _export_encoder(source: Path, out: Path) -> tuple[str, ...]:
+    module = build_encoder(source, seed=0)
+    tokenizer = _fitting_tokenizer(source, module.config)
+    longest = longest_sequence(source, module.config, tokenizer)
+    facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
+    export_sentence_encoder(
+        module,
+        module.config,
+        tokenizer,
+        out,
+        facts,
+        own_pooling(source),
+        form=None,
+        normalized=own_normalizing(source),
+        card=card_of(source),
+    )
+    return module.homeless(read_weights(source))
+
+
+def _fitting_tokenizer(source: Path, config: ModelConfig) -> Tokenizer:
+    tokenizer = Tokenizer.load(source)
+    check_vocabulary(config, tokenizer.vocab_size, source)
+    return tokenizer
+
+
+def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:
+    """What the run was trained on, if it is still there."""
+    try:
+        shards = open_shards(Path(recipe.data.path))
+    except DataError:
+        return None
+    return shards if shards.manifest.fingerprint == fingerprint else None
+
+
+def _tokenizer(run_dir: Path, recipe: Recipe, fingerprint: str) -> Tokenizer:
+    """The run's tokenizer, from its model folder or from what it was trained on."""
+    places = [run_dir / "model", Path(recipe.data.path) / "tokenizer"]
+    for place in places:
+        try:
+            tokenizer = Tokenizer.load(place)
+        except MasklingError:
+            continue
+        if tokenizer.fingerprint == fingerprint:
+            return tokenizer
+    raise CheckpointError(
+        f"the tokenizer of {run_dir}, {fingerprint}, is neither in {places[0]} nor in {places[1]}; "
+        f"bring one of them back"
+    )
+
+
+def _held_out(state: checkpoint.State, shards: Shards | None) -> HeldOut | None:
+    """What was measured of these very weights, if they are the best so far."""
+    if state.best is None or state.best.step != state.step:
+        return None
+    return held_out(state.best, shards.manifest.unigram_entropy if shards else None)

@@ -1,0 +1,106 @@
+"""What pretraining is made of: a prepared folder, its tokenizer, the examples of training and those of validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskling.data.assemble import Batch
+from maskling.data.examples import Examples
+from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.token import TokenMasking
+from maskling.data.shards import Shards, open_shards
+from maskling.errors import DataError, TokenizerError
+from maskling.model.config import flops_per_token
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.distributed import World
+from maskling.train.recipe import Recipe
+from maskling.train.settings import MICRO_BATCH_TOKENS
+from maskling.train.task import LeftOut, Work, text_step
+
+# FOLDED DOCS
+# [pretrain_work] What a step of pretraining has to do.
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared folder, opened, and the tokenizer that wrote it."""
+
+    shards: Shards
+    tokenizer: Tokenizer
+
+    @classmethod
+    def open(cls, folder: Path, verify: bool = False) -> Prepared:
+        """Open a prepared folder; `verify` compares every byte with the checksums.
+
+        Raises DataError, or TokenizerError if another tokenizer lies beside the shards.
+        """
+        shards = open_shards(folder, verify)
+        tokenizer = Tokenizer.load(shards.tokenizer_folder)
+        if shards.manifest.tokenizer != tokenizer.fingerprint:
+            raise TokenizerError(
+                f"{shards.folder} was written by tokenizer {shards.manifest.tokenizer}, but the one in "
+                f"{shards.tokenizer_folder} is {tokenizer.fingerprint}; restore it, or run 'maskling prepare' again"
+            )
+        return cls(shards, tokenizer)
+
+    @property
+    def unigram_entropy(self) -> float:
+        """Nats a token of the train split: the loss of a model that knows only how often each token occurs."""
+        return self.shards.manifest.unigram_entropy
+
+    def examples(self, recipe: Recipe) -> Examples:
+        """The examples to train on. Raises DataError where the text cannot give such examples."""
+        return Examples(
+            split=self.shards.split("train"),
+            vocabulary=Vocabulary.of(self.tokenizer),
+            pairing=recipe.pairing,
+            masking=recipe.masking,
+            corruption=recipe.corruption,
+            packing=recipe.packing,
+            seq_length=recipe.data.seq_length,
+            seed=recipe.seed,
+        )
+
+    def validation(self, recipe: Recipe) -> list[Batch]:
+        """The examples to measure on, with fixed masks: the same for every seed and masking, so that runs compare.
+
+        Raises DataError where there is no text for them.
+        """
+        examples = Examples(
+            split=self.shards.split("validation"),
+            vocabulary=Vocabulary.of(self.tokenizer),
+            pairing=recipe.pairing,
+            masking=TokenMasking(rate=recipe.evaluate.rate),
+            corruption=Corruption(),
+            packing=recipe.packing,
+            seq_length=recipe.data.seq_length,
+            seed=0,
+        )
+        batches = list(examples.fixed(recipe.evaluate.examples, recipe.evaluate.rate, rows_at_once(recipe)))
+        if not any(len(batch.labels) for batch in batches):
+            raise DataError("the validation split has nothing to predict; set shards.validation_fraction higher")
+        return batches
+
+
+def work_of(step: int, recipe: Recipe, examples: Examples, world: World, left_out: LeftOut = ()) -> Work:
+    """The work of `step`, a function of the recipe, the step, and the text that the run has left out."""
+    rate = recipe.masking.rate_at(step / recipe.train.steps)
+    whole = examples.step(text_step(step, left_out), recipe.train.batch_size, rate)
+    batches = [batch for batch in whole.batches(rows_at_once(recipe), world.rank, world.size) if batch.rows]
+    return Work(
+        step=step,
+        batches=batches,
+        counts={"mlm": whole.num_predictions, "pair": whole.num_pairs},
+        num_tokens=whole.num_tokens,
+        fill=whole.num_tokens / (whole.num_rows * recipe.data.seq_length),
+        flops_per_token=flops_per_token(recipe.model, recipe.data.seq_length, rate),
+        numbers=whole.number,
+        sizes=[len(batch.first_positions) for batch in batches],
+        facts={"mask_rate": rate},
+    )
+
+
+def rows_at_once(recipe: Recipe) -> int:
+    """Rows of a micro-batch."""
+    return max(1, (recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS) // recipe.data.seq_length)
