@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
@@ -13,9 +13,9 @@ from maskling.cli.inputs import check_sources, followed, read_as
 from maskling.cli.options import SettingPairs
 from maskling.console import Console, columns_of, counted
 from maskling.errors import SettingsError
-from maskling.evaluate.compare import Compared, Side
 
 if TYPE_CHECKING:
+    from maskling.evaluate.compare import Compared, Side
     from maskling.infer.model import Model
 
 # FOLDED DOCS
@@ -112,7 +112,7 @@ WIDTH = 120
 MARK = " *"
 
 # label, value, how it is written, and whether more or less is better (0: neither)
-Measure = tuple[str, Callable[[Side], float | None], Callable[[float], str], int]
+Measure: TypeAlias = "tuple[str, Callable[[Side], float | None], Callable[[float], str], int]"
 
 MEASURES: tuple[Measure, ...] = (
     ("loss per word", lambda side: side.loss_per_word, "{:.3f}".format, -1),

@@ -17,13 +17,12 @@ from maskling.cli.format import shortened
 from maskling.cli.inputs import check_out_file, columns_in
 from maskling.cli.options import SettingPairs
 from maskling.console import Console, counted, printable
-from maskling.data.labelled.records import QuestionRecord, TextRecord
 from maskling.errors import DataError, SettingsError
 from maskling.files import written_aside
-from maskling.infer.results import Prediction, Tagged
 
 if TYPE_CHECKING:
     from maskling.infer.predict_inputs import Record
+    from maskling.infer.results import Prediction
     from maskling.model.tasks.config import HeadKind
 
 # FOLDED DOCS
@@ -185,12 +184,16 @@ def as_csv(record: Record, prediction: Prediction) -> str:
 
 def as_conll(_: Record, prediction: Prediction) -> str:
     """A word and its tag a line, and an empty line behind the sentence."""
+    from maskling.infer.results import Tagged
+
     assert isinstance(prediction, Tagged), "see check_form"
     return "".join(f"{word.text} {word.tag}\n" for word in prediction.words)
 
 
 def as_dict(record: Record, prediction: Prediction) -> dict[str, Any]:
     """What was asked, if the prediction does not hold it itself, and what was said."""
+    from maskling.data.labelled.records import QuestionRecord, TextRecord
+
     asked: dict[str, Any] = {"id": record.id} if record.id else {}
     if isinstance(record, QuestionRecord):
         asked["question"] = record.question
@@ -207,6 +210,9 @@ def as_cells(record: Record, prediction: Prediction) -> str:
 
 
 def _cells(record: Record, prediction: Prediction) -> list[str]:
+    from maskling.data.labelled.records import QuestionRecord, TextRecord
+    from maskling.infer.results import Tagged
+
     cells = prediction.cells()
     if isinstance(record, QuestionRecord):
         cells.append(record.question)

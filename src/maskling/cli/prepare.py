@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -12,15 +12,9 @@ from maskling.cli.format import byte_size, size
 from maskling.cli.inputs import SOURCES, check_out_folder, check_sources
 from maskling.cli.options import SettingPairs, layers, shown
 from maskling.console import Console, counted
-from maskling.data.prepare.events import (
-    Prepared,
-    PrepareEvent,
-    Reading,
-    Resumed,
-    ShardWritten,
-    TokenizerTrained,
-    TokenizerTraining,
-)
+
+if TYPE_CHECKING:
+    from maskling.data.prepare.events import Prepared, PrepareEvent
 
 # FOLDED DOCS
 # [prepare_report] What a person sees of a preparation.
@@ -86,26 +80,28 @@ class PrepareReport:
 
     def show(self, event: PrepareEvent) -> None:
         """Print what an event has to say."""
+        from maskling.data.prepare import events
+
         console = self._console
         match event:
-            case Resumed():
+            case events.Resumed():
                 parts, shards = counted(event.parts, "part"), counted(event.shards, "shard")
                 console.note(f"going on: {parts} of text and {shards} are there already")
-            case Reading():
+            case events.Reading():
                 text = f"read {counted(event.documents, 'document')}, {byte_size(event.text_bytes)} of text"
                 console.progress(text, event.read_bytes, event.total_bytes)
-            case TokenizerTraining():
+            case events.TokenizerTraining():
                 console.clear()
                 console.note(f"training a vocabulary on {event.words:,} different words")
-            case TokenizerTrained():
+            case events.TokenizerTrained():
                 where = "trained" if event.path is None else f"taken from {event.path}"
                 less = event.path is None and event.vocab_size < self._asked
                 why = f", not the {self._asked:,} asked for: the text gives no more" if less else ""
                 console.note(f"tokenizer {where}: {event.vocab_size:,} tokens{why}")
-            case ShardWritten():
+            case events.ShardWritten():
                 text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
                 console.progress(text, event.parts, event.num_parts)
-            case Prepared():
+            case events.Prepared():
                 console.clear()
                 self._prepared(event)
 
