@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from maskling.threads import wait_politely
-
-__version__ = "0.1.0"
+from maskling.version import __version__
 
 if TYPE_CHECKING:
     from maskling.infer.model import load

@@ -71,6 +71,11 @@ class MissingExtra(MasklingError):  # noqa: N818  (an extra is missing: the name
         return MissingExtra, (self.package, self.extra, self.purpose)
 
 
+def listing(values: Sequence[object], shown: int = 5) -> str:
+    """Return the first values for a message, separated by commas, with '...' for the rest; 'none' without values."""
+    return ", ".join(map(str, values[:shown])) + (", ..." if len(values) > shown else "") if values else "none"
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """'; did you mean X?' for the known word most like `word`, or nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from maskling import __version__
 from maskling.cli import EXIT_DONE, EXIT_MENDABLE, EXIT_STOPPED, VERBS
 from maskling.cli.options import bind, overview, verb_help
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError, suggestion
+from maskling.version import __version__
 
 ABOUT = "A masked language model of your own: BERT, from the text you have, on the hardware you have."
 EXAMPLE = "maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine"

@@ -16,6 +16,7 @@ from maskling.corpus.reading import read
 from maskling.corpus.sentences import split_lines, split_sentences
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
+from maskling.grouping import grouped
 
 # FOLDED DOCS
 # [documents] Clean documents from sources, one after the other, where nothing is to be kept on disk.
@@ -147,17 +148,14 @@ def clean_batches(
     sources: Sequence[str], settings: CorpusSettings, report: ReadReport
 ) -> Iterator[list[CleanDocument]]:
     """The documents that `prepare` would keep, about a million characters at a time. Raises CorpusError as `read`."""
+    kept = _clean_documents(sources, settings, report)
+    return grouped(kept, lambda document: len(document.text), _BATCH_CHARACTERS)
+
+
+def _clean_documents(sources: Sequence[str], settings: CorpusSettings, report: ReadReport) -> Iterator[CleanDocument]:
     seen = Seen()
-    batch: list[CleanDocument] = []
-    size = 0
     for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
         found = process(document, settings)
         fresh = unseen(found, seen, settings) if isinstance(found, CleanDocument) else found
         if isinstance(fresh, CleanDocument):
-            batch.append(fresh)
-            size += len(fresh.text)
-            if size >= _BATCH_CHARACTERS:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch
+            yield fresh

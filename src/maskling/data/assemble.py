@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.arrays import BoolArray, Int64Array
+from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.masking.corruption import Vocabulary
 from maskling.data.masking.words import Words
 from maskling.data.packing import Layout
@@ -42,7 +42,7 @@ class Text:
 
     @cached_property
     def _offset(self) -> Int64Array:
-        return np.append(0, np.cumsum(self.length))
+        return offsets_of(self.length)
 
     def part(self, first: int, last: int) -> Text:
         """Examples first to last - 1."""

@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from maskling.arrays import BoolArray, Int64Array
+from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.npy import AGAIN, map_array, write_array
 from maskling.errors import DataError
 from maskling.files import checksum, fingerprint, write_json
@@ -240,7 +240,7 @@ class ShardArrays:
         documents: (D,) sentences in each.
         """
         ids = tokens.astype(dtype_for(vocab_size))
-        return cls(ids, np.packbits(word_starts), _offsets(sentences), _offsets(documents))
+        return cls(ids, np.packbits(word_starts), offsets_of(sentences), offsets_of(documents))
 
 
 def write_shard(folder: Path, name: str, arrays: ShardArrays) -> ShardInfo:
@@ -299,9 +299,3 @@ def check_shard(folder: Path, shard: ShardInfo, vocab_size: int) -> ShardArrays:
 def shard_file(folder: Path, name: str, part: str) -> Path:
     """Where one array of a shard lies."""
     return folder / SHARDS / f"{name}.{part}.npy"
-
-
-def _offsets(lengths: Sequence[int] | np.ndarray) -> Int64Array:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from maskling.arrays import BoolArray, Int64Array
+from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.manifest import (
     FILES,
     SHARDS,
@@ -159,7 +159,7 @@ class Split:
     def __init__(self, shards: Sequence[OnDisk | ShardArrays]) -> None:
         self._shards = Mapped(shards)
         counts = np.array([_counts(shard) for shard in shards], np.int64).reshape(len(shards), 3)
-        self._first_token, self._first_sentence, self._first_document = (_starts(column) for column in counts.T)
+        self._first_token, self._first_sentence, self._first_document = (offsets_of(column) for column in counts.T)
         self.num_tokens = int(self._first_token[-1])
         self.num_sentences = int(self._first_sentence[-1])
         self.num_documents = int(self._first_document[-1])
@@ -208,7 +208,7 @@ class Split:
         words = np.concatenate([piece[1] for piece in pieces])
         # Laid out shard by shard; now back into the order asked.
         placed = np.empty(len(order), np.int64)
-        placed[order] = _starts(lengths[order])[:-1]
+        placed[order] = offsets_of(lengths[order])[:-1]
         back = ragged(placed, lengths)
         return tokens[back], words[back]
 
@@ -219,7 +219,7 @@ class Split:
         first = starts >> 3
         num_bytes = ((starts + lengths + 7) >> 3) - first
         unpacked = np.unpackbits(self._shards.array(place, "words")[ragged(first, num_bytes)])
-        bits = ragged(_starts(num_bytes)[:-1] * 8 + (starts & 7), lengths)
+        bits = ragged(offsets_of(num_bytes)[:-1] * 8 + (starts & 7), lengths)
         return tokens, unpacked[bits].view(np.bool_)
 
 
@@ -295,7 +295,7 @@ def in_memory(
 
 def ragged(starts: Int64Array, lengths: Int64Array) -> Int64Array:
     """[starts[0], starts[0]+1, ...] for lengths[0] numbers, then the same for the next: (lengths.sum(),) int64."""
-    before = _starts(lengths)
+    before = offsets_of(lengths)
     index = np.repeat(starts - before[:-1], lengths)
     index += np.arange(before[-1])
     return index
@@ -305,9 +305,3 @@ def _counts(shard: OnDisk | ShardArrays) -> tuple[int, int, int]:
     if isinstance(shard, OnDisk):
         return shard.shard.tokens, shard.shard.sentences, shard.shard.documents
     return len(shard.tokens), len(shard.sentences) - 1, len(shard.documents) - 1
-
-
-def _starts(lengths: Sequence[int] | np.ndarray) -> Int64Array:
-    starts = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=starts[1:])
-    return starts

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from maskling import __version__
 from maskling.errors import ModelError
 from maskling.files import written_aside
 from maskling.metrics import entropy
 from maskling.model.tasks.config import HeadKind
 from maskling.model.tasks.model import TaskModel
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [task_card] The model card of a model for a task.

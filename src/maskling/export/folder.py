@@ -10,7 +10,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from maskling import __version__
 from maskling.errors import ModelError
 from maskling.export.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
 from maskling.export.sentence_transformers import own_pooling, write_pooling
@@ -24,6 +23,7 @@ from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder, write_task_weights
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [task_folder] A folder of a model for a task that every tool of the field opens, checked before anyone sees it.

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from maskling import __version__
 from maskling.errors import MissingExtra, ModelError
 from maskling.export.cards import PIPELINES, around_held_out, environment
 from maskling.export.folder import check_tokenizer, clear_partial, encoder_tree, refuse_other_things, save_tokenizer
@@ -28,6 +27,7 @@ from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_of,
 from maskling.model.tasks.folder import read_task_folder, task_tree
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [opened] A model folder, opened to become a graph.

@@ -10,7 +10,7 @@ texts.index/
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import offsets_of
 from maskling.corpus.document import Document
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.reading import read
@@ -30,6 +31,7 @@ from maskling.data.npy import map_array, write_array
 from maskling.errors import DataError, SettingsError
 from maskling.export.sentence_transformers import own_pooling
 from maskling.files import LOCK, checksum, held, put_in_place, recover_folder, write_json
+from maskling.grouping import grouped
 from maskling.infer.embed import embed_texts
 from maskling.infer.model import Model
 from maskling.infer.search import Hit, Vectors, nearest
@@ -72,7 +74,7 @@ class Index:
         self.folder, self.made_from = folder, made_from
         self._hidden = int(made_from["model"]["hidden_size"])
         self._parts = tuple(parts)
-        self._firsts = np.cumsum([0, *(part.texts for part in parts)])
+        self._firsts = offsets_of([part.texts for part in parts])
         for number in range(len(parts)):  # no file is missing or of another size
             self._vectors(number)
             self._lines(number)
@@ -201,7 +203,9 @@ def build_index(
         texts = 0
         documents = read(expand(files, report), _reading(), report or ReadReport())
         pooling = own_pooling(model.folder)
-        for batch in _batches((document for _, document in documents), part_texts):
+        for batch in grouped(
+            (document for _, document in documents), lambda document: len(document.text), PART_CHARACTERS, part_texts
+        ):
             name = aside / f"part-{len(parts):05d}"
             part, cut = _written(name), 0
             if part is None:
@@ -240,20 +244,6 @@ def fits(folder: Path, made_from: dict[str, Any]) -> bool:
     return bool(found["model"] == made_from["model"] and sums[0] == sums[1])
 
 
-def _batches(documents: Iterable[Document], most: int) -> Iterator[list[Document]]:
-    """Up to `most` documents at a time, fewer where they are long."""
-    batch: list[Document] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document.text)
-        if len(batch) == most or size >= PART_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 def _tell(told: Callable[[int], object], before: int, done: int) -> None:
     told(before + done)
 
@@ -290,7 +280,7 @@ def _write(name: Path, batch: Sequence[Document], vectors: Vectors) -> Part:
     lines = [json.dumps({"id": one.id, "text": one.text.strip()}).encode() for one in batch]
     part = Part(len(lines), sum(map(len, lines)))
     write_array(name.with_suffix(".vectors.npy"), vectors.ravel())
-    write_array(name.with_suffix(".offsets.npy"), np.cumsum([0, *map(len, lines)], dtype=np.int64))
+    write_array(name.with_suffix(".offsets.npy"), offsets_of([len(line) for line in lines]))
     write_array(name.with_suffix(".texts.npy"), np.frombuffer(b"".join(lines), dtype=np.uint8))
     write_json(name.with_suffix(".json"), asdict(part))
     return part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import cast
 
 from maskling.data.labelled.columns import WORDS, Columns, Found, find_columns, find_word_columns
@@ -24,6 +24,7 @@ from maskling.data.labelled.tables import (
     table_rows,
 )
 from maskling.errors import DataError
+from maskling.grouping import grouped
 from maskling.model.tasks.config import HeadKind
 
 # FOLDED DOCS
@@ -72,9 +73,9 @@ class Inputs:
         if self._reading.path == "-":
             for numbered in arriving_lines():
                 some = [record for number, line in numbered if (record := self._of_line(number, line)) is not None]
-                yield from _in_groups(some)
+                yield from grouped(some, _size, TOGETHER_CHARACTERS, TOGETHER)
         else:
-            yield from _in_groups(self._records())
+            yield from grouped(self._records(), _size, TOGETHER_CHARACTERS, TOGETHER)
 
     def _records(self) -> Iterator[Record]:
         reading, suffix = self._reading, self._reading.source.suffix
@@ -170,19 +171,6 @@ def record_of(line: str, kind: HeadKind, pairs: bool | None, where: str = "") ->
     if pairs and not tab:
         raise DataError("is one text, and this model judges pairs: put a tab between the two")
     return TextRecord(where, first, second) if tab else TextRecord(where, line)
-
-
-def _in_groups(records: Iterable[Record]) -> Iterator[list[Record]]:
-    group: list[Record] = []
-    characters = 0
-    for record in records:
-        group.append(record)
-        characters += _size(record)
-        if len(group) == TOGETHER or characters >= TOGETHER_CHARACTERS:
-            yield group
-            group, characters = [], 0
-    if group:
-        yield group
 
 
 def _size(record: Record) -> int:

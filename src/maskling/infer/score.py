@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskling.arrays import Int64Array
+from maskling.arrays import Int64Array, offsets_of
 from maskling.errors import SettingsError
 from maskling.infer.forward import Reader, batch_budget, batches, encode_padded
 from maskling.infer.results import ScoredText
@@ -128,7 +128,7 @@ def _distinct(reader: Reader, texts: Sequence[str]) -> tuple[Encoded, NDArray[np
     new = np.zeros(len(texts), dtype=bool)
     new[kept] = True
     tokens = np.repeat(new, lengths)
-    offsets = np.append(0, np.cumsum(lengths[new]))
+    offsets = offsets_of(lengths[new])
     return Encoded(encoded.ids[tokens], encoded.word_starts[tokens], offsets), which
 
 

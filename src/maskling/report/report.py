@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from maskling import __version__
 from maskling.files import written_aside
 from maskling.report.runs import Entry, Run, number
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [charts] Which curves a page shows: one chart for each thing that was measured, every run in it.

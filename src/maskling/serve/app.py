@@ -13,13 +13,13 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from maskling import __version__
 from maskling.errors import SettingsError
 from maskling.serve import hugging_face, native, openai, tei
 from maskling.serve.batching import Batcher
 from maskling.serve.http import answer_mistakes
 from maskling.serve.middleware import Counted, Counters, OwnNames, WholeRequests
 from maskling.serve.service import Asking, Service
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [running] A server that runs until it is stopped.

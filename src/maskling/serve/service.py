@@ -9,7 +9,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling import __version__
 from maskling.errors import ModelError, SettingsError
 from maskling.export.sentence_transformers import own_normalizing, own_pooling
 from maskling.infer.attention_maps import attention_maps
@@ -22,6 +21,7 @@ from maskling.infer.score import Method, score_texts
 from maskling.model.onnx import WHOLE, whole_graph
 from maskling.model.tasks.config import Pooling
 from maskling.serve.batching import Batcher
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [asking] How an endpoint asks the model: through the batcher, each kind of question with what decides its answers.

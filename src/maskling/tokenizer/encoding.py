@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
 
 # FOLDED DOCS
@@ -29,7 +30,7 @@ class Encoded:
 
 def join(parts: Sequence[Encoded]) -> Encoded:
     """The texts of all parts, one part after the other."""
-    ends = np.cumsum([0, *(len(part.ids) for part in parts)])
+    ends = offsets_of([len(part.ids) for part in parts])
     offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends, strict=False)]
     return Encoded(
         np.concatenate([part.ids for part in parts]),
@@ -45,8 +46,7 @@ def interleave(first: Encoded, second: Encoded, from_second: Sequence[bool]) -> 
     lengths[~chosen], lengths[chosen] = np.diff(first.offsets), np.diff(second.offsets)
     begins = np.empty(len(chosen), dtype=np.int64)
     begins[~chosen], begins[chosen] = first.offsets[:-1], second.offsets[:-1] + len(first.ids)
-    offsets = np.zeros(len(chosen) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
+    offsets = offsets_of(lengths)
     source = np.repeat(begins - offsets[:-1], lengths) + np.arange(offsets[-1])
     ids = np.concatenate([first.ids, second.ids])[source]
     return Encoded(ids, np.concatenate([first.word_starts, second.word_starts])[source], offsets)

@@ -15,6 +15,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import AddedToken
 
+from maskling.arrays import offsets_of
 from maskling.errors import TokenizerError
 from maskling.tokenizer import characters
 from maskling.tokenizer.characters import IDEOGRAPH, RUN, SPACE, SPACES, kind, looks_chinese, segment
@@ -269,8 +270,7 @@ class Learner:
         tokenize = self._library.model.tokenize
         with guarded("the tokenizer failed on a text"):
             rows = [[token.id for token in tokenize(word.lower() if self._bert.lowers else word)] for word in words]
-        offsets = np.zeros(len(words) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        offsets = offsets_of([len(row) for row in rows])
         ids = np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int32, count=int(offsets[-1]))
         assert self._looks.continuing is not None
         return Encoded(ids, ~self._looks.continuing[ids], offsets)
@@ -306,8 +306,7 @@ class Learner:
 
 def by_encodings(texts: Sequence[str], encodings: Sequence[Any], looks: Looks, jieba: bool) -> Encoded:
     """The library's own encodings, with offsets, as arrays."""
-    offsets = np.zeros(len(encodings) + 1, dtype=np.int64)
-    np.cumsum([len(encoding) for encoding in encodings], out=offsets[1:])
+    offsets = offsets_of([len(encoding) for encoding in encodings])
     ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
     if looks.continuing is None:
         rows = [word_starts(text, encoding, jieba) for text, encoding in zip(texts, encodings, strict=True)]

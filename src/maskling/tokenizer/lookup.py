@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.arrays import Int64Array, UInt64Array
+from maskling.arrays import Int64Array, UInt64Array, offsets_of
 
 # FOLDED DOCS
 # [table] A table of texts and their tokens, looked up for many texts at once.
@@ -215,8 +215,7 @@ class Table:
     def gather(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The codes of the texts at `places` end to end, and (places + 1,) where each text's end lies, 0 first."""
         counts = self._counts.values[places]
-        ends = np.zeros(len(places) + 1, dtype=np.int64)
-        np.cumsum(counts, out=ends[1:])
+        ends = offsets_of(counts)
         source = np.repeat(self._firsts.values[places] - ends[:-1], counts)
         source += np.arange(ends[-1])
         codes: NDArray[np.int32] = self._codes.values[source]

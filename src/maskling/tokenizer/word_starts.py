@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
 
 
@@ -100,8 +101,7 @@ class Looks:
             at = at_bytes
             sizes = np.array([len(chunk.encode()) for chunk in chunks], dtype=np.int64)
         lengths = self._lengths[ids]
-        ends = np.zeros(len(ids) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=ends[1:])
+        ends = offsets_of(lengths)
         spelled = ends[offsets[1:]] - ends[offsets[:-1]]
         wrong = np.flatnonzero(spelled != sizes)
         # Where each token starts in `text`: shift by what the wrong chunks before it have too much or too little.

@@ -16,13 +16,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from maskling import __version__
 from maskling.errors import CheckpointError, DataError, SettingsError
 from maskling.files import flush_folder, held, write_json, written_aside
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, State
 from maskling.train.settings import R, RunSettings, read_settings
 from maskling.train.task import Material
+from maskling.version import __version__
 
 if TYPE_CHECKING:
     from maskling.train.distributed import World

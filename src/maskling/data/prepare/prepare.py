@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling import __version__
 from maskling.corpus.document import Source
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.sources import expand
@@ -49,6 +48,7 @@ from maskling.errors import CorpusError, DataError
 from maskling.files import remove_partial
 from maskling.metrics import entropy
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.version import __version__
 
 # FOLDED DOCS
 # [finishing] The last stage: what was made, added up and written into the manifest.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from maskling.data.prepare.workers import Engine, in_order
 from maskling.data.shards import TOKENIZER
 from maskling.errors import DataError
 from maskling.files import checksum
+from maskling.grouping import grouped
 from maskling.tokenizer.encoding import Encoded
 from maskling.tokenizer.settings import ChineseWords
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -93,7 +94,7 @@ def encode_part(folder: Path, part: Part, job: Job) -> EncodedPart:
         return found
     tokenizer = _tokenizer(folder / TOKENIZER, job.chinese_words, job.tokenizer)
     train, validation = _Columns(tokenizer.vocab_size), _Columns(tokenizer.vocab_size)
-    for documents in _batches(read_documents(folder, part)):
+    for documents in grouped(read_documents(folder, part), lambda document: len(document["text"]), _BATCH_CHARACTERS):
         pieces, document = _sentences(documents)
         tokens = tokenizer.encode_flat(pieces)
         held_out = np.array([int(each["digest"], 16) < job.below for each in documents])[document]
@@ -166,19 +167,6 @@ def _made_before(folder: Path, note: Path, job: Job) -> EncodedPart | None:
             if not path.is_file() or checksum(path) != getattr(shard.checksums, part):
                 return None
     return found
-
-
-def _batches(documents: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for document in documents:
-        batch.append(document)
-        size += len(document["text"])
-        if size >= _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _sentences(documents: Sequence[dict[str, Any]]) -> tuple[list[str], Int64Array]:
