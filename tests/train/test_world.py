@@ -29,7 +29,7 @@ PAIRS = {"pairing.kind": "nsp", "train.steps": 6, "train.evaluate_every": 3, "tr
 
 def test_one_process_is_a_world_of_its_own():
     world = World()
-    assert world.leads
+    assert world.is_main
     assert world.agree(7) == world.highest(7) == 7
     assert world.share({"a": [1, None]}) == {"a": [1, None]}
     assert torch.equal(world.sum(torch.tensor([1.0, 2.0])), torch.tensor([1.0, 2.0]))

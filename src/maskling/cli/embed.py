@@ -60,28 +60,28 @@ def embed(
 
     with joined(device) as world:
         # Standard input belongs to rank 0, and a file may be on its machine only.
-        texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.leads else None))
+        texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.is_main else None))
         loaded = load(model, device=own_device(device, world), dtype=dtype)
         how = Pooled(pooling or own_pooling(loaded.folder), normalize, layer)
         many = len(texts.lines)
-        with _filled(out if world.leads else None, loaded, texts.lines, how) as filling:
+        with _filled(out if world.is_main else None, loaded, texts.lines, how) as filling:
             before = world.share([0, 0] if filling is None else [*astuple(filling.done)])
 
             def told(done: int) -> None:
                 so_far = before[0] + done * world.size
-                if world.leads and so_far < many:
+                if world.is_main and so_far < many:
                     console.progress(f"embedded {so_far:,} of {counted(many, 'text')}", so_far, many)
 
-            if world.leads and before[0]:
+            if world.is_main and before[0]:
                 console.note(f"{before[0]:,} of {counted(many, 'vector')} were there")
             done, cut = before
             for some in embed_shares(partial(embed_chunks, loaded, how=how, told=told), texts.lines[done:], world):
                 if filling is not None:
                     filling.add(some.vectors, some.cut)
-                elif world.leads:
+                elif world.is_main:
                     _tell(console, texts.lines[done : done + len(some.vectors)], some.vectors)
                 done, cut = done + len(some.vectors), cut + some.cut
-    if not world.leads:
+    if not world.is_main:
         return
     if cut:
         console.warn(f"{cut:,} of {counted(many, 'text')} longer than {loaded.max_length:,} tokens and cut")

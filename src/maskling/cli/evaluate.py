@@ -93,13 +93,13 @@ def evaluate(
     with joined(device) as world:
         loaded = load(model, device=own_device(device, world), dtype=dtype)
         if pairs:
-            if world.leads:  # one rank is enough for a few thousand sentences
+            if world.is_main:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)
             return
         if loaded.judge is not None or labelled:
             if data is not None or card:
                 raise SettingsError("a fine-tuned model is measured on labelled files; leave out --data and --card")
-            if world.leads:
+            if world.is_main:
                 show_labelled(loaded, sources, settings, console)
             return
         assert reading is not None
@@ -118,7 +118,7 @@ def evaluate(
             console.progress(f"measuring on {text.name}", done, 1)
         console.clear()
         found = evaluation.held_out()
-    if not world.leads:
+    if not world.is_main:
         return
     if card:
         update_card(loaded.folder, found)

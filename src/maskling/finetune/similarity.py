@@ -190,7 +190,7 @@ class Embedding(RecordsTask[MaskedLM]):
                 candidates = vectors[torch.from_numpy(matches.candidates).to(device)]
                 excluded = torch.from_numpy(matches.excluded()).to(device)
                 loss = contrastive(anchors, candidates, excluded, temperature)
-        return {"loss": Term(loss if self._world.leads else loss - loss.detach(), 1)}
+        return {"loss": Term(loss if self._world.is_main else loss - loss.detach(), 1)}
 
     def evaluate(self, module: MaskedLM, compute: Compute, world: World) -> Numbers:
         """What the dev texts come to."""

@@ -139,7 +139,7 @@ def _take(parts: Parts, work: Callable[[int], Work], step: int) -> None:
 
 def _save(parts: Parts, scratch: Path) -> None:
     module, moments = parts.in_one_piece(), parts.moments()
-    if parts.world.leads:
+    if parts.world.is_main:
         nothing = checkpoint.State(step=0, steps=1, recipe="", data="", tokenizer="")
         checkpoint.save(scratch, module, moments, nothing)
         shutil.rmtree(scratch)

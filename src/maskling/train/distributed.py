@@ -48,7 +48,7 @@ class World:
     device: torch.device = _CPU
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this rank speaks, and writes the files."""
         return self.rank == 0
 
@@ -102,12 +102,12 @@ class World:
         """Rank 0's tensors by name, on every rank; the others' own do not count."""
         shapes = {name: (str(value.dtype).removeprefix("torch."), list(value.shape)) for name, value in tensors.items()}
         wanted = self.share(shapes)
-        if not self.leads:
+        if not self.is_main:
             tensors = {name: torch.empty(shape, dtype=getattr(torch, kind)) for name, (kind, shape) in wanted.items()}
         self.fill(tensors.values())
         return dict(tensors)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until every rank is here."""
         self.highest(0)
 

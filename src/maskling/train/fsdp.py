@@ -70,7 +70,7 @@ class Shards:
         """A module with the weights of now, on the CPU of rank 0; what others get is empty. All ranks ask together."""
         whole = self._empty()
         with self.together(), torch.no_grad():
-            if self._world.leads:
+            if self._world.is_main:
                 for mine, own in zip(tensors_of(whole), tensors_of(self._module), strict=True):
                     mine.copy_(own)
         return whole
@@ -116,7 +116,7 @@ def collected(tensors: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
     found = {}
     for name, tensor in tensors.items():
         together = whole(tensor)
-        if world.leads:
+        if world.is_main:
             found[name] = together.cpu()
     return found
 

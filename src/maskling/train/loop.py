@@ -126,9 +126,9 @@ class Running:
             best = yield from self._keeping.end(self._parts, self._state)
             self._state = replace(self._state, best=best)
         except GeneratorExit:
-            self._parts.world.wait()
+            self._parts.world.barrier()
             raise
-        self._parts.world.wait()
+        self._parts.world.barrier()
 
     def close(self) -> None:
         """Finish the checkpoint that is being written."""

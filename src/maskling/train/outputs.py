@@ -42,7 +42,7 @@ class Keeping:
 
     def __init__(self, run_dir: Path, parts: Parts, step: int) -> None:
         """step: of the checkpoint that the run goes on from."""
-        self._run_dir, self._leads = run_dir, parts.world.leads
+        self._run_dir, self._leads = run_dir, parts.world.is_main
         train = parts.task.recipe.train
         self._stops = train.on_full_disk == "stop"
         self._writer = Writer(run_dir, train.keep)
@@ -297,7 +297,7 @@ def begin_again(parts: Parts) -> Parts:
     """The weights that the run began with, on every rank, and an optimizer that remembers nothing."""
     task = parts.task
     module = task.empty_module() if parts.shards else parts.module
-    if parts.world.leads:
+    if parts.world.is_main:
         with torch.no_grad():
             module.load_state_dict(task.first_module().state_dict())
     parts.world.fill(tensors_of(module))

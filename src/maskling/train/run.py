@@ -69,11 +69,11 @@ def run(
     run_dir = Path(run_dir)
     with joined(recipe.system.device, recipe.system.rank_timeout) as world, contextlib.ExitStack() as held:
         began = time.perf_counter()
-        if world.leads and not force_new:
+        if world.is_main and not force_new:
             held.enter_context(only_here(run_dir))
         compute = machine(recipe.system, None if force_new else written_number(run_dir, "threads"))
-        material = open_material(recipe, world.leads)
-        if world.leads and force_new:
+        material = open_material(recipe, world.is_main)
+        if world.is_main and force_new:
             # Only now: what cannot be trained on shall not move a good run away.
             if aside := set_aside(run_dir):
                 yield Warned(f"the run that was in {run_dir} is now in {aside}")
@@ -90,9 +90,9 @@ def _run(
     world: World,
     began: float,
 ) -> Iterator[Event]:
-    start = shared(find_start(run_dir, recipe, material) if world.leads else None, world, material)
+    start = shared(find_start(run_dir, recipe, material) if world.is_main else None, world, material)
     task = material.task(start.recipe, world)
-    module = (task.first_module() if world.leads and not start.resumed else task.empty_module()).to(compute.device)
+    module = (task.first_module() if world.is_main and not start.resumed else task.empty_module()).to(compute.device)
     if start.resumed and is_over(start.state, start.recipe.train):
         yield from _over(run_dir, module, start, task, compute, world)
         return
@@ -111,7 +111,7 @@ def _run(
     if start.unplanned:
         budget = start.recipe.train.budget or "0"
         left = seconds(budget) - (time.perf_counter() - began)
-        if world.leads:
+        if world.is_main:
             yield Measuring(budget, measuring_time(left))
         plan = planned(left, parts, parts.task.working(parts.world), run_dir / "measuring", stop)
         if plan is None:
@@ -122,16 +122,16 @@ def _run(
 
     running = Running(run_dir, parts, replace(start.state, compute=used), began)
     with contextlib.closing(running):
-        if world.leads:
+        if world.is_main:
             write_config(run_dir, start.recipe)
             write_env(run_dir, told(fit, used), torch.get_num_threads(), fit.system.micro_batch_tokens)
-        world.wait()
+        world.barrier()
         parameters = sum(parameter.numel() for parameter in module.parameters())
         started = opened(parts.task, fit, used, parameters, start.state.step if start.resumed else None)
         ending = yield from _steps(running, run_dir, start.recipe, [*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
             yield from running.end()
-            if world.leads:
+            if world.is_main:
                 yield from running.parts.task.finish(run_dir, running.state.best, compute)
         over = running.finished(time.perf_counter() - began, ending)
         yield replace(over, memory=peak_bytes(compute.device))
@@ -148,8 +148,8 @@ def _over(
         best.load(module, optimizer_state=False)
         task.write(run_dir, module, state.best)
     over = finished(run_dir, task, state, time.perf_counter() - began, already=True)
-    world.wait()
-    if world.leads:
+    world.barrier()
+    if world.is_main:
         yield from task.finish(run_dir, state.best, compute)
     yield over
 
@@ -160,7 +160,7 @@ def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, world: 
     encoder, system = task.encoder(module), recipe.system
     if system.micro_batch_tokens is None:
         # Not what fits today: dropout is drawn by the micro-batch, and the memory that is free is never the same.
-        tokens = world.share(written_number(run_dir, "micro_batch_tokens") if world.leads else None)
+        tokens = world.share(written_number(run_dir, "micro_batch_tokens") if world.is_main else None)
         task = task.with_recipe(recipe.with_system(system.model_copy(update={"micro_batch_tokens": tokens})))
     config = encoder.config if isinstance(encoder, MaskedLM) else None
     task.supply()  # a plan of many examples is memory too, and is to be there when memory is measured
@@ -200,7 +200,7 @@ def _steps(
             running.go_back()
         elif ending is not Ending.REPLANNED:
             return ending
-        if parts.world.leads:
+        if parts.world.is_main:
             with contextlib.suppress(OSError):  # the checkpoint says it too
                 write_config(run_dir, recipe.with_train(running.parts.task.recipe.train))
         first = []
