@@ -64,12 +64,12 @@ def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:
 def lines(sources: Sequence[str], characters: int) -> list[str]:
     """The first paragraphs of the text, about so many characters of them."""
     from maskling.corpus.opening import ReadReport
-    from maskling.corpus.reading import read
+    from maskling.corpus.reading import read_documents
     from maskling.corpus.settings import CorpusSettings
     from maskling.corpus.sources import expand
 
     report, found, size = ReadReport(), [], 0
-    for _, document in read(expand(sources, report), CorpusSettings(), report):
+    for _, document in read_documents(expand(sources, report), CorpusSettings(), report):
         for line in document.text.splitlines():
             if line.strip():
                 found.append(line.strip())

@@ -79,7 +79,7 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     from maskling.config import Layer
     from maskling.finetune.finetune import finetune
     from maskling.finetune.recipe import read_finetune_recipe
-    from maskling.train.events import Judged, Started, Step
+    from maskling.train.events import FinalMetrics, Started, Step
 
     texts, labels = records(task, "train")
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
                 began = time.perf_counter()
             elif isinstance(event, Step):
                 ended = time.perf_counter()
-            elif isinstance(event, Judged) and event.role == "test":
+            elif isinstance(event, FinalMetrics) and event.role == "test":
                 accuracy = float(event.measured["accuracy"] or 0)
     return {"accuracy": accuracy, "seconds": ended - began, "records": len(texts) * task["epochs"]}
 

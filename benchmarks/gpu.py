@@ -27,11 +27,11 @@ from typing import Any
 import torch
 
 from common import parser_of, report
-from maskling.model.attention import Visible, kernel_name
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern, kernel_name
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig, flops_per_token
-from maskling.model.device import Compute, pick
-from maskling.objectives.losses import TensorBatch, terms, weighted
+from maskling.model.device import Compute, pick_device
+from maskling.objectives.losses import TensorBatch, loss_terms, weighted_loss
 from maskling.train.optimizer import AdamW
 from maskling.train.timing import peak_flops
 from models import SIZES, maskling_config, transformers_config
@@ -56,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.size, options.seq, options.tokens, options.steps, options.rounds = ["tiny"], [64], 256, 1, 1
-    compute = pick("auto", "auto")
+    compute = pick_device("auto", "auto")
     options.compile = compute.device.type == "cuda" and not options.no_compile
     peak = peak_flops(compute)
     print(f"{compute.description}; matrix products reach {peak / 1e12:,.1f} TFLOP/s")
@@ -133,7 +133,7 @@ def ours(
     side: str, _: str, config: ModelConfig, rows: int, seq: int, compute: Compute, compiles: bool
 ) -> tuple[Step, str]:
     device = compute.device
-    module = build(config, 0).to(device).train()
+    module = build_masked_lm(config, 0).to(device).train()
     encode = torch.compile(module.forward) if compiles else module
     optimizer = AdamW(lr=1e-4).build(module)
     examples = torch.arange(seq).expand(rows, seq) * (4 if side.endswith("packed") else 1) // seq
@@ -144,7 +144,7 @@ def ours(
         input_ids=input_ids.to(device),
         position_ids=torch.arange(seq).expand(rows, seq).to(device),
         token_type_ids=torch.zeros_like(input_ids).to(device),
-        visible=Visible.from_example_ids(examples.contiguous(), device),
+        visible=AttentionPattern.from_example_ids(examples.contiguous(), device),
         masked_positions=positions.to(device),
         labels=input_ids.flatten()[positions].to(device),
         first_positions=nothing,
@@ -154,8 +154,8 @@ def ours(
     def step() -> None:
         optimizer.clear_gradients()
         with compute.autocast():
-            found = terms(module, batch, encode)
-        weighted(found, {"mlm": len(positions)}, {}).backward()
+            found = loss_terms(module, batch, encode)
+        weighted_loss(found, {"mlm": len(positions)}, {}).backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step(1.0)
 

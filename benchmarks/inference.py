@@ -75,14 +75,14 @@ def main() -> None:
 def exported(size: str, data: Path, out: Path) -> Path:
     from maskling.export.cards import CardFacts
     from maskling.export.folder import export_model
-    from maskling.model.build import build
+    from maskling.model.build import build_masked_lm
     from maskling.tokenizer.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(data / "tokenizer")
     special = tokenizer.special
     ids = {"pad_id": special.pad, "cls_id": special.cls, "sep_id": special.sep}
     config = maskling_config(size, tokenizer.vocab_size, **ids)
-    export_model(build(config, 0), tokenizer, out, CardFacts())
+    export_model(build_masked_lm(config, 0), tokenizer, out, CardFacts())
     return out
 
 
@@ -90,10 +90,10 @@ def torch_dtypes() -> dict[str, Any]:
     """What the peers run in; emulated, bf16 would take them minutes."""
     import torch
 
-    from maskling.model.device import pick
+    from maskling.model.device import pick_device
 
     fp32 = {"fp32": torch.float32}
-    return fp32 | {"bf16": torch.bfloat16} if pick().dtype == torch.bfloat16 else fp32
+    return fp32 | {"bf16": torch.bfloat16} if pick_device().dtype == torch.bfloat16 else fp32
 
 
 def dtypes() -> tuple[str, ...]:

@@ -43,12 +43,12 @@ def main() -> None:
 
 def ours(data: Path, kind: str, seq: int, batch: int, steps: int, counted: dict[str, int]) -> Callable[[], None]:
     from maskling.config import Layer
-    from maskling.train.prepared_data import Prepared
+    from maskling.train.prepared_data import PreparedData
     from maskling.train.recipe import read_recipe
 
     tree = {"data": {"path": str(data), "seq_length": seq}, "masking": {"kind": kind}}
     recipe = read_recipe([Layer("benchmark", tree)]).settings
-    examples = Prepared.open(data).examples(recipe)
+    examples = PreparedData.open(data).examples(recipe)
     upcoming = itertools.count()
 
     def run() -> None:

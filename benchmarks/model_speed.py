@@ -18,10 +18,10 @@ import torch
 from transformers import BertForMaskedLM
 
 from common import VOCAB, alternating, parser_of, report
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig, flops_per_token
-from maskling.model.device import Compute, keep_memory, pick
+from maskling.model.device import Compute, keep_freed_memory, pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.objectives.cross_entropy import head_loss
 from maskling.objectives.losses import EVENLY
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.size, options.seq, options.rounds, options.tokens = ["tiny"], [128], 1, 1024
-    keep_memory()
+    keep_freed_memory()
     rows: list[dict[str, Any]] = []
     for size in options.size:
         for seq in options.seq:
@@ -60,13 +60,13 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> list[dict[str, 
     labels = torch.randint(5, VOCAB, chosen.shape)
     examples = (torch.arange(seq) * options.examples // seq).expand(rows, seq)
     configs = {kind: maskling_config(size, VOCAB, kind) for kind in ("bert", "modern")}
-    compute = pick("cpu", options.dtype)
+    compute = pick_device("cpu", options.dtype)
     runs: dict[str, Callable[[], None]] = {}
     if "transformers" in options.only:
         runs["transformers"] = peer(ids, chosen, labels, configs["bert"], compute)
     for kind, config in configs.items():
         if kind in options.only:
-            runs[kind] = own(build(config, 0), ids, chosen, labels, examples, compute, options.compile)
+            runs[kind] = own(build_masked_lm(config, 0), ids, chosen, labels, examples, compute, options.compile)
     turns = {side: repeated(run) for side, run in runs.items()}
     took = alternating(turns, options.rounds, getattr(time, options.clock))
     first = next(iter(took.values()))
@@ -130,7 +130,7 @@ def own(
     forward = torch.compile(model) if compiled else model
 
     def run() -> None:
-        visible = Visible.from_example_ids(examples)
+        visible = AttentionPattern.from_example_ids(examples)
         with compute.autocast():
             hidden = forward(ids, positions, types, visible)
             features = model.transformed(hidden.flatten(0, 1)[chosen])

@@ -88,9 +88,9 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     from transformers import BertForMaskedLM
 
     from maskling.train.initial_weights import completed, first_module
-    from maskling.train.prepared_data import Prepared
+    from maskling.train.prepared_data import PreparedData
 
-    material = Prepared.open(Path(recipe.data.path))
+    material = PreparedData.open(Path(recipe.data.path))
     recipe = completed(recipe, material.tokenizer, None)
     # An id of [PAD] would keep its row from learning.
     peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))

@@ -118,10 +118,10 @@ def work(task: dict[str, Any]) -> float:
 
 
 def peak() -> float:
-    from maskling.model.device import pick
+    from maskling.model.device import pick_device
     from maskling.train.timing import peak_flops
 
-    return peak_flops(pick())
+    return peak_flops(pick_device())
 
 
 def shape(task: dict[str, Any]) -> Any:
@@ -175,12 +175,12 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
         TrainingArguments,
     )
 
-    from maskling.model.device import keep_memory, pick
+    from maskling.model.device import keep_freed_memory, pick_device
 
     clock = getattr(time, task["clock"])
     tuned = task["side"] == "grouped tuned"
     if tuned:
-        keep_memory()
+        keep_freed_memory()
     seq, rows = task["seq"], task["tokens"] // task["seq"]
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(Path(task["data"]) / "tokenizer"))
     wanted = task["tokens"] * (WARM_UP + task["steps"] + 1) * 6
@@ -202,7 +202,7 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
             steps.append((clock(), *sizes[len(steps)]))
 
     folder = tempfile.mkdtemp()
-    bf16 = task["dtype"] == "auto" and pick().dtype == torch.bfloat16
+    bf16 = task["dtype"] == "auto" and pick_device().dtype == torch.bfloat16
     arguments = TrainingArguments(
         output_dir=folder,
         max_steps=WARM_UP + task["steps"],

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from fastapi.testclient import TestClient
 
 from maskling.infer.model import Model
-from maskling.model.tasks.config import HeadConfig, Judging
+from maskling.model.tasks.config import AnswerSettings, HeadConfig
 
 HEADS = {
     "classify": HeadConfig("classify", ("bad", "good")),
-    "pairs": HeadConfig("classify", ("other", "same"), judging=Judging(pairs=True)),
+    "pairs": HeadConfig("classify", ("other", "same"), answer_settings=AnswerSettings(pairs=True)),
     "multi-label": HeadConfig("multi-label", ("a", "b", "c")),
     "regress": HeadConfig("regress", ("score",)),
     "tag": HeadConfig("tag", ("O", "B-PER", "I-PER")),

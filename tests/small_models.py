@@ -8,7 +8,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -103,6 +103,6 @@ def modern(tokenizer: Tokenizer) -> MaskedLM:
 
 def _built(config: ModelConfig, tokenizer: Tokenizer) -> MaskedLM:
     special = tokenizer.special
-    return build(
+    return build_masked_lm(
         config.with_vocabulary(len(tokenizer), pad=special.pad, cls=special.cls, sep=special.sep), seed=7
     ).eval()

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from generator.markdown import limits, prose, table, type_name, value
 from maskling.data.prepare.settings import PrepareSettings
-from maskling.data.prepare.tokenizer_stage import VocabularySettings
+from maskling.data.prepare.tokenizer_stage import TokenizerTrainingSettings
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.train.recipe import Recipe
 
@@ -65,7 +65,7 @@ def settings_page() -> str:
         _OF_PREPARE,
         section(PrepareSettings),
         _OF_TOKENIZER,
-        section(VocabularySettings, left_out=of_prepare),
+        section(TokenizerTrainingSettings, left_out=of_prepare),
     ]
     return "".join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from maskling.threads import wait_politely
+from maskling.threads import stop_openmp_spinning
 from maskling.version import __version__
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from maskling.train.recipe import Recipe
 
 # OpenMP reads this once, when torch is loaded; this is the last place that is surely before that.
-wait_politely()
+stop_openmp_spinning()
 
 # Public names, resolved on first use so that `import maskling` stays light.
 _WHERE = {

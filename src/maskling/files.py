@@ -22,7 +22,7 @@ ASIDE = ".partial"
 
 
 @contextlib.contextmanager
-def written_aside(path: Path, unfinished: Path | None = None) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, unfinished: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file to write that appears under `path` only when the block ends without an error.
 
     unfinished: where what was written, if anything was, stays if the block ends with one; left out, nothing stays.
@@ -45,7 +45,7 @@ def written_aside(path: Path, unfinished: Path | None = None) -> Iterator[Binary
 
 
 @contextlib.contextmanager
-def folder_written_aside(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a folder to fill; it takes the place of `path` only when the block ends without an error.
 
     What stood at `path` is moved away just before and deleted just after, so that a whole folder
@@ -67,10 +67,10 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         _name_place(error, path, aside)
         raise
-    put_in_place(aside, path)
+    replace_folder(aside, path)
 
 
-def put_in_place(aside: Path, path: Path) -> None:
+def replace_folder(aside: Path, path: Path) -> None:
     """Let a whole folder beside `path` take its place; what stood there is moved away just before."""
     old = path.with_name(f"{path.name}.old")
     if path.exists():
@@ -82,7 +82,7 @@ def put_in_place(aside: Path, path: Path) -> None:
 
 
 def recover_folder(path: Path) -> None:
-    """Put back what `folder_written_aside` had moved away if it was stopped before the new one came."""
+    """Put back what `atomic_folder` had moved away if it was stopped before the new one came."""
     old = path.with_name(f"{path.name}.old")
     if old.exists() and not path.exists():
         old.rename(path)
@@ -99,12 +99,12 @@ def remove_partial(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
-    with written_aside(path) as file:
+    with atomic_write(path) as file:
         # A file name need not be text; what is none of it is written as JSON writes it anyway: "\udcff".
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
 
 
-def as_text(name: str) -> str:
+def path_text(name: str) -> str:
     """The name of a file, which need not be text, as text: what is none is written out, as "\\udcff"."""
     return name.encode(errors="backslashreplace").decode()
 
@@ -156,7 +156,9 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def held(folder: Path, error: type[Exception], taken: Callable[[str], str], signed: bool = True) -> Iterator[None]:
+def lock_folder(
+    folder: Path, error: type[Exception], taken: Callable[[str], str], signed: bool = True
+) -> Iterator[None]:
     """Hold `folder`, which exists, until the block ends. On a file system without locks the block runs all the same.
 
     taken: what to say where another process, or another block in this one, holds it; gets the holder's name. signed:

@@ -16,7 +16,7 @@ _SPINS = 3000
 _MILLISECONDS = 1
 
 
-def wait_politely() -> None:
+def stop_openmp_spinning() -> None:
     """Ask the OpenMP libraries of this process, if it has not loaded them yet, not to spin. What is set stays."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))

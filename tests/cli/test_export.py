@@ -17,7 +17,7 @@ from maskling.export.cards import CardFacts, TaskFacts
 from maskling.export.folder import export_model, export_task_model
 from maskling.export.sentence_transformers import write_pooling
 from maskling.infer.model import load
-from maskling.model.tasks.config import HeadConfig, HeadKind, Judging
+from maskling.model.tasks.config import AnswerSettings, HeadConfig, HeadKind
 from maskling.model.tasks.model import new_task_model
 
 TEXTS = ["kalo [MASK] miner.", "[MASK]"]
@@ -92,7 +92,7 @@ def test_an_encoder_without_a_head_is_refused(maskling: Command, here: Path):
 
 HEADS = {
     "classify": HeadConfig("classify", ("bad", "so so", "good")),
-    "multi-label": HeadConfig("multi-label", ("a", "b"), judging=Judging(threshold=0.25)),
+    "multi-label": HeadConfig("multi-label", ("a", "b"), answer_settings=AnswerSettings(threshold=0.25)),
     "regress": HeadConfig("regress", ("score",)),
     "tag": HeadConfig("tag", ("O", "B-PER", "I-PER")),
     "answer": HeadConfig("answer", ("start", "end")),

@@ -10,7 +10,7 @@ import pytest
 
 from maskling.corpus.document import Document
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.reading import read
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 
@@ -30,7 +30,7 @@ def read_file(tmp_path: Path) -> ReadFile:
         good = tmp_path / "good.txt"
         good.write_text("A good neighbour.")
         report = ReadReport()
-        found = list(read(expand([str(path), str(good)]), CorpusSettings(**settings), report))
+        found = list(read_documents(expand([str(path), str(good)]), CorpusSettings(**settings), report))
         documents = [document for _, document in found]
         assert documents[-1].source == str(good)
         report.files.pop()

@@ -8,7 +8,7 @@ import pytest
 
 from maskling.corpus.document import Source
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.reading import read
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MissingExtra
 
@@ -37,22 +37,22 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_rows_are_streamed(hub: list[Any]) -> None:
     report = ReadReport()
     sources = [Source("hf:org/name"), Source("hf:wikitext:wikitext-2-raw-v1:test")]
-    found = [document for _, document in read(sources, CorpusSettings(), report)]
+    found = [document for _, document in read_documents(sources, CorpusSettings(), report)]
     assert [(d.id, d.text) for d in found[:2]] == [("org/name:1", "one"), ("org/name:3", "three")]
     assert hub == [("org/name", None, "train", True), ("wikitext", "wikitext-2-raw-v1", "test", True)]
     assert "hf:org/name: row 2 has no text in the field 'text' but null; 2 documents kept" in report.problems()
-    found = [d for _, d in read(sources, CorpusSettings(text_field="meta.title"), ReadReport())]
+    found = [d for _, d in read_documents(sources, CorpusSettings(text_field="meta.title"), ReadReport())]
     assert [d.text for d in found] == ["A", "B", "C"] * 2
 
 
 def test_a_dataset_that_cannot_be_had_is_one_line(hub: list[Any]) -> None:
     with pytest.raises(CorpusError, match=r"hf:nobody/nothing: cannot be had from the hub: .*doesn't exist"):
-        list(read([Source("hf:nobody/nothing")], CorpusSettings(), ReadReport()))
+        list(read_documents([Source("hf:nobody/nothing")], CorpusSettings(), ReadReport()))
     with pytest.raises(CorpusError, match="names no dataset"):
-        list(read([Source("hf:")], CorpusSettings(), ReadReport()))
+        list(read_documents([Source("hf:")], CorpusSettings(), ReadReport()))
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'maskling\[hf\]'"):
-        list(read([Source("hf:org/name")], CorpusSettings(), ReadReport()))
+        list(read_documents([Source("hf:org/name")], CorpusSettings(), ReadReport()))

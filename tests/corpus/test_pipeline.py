@@ -6,9 +6,9 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.corpus.dedup import Seen
+from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.document import Document
-from maskling.corpus.pipeline import CleanDocument, Rejected, process, unseen
+from maskling.corpus.pipeline import CleanDocument, Rejected, drop_duplicates, process_document
 from maskling.corpus.settings import CorpusSettings
 
 SETTINGS = CorpusSettings()
@@ -19,7 +19,7 @@ C = "The third paragraph speaks of hail, in one sentence that takes its time to 
 
 
 def made(text: str, settings: CorpusSettings = SETTINGS, **more: object) -> CleanDocument:
-    result = process(Document(text, "a:1", "a", **more), settings)  # type: ignore[arg-type]
+    result = process_document(Document(text, "a:1", "a", **more), settings)  # type: ignore[arg-type]
     assert isinstance(result, CleanDocument)
     return result
 
@@ -47,7 +47,7 @@ def test_lines_that_are_sentences_stay_whole_and_unjoined() -> None:
 
 
 def test_a_rejected_document_says_why() -> None:
-    assert process(Document("short", "a:1", "a"), SETTINGS) == Rejected("too_short")
+    assert process_document(Document("short", "a:1", "a"), SETTINGS) == Rejected("too_short")
 
 
 def test_results_can_be_sent_between_processes() -> None:
@@ -56,35 +56,35 @@ def test_results_can_be_sent_between_processes() -> None:
 
 
 def test_only_the_first_of_equal_documents_is_kept() -> None:
-    seen = Seen()
-    assert unseen(made(A), seen, SETTINGS) == made(A)
+    seen = SeenDigests()
+    assert drop_duplicates(made(A), seen, SETTINGS) == made(A)
     # Only what is left after cleaning counts.
-    assert unseen(made(f"  {A}\r\n"), seen, SETTINGS) == Rejected("duplicate")
-    assert unseen(made(B), seen, SETTINGS) == made(B)
-    assert unseen(made(A), seen, CorpusSettings(dedup="none")) == made(A)
+    assert drop_duplicates(made(f"  {A}\r\n"), seen, SETTINGS) == Rejected("duplicate")
+    assert drop_duplicates(made(B), seen, SETTINGS) == made(B)
+    assert drop_duplicates(made(A), seen, CorpusSettings(dedup="none")) == made(A)
 
 
 def test_repeated_paragraphs_go_and_the_sentences_stay_true() -> None:
-    seen = Seen()
+    seen = SeenDigests()
     first = made(f"{A}\n\n{B}", BY_PARAGRAPH)
-    assert unseen(first, seen, BY_PARAGRAPH) == first
-    second = unseen(made(f"{B}\n\n{C}\n\n{A}\n\nYes.\n\nYes.", BY_PARAGRAPH), seen, BY_PARAGRAPH)
+    assert drop_duplicates(first, seen, BY_PARAGRAPH) == first
+    second = drop_duplicates(made(f"{B}\n\n{C}\n\n{A}\n\nYes.\n\nYes.", BY_PARAGRAPH), seen, BY_PARAGRAPH)
     assert isinstance(second, CleanDocument)
     assert second.text == f"{C}\n\nYes.\n\nYes."
     assert slices(second) == [C, "\n\nYes.", "\n\nYes."]
     assert second.digest == made(second.text).digest
-    assert unseen(made(f"{A}\n\n{C}", BY_PARAGRAPH), seen, BY_PARAGRAPH) == Rejected("duplicate")
-    assert unseen(made(f"{A}\n\nToo little.", BY_PARAGRAPH), seen, BY_PARAGRAPH) == Rejected("too_short")
+    assert drop_duplicates(made(f"{A}\n\n{C}", BY_PARAGRAPH), seen, BY_PARAGRAPH) == Rejected("duplicate")
+    assert drop_duplicates(made(f"{A}\n\nToo little.", BY_PARAGRAPH), seen, BY_PARAGRAPH) == Rejected("too_short")
 
 
 def test_a_paragraph_repeated_in_its_own_document_goes_too() -> None:
-    document = unseen(made(f"{A}\n\n{B}\n\n{A}", BY_PARAGRAPH), Seen(), BY_PARAGRAPH)
+    document = drop_duplicates(made(f"{A}\n\n{B}\n\n{A}", BY_PARAGRAPH), SeenDigests(), BY_PARAGRAPH)
     assert isinstance(document, CleanDocument)
     assert document.text == f"{A}\n\n{B}"
 
 
 def test_a_document_of_one_paragraph_is_no_duplicate_of_itself() -> None:
-    assert unseen(made(A, BY_PARAGRAPH), Seen(), BY_PARAGRAPH) == made(A, BY_PARAGRAPH)
+    assert drop_duplicates(made(A, BY_PARAGRAPH), SeenDigests(), BY_PARAGRAPH) == made(A, BY_PARAGRAPH)
 
 
 @given(
@@ -93,13 +93,13 @@ def test_a_document_of_one_paragraph_is_no_duplicate_of_itself() -> None:
     )
 )
 def test_paragraph_dedup_agrees_with_a_slow_one(documents: list[list[str]]) -> None:
-    seen, texts, paragraphs = Seen(), set[str](), set[str]()
+    seen, texts, paragraphs = SeenDigests(), set[str](), set[str]()
     for document in documents:
         text = "\n\n".join(document)
-        result = process(Document(text, "", ""), BY_PARAGRAPH)
+        result = process_document(Document(text, "", ""), BY_PARAGRAPH)
         if isinstance(result, Rejected):
             continue
-        result = unseen(result, seen, BY_PARAGRAPH)
+        result = drop_duplicates(result, seen, BY_PARAGRAPH)
         kept = []
         if text not in texts:
             for paragraph in document:

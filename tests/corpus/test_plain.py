@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.reading import read
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 
@@ -66,5 +66,7 @@ def test_an_unknown_suffix_is_read_as_text_and_known_others_say_what_to_do(read_
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"one\n\ntwo\n")))
-    found = [document for _, document in read(expand(["-"]), CorpusSettings(plain="blank-line"), ReadReport())]
+    found = [
+        document for _, document in read_documents(expand(["-"]), CorpusSettings(plain="blank-line"), ReadReport())
+    ]
     assert [(document.id, document.text) for document in found] == [("-:1", "one\n"), ("-:2", "two\n")]

@@ -8,7 +8,7 @@ import pytest
 
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport
-from maskling.corpus.pipeline import CleanDocument, process
+from maskling.corpus.pipeline import CleanDocument, process_document
 from maskling.corpus.readers.python_docs import read_python_docs
 from maskling.corpus.settings import CorpusSettings
 
@@ -24,7 +24,9 @@ def test_it_is_some_megabytes_of_prose_that_pass_the_filters(documents: list[Doc
     assert len({document.id for document in documents}) == len(documents)
     assert sum(c.isalpha() or c.isspace() for c in text) > 0.9 * len(text)
     assert ">>>" not in text
-    assert sum(isinstance(process(d, CorpusSettings()), CleanDocument) for d in documents) > 0.98 * len(documents)
+    assert sum(isinstance(process_document(d, CorpusSettings()), CleanDocument) for d in documents) > 0.98 * len(
+        documents
+    )
 
 
 def test_it_speaks_of_python(documents: list[Document]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from maskling.corpus.document import Source
 from maskling.corpus.opening import ReadReport, StoppedError
 from maskling.corpus.readers import READERS
-from maskling.corpus.reading import Position, read
+from maskling.corpus.reading import ReadPosition, read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.errors import CorpusError
@@ -33,7 +33,7 @@ def corpus(tmp_path: Path) -> list[Source]:
 
 def test_documents_come_in_order_and_bad_files_are_named(corpus: list[Source]) -> None:
     report = ReadReport()
-    found = list(read(corpus, SETTINGS, report))
+    found = list(read_documents(corpus, SETTINGS, report))
     assert [(tuple(position), document.text) for position, document in found] == [
         ((0, 1), "a.jsonl 0"),
         ((0, 2), "a.jsonl 1"),
@@ -50,14 +50,14 @@ def test_documents_come_in_order_and_bad_files_are_named(corpus: list[Source]) -
 
 
 def test_every_position_is_a_place_to_go_on_from(corpus: list[Source]) -> None:
-    whole = list(read(corpus, SETTINGS, ReadReport()))
+    whole = list(read_documents(corpus, SETTINGS, ReadReport()))
     for done, (position, _) in enumerate(whole, start=1):
-        assert list(read(corpus, SETTINGS, ReadReport(), start=position)) == whole[done:]
-    assert list(read(corpus, SETTINGS, ReadReport(), start=Position(len(corpus), 0))) == []
+        assert list(read_documents(corpus, SETTINGS, ReadReport(), start=position)) == whole[done:]
+    assert list(read_documents(corpus, SETTINGS, ReadReport(), start=ReadPosition(len(corpus), 0))) == []
 
 
 def test_the_first_bad_file_stops_all_if_asked(corpus: list[Source]) -> None:
-    reading = read(corpus, CorpusSettings(on_bad_file="stop"), ReadReport())
+    reading = read_documents(corpus, CorpusSettings(on_bad_file="stop"), ReadReport())
     with pytest.raises(CorpusError, match=r"b\.txt: is binary, not text \(it has zero bytes\); leave it out") as caught:
         list(reading)
     assert str(caught.value).count("b.txt") == 1
@@ -66,7 +66,7 @@ def test_the_first_bad_file_stops_all_if_asked(corpus: list[Source]) -> None:
 def test_strict_stops_at_the_first_invalid_byte_even_where_bad_files_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"fine\nnot \xff fine")
     with pytest.raises(CorpusError, match=r"a\.txt, line 2: byte 0xff is not utf-8 .*corpus\.errors"):
-        list(read(expand([str(tmp_path)]), CorpusSettings(errors="strict"), ReadReport()))
+        list(read_documents(expand([str(tmp_path)]), CorpusSettings(errors="strict"), ReadReport()))
 
 
 def test_no_document_at_all_is_an_error_that_says_why(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_no_document_at_all_is_an_error_that_says_why(tmp_path: Path) -> None:
     with pytest.raises(
         CorpusError, match=r"no document could be read: .*a\.txt: there is no text in it.*1 more source"
     ):
-        list(read(expand([str(tmp_path)]), SETTINGS, ReadReport()))
+        list(read_documents(expand([str(tmp_path)]), SETTINGS, ReadReport()))
 
 
 def test_a_file_that_vanished_or_is_a_broken_link_is_reported(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_file_that_vanished_or_is_a_broken_link_is_reported(tmp_path: Path) ->
     sources = expand([str(tmp_path)])
     (tmp_path / "c.txt").unlink()
     report = ReadReport()
-    assert [document.text for _, document in read(sources, SETTINGS, report)] == ["some text"]
+    assert [document.text for _, document in read_documents(sources, SETTINGS, report)] == ["some text"]
     assert [line.split(": ", 1)[1] for line in report.problems()] == [
         "cannot be read: No such file or directory; nothing kept"
     ] * 2
@@ -97,21 +97,23 @@ def test_a_forbidden_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("secret")
     (tmp_path / "b.txt").chmod(0)
     report = ReadReport()
-    list(read(expand([str(tmp_path)]), SETTINGS, report))
+    list(read_documents(expand([str(tmp_path)]), SETTINGS, report))
     assert "b.txt: cannot be read: Permission denied" in report.problems()[0]
 
 
 def test_a_compressed_file_is_read_by_the_suffix_before_the_last(tmp_path: Path) -> None:
     (tmp_path / "a.JSONL.GZ").write_bytes(gzip.compress(b'{"text": "inside"}'))
-    assert [document.text for _, document in read(expand([str(tmp_path)]), SETTINGS, ReadReport())] == ["inside"]
+    assert [document.text for _, document in read_documents(expand([str(tmp_path)]), SETTINGS, ReadReport())] == [
+        "inside"
+    ]
 
 
 def test_a_chosen_reader_is_used_for_every_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"text": "inside"}')
     settings = CorpusSettings(format="jsonl")
-    assert [document.text for _, document in read(expand([str(tmp_path / "a.json")]), settings, ReadReport())] == [
-        "inside"
-    ]
+    assert [
+        document.text for _, document in read_documents(expand([str(tmp_path / "a.json")]), settings, ReadReport())
+    ] == ["inside"]
 
 
 def test_no_two_readers_claim_a_suffix() -> None:
@@ -122,7 +124,7 @@ def test_no_two_readers_claim_a_suffix() -> None:
 @pytest.mark.parametrize("mark", ["<![>", "<![ endif]>", "<![foo[ x ]]>", "<![if !supportLists]>"])
 def test_marks_of_word_processors_are_comments(tmp_path: Path, mark: str) -> None:
     (tmp_path / "a.html").write_text(f"<p>Before it{mark} and after.</p><p>More text.</p>")
-    (_, document), *_ = read([Source(str(tmp_path / "a.html"))], CorpusSettings(), ReadReport())
+    (_, document), *_ = read_documents([Source(str(tmp_path / "a.html"))], CorpusSettings(), ReadReport())
     assert document.text.startswith("Before it")
     assert document.text.endswith("More text.")
 
@@ -139,7 +141,7 @@ def test_what_a_library_makes_of_a_file_is_reported_and_the_rest_is_read(
     monkeypatch.setattr("maskling.corpus.readers.markdown.plain_text", broken)
     report = ReadReport()
     sources = [Source(str(tmp_path / name)) for name in ("a.md", "b.txt")]
-    assert [document.text for _, document in read(sources, CorpusSettings(), report)] == ["Some text."]
+    assert [document.text for _, document in read_documents(sources, CorpusSettings(), report)] == ["Some text."]
     assert report.problems() == [f"{tmp_path / 'a.md'}: cannot be read: RuntimeError: out of luck; nothing kept"]
     with pytest.raises(StoppedError, match="out of luck"):
-        list(read(sources, CorpusSettings(on_bad_file="stop"), ReadReport()))
+        list(read_documents(sources, CorpusSettings(on_bad_file="stop"), ReadReport()))

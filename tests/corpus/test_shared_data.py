@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.pipeline import CleanDocument, process
-from maskling.corpus.reading import read
+from maskling.corpus.pipeline import CleanDocument, process_document
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 
@@ -28,8 +28,8 @@ def test_every_document_is_read_kept_and_cut_without_loss(shared_data: Path, nam
     report = ReadReport()
     settings = CorpusSettings()
     sentences = characters = 0
-    for _, document in read(expand([str(shared_data / name)]), settings, report):
-        result = process(document, settings)
+    for _, document in read_documents(expand([str(shared_data / name)]), settings, report):
+        result = process_document(document, settings)
         assert isinstance(result, CleanDocument), document.id
         assert sum(result.sentences) == len(result.text)
         sentences += len(result.sentences)
@@ -43,8 +43,8 @@ def test_every_document_is_read_kept_and_cut_without_loss(shared_data: Path, nam
 
 def test_the_whole_folder_of_tasks_is_read_and_what_is_no_text_is_named(shared_data: Path) -> None:
     report = ReadReport()
-    for _, document in read(expand([str(shared_data / "tasks")], report), CorpusSettings(), report):
-        process(document, CorpusSettings())
+    for _, document in read_documents(expand([str(shared_data / "tasks")], report), CorpusSettings(), report):
+        process_document(document, CorpusSettings())
     assert report.skipped == {".conll": 10, ".json": 6}
     # Pairs have 'text_a' and 'text_b'; every one of their files says so in one line.
     bad = {Path(file.name).parent.name for file in report.bad_files}
@@ -58,7 +58,7 @@ def test_minimal_pairs_by_field(shared_data: Path) -> None:
     settings = CorpusSettings(text_field="sentence_good")
     sources = expand([str(shared_data / "blimp" / "*.jsonl.gz")])
     assert len(sources) == 67
-    assert sum(1 for _ in read(sources, settings, report)) == 67_000
+    assert sum(1 for _ in read_documents(sources, settings, report)) == 67_000
     assert report.problems() == []
 
 
@@ -68,7 +68,7 @@ def test_vocabularies_line_by_line_are_not_split_at_exotic_line_ends(shared_data
     report = ReadReport()
     found = [
         d.text.removesuffix("\n")
-        for _, d in read(expand([str(shared_data / "vocab" / f"{name}-vocab.txt")]), settings, report)
+        for _, d in read_documents(expand([str(shared_data / "vocab" / f"{name}-vocab.txt")]), settings, report)
     ]
     # The Chinese one has U+2028 as a token: a line of white space only, which is no document.
     assert len(found) == tokens - (name == "bert-base-chinese")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from maskling.data.assemble import Text, assemble, lay_out
-from maskling.data.masking.corruption import Vocabulary
+from maskling.data.masking.corruption import MaskingVocabulary
 from maskling.data.packing import Layout
 from maskling.data.pairing.strategy import Segments
 from maskling.data.shards import in_memory
 
-VOCABULARY = Vocabulary(100, pad=9, cls=1, sep=2, mask=3, ordinary_ids=np.arange(20, 99), special_ids=np.arange(10))
+VOCABULARY = MaskingVocabulary(
+    100, pad=9, cls=1, sep=2, mask=3, ordinary_ids=np.arange(20, 99), special_ids=np.arange(10)
+)
 
 
 def segments(*columns):

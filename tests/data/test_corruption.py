@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.randomness import keys
 from oracles.toy_splits import MASK, words_of
 
-VOCABULARY = Vocabulary(1009, 0, 1, 2, MASK, np.arange(500, 900), np.arange(5))
+VOCABULARY = MaskingVocabulary(1009, 0, 1, 2, MASK, np.arange(500, 900), np.arange(5))
 
 
 def text(examples, tokens, seed=0):

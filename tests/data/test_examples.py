@@ -100,18 +100,18 @@ def test_every_example_is_what_its_number_says(pairing, masking, packing):
     step=st.integers(0, 2000),
     batch_size=st.sampled_from([1, 2, 7, 40]),
     micro_rows=st.integers(1, 50),
-    world=st.integers(1, 5),
+    world_size=st.integers(1, 5),
     pairing=st.sampled_from(sorted(PAIRINGS)),
     masking=st.sampled_from(sorted(MASKINGS)),
 )
-def test_any_division_gives_the_same_rows(step, batch_size, micro_rows, world, pairing, masking):
+def test_any_division_gives_the_same_rows(step, batch_size, micro_rows, world_size, pairing, masking):
     whole = examples(
         PAIRINGS[pairing](dupe_factor=2) if pairing == "bert2018" else PAIRINGS[pairing](), MASKINGS[masking]()
     )
     taken = whole.step(step, batch_size, 0.15)
     one = taken.batches(10**6)
     assert len(one) == 1
-    shares = [taken.batches(micro_rows, rank, world) for rank in range(world)]
+    shares = [taken.batches(micro_rows, rank, world_size) for rank in range(world_size)]
     assert len({len(share) for share in shares}) == 1
     divided = [batch for share in shares for batch in share]
     sizes = [batch.rows for batch in divided]

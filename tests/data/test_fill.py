@@ -11,7 +11,7 @@ import pytest
 from maskling.corpus.sentences import split_sentences
 from maskling.data.examples import Examples
 from maskling.data.manifest import ShardArrays
-from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.word import WordMasking
 from maskling.data.packing import BestFitPacking
 from maskling.data.pairing import PAIRINGS
@@ -34,7 +34,7 @@ def prose(request, shared_data):
     encoded = tokenizer.encode_flat([sentence for document in documents for sentence in document])
     sentences, sizes = np.diff(encoded.offsets), [len(document) for document in documents]
     arrays = ShardArrays.of(tokenizer.vocab_size, encoded.ids, encoded.word_starts, sentences, sizes)
-    return Split([arrays]), Vocabulary.of(tokenizer)
+    return Split([arrays]), MaskingVocabulary.of(tokenizer)
 
 
 @pytest.mark.parametrize("pairing", ["single", "nsp"])

@@ -8,19 +8,19 @@ from math import factorial
 
 import pytest
 
-from maskling.data.prefetch import ahead
+from maskling.data.prefetch import prefetch
 
 kinds = pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 
 
 @kinds
 def test_all_steps_come_in_order(workers):
-    assert list(ahead(factorial, range(3, 20), workers)) == [factorial(step) for step in range(3, 20)]
+    assert list(prefetch(factorial, range(3, 20), workers)) == [factorial(step) for step in range(3, 20)]
 
 
 @kinds
 def test_an_error_comes_up_where_its_step_would_have(workers):
-    made = ahead(factorial, [0, 1, 3, -1, 5], workers)
+    made = prefetch(factorial, [0, 1, 3, -1, 5], workers)
     assert list(itertools.islice(made, 3)) == [1, 1, 6]
     with pytest.raises(ValueError, match="negative"):
         next(made)
@@ -34,7 +34,7 @@ def test_it_works_ahead_but_not_far():
         may_go.wait()
         return step
 
-    made = ahead(make, itertools.count(), depth=3)
+    made = prefetch(make, itertools.count(), depth=3)
     may_go.set()
     assert next(made) == 0
     made.close()
@@ -44,7 +44,7 @@ def test_it_works_ahead_but_not_far():
 
 def test_closing_leaves_no_thread_behind():
     before = set(threading.enumerate())
-    made = ahead(factorial, itertools.count())
+    made = prefetch(factorial, itertools.count())
     assert next(made) == 1
     assert set(threading.enumerate()) > before
     made.close()
@@ -52,5 +52,5 @@ def test_closing_leaves_no_thread_behind():
 
 
 def test_an_endless_range_and_none_at_all():
-    assert list(ahead(factorial, range(0))) == []
-    assert list(itertools.islice(ahead(factorial, itertools.count(2)), 3)) == [2, 6, 24]
+    assert list(prefetch(factorial, range(0))) == []
+    assert list(itertools.islice(prefetch(factorial, itertools.count(2)), 3)) == [2, 6, 24]

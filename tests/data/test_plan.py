@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.plan import SLACK, cut
+from maskling.data.plan import SLACK, cut_spans
 from maskling.data.shards import in_memory
 from maskling.errors import DataError
 from oracles.toy_splits import documents, random_documents, split_of
@@ -20,7 +20,7 @@ def spans(plan):
 @given(documents=documents, goal=st.integers(1, 40), per_shard=st.integers(1, 4))
 def test_spans_tile_each_document(documents, goal, per_shard):
     split, owner = split_of(documents, per_shard)
-    plan = cut(split, goal)
+    plan = cut_spans(split, goal)
     covered = [token for begin, end in spans(plan) for token in range(begin, end)]
     assert covered == list(range(split.num_tokens))
     assert plan.length.min() >= 1
@@ -37,7 +37,7 @@ def test_a_span_ends_early_only_to_keep_a_sentence_or_a_word_whole(documents, go
     block = next(split.blocks())
     sentence_ends = set(block.sentences.tolist())
     word_starts = set(np.flatnonzero(block.word_starts()).tolist()) | {split.num_tokens}
-    for begin, end in spans(cut(split, goal)):
+    for begin, end in spans(cut_spans(split, goal)):
         room = goal - (end - begin)
         limit = begin + goal
         if end == len(owner) or owner[end] != owner[begin]:
@@ -57,12 +57,12 @@ def test_sentences_stay_whole_where_the_room_left_is_small():
     # Goal 128 allows 2 tokens of room: 126 tokens in two sentences stay so, 125 are filled up from the third.
     for second, first_span in ((26, 126), (25, 128)):
         split = in_memory([[list(range(10, 110)), [7] * second, [8] * 50]])
-        assert cut(split, 128).length[0] == first_span
+        assert cut_spans(split, 128).length[0] == first_span
 
 
 def test_shards_make_no_difference():
     texts = random_documents(3, 17)
-    whole, parts = cut(split_of(texts)[0], 23), cut(split_of(texts, 4)[0], 23)
+    whole, parts = cut_spans(split_of(texts)[0], 23), cut_spans(split_of(texts, 4)[0], 23)
     assert spans(whole) == spans(parts)
     assert np.array_equal(whole.document_first, parts.document_first)
 
@@ -70,7 +70,7 @@ def test_shards_make_no_difference():
 def test_spans_of_too_few_words_are_left_out_and_counted():
     # A document of one word, one of two, and one whose second span is a single word.
     split, _ = split_of([[[3]], [[1, 1]], [[2, 2], [4]]])
-    plan = cut(split, 4, min_words=2)
+    plan = cut_spans(split, 4, min_words=2)
     assert spans(plan) == [(3, 5), (5, 9)]
     assert plan.left_out == 2
     assert plan.document_first.tolist() == [0, 1, 2]
@@ -78,15 +78,15 @@ def test_spans_of_too_few_words_are_left_out_and_counted():
 
 def test_empty_documents_and_sentences_have_no_span():
     split = in_memory([[], [[]], [[5, 6], [], [7]], []])
-    assert spans(cut(split, 10)) == [(0, 3)]
+    assert spans(cut_spans(split, 10)) == [(0, 3)]
 
 
 @pytest.mark.parametrize("texts", [[], [[]], [[[]]]])
 def test_a_split_without_text_is_refused(texts):
     with pytest.raises(DataError, match="no text"):
-        cut(in_memory(texts), 10)
+        cut_spans(in_memory(texts), 10)
 
 
 def test_a_row_without_room_for_text_is_refused():
     with pytest.raises(DataError, match="seq_length"):
-        cut(in_memory([[[5]]]), 0)
+        cut_spans(in_memory([[[5]]]), 0)

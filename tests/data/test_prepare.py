@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from maskling.corpus.document import Document
-from maskling.corpus.pipeline import CleanDocument, process
+from maskling.corpus.pipeline import CleanDocument, process_document
 from maskling.data.manifest import MANIFEST
 from maskling.data.prepare.events import Prepared, Reading, ShardWritten, TokenizerTrained, TokenizerTraining
 from maskling.data.shards import open_shards
@@ -47,7 +47,7 @@ def test_the_folder_holds_each_document_as_the_tokenizer_reads_it(corpus: Path, 
     tokenizer = Tokenizer.load(shards.tokenizer_folder)
     expected: dict[str, list[list[list[int]]]] = {"train": [], "validation": []}
     for number, text in enumerate(texts(40)):
-        clean = process(Document(text, str(number), "a"), settings().corpus)
+        clean = process_document(Document(text, str(number), "a"), settings().corpus)
         assert isinstance(clean, CleanDocument)
         split = "validation" if clean.digest / 2**64 < 0.2 else "train"
         sentences, start = [], 0

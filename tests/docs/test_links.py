@@ -17,7 +17,7 @@ from maskling.cli.main import verb_and_rest, verbs
 from maskling.cli.options import Pairs, bind, layers
 from maskling.config import Layer, Settings, flatten, resolve
 from maskling.data.prepare.settings import PrepareSettings
-from maskling.data.prepare.tokenizer_stage import VocabularySettings
+from maskling.data.prepare.tokenizer_stage import TokenizerTrainingSettings
 from maskling.errors import SettingsError
 from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
 from maskling.train.recipe import Recipe, read_recipe
@@ -37,7 +37,7 @@ FILES = (".py", ".md", ".json", ".jsonl", ".toml", ".npy", ".safetensors", ".txt
 
 def known_settings() -> set[str]:
     """The dotted path of every setting of every section and strategy, with and without its strategy chosen."""
-    roots: list[type[Settings]] = [Recipe, FinetuneRecipe, PrepareSettings, VocabularySettings]
+    roots: list[type[Settings]] = [Recipe, FinetuneRecipe, PrepareSettings, TokenizerTrainingSettings]
     return {path for root in roots for path in _paths(root, "")}
 
 
@@ -106,7 +106,7 @@ def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
     if verb == "prepare":
         resolve(PrepareSettings, given)
     elif verb == "tokenizer":
-        resolve(VocabularySettings, given)
+        resolve(TokenizerTrainingSettings, given)
     elif verb in ("train", "init"):
         read_recipe(given)
     elif verb == "finetune":

@@ -28,8 +28,8 @@ from maskling.evaluate.hidden_words import (
 )
 from maskling.evaluate.minimal_pairs import MinimalPair, evaluate_pairs
 from maskling.infer.model import Model
-from maskling.model.attention import Visible
-from maskling.model.device import pick
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from small_models import PROSE, bert, byte_level, modern, roberta, wordpiece
@@ -60,7 +60,7 @@ def in_bytes(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def model_of(module: MaskedLM, tokenizer: Tokenizer, max_length: int = 60) -> Model:
-    return Model(module, tokenizer, pick("cpu", "fp32"), max_length, folder=Path("nowhere"))
+    return Model(module, tokenizer, pick_device("cpu", "fp32"), max_length, folder=Path("nowhere"))
 
 
 def silent(module: MaskedLM) -> MaskedLM:
@@ -90,7 +90,7 @@ def slow_nats(model: Model, text: str, words: list[tuple[int, int]], vocabulary:
     shown = [vocabulary.special.cls, *(mask if own >= 0 else int(i) for i, own in zip(ids, owner, strict=True))]
     row = torch.tensor([[*shown, vocabulary.special.sep]])
     with torch.no_grad():
-        visible = Visible.from_attention_mask(torch.ones_like(row))
+        visible = AttentionPattern.from_attention_mask(torch.ones_like(row))
         hidden = model.module(row, torch.arange(row.shape[1])[None], torch.zeros_like(row), visible)
         scores = model.module.predict(hidden)[0, 1:-1].double().log_softmax(-1)
     lost = [0.0] * len(words)

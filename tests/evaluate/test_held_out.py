@@ -20,7 +20,7 @@ from maskling.evaluate.held_out import evaluate, prepared_text, raw_text, read_t
 from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from maskling.infer.model import Model, load
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.recipe import Recipe
@@ -60,7 +60,7 @@ def prepared(texts: Path, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPat
 
 
 def model_of(module: MaskedLM, tokenizer: Tokenizer, folder: Path = Path("nowhere")) -> Model:
-    return Model(module, tokenizer, pick("cpu", "fp32"), 60, folder=folder)
+    return Model(module, tokenizer, pick_device("cpu", "fp32"), 60, folder=folder)
 
 
 def frozen(module: MaskedLM, bias: np.ndarray | None = None) -> MaskedLM:

@@ -13,7 +13,7 @@ import torch
 from maskling.errors import DataError
 from maskling.evaluate.minimal_pairs import MinimalPair, PairScoring, evaluate_pairs, judge, read_pairs
 from maskling.infer.model import Model
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 from small_models import bert, wordpiece
 
 
@@ -24,7 +24,7 @@ def pairs_of(*counts: tuple[str, str, int]) -> list[MinimalPair]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer = wordpiece(tmp_path_factory.mktemp("wordpiece"))
-    return Model(bert(tokenizer), tokenizer, pick("cpu", "fp32"), 40)
+    return Model(bert(tokenizer), tokenizer, pick_device("cpu", "fp32"), 40)
 
 
 def test_a_constant_scorer_is_at_chance():

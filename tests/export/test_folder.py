@@ -13,7 +13,7 @@ from maskling.export import folder as export_folder
 from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from maskling.infer.model import load
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from small_models import bert, byte_level, modern, roberta, wordpiece
@@ -52,7 +52,9 @@ def test_auto_model_gives_the_logits_of_the_module_for_what_auto_tokenizer_reads
     with torch.no_grad():
         expected = theirs(**encoded).logits
         positions = torch.arange(ids.shape[1]).expand(ids.shape)
-        found = module.predict(module(ids, positions, torch.zeros_like(ids), Visible.from_attention_mask(real)))
+        found = module.predict(
+            module(ids, positions, torch.zeros_like(ids), AttentionPattern.from_attention_mask(real))
+        )
     torch.testing.assert_close(found[real.bool()], expected[real.bool()], rtol=1e-5, atol=1e-5)
 
 
@@ -75,7 +77,10 @@ def test_the_pair_head_of_transformers_judges_as_the_module_does(tmp_path: Path)
     ids = encoded["input_ids"]
     with torch.no_grad():
         hidden = module(
-            ids, torch.arange(ids.shape[1])[None], encoded["token_type_ids"], Visible.from_attention_mask(ids >= 0)
+            ids,
+            torch.arange(ids.shape[1])[None],
+            encoded["token_type_ids"],
+            AttentionPattern.from_attention_mask(ids >= 0),
         )
         expected = theirs(**encoded).seq_relationship_logits
     torch.testing.assert_close(module.pair(hidden[:, 0]), expected, rtol=1e-5, atol=1e-5)

@@ -19,7 +19,7 @@ from maskling.export.cards import CardFacts, TaskFacts
 from maskling.export.folder import export_model, export_task_model
 from maskling.export.onnx import export_onnx
 from maskling.infer.model import load
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import HeadConfig
 from maskling.model.tasks.model import new_task_model
@@ -101,7 +101,7 @@ def test_examples_that_share_a_row_do_not_see_each_other(made: Path) -> None:
     positions = torch.tensor([[*range(5), *range(9), *range(3), 0, 0], [*range(19)], [0] * 19, [0, 1, *range(17)]])
     ids = torch.randint(0, model.config.vocab_size, examples.shape, generator=torch.Generator().manual_seed(5))
     types = (positions > 2).long()
-    visible = Visible.from_example_ids(examples)
+    visible = AttentionPattern.from_example_ids(examples)
     with torch.no_grad():
         expected, found = (one(ids, positions, types, visible) for one in (model, onnx))
     real = examples >= 0

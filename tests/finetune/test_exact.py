@@ -15,9 +15,9 @@ from maskling.errors import CheckpointError
 from maskling.finetune.finetune import finetune
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Finetuning, Labelled, judged
-from maskling.model.device import pick
-from maskling.objectives.losses import weighted
-from maskling.train.distributed import World
+from maskling.model.device import pick_device
+from maskling.objectives.losses import weighted_loss
+from maskling.train.distributed import Ranks
 from maskling.train.events import Step
 from torch_ranks import assert_near, finetuning, ran
 
@@ -34,16 +34,16 @@ def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
 
 def task_of(recipe: FinetuneRecipe) -> Finetuning:
     material = Labelled(recipe)
-    return material.task(material.completed(recipe, None), World())
+    return material.task(material.completed(recipe, None), Ranks())
 
 
-def gradient(task: Finetuning, worlds: list[World]) -> dict[str, torch.Tensor]:
+def gradient(task: Finetuning, worlds: list[Ranks]) -> dict[str, torch.Tensor]:
     """Of step 1, added up over ranks; no dropout."""
     module = task.first_module().eval()
-    for world in worlds:
-        work = task.working(world)(1)
+    for ranks in worlds:
+        work = task.working(ranks)(1)
         for batch in work.batches:
-            weighted(task.terms(module, batch, module.encoder, CPU), work.counts, task.weights).backward()
+            weighted_loss(task.terms(module, batch, module.encoder, CPU), work.counts, task.weights).backward()
     return {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
 
 
@@ -68,22 +68,22 @@ def test_a_run_left_goes_on_to_the_same_bits_with_dropout(recipe_of: Make, tmp_p
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_rows_micro_batches_and_ranks_change_nothing_but_rounding(recipe_of: Make, kind: str, model: str):
     whole = {"system.micro_batch_tokens": 4096}
-    straight = gradient(task_of(recipe_of(kind, {**whole, "packing.kind": "none"}, model)), [World()])
+    straight = gradient(task_of(recipe_of(kind, {**whole, "packing.kind": "none"}, model)), [Ranks()])
     size = max(float(value.abs().max()) for value in straight.values())
     assert size > 1e-4
     for changes, worlds in (
-        (whole, [World()]),
-        ({"system.micro_batch_tokens": 32}, [World()]),
-        ({"system.micro_batch_tokens": 32}, [World(rank, 4) for rank in range(4)]),
+        (whole, [Ranks()]),
+        ({"system.micro_batch_tokens": 32}, [Ranks()]),
+        ({"system.micro_batch_tokens": 32}, [Ranks(rank, 4) for rank in range(4)]),
     ):
         task = task_of(recipe_of(kind, changes, model))
         if changes is not whole:
-            assert sum(len(task.working(world)(1).batches) for world in worlds) > 1
+            assert sum(len(task.working(ranks)(1).batches) for ranks in worlds) > 1
         assert furthest(straight, gradient(task, worlds)) < 1e-5 * max(1, size)
 
 
 @dataclass(frozen=True)
-class Apart(World):
+class Apart(Ranks):
     """A rank whose sums are its own part: the test adds them."""
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
@@ -93,12 +93,12 @@ class Apart(World):
 @pytest.mark.parametrize("kind", ["classify", "tag", "answer"])
 def test_ranks_judge_parts_that_add_up_to_the_whole(recipe_of: Make, kind: str):
     task = task_of(recipe_of(kind, {"data.max_length": 33}))
-    module, compute = task.first_module(), pick("cpu", "fp32")
+    module, compute = task.first_module(), pick_device("cpu", "fp32")
 
-    def of(world: World) -> np.ndarray:
-        return judged(task.recipe.task, module, compute, world, task.encoded(task._material.dev), 0, 256)
+    def of(ranks: Ranks) -> np.ndarray:
+        return judged(task.recipe.task, module, compute, ranks, task.encoded(task._material.dev), 0, 256)
 
-    whole = of(World())
+    whole = of(Ranks())
     parts = [of(Apart(rank, 3)) for rank in range(3)]
     assert module.training
     np.testing.assert_allclose(sum(parts), whole, atol=1e-5)

@@ -12,7 +12,7 @@ import pytest
 from maskling.finetune.finetune import finetune
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.infer.model import load
-from maskling.train.events import Evaluated, Finished, Judged, Started, Step, Warned
+from maskling.train.events import Evaluated, FinalMetrics, Finished, Started, Step, Warned
 
 Make = Callable[..., FinetuneRecipe]
 
@@ -42,7 +42,7 @@ def test_what_hangs_on_one_word_is_learnt(
     assert isinstance(finished, Finished)
     assert finished.best_name == name
     assert finished.best_value >= least
-    (dev,) = only(Judged, events)
+    (dev,) = only(FinalMetrics, events)
     assert dev.measured[name] == finished.best_value
     # What was written says the same when it is asked.
     model = load(tmp_path / "model", device="cpu")
@@ -59,7 +59,7 @@ def test_what_hangs_on_one_word_is_learnt(
 def test_test_records_are_measured_once_at_the_end_and_told_again(recipe_of: Make, tmp_path: Path, files, monkeypatch):
     recipe = recipe_of("classify", {"train.steps": 4, "train.evaluate_every": 2, "data.test": files["classify"]})
     events = list(finetune(recipe, tmp_path))
-    dev, test = only(Judged, events)
+    dev, test = only(FinalMetrics, events)
     assert (dev.role, test.role) == ("dev", "test")
     # The same file: the same numbers, of the same weights.
     assert test.measured == pytest.approx(dev.measured)
@@ -72,7 +72,7 @@ def test_test_records_are_measured_once_at_the_end_and_told_again(recipe_of: Mak
 
     monkeypatch.setattr("maskling.finetune.task.Finetuning.measured", again)
     events = list(finetune(recipe, tmp_path))
-    assert only(Judged, events) == [dev, test]
+    assert only(FinalMetrics, events) == [dev, test]
     assert events[-1].already
 
 
@@ -91,7 +91,7 @@ def test_without_dev_a_part_of_train_is_held_out_and_said(recipe_of: Make, tmp_p
     events = list(finetune(recipe, tmp_path))
     assert any("no --dev was given: 5 records" in event.text for event in only(Warned, events))
     assert only(Started, events)[0].examples_per_epoch == 43
-    (dev,) = only(Judged, events)
+    (dev,) = only(FinalMetrics, events)
     assert dev.records == 5
     # Held out: none of them leaks into what is learnt.
     assert not any("also in train" in event.text for event in only(Warned, events))
@@ -111,14 +111,14 @@ def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
 
 def test_fresh_weights_are_not_those_of_the_folder_but_have_its_shape(recipe_of: Make, tmp_path: Path):
     from maskling.finetune.task import Labelled
-    from maskling.train.distributed import World
+    from maskling.train.distributed import Ranks
 
     norms = []
     for fresh in (False, True):
         recipe = recipe_of("classify", {"encoder.fresh": fresh})
         material = Labelled(recipe)
         recipe = material.completed(recipe, None)
-        model = material.task(recipe, World()).first_module()
+        model = material.task(recipe, Ranks()).first_module()
         norms.append(model.state_dict())
         assert (material.origin(recipe, None) is None) == fresh
     given, drawn = norms

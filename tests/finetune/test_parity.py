@@ -12,8 +12,8 @@ from maskling.export.cards import TaskFacts
 from maskling.export.folder import export_task_model
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Labelled
-from maskling.model.device import pick
-from maskling.train.distributed import World
+from maskling.model.device import pick_device
+from maskling.train.distributed import Ranks
 from maskling.train.optimizer import Optimizer
 from maskling.train.step import Parts, take_step
 
@@ -28,16 +28,16 @@ def test_a_step_is_that_of_transformers(recipe_of: Make, tmp_path: Path, kind: s
     recipe = recipe_of(kind, {**nothing_drawn, "schedule.kind": "constant", "schedule.warmup": 0}, model)
     material = Labelled(recipe)
     recipe = material.completed(recipe, None)
-    task = material.task(recipe, World())
+    task = material.task(recipe, Ranks())
     module = task.first_module()
     export_task_model(module, material.tokens, tmp_path / "first", TaskFacts())
     auto = {"tag": "TokenClassification", "answer": "QuestionAnswering"}.get(kind, "SequenceClassification")
     theirs = getattr(transformers, f"AutoModelFor{auto}").from_pretrained(tmp_path / "first").train()
 
-    work = task.working(World())(0)
+    work = task.working(Ranks())(0)
     # Plain descent: Adam's first step is the sign of a gradient, which rounding decides where it is nearly nothing.
     optimizer = Optimizer(module, [torch.optim.SGD(module.parameters(), lr=0.1)])
-    parts = Parts(task, module, optimizer, pick("cpu", "fp32"), World(), module.encoder)
+    parts = Parts(task, module, optimizer, pick_device("cpu", "fp32"), Ranks(), module.encoder)
     taken = take_step(parts, work, 1.0)
 
     loss = _their_loss(theirs, task, kind, model == "bert")

@@ -21,9 +21,9 @@ from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
 from maskling.finetune.similarity import Embedding
 from maskling.infer.model import load
 from maskling.model import attention
-from maskling.objectives.losses import weighted
-from maskling.train.distributed import World
-from maskling.train.events import Evaluated, Judged, Step, Warned
+from maskling.objectives.losses import weighted_loss
+from maskling.train.distributed import Ranks
+from maskling.train.events import Evaluated, FinalMetrics, Step, Warned
 from torch_ranks import assert_near, finetuning, ran
 
 Make = Callable[..., FinetuneRecipe]
@@ -85,9 +85,9 @@ def similarity(models: dict[str, Path], similar: dict[str, Path]) -> Make:
     return make
 
 
-def task_of(recipe: FinetuneRecipe, world: World | None = None) -> Embedding:
+def task_of(recipe: FinetuneRecipe, world: Ranks | None = None) -> Embedding:
     material = open_material(recipe, True)
-    task = material.task(material.completed(recipe, None), world or World())
+    task = material.build_task(material.complete_recipe(recipe, None), world or Ranks())
     assert isinstance(task, Embedding)
     return task
 
@@ -104,7 +104,7 @@ def test_what_belongs_together_comes_together(similarity: Make, tmp_path: Path, 
     events = list(finetune(recipe, tmp_path))
     before, *_, after = (event.measured[name] for event in only(Evaluated, events))
     assert after > least > before
-    (dev,) = only(Judged, events)
+    (dev,) = only(FinalMetrics, events)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"{dev.measured[name]:.4f}" in card
     assert f"| {name} before training | {before:.4f} |" in card
@@ -141,10 +141,10 @@ def gradient(
     module = task.first_module()
     module.train(seed is not None)
     torch.manual_seed(seed or 0)
-    work = task.working(World())(1)
+    work = task.working(Ranks())(1)
     (batch,) = work.batches
     encode = module if backend is None else torch.compile(module.forward, backend=backend, fullgraph=True)
-    loss = weighted(task.terms(module, batch, encode, CPU), work.counts, task.weights)
+    loss = weighted_loss(task.terms(module, batch, encode, CPU), work.counts, task.weights)
     loss.backward()
     grads = {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
     return loss.item(), {name: grad.to_dense() if grad.is_sparse else grad for name, grad in grads.items()}
@@ -163,7 +163,7 @@ def test_micro_batches_and_packing_change_neither_loss_nor_gradient(similarity: 
     size = max(float(value.abs().max()) for value in grads.values())
     for changes in ({}, {"system.micro_batch_tokens": 32}, {"system.micro_batch_tokens": 64}):
         task = task_of(similarity(form, {**base, **changes}))
-        assert (len(task.working(World())(1).batches[0].parts) > 2) == bool(changes)
+        assert (len(task.working(Ranks())(1).batches[0].parts) > 2) == bool(changes)
         loss, found = gradient(task)
         assert loss == pytest.approx(straight, abs=1e-5)
         # Without dropout the two copies of a text are the same: there a gradient of rounding is all there is.
@@ -179,7 +179,7 @@ def test_a_micro_batch_is_encoded_again_under_the_same_dropout(similarity: Make,
         assert isinstance(first, torch.Tensor), "it says which device draws what is dropped"
         return function(first, *what)
 
-    monkeypatch.setattr(vectors_module, "again", straight)
+    monkeypatch.setattr(vectors_module, "checkpointed", straight)
     kept, wanted = gradient(task, seed=3)
     assert loss == kept
     assert max(float(value.abs().max()) for value in wanted.values()) > 1e-4
@@ -201,7 +201,7 @@ def test_a_micro_batch_is_encoded_again_by_the_same_compiled_code(
 
 
 @dataclass(frozen=True)
-class OneAfterTheOther(World):
+class OneAfterTheOther(Ranks):
     """A rank that is run twice: first for what it sends, then with what all have sent."""
 
     sent: list[torch.Tensor] = field(default_factory=list)
@@ -264,8 +264,8 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
     task = task_of(similarity(form, {"encoder.dropout": 0}, model))
     task.write(tmp_path, task.first_module(), None)
     theirs = st.SentenceTransformer(str(tmp_path / "model"), device="cpu")
-    step = task.working(World())(0)
-    records = [task._material.train[number] for number in sorted(set(step.numbers.tolist()))]
+    step = task.working(Ranks())(0)
+    records = [task._material.train[number] for number in sorted(set(step.example_ids.tolist()))]
     columns = [[record.text for record in records], [record.text_pair for record in records]]
     if form == "negatives":
         # Theirs wants one for each; those that are left out here hold nothing that it could be taken for.
@@ -286,7 +286,7 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
 def task_of_records(task: Embedding):
     """One step of all records that the task has now."""
     train = task.recipe.train.model_copy(update={"batch_size": len(task._material.train)})
-    return task.with_recipe(task.recipe.with_train(train)).working(World())(0)
+    return task.with_recipe(task.recipe.with_train(train)).working(Ranks())(0)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
@@ -329,11 +329,11 @@ def test_dropout_of_training_is_not_written_as_the_models_own(similarity: Make, 
 def test_test_texts_are_measured_once_at_the_end(similarity: Make, similar, tmp_path: Path, monkeypatch):
     changes = {"train.steps": 2, "train.evaluate_every": 1, "data.test": similar["pairs"]}
     events = list(finetune(similarity("scored", changes), tmp_path))
-    dev, test = only(Judged, events)
+    dev, test = only(FinalMetrics, events)
     assert (list(dev.measured), list(test.measured)) == (["spearman", "pearson"], ["mrr", "accuracy", "top10"])
     assert "mrr, test" in (tmp_path / "model" / "README.md").read_text()
     monkeypatch.setattr("maskling.finetune.similarity.measured", None)
-    assert only(Judged, list(finetune(similarity("scored", changes), tmp_path))) == [dev, test]
+    assert only(FinalMetrics, list(finetune(similarity("scored", changes), tmp_path))) == [dev, test]
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from maskling.files import (
+    atomic_folder,
+    atomic_write,
     checksum,
     fingerprint,
-    folder_written_aside,
     recover_folder,
     remove_partial,
     write_json,
-    written_aside,
 )
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), written_aside(path) as file:  # noqa: PT012 - the block is what fails
+    with pytest.raises(RuntimeError), atomic_write(path) as file:  # noqa: PT012 - the block is what fails
         file.write(b"new, but not")
         raise RuntimeError
     assert path.read_bytes() == b"old"
@@ -31,9 +31,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path: Path):
     path = tmp_path / "model"
-    with folder_written_aside(path) as aside:
+    with atomic_folder(path) as aside:
         (aside / "a").write_text("old")
-    with pytest.raises(RuntimeError), folder_written_aside(path) as aside:  # noqa: PT012 - the block is what fails
+    with pytest.raises(RuntimeError), atomic_folder(path) as aside:  # noqa: PT012 - the block is what fails
         (aside / "a").write_text("new")
         raise RuntimeError
     assert (path / "a").read_text() == "old"
@@ -49,7 +49,7 @@ def test_a_full_disk_says_which_file_it_was_for(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left") as caught:
         write_json(tmp_path / "a.json", {})
     assert caught.value.filename == str(tmp_path / "a.json")
-    with pytest.raises(OSError, match="No space left") as caught, folder_written_aside(tmp_path / "model") as aside:
+    with pytest.raises(OSError, match="No space left") as caught, atomic_folder(tmp_path / "model") as aside:
         write_json(aside / "config.json", {})
     assert caught.value.filename == str(tmp_path / "model" / "config.json")
     assert list(tmp_path.iterdir()) == []
@@ -65,14 +65,14 @@ def test_names_that_are_no_text_are_written_and_told_apart(tmp_path: Path):
 def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path):
     path = tmp_path / "model"
     for name in ("old", "new"):
-        with folder_written_aside(path) as aside:
+        with atomic_folder(path) as aside:
             (aside / name).write_text(name)
     assert [file.name for file in path.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_files_of_a_folder_are_as_readable_as_the_folder(tmp_path: Path):
-    with folder_written_aside(tmp_path / "model") as aside:
+    with atomic_folder(tmp_path / "model") as aside:
         (aside / "weights").write_text("x")
         (aside / "weights").chmod(0o600)
     folder, file = (tmp_path / "model").stat().st_mode, (tmp_path / "model" / "weights").stat().st_mode

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from maskling.errors import SettingsError
 from maskling.infer.embed import embed_texts
 from maskling.infer.model import Model
-from maskling.model.attention import Visible
-from maskling.model.device import pick
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import pick_device
 from small_models import WORDS, bert, modern, wordpiece
 
 
 @pytest.fixture(scope="module", params=[bert, modern], ids=["bert", "modern"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer = wordpiece(tmp_path_factory.mktemp("wordpiece"))
-    return Model(request.param(tokenizer), tokenizer, pick("cpu", "fp32"), 23)
+    return Model(request.param(tokenizer), tokenizer, pick_device("cpu", "fp32"), 23)
 
 
 def alone(model: Model, text: str) -> np.ndarray:
@@ -29,7 +29,7 @@ def alone(model: Model, text: str) -> np.ndarray:
     special = model.tokenizer.special
     ids = torch.tensor([[special.cls, *model.tokenizer.encode(text).ids[:21], special.sep]])
     with torch.no_grad():
-        visible = Visible.from_attention_mask(ids >= 0)
+        visible = AttentionPattern.from_attention_mask(ids >= 0)
         return model.module(ids, torch.arange(ids.shape[1])[None], None, visible)[0].numpy()
 
 
@@ -102,10 +102,10 @@ def test_what_cannot_be_asked_is_refused(model: Model) -> None:
 
 
 def test_a_run_of_texts_is_never_one_batch_beyond_its_budget(model: Model, tmp_path: Path) -> None:
-    from maskling.infer.forward import batches
+    from maskling.infer.forward import batches_by_length
 
     lengths = [5, 1, 30, 7, 7, 2]
     for budget in (1, 14, 30, 1000):
-        found = list(batches(lengths, budget))
+        found = list(batches_by_length(lengths, budget))
         assert sorted(int(number) for batch in found for number in batch) == list(range(6))
         assert all(len(batch) == 1 or len(batch) * max(lengths[n] for n in batch) <= budget for batch in found)

@@ -18,8 +18,8 @@ from maskling.infer.fill import TokenScorer, fill_jointly, fill_texts
 from maskling.infer.masks import read_slots
 from maskling.infer.model import Model
 from maskling.infer.results import FilledMasks, FilledTogether
-from maskling.model.attention import Visible
-from maskling.model.device import pick
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 from small_models import bert, byte_level, modern, roberta, wordpiece
@@ -28,7 +28,7 @@ transformers = pytest.importorskip("transformers")
 
 
 def model_of(module: MaskedLM, tokenizer: Tokenizer, max_length: int = 60) -> Model:
-    return Model(module, tokenizer, pick("cpu", "fp32"), max_length)
+    return Model(module, tokenizer, pick_device("cpu", "fp32"), max_length)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def log_probabilities(model: Model, ids: Sequence[int]) -> np.ndarray:
     """(length, vocab): the model on one sequence, alone and unpadded."""
     row = torch.tensor([list(ids)])
     with torch.no_grad():
-        hidden = model.module(row, torch.arange(len(ids))[None], None, Visible.from_attention_mask(row >= 0))
+        hidden = model.module(row, torch.arange(len(ids))[None], None, AttentionPattern.from_attention_mask(row >= 0))
         return model.module.predict(hidden)[0].log_softmax(-1).double().numpy()
 
 

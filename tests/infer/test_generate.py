@@ -15,8 +15,8 @@ from maskling.infer import generate
 from maskling.infer import generate as generate_module
 from maskling.infer.generate import Prompt
 from maskling.infer.model import Model
-from maskling.model.attention import Visible
-from maskling.model.device import pick
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import pick_device
 from maskling.tokenizer.tokenizer import Tokenizer
 from small_models import bert, byte_level, modern, roberta, wordpiece
 
@@ -26,20 +26,20 @@ ORDERS = pytest.mark.parametrize("order", ["confidence", "left-to-right", "rando
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer = wordpiece(tmp_path_factory.mktemp("wordpiece"))
-    return Model(modern(tokenizer), tokenizer, pick("cpu", "fp32"), 40)
+    return Model(modern(tokenizer), tokenizer, pick_device("cpu", "fp32"), 40)
 
 
 @pytest.fixture(scope="module")
 def bytes_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer = byte_level(tmp_path_factory.mktemp("bytes"))
-    return Model(roberta(tokenizer), tokenizer, pick("cpu", "fp32"), 60)
+    return Model(roberta(tokenizer), tokenizer, pick_device("cpu", "fp32"), 60)
 
 
 def expected_at(model: Model, ids: list[int], place: int, starts: bool) -> dict[int, float]:
     """The log-probability of each ordinary token at a place, one sequence alone."""
     row = torch.tensor([ids])
     with torch.no_grad():
-        hidden = model.module(row, torch.arange(len(ids))[None], None, Visible.from_attention_mask(row >= 0))
+        hidden = model.module(row, torch.arange(len(ids))[None], None, AttentionPattern.from_attention_mask(row >= 0))
         logits = model.module.predict(hidden)[0, place].double()
     may = [token for token in model.tokenizer.ordinary_ids.tolist() if model.tokenizer.starts_word[token] or not starts]
     logs = logits[may].log_softmax(-1).tolist()
@@ -171,7 +171,7 @@ def test_chinese_is_written_without_spaces(tmp_path: Path):
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"我们在北京的大学学习。", "[unused1]"]
     (tmp_path / "vocab.txt").write_text("\n".join(dict.fromkeys(vocabulary)) + "\n", encoding="utf-8")
     tokenizer = Tokenizer.load(tmp_path / "vocab.txt")
-    model = Model(bert(tokenizer), tokenizer, pick("cpu", "fp32"), 40)
+    model = Model(bert(tokenizer), tokenizer, pick_device("cpu", "fp32"), 40)
     (one,) = model.generate("我们在", length=5)
     assert one.text == "我们在" + "".join(one.tokens)
 
@@ -179,7 +179,7 @@ def test_chinese_is_written_without_spaces(tmp_path: Path):
 def test_a_tiny_vocabulary_may_repeat_where_it_must(tmp_path: Path):
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n", encoding="utf-8")
     tokenizer = Tokenizer.load(tmp_path / "vocab.txt")
-    model = Model(bert(tokenizer), tokenizer, pick("cpu", "fp32"), 60)
+    model = Model(bert(tokenizer), tokenizer, pick_device("cpu", "fp32"), 60)
     for order in ("confidence", "left-to-right"):
         assert len(model.generate(length=40, order=order, no_repeat=2)[0].tokens) == 40
 

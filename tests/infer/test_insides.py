@@ -16,8 +16,8 @@ from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from maskling.infer import attention_maps
 from maskling.infer.model import Model, load
-from maskling.model.attention import Visible
-from maskling.model.device import pick
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import pick_device
 from small_models import bert, byte_level, modern, roberta, wordpiece
 
 transformers = pytest.importorskip("transformers")
@@ -57,7 +57,7 @@ def test_maps_and_states_are_those_of_transformers(make_tokenizer, make_module, 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer = wordpiece(tmp_path_factory.mktemp("wordpiece"))
-    return Model(modern(tokenizer), tokenizer, pick("cpu", "fp32"), 40)
+    return Model(modern(tokenizer), tokenizer, pick_device("cpu", "fp32"), 40)
 
 
 def test_local_layers_see_their_window_only(model: Model):
@@ -69,7 +69,7 @@ def test_local_layers_see_their_window_only(model: Model):
 
 def test_looking_changes_nothing(model: Model):
     ids = torch.tensor([[2, 7, 9, 11, 3], [2, 8, 3, 0, 0]])
-    visible = Visible.from_attention_mask(ids > 0)
+    visible = AttentionPattern.from_attention_mask(ids > 0)
     positions = torch.arange(5).expand(2, 5)
     for training in (False, True):
         with torch.set_grad_enabled(training):

@@ -19,7 +19,7 @@ from maskling.infer import score
 from maskling.infer.model import Model, load
 from maskling.infer.results import perplexity, word_perplexity
 from maskling.infer.score import MaskedCopies, Scoring, score_texts
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 from oracles.slow_likelihood import slow_likelihood
 from small_models import WORDS, bert, byte_level, modern, roberta, wordpiece
 
@@ -39,7 +39,7 @@ METHODS = pytest.mark.parametrize("method", ["original", "within-word-l2r"])
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     tokenizer = wordpiece(tmp_path_factory.mktemp("wordpiece"))
-    return Model(modern(tokenizer), tokenizer, pick("cpu", "fp32"), 40)
+    return Model(modern(tokenizer), tokenizer, pick_device("cpu", "fp32"), 40)
 
 
 @METHODS
@@ -67,7 +67,7 @@ def test_scores_are_those_of_a_slow_loop_through_transformers(make_tokenizer, ma
 def test_a_text_that_is_too_long_is_scored_whole_each_token_in_the_stretch_around_it(method, tmp_path: Path):
     tokenizer = wordpiece(tmp_path)
     module = bert(tokenizer)
-    model = Model(module, tokenizer, pick("cpu", "fp32"), 9)
+    model = Model(module, tokenizer, pick_device("cpu", "fp32"), 9)
     from oracles.transformers_twin import twin
 
     text = "the souvenir of paris is a souvenir, the fox jumps"
@@ -179,7 +179,7 @@ def test_what_cannot_be_asked_is_refused(model: Model, tmp_path: Path):
 
 
 def test_a_bf16_model_scores_about_the_same(model: Model):
-    coarse = Model(model.module, model.tokenizer, pick("cpu", "bf16"), 40)
+    coarse = Model(model.module, model.tokenizer, pick_device("cpu", "bf16"), 40)
     for one, other in itertools.islice(zip(model.score(TEXTS), coarse.score(TEXTS), strict=True), 3):
         np.testing.assert_allclose(one.log_probabilities, other.log_probabilities, rtol=0.1, atol=0.3)
     assert torch.get_default_dtype() == torch.float32

@@ -17,10 +17,10 @@ from maskling.data.labelled.encode_texts import Windows, encode_texts
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import ModelError, SettingsError
 from maskling.infer.model import Model
-from maskling.infer.predict import answers, pooled, softmax, words_in
+from maskling.infer.predict import best_spans, pool_windows, softmax, words_in
 from maskling.infer.results import Label, Labels
-from maskling.infer.task_logits import TaskJudge
-from maskling.model.device import pick
+from maskling.infer.task_logits import TorchTaskScorer
+from maskling.model.device import pick_device
 from maskling.model.tasks.config import HeadConfig, HeadKind
 from maskling.model.tasks.model import new_task_model
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -45,8 +45,8 @@ def model(folder: Path, kind: HeadKind, family: str = "bert", max_length: int = 
     with torch.no_grad():
         for parameter in task.head.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator))
-    compute = pick("cpu", "fp32")
-    judge = TaskJudge(task.eval(), compute, tokenizer.special.pad)
+    compute = pick_device("cpu", "fp32")
+    judge = TorchTaskScorer(task.eval(), compute, tokenizer.special.pad)
     return Model(task.encoder, tokenizer, compute, max_length, True, folder, judge)
 
 
@@ -105,7 +105,7 @@ def test_windows_are_pooled_by_record_and_weighted_by_their_tokens() -> None:
     length = np.array([4, 7, 12])
     windows = Windows(np.zeros(23, dtype=np.int32), length, length, np.array([1, 0, 1]))
     logits = np.array([[1, 2], [3, 6], [5, 7]], dtype=np.float32)
-    assert pooled(logits, windows, 2).tolist() == [[3, 6], [pytest.approx(4), pytest.approx(5.75)]]
+    assert pool_windows(logits, windows, 2).tolist() == [[3, 6], [pytest.approx(4), pytest.approx(5.75)]]
 
 
 def test_labels_above_the_threshold_are_those_of_a_text_best_first(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_answers_are_the_best_of_all_pairs_of_tokens(tmp_path: Path, n_best: int
     encoded = encode_questions(asked, tokenizer, 40, max_question=10)
     assert np.bincount(encoded.windows.record).max() > 2
     logits = np.random.default_rng(seed).normal(size=(len(encoded.windows.ids), 2)).astype(np.float32) * 2
-    found = answers(asked, encoded, logits, n_best=n_best, longest=longest)
+    found = best_spans(asked, encoded, logits, n_best=n_best, longest=longest)
     for number, (record, answer) in enumerate(zip(asked, found, strict=True)):
         expected, none = slowly(number, encoded, logits, n_best, longest)
         assert [(span.start, span.end) for span in answer.best] == [place for place, _ in expected]
@@ -243,14 +243,14 @@ def test_no_answer_is_given_only_where_it_is_allowed_and_likeliest(tmp_path: Pat
     # One window of the first record finds something: that is an answer, whatever the others say.
     logits[encoded.windows.first[1]] = -9
     for allow_none, texts in ((False, [True, True, True, False]), (True, [True, False, False, False])):
-        found = answers(asked, encoded, logits, allow_none=allow_none, longest=30)
+        found = best_spans(asked, encoded, logits, allow_none=allow_none, longest=30)
         assert [bool(answer.text) for answer in found] == texts
-    assert answers(asked, encoded, logits, allow_none=True, longest=30)[1].score > 0.9
+    assert best_spans(asked, encoded, logits, allow_none=True, longest=30)[1].score > 0.9
 
 
 def test_a_model_without_a_head_says_how_to_get_one(tmp_path: Path) -> None:
     tokenizer = wordpiece(tmp_path)
-    plain = Model(bert(tokenizer), tokenizer, pick("cpu", "fp32"), 40, False, tmp_path)
+    plain = Model(bert(tokenizer), tokenizer, pick_device("cpu", "fp32"), 40, False, tmp_path)
     with pytest.raises(ModelError, match="no head for a task, which predict needs; make one with 'maskling finetune"):
         plain.predict("a")
 

@@ -14,7 +14,7 @@ import pytest
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import DataError
-from maskling.infer.predict_inputs import TOGETHER, TOGETHER_CHARACTERS, Inputs
+from maskling.infer.predict_inputs import TOGETHER, TOGETHER_CHARACTERS, PredictInputs
 from maskling.model.tasks.config import HeadKind
 
 SQUAD = {
@@ -105,7 +105,7 @@ CASES: dict[str, tuple[HeadKind, str, str, list[Any]]] = {
 
 
 def read(path: Path | str, kind: HeadKind, columns: Columns | None = None) -> list[Any]:
-    return [record for records in Inputs(str(path), kind, columns) for record in records]
+    return [record for records in PredictInputs(str(path), kind, columns) for record in records]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -156,7 +156,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_bad_rows_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": 7}\n{"text": "two"}\n')
-    inputs = Inputs(str(tmp_path / "a.jsonl"), "classify", Columns(on_bad_row="skip"))
+    inputs = PredictInputs(str(tmp_path / "a.jsonl"), "classify", Columns(on_bad_row="skip"))
     assert [record.text for records in inputs for record in records] == ["one", "two"]
     assert "1 rows left out" in inputs.warnings[0]
 
@@ -168,12 +168,12 @@ def test_a_column_can_be_named(tmp_path: Path) -> None:
 
 def test_long_files_come_a_few_records_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("".join(f"text {number}\n" for number in range(2 * TOGETHER + 3)))
-    assert [len(records) for records in Inputs(str(tmp_path / "a.txt"), "classify")] == [TOGETHER, TOGETHER, 3]
+    assert [len(records) for records in PredictInputs(str(tmp_path / "a.txt"), "classify")] == [TOGETHER, TOGETHER, 3]
 
 
 def test_long_texts_come_fewer_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(f"{'word ' * (TOGETHER_CHARACTERS // 10)}\n" * 5)
-    assert [len(records) for records in Inputs(str(tmp_path / "a.txt"), "classify")] == [3, 2]
+    assert [len(records) for records in PredictInputs(str(tmp_path / "a.txt"), "classify")] == [3, 2]
 
 
 class Arriving(io.RawIOBase):
@@ -206,7 +206,7 @@ def test_standard_input_is_answered_as_it_comes(monkeypatch: pytest.MonkeyPatch)
         monkeypatch, [b"\xef\xbb\xbfone\ntw", b"o\n", "drei\u00e9".encode()[:-1], b"\xa9\n", b"\n four"]
     )
     found = []
-    for records in Inputs("-", "classify"):
+    for records in PredictInputs("-", "classify"):
         found.append(([record.text for record in records], raw.given))
     assert found == [(["one"], 1), (["two"], 2), (["dreié"], 4), (["four"], 5)]
 
@@ -218,7 +218,7 @@ def test_standard_input_of_objects_is_json_lines(monkeypatch: pytest.MonkeyPatch
 
 def test_much_that_comes_at_once_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
     standard_input(monkeypatch, [b"word\n" * (TOGETHER + 2)])
-    assert [len(records) for records in Inputs("-", "classify")] == [TOGETHER, 2]
+    assert [len(records) for records in PredictInputs("-", "classify")] == [TOGETHER, 2]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from maskling.errors import DataError, ModelError, SettingsError
 from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.export.sentence_transformers import own_pooling
+from maskling.export.sentence_transformers import read_pooling
 from maskling.infer import index as index_module
 from maskling.infer import search
 from maskling.infer.index import Index, build_index
@@ -245,11 +245,11 @@ def test_vectors_that_are_not_calculated_here_are_refused(files: dict[str, objec
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(json.dumps(value))
     with pytest.raises(ModelError, match=said):
-        own_pooling(tmp_path)
+        read_pooling(tmp_path)
 
 
 def test_a_folder_without_pooling_means_the_mean(tmp_path: Path):
-    assert own_pooling(tmp_path) == "mean"
+    assert read_pooling(tmp_path) == "mean"
 
 
 @pytest.mark.slow

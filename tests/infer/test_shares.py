@@ -19,7 +19,7 @@ import small_models
 from maskling.infer import embed as embed_module
 from maskling.infer.embed import Embedded, embed_shares
 from maskling.model.folder import write_weights
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 
 # Starting processes takes a busy machine its time.
 pytestmark = pytest.mark.timeout(2000)
@@ -33,7 +33,7 @@ def embed(chunks: Sequence[Sequence[str]]) -> Iterator[Embedded]:
 
 
 @dataclass(frozen=True)
-class Asked(World):
+class Asked(Ranks):
     """A rank whose partner embeds its own share of the same texts, as many at a time."""
 
     texts: Sequence[str] = ()
@@ -62,7 +62,7 @@ def test_vectors_of_two_ranks_stand_in_the_order_of_the_texts(rank: int, chunk: 
 
 
 def test_one_process_embeds_all():
-    (found,) = embed_shares(embed, TEXTS, World())
+    (found,) = embed_shares(embed, TEXTS, Ranks())
     assert found.vectors[:, 0].tolist() == [len(text) for text in TEXTS]
     assert found.cut == 1
 

@@ -11,9 +11,9 @@ import torch
 
 from maskling.config import Layer, Settings, choice, resolve
 from maskling.errors import ModelError, SettingsError
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.bert import sinusoids
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import MODELS, BertConfig, ModernConfig, flops_per_token
 
 BERT = BertConfig(hidden_size=64, num_layers=2, num_heads=2, intermediate_size=96, vocab_size=211, pair_head=True)
@@ -33,7 +33,7 @@ CUT = 0.8796
 
 
 def test_bert_starts_as_in_2018() -> None:
-    module = build(BERT, seed=1)
+    module = build_masked_lm(BERT, seed=1)
     for name, value in module.named_parameters():
         if "norm" in name:
             assert (value == (1 if name.endswith("weight") else 0)).all(), name
@@ -46,7 +46,7 @@ def test_bert_starts_as_in_2018() -> None:
 
 
 def test_modern_starts_smaller_where_it_adds_to_the_sum() -> None:
-    module = build(MODERN, seed=1)
+    module = build_masked_lm(MODERN, seed=1)
     small = 0.02 / math.sqrt(2 * 8)
     for name, value in module.named_parameters():
         if value.ndim == 2 and value.numel() > 4000:
@@ -59,22 +59,22 @@ def test_modern_starts_smaller_where_it_adds_to_the_sum() -> None:
 def test_weights_are_a_function_of_the_seed_alone(config: BertConfig | ModernConfig) -> None:
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    one = build(config, seed=7).state_dict()
+    one = build_masked_lm(config, seed=7).state_dict()
     assert torch.equal(state, torch.get_rng_state())
     torch.manual_seed(2)
-    same, other = build(config, seed=7).state_dict(), build(config, seed=8).state_dict()
+    same, other = build_masked_lm(config, seed=7).state_dict(), build_masked_lm(config, seed=8).state_dict()
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["word.weight"], other["word.weight"])
 
 
 def test_sinusoidal_positions_have_the_deviation_of_the_others_and_know_distance() -> None:
-    module = build(BERT.model_copy(update={"positions_start": "sinusoidal"}), seed=1)
+    module = build_masked_lm(BERT.model_copy(update={"positions_start": "sinusoidal"}), seed=1)
     table = module.get_parameter("position.weight").detach()
     assert float(table.square().mean().sqrt()) == pytest.approx(0.02, rel=1e-3)
     # Their products depend on the distance alone, and fall with it at first.
     assert torch.allclose((table[3] * table[8]).sum(), (table[403] * table[408]).sum(), atol=1e-6)
     assert (table[0] * table[1]).sum() > (table[0] * table[5]).sum() > (table[0] * table[50]).sum()
-    assert torch.equal(build(BERT, seed=1).get_parameter("word.weight"), module.get_parameter("word.weight"))
+    assert torch.equal(build_masked_lm(BERT, seed=1).get_parameter("word.weight"), module.get_parameter("word.weight"))
     odd = sinusoids(BertConfig(hidden_size=7, num_heads=1, max_positions=11), 1.0)
     assert odd.shape == (11, 7)
 
@@ -98,7 +98,7 @@ def test_bad_settings_are_one_line(tree: dict[str, object], message: str) -> Non
 
 def test_a_model_needs_a_vocabulary() -> None:
     with pytest.raises(ModelError, match="vocab_size is 0"):
-        build(BertConfig(), seed=0)
+        build_masked_lm(BertConfig(), seed=0)
     config = BertConfig().with_vocabulary(31, pad=2, cls=3, sep=4)
     assert (config.vocab_size, config.pad_id, config.cls_id, config.sep_id) == (31, 2, 3, 4)
 
@@ -106,16 +106,16 @@ def test_a_model_needs_a_vocabulary() -> None:
 @pytest.mark.parametrize("config", [BERT, MODERN], ids=["bert", "modern"])
 def test_a_model_without_a_pair_head_says_so(config: BertConfig | ModernConfig) -> None:
     first = torch.zeros(3, 64)
-    assert build(config, seed=0).pair(first).shape == (3, 2)
+    assert build_masked_lm(config, seed=0).pair(first).shape == (3, 2)
     with pytest.raises(ModelError, match="no pair head"):
-        build(config.model_copy(update={"pair_head": False}), seed=0).pair(first)
+        build_masked_lm(config.model_copy(update={"pair_head": False}), seed=0).pair(first)
 
 
 @pytest.mark.parametrize("config", [BERT, MODERN], ids=["bert", "modern"])
 def test_dropout_acts_in_training_only_and_repeats_with_the_seed(config: BertConfig | ModernConfig) -> None:
-    module = build(config.model_copy(update={"dropout": 0.2, "attention_dropout": 0.2}), seed=0)
+    module = build_masked_lm(config.model_copy(update={"dropout": 0.2, "attention_dropout": 0.2}), seed=0)
     ids = torch.randint(5, 211, (2, 9))
-    visible = Visible.from_example_ids(torch.zeros(2, 9))
+    visible = AttentionPattern.from_example_ids(torch.zeros(2, 9))
 
     def run(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)

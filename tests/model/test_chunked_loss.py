@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModernConfig
 from maskling.objectives import losses
 from maskling.objectives.cross_entropy import can_chunk, chunked_head_loss, token_loss
@@ -78,11 +78,13 @@ def test_a_cpu_does_without() -> None:
 
 
 def test_masked_tokens_have_one_loss_with_it_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = build(ModernConfig(vocab_size=211, hidden_size=24, num_layers=1, num_heads=2, intermediate_size=36), 0)
+    module = build_masked_lm(
+        ModernConfig(vocab_size=211, hidden_size=24, num_layers=1, num_heads=2, intermediate_size=36), 0
+    )
     hidden = torch.randn(4, 40, 24, generator=torch.Generator().manual_seed(1))
     places = torch.arange(0, 160, 2)
     nothing = torch.zeros(0, dtype=torch.int64)
-    ids, visible = torch.zeros(4, 40, dtype=torch.int64), Visible.from_example_ids(torch.zeros(4, 40))
+    ids, visible = torch.zeros(4, 40, dtype=torch.int64), AttentionPattern.from_example_ids(torch.zeros(4, 40))
     batch = TensorBatch(ids, ids, ids, visible, F.pad(places, (0, 48)), places, nothing, nothing)
     plain = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
     monkeypatch.setattr(losses, "can_chunk", lambda _: True)

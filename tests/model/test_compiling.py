@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from maskling.model.activation_checkpointing import recompute
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.activation_checkpointing import enable_activation_checkpointing
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 
 SHAPE = {"vocab_size": 61, "hidden_size": 32, "num_layers": 3, "num_heads": 2, "intermediate_size": 48}
@@ -25,15 +25,15 @@ EXAMPLES = torch.tensor([[0] * 9 + [1] * 3, [0] * 8 + [-1] * 4])
 @pytest.mark.parametrize("forgets", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_the_encoder_is_one_graph(config: ModelConfig, forgets: bool) -> None:
-    module = build(config, 0).train()
+    module = build_masked_lm(config, 0).train()
     if forgets:
-        recompute(module)
+        enable_activation_checkpointing(module)
     ids = torch.arange(24).view(2, 12) % 61
     whole = torch.compile(module.forward, fullgraph=True, backend="aot_eager")
     found = []
     for forward in (module.forward, whole):
         module.zero_grad()
-        hidden = forward(ids, torch.arange(12).expand(2, 12), ids % 2, Visible.from_example_ids(EXAMPLES))
+        hidden = forward(ids, torch.arange(12).expand(2, 12), ids % 2, AttentionPattern.from_example_ids(EXAMPLES))
         hidden.square().sum().backward()
         found.append((hidden, module.layers[0].up.weight.grad.clone()))
     torch.testing.assert_close(found[1], found[0])

@@ -11,7 +11,7 @@ import torch
 
 from maskling.errors import SettingsError
 from maskling.model import device as devices
-from maskling.model.device import keep_memory, pick
+from maskling.model.device import keep_freed_memory, pick_device
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_processor_decides_the_numbers(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
-    compute = pick("cpu")
+    compute = pick_device("cpu")
     assert compute.device == torch.device("cpu")
     assert compute.dtype == dtype
     assert compute.description == f"cpu, {torch.get_num_threads()} threads, {words}".replace(" 1 threads", " 1 thread")
@@ -39,8 +39,8 @@ def test_where_the_processor_does_not_tell_it_is_measured(
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     monkeypatch.setattr(devices, "_bf16_is_faster_by", lambda: faster)
-    assert pick("cpu").dtype == dtype
-    assert ("3.0 times fp32, measured" in pick("cpu").description) == (faster == 3.0)
+    assert pick_device("cpu").dtype == dtype
+    assert ("3.0 times fp32, measured" in pick_device("cpu").description) == (faster == 3.0)
 
 
 TRAIN = """
@@ -77,7 +77,7 @@ def test_a_processor_of_less_trains_in_what_is_faster_there(limits: dict[str, st
 
 @pytest.mark.parametrize(("name", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_numbers_asked_for_are_numbers_used(name: devices.Precision, dtype: torch.dtype) -> None:
-    compute = pick("cpu", name)
+    compute = pick_device("cpu", name)
     with compute.autocast():
         product = torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))
     assert compute.dtype == product.dtype == dtype
@@ -85,21 +85,21 @@ def test_numbers_asked_for_are_numbers_used(name: devices.Precision, dtype: torc
 
 def test_bf16_on_a_processor_without_it_is_said_to_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_native_bf16", lambda _: None)
-    assert "emulated, slower than fp32" in pick("cpu", "bf16").description
-    assert pick("cpu", "auto").dtype == torch.float32
+    assert "emulated, slower than fp32" in pick_device("cpu", "bf16").description
+    assert pick_device("cpu", "auto").dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "abacus", "xpu", "mps:3"])
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
-        pick(name)
+        pick_device(name)
 
 
 def test_auto_takes_what_is_there() -> None:
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    assert pick().device.type == expected
+    assert pick_device().device.type == expected
 
 
 def test_other_allocators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.libc_ver", lambda: ("musl", "1.2"))
-    assert keep_memory() is False
+    assert keep_freed_memory() is False

@@ -13,8 +13,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.folder import read_folder, write_weights
 from maskling.model.masked_lm import MaskedLM
@@ -38,11 +38,13 @@ CONFIGS: dict[str, ModelConfig] = {
 def logits(module: MaskedLM, ids: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         positions = torch.arange(ids.shape[1]).expand(ids.shape)
-        return module.eval().predict(module(ids, positions, None, Visible.from_example_ids(torch.zeros(ids.shape))))
+        return module.eval().predict(
+            module(ids, positions, None, AttentionPattern.from_example_ids(torch.zeros(ids.shape)))
+        )
 
 
 def written(folder: Path, name: str = "bert") -> MaskedLM:
-    module = build(CONFIGS[name], seed=3)
+    module = build_masked_lm(CONFIGS[name], seed=3)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.2)

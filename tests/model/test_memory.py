@@ -14,10 +14,10 @@ from torch import Tensor
 from maskling.config import Layer, resolve
 from maskling.data.prepare.prepare import prepare
 from maskling.data.prepare.settings import PrepareSettings
-from maskling.model.attention import Visible, kernel_name
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern, kernel_name
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
-from maskling.model.device import Precision, pick
+from maskling.model.device import Precision, pick_device
 from maskling.model.memory import activation_bytes, num_parameters, training_memory
 from maskling.train.optimizer import OPTIMIZERS
 
@@ -32,7 +32,7 @@ SHAPES = [
 
 def kept_for_backward(config: ModelConfig, rows: int, seq: int, dtype: Precision) -> int:
     """Bytes that autograd keeps after a forward pass; weights, their casts and masks left out."""
-    module = build(config, 0).train()
+    module = build_masked_lm(config, 0).train()
     weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     shapes = {tuple(parameter.shape) for parameter in module.parameters()}
     kept: dict[int, Tensor] = {}
@@ -45,9 +45,9 @@ def kept_for_backward(config: ModelConfig, rows: int, seq: int, dtype: Precision
         return tensor
 
     example_ids = torch.arange(seq).expand(rows, seq) // (seq // 2 + 1)
-    visible = Visible.from_example_ids(example_ids)
+    visible = AttentionPattern.from_example_ids(example_ids)
     ids, positions = torch.ones(rows, seq, dtype=torch.int64), torch.arange(seq).expand(rows, seq)
-    with pick("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with pick_device("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         module(ids, positions, torch.zeros_like(ids), visible)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
@@ -65,7 +65,7 @@ def test_activations_are_what_autograd_keeps(config: ModelConfig, dtype: Precisi
 @pytest.mark.parametrize("config", SHAPES[::2], ids=["bert", "modern"])
 def test_weights_are_counted_from_the_shape(config: ModelConfig, pair_head: bool) -> None:
     config = config.model_copy(update={"pair_head": pair_head})
-    assert num_parameters(config) == build(config, 0).num_parameters()
+    assert num_parameters(config) == build_masked_lm(config, 0).num_parameters()
 
 
 def test_logits_are_bounded_and_everything_is_in_the_total() -> None:
@@ -81,7 +81,7 @@ def test_logits_are_bounded_and_everything_is_in_the_total() -> None:
 @pytest.mark.parametrize("config", SHAPES[::2], ids=["bert", "modern"])
 def test_moments_are_what_the_optimizer_keeps(config: ModelConfig, kind: str) -> None:
     strategy = OPTIMIZERS[kind]()
-    module = build(config, 0)
+    module = build_masked_lm(config, 0)
     optimizer = strategy.build(module)
     for parameter in module.parameters():
         parameter.grad = torch.zeros_like(parameter)

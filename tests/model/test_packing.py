@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from maskling.model.attention import BMM_LONGEST, Visible, kernel_name
-from maskling.model.build import build
+from maskling.model.attention import BMM_LONGEST, AttentionPattern, kernel_name
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 
@@ -22,7 +22,7 @@ MODELS: dict[str, ModelConfig] = {
 
 
 def model(name: str) -> MaskedLM:
-    module = build(MODELS[name], seed=1)
+    module = build_masked_lm(MODELS[name], seed=1)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.15)
@@ -55,7 +55,7 @@ def alone(module: MaskedLM, packed: tuple[Tensor, Tensor, Tensor, Tensor]) -> Te
         for number in examples[row].unique():
             if number >= 0:
                 here = examples[row] == number
-                whole = Visible.from_example_ids(torch.zeros(1, int(here.sum()), dtype=torch.int32))
+                whole = AttentionPattern.from_example_ids(torch.zeros(1, int(here.sum()), dtype=torch.int32))
                 assert whole.full
                 out[row, here] = module(ids[row, here][None], positions[row, here][None], types[row, here][None], whole)
     return out
@@ -72,7 +72,7 @@ def test_packed_equals_one_at_a_time(name: str, gradients: bool, rows: list[list
     packed = pack(rows, seq=29, seed=seed)
     ids, positions, types, examples = packed
     with torch.set_grad_enabled(gradients):
-        together = module(ids, positions, types, Visible.from_example_ids(examples))
+        together = module(ids, positions, types, AttentionPattern.from_example_ids(examples))
         apart = alone(module, packed)
     real = examples >= 0
     torch.testing.assert_close(together[real], apart[real], atol=2e-6, rtol=1e-5)
@@ -85,7 +85,7 @@ def test_packed_gradients_equal_those_of_one_at_a_time_and_padding_gives_none(na
     ids, positions, types, examples = packed = pack([[9, 5, 7], [11]], seq=23, seed=4)
     weight = torch.randn(2, 23, module.config.hidden_size, generator=torch.Generator().manual_seed(8))
     weight[examples < 0] = 0
-    (module(ids, positions, types, Visible.from_example_ids(examples)) * weight).sum().backward()
+    (module(ids, positions, types, AttentionPattern.from_example_ids(examples)) * weight).sum().backward()
     together = {key: parameter.grad for key, parameter in module.named_parameters() if parameter.grad is not None}
     module.zero_grad()
     (alone(module, packed) * weight).sum().backward()
@@ -97,7 +97,7 @@ def test_packed_gradients_equal_those_of_one_at_a_time_and_padding_gives_none(na
 def test_what_is_in_the_padding_changes_nothing() -> None:
     module = model("modern")
     ids, positions, types, examples = pack([[4, 5], [8]], seq=13, seed=2)
-    visible = Visible.from_example_ids(examples)
+    visible = AttentionPattern.from_example_ids(examples)
     before = module(ids, positions, types, visible)
     ids[examples < 0] = 77
     after = module(ids, positions, types, visible)
@@ -106,7 +106,7 @@ def test_what_is_in_the_padding_changes_nothing() -> None:
 
 
 def test_a_mask_by_hand() -> None:
-    visible = Visible.from_example_ids(torch.tensor([[0, 0, 0, 1, -1], [0, 0, 0, 0, 0]]))
+    visible = AttentionPattern.from_example_ids(torch.tensor([[0, 0, 0, 1, -1], [0, 0, 0, 0, 0]]))
     assert not visible.full
     everything = visible.mask()
     near = visible.mask(window=2)
@@ -129,7 +129,7 @@ def test_a_mask_by_hand() -> None:
 
 
 def test_full_rows_need_no_mask_unless_a_window_hides_something() -> None:
-    full = Visible.from_example_ids(torch.zeros(3, 7))
+    full = AttentionPattern.from_example_ids(torch.zeros(3, 7))
     assert full.full
     assert full.mask() is None
     assert full.mask(window=12) is None
@@ -140,7 +140,7 @@ def test_full_rows_need_no_mask_unless_a_window_hides_something() -> None:
 
 
 def test_runs_of_tokens_for_variable_length_kernels() -> None:
-    visible = Visible.from_example_ids(torch.tensor([[0, 0, 1, -1], [0, 0, 0, 0], [0, 1, 1, 1]]))
+    visible = AttentionPattern.from_example_ids(torch.tensor([[0, 0, 1, -1], [0, 0, 0, 0], [0, 1, 1, 1]]))
     starts, longest = visible.cu_seqlens()
     assert starts.dtype == torch.int32
     assert starts.tolist() == [0, 2, 3, 4, 8, 9, 12]
@@ -156,7 +156,7 @@ def test_the_kernel_that_is_named_is_the_kernel_that_runs(monkeypatch: pytest.Mo
     for seq in (8, BMM_LONGEST, BMM_LONGEST + 1):
         for training in (True, False):
             qkv = torch.zeros(seq, 12, requires_grad=training)
-            visible = Visible.from_example_ids(torch.zeros(1, seq))
+            visible = AttentionPattern.from_example_ids(torch.zeros(1, seq))
             attention.attend(qkv, visible, 2, window=None, dropout=0.0, rotation=None)
             assert ran.pop() == kernel_name(torch.device("cpu"), seq, training)
     assert kernel_name(torch.device("cuda"), 8) == "sdpa"

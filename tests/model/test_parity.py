@@ -8,8 +8,8 @@ import pytest
 import torch
 import transformers
 
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from oracles.transformers_twin import twin
@@ -39,7 +39,7 @@ MODELS = {
 
 def random_model(config: ModelConfig, spread: float = 0.12) -> MaskedLM:
     """Weights large enough that attention is sharp, and norms and biases that are not 1 and 0."""
-    module = build(config, seed=5)
+    module = build_masked_lm(config, seed=5)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -82,7 +82,7 @@ def test_states_and_logits_equal_those_of_transformers(
             batch["input_ids"],
             torch.arange(seq).expand(len(lengths), seq),
             batch["token_type_ids"],
-            Visible.from_attention_mask(batch["attention_mask"]),
+            AttentionPattern.from_attention_mask(batch["attention_mask"]),
             states,
         )
         logits = module.predict(hidden)
@@ -112,7 +112,7 @@ def test_gradients_equal_those_of_transformers(name: str, seq: int) -> None:
     torch.nn.functional.cross_entropy(theirs.flatten(0, 1), labels.flatten()).backward()
 
     chosen = (labels.flatten() >= 0).nonzero().flatten()
-    visible = Visible.from_attention_mask(batch["attention_mask"])
+    visible = AttentionPattern.from_attention_mask(batch["attention_mask"])
     hidden = module(batch["input_ids"], torch.arange(seq).expand(2, seq), batch["token_type_ids"], visible)
     logits = module.predict(hidden.flatten(0, 1)[chosen])
     torch.nn.functional.cross_entropy(logits, labels.flatten()[chosen]).backward()
@@ -143,7 +143,7 @@ def test_bf16_strays_no_further_from_fp32_than_transformers_does(name: str) -> N
     module = random_model(config)
     peer = twin(module)
     batch = inputs(config, [190, 190], 190)
-    positions, visible = torch.arange(190).expand(2, 190), Visible.from_attention_mask(batch["attention_mask"])
+    positions, visible = torch.arange(190).expand(2, 190), AttentionPattern.from_attention_mask(batch["attention_mask"])
     extra = {"token_type_ids": batch["token_type_ids"]} if name == "bert" else {}
 
     def ours() -> torch.Tensor:

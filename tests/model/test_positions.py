@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.resize import with_positions, with_words
+from maskling.model.resize import add_positions, add_tokens
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.transformers_twin import twin
 from small_models import bert, modern, roberta, wordpiece
@@ -39,13 +39,13 @@ def ids_of(module: MaskedLM, length: int) -> torch.Tensor:
 
 @torch.no_grad()
 def logits(module: MaskedLM, ids: torch.Tensor) -> torch.Tensor:
-    visible = Visible.from_attention_mask(torch.ones_like(ids, dtype=torch.bool))
+    visible = AttentionPattern.from_attention_mask(torch.ones_like(ids, dtype=torch.bool))
     return module.predict(module(ids, torch.arange(ids.shape[1]).expand(ids.shape), None, visible))
 
 
 def test_texts_that_fitted_before_get_the_same_answers(module: MaskedLM):
     length = module.config.max_positions
-    longer = with_positions(module, length + 83)
+    longer = add_positions(module, length + 83)
     assert longer.config.max_positions == length + 83
     for seq in (length, 7):
         torch.testing.assert_close(
@@ -54,7 +54,7 @@ def test_texts_that_fitted_before_get_the_same_answers(module: MaskedLM):
 
 
 def test_long_texts_run_as_in_transformers(module: MaskedLM):
-    longer = with_positions(module, LONG[longer_name(module)])
+    longer = add_positions(module, LONG[longer_name(module)])
     ids = ids_of(module, longer.config.max_positions)
     with torch.no_grad():
         expected = twin(longer)(input_ids=ids).logits
@@ -69,7 +69,7 @@ def longer_name(module: MaskedLM) -> str:
 def test_the_table_starts_again_after_its_end(family: str, tokenizer: Tokenizer):
     module = MODELS[family](tokenizer)
     first = module.config.position_offset
-    table = with_positions(module, 149).state_dict()["position.weight"]
+    table = add_positions(module, 149).state_dict()["position.weight"]
     old = module.state_dict()["position.weight"]
     assert table.shape == (149 + first, 24)
     for position in range(149):
@@ -78,23 +78,23 @@ def test_the_table_starts_again_after_its_end(family: str, tokenizer: Tokenizer)
 
 
 def test_another_base_of_rotary_positions_is_modernberts_alone(tokenizer: Tokenizer):
-    changed = with_positions(modern(tokenizer), 307, rope_theta=320_000.0)
+    changed = add_positions(modern(tokenizer), 307, rope_theta=320_000.0)
     assert changed.config.global_rope_theta == 320_000.0
     assert changed.config.local_rope_theta == 10_000.0
     with pytest.raises(ModelError, match="this model has a table"):
-        with_positions(bert(tokenizer), 307, rope_theta=320_000.0)
+        add_positions(bert(tokenizer), 307, rope_theta=320_000.0)
 
 
 def test_fewer_positions_are_refused(module: MaskedLM):
     with pytest.raises(ModelError, match="positions already"):
-        with_positions(module, module.config.max_positions)
+        add_positions(module, module.config.max_positions)
 
 
 def test_new_words_are_the_mean_of_their_pieces_and_as_likely_as_their_share_of_the_first(module: MaskedLM):
     with torch.no_grad():
         module.decoder_bias.copy_(torch.linspace(-2, 1, module.config.vocab_size))  # type: ignore[operator, union-attr]
     first = module.config.vocab_size
-    grown = with_words(module, first, [(7, 11, 12), (9, 8)], [0.25, None])
+    grown = add_tokens(module, first, [(7, 11, 12), (9, 8)], [0.25, None])
     assert grown.config.vocab_size == first + 2
     word, bias = grown.state_dict()["word.weight"], grown.state_dict()["decoder_bias"]
     torch.testing.assert_close(word[first], (word[7] + word[11] + word[12]) / 3)
@@ -109,12 +109,12 @@ def test_new_words_are_the_mean_of_their_pieces_and_as_likely_as_their_share_of_
 def test_spare_rows_are_used_first_and_stay_a_round_number(tokenizer: Tokenizer):
     module = bert(tokenizer)
     first = module.config.vocab_size
-    spare = with_words(module, first, [(7, 8)] * (128 - first), [None] * (128 - first))
+    spare = add_tokens(module, first, [(7, 8)] * (128 - first), [None] * (128 - first))
     assert spare.config.vocab_size == 128
-    used = with_words(spare, first, [(9, 10)], [None])  # its rows from `first` on count as spare
+    used = add_tokens(spare, first, [(9, 10)], [None])  # its rows from `first` on count as spare
     assert used.config.vocab_size == 128
     assert used.state_dict()["word.weight"][first + 1].equal(spare.state_dict()["word.weight"][first + 1])
-    more = with_words(spare, 127, [(9, 10), (11, 12)], [None, None])
+    more = add_tokens(spare, 127, [(9, 10), (11, 12)], [None, None])
     assert more.config.vocab_size == 192
     assert more.state_dict()["word.weight"][191].equal(spare.state_dict()["word.weight"][127])
 
@@ -122,7 +122,7 @@ def test_spare_rows_are_used_first_and_stay_a_round_number(tokenizer: Tokenizer)
 def test_a_grown_model_is_written_and_read(module: MaskedLM, tmp_path: Path):
     from maskling.model.folder import read_folder, write_weights
 
-    longer = with_positions(module, LONG[longer_name(module)])
+    longer = add_positions(module, LONG[longer_name(module)])
     write_weights(longer, tmp_path)
     loaded = read_folder(tmp_path)
     assert not loaded.missing

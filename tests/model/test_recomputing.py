@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskling.model.activation_checkpointing import SameDraws, recompute
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.activation_checkpointing import SameDraws, enable_activation_checkpointing
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 
 SIZES = {"vocab_size": 103, "hidden_size": 40, "num_heads": 4, "num_layers": 5, "intermediate_size": 88}
 DROPS = {"dropout": 0.1, "attention_dropout": 0.1}
@@ -25,9 +25,9 @@ SHAPES = [
 
 def gradients(config: ModelConfig, seq: int, dtype: str, forgetful: bool) -> tuple[list[Tensor], int]:
     """The gradient of every weight, and the bytes that were kept for it, weights left out."""
-    module = build(config, 3).train()
+    module = build_masked_lm(config, 3).train()
     if forgetful:
-        recompute(module)
+        enable_activation_checkpointing(module)
     weights = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     kept: dict[int, Tensor] = {}
 
@@ -37,9 +37,9 @@ def gradients(config: ModelConfig, seq: int, dtype: str, forgetful: bool) -> tup
         return tensor
 
     ids = torch.randint(0, 103, (6, seq), generator=torch.Generator().manual_seed(1))
-    visible = Visible.from_example_ids(torch.arange(seq).expand(6, seq) // (seq // 2 + 1))
+    visible = AttentionPattern.from_example_ids(torch.arange(seq).expand(6, seq) // (seq // 2 + 1))
     torch.manual_seed(7)
-    with pick("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with pick_device("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         hidden = module(ids, torch.arange(seq).expand(6, seq), torch.zeros_like(ids), visible)
     size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     hidden.float().square().sum().backward()
@@ -59,13 +59,13 @@ def test_gradients_are_the_same_to_the_bit_and_less_is_kept(config: ModelConfig,
 
 
 def test_weights_keep_their_names_and_answers_stay() -> None:
-    module = build(SHAPES[0], 3).eval()
+    module = build_masked_lm(SHAPES[0], 3).eval()
     names = list(module.state_dict())
     ids = torch.arange(11)[None]
     with torch.no_grad():
-        before = module(ids, ids, None, Visible.from_example_ids(torch.zeros(1, 11)))
-        recompute(module)
-        after = module(ids, ids, None, Visible.from_example_ids(torch.zeros(1, 11)))
+        before = module(ids, ids, None, AttentionPattern.from_example_ids(torch.zeros(1, 11)))
+        enable_activation_checkpointing(module)
+        after = module(ids, ids, None, AttentionPattern.from_example_ids(torch.zeros(1, 11)))
     assert torch.equal(before, after)
     assert list(module.state_dict()) == names
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 import maskling
 from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.infer.forward import batches
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.infer.forward import batches_by_length
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 from maskling.model.folder import SAFETENSORS, read_folder
-from maskling.model.inference_weights import PackedLinear, _can_pack, settle
+from maskling.model.inference_weights import PackedLinear, _can_pack, optimize_for_inference
 from maskling.model.masked_lm import MaskedLM
 from small_models import bert, modern, wordpiece
 
@@ -35,18 +35,18 @@ def answers(module: MaskedLM, dtype: str) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     ids = torch.randint(0, 211, (2, 13), generator=generator)
     real = torch.arange(13) < torch.tensor([[13], [7]])
-    with torch.inference_mode(), pick("cpu", dtype).autocast():
-        visible = Visible.from_attention_mask(real.int())
+    with torch.inference_mode(), pick_device("cpu", dtype).autocast():
+        visible = AttentionPattern.from_attention_mask(real.int())
         hidden = module(ids, torch.arange(13).expand(2, 13), torch.zeros_like(ids), visible)
         return hidden[real].float(), module.predict(hidden[real]).float()
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=["bert", "bert-tanh", "modern"])
 def test_a_settled_module_says_in_bf16_what_autocast_says(config: ModelConfig) -> None:
-    expected, logits = answers(build(config, 3), "fp32")
-    cast, _ = answers(build(config, 3), "bf16")
-    module = build(config, 3)
-    settle(module, pick("cpu", "bf16"))
+    expected, logits = answers(build_masked_lm(config, 3), "fp32")
+    cast, _ = answers(build_masked_lm(config, 3), "bf16")
+    module = build_masked_lm(config, 3)
+    optimize_for_inference(module, pick_device("cpu", "bf16"))
     found, guesses = answers(module, "bf16")
     assert found.shape == expected.shape
     # No farther from fp32 than a half more than autocast is.
@@ -73,9 +73,9 @@ def test_packed_layers_fuse_what_follows_them() -> None:
 
 
 def test_settling_draws_nothing_from_torch() -> None:
-    module = build(SHAPES[0], 3)
+    module = build_masked_lm(SHAPES[0], 3)
     before = torch.random.get_rng_state()
-    settle(module, pick("cpu", "bf16"))
+    optimize_for_inference(module, pick_device("cpu", "bf16"))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -122,7 +122,7 @@ def test_vectors_and_guesses_in_bf16_are_those_of_fp32(tmp_path: Path) -> None:
 
 def test_a_batch_ends_where_its_padding_would_cost_more_than_another() -> None:
     lengths = [3, 90, 90, 88, 3, 3, 89, 2]
-    found = [sorted(one.tolist()) for one in batches(lengths, 4096, toll=50)]
+    found = [sorted(one.tolist()) for one in batches_by_length(lengths, 4096, toll=50)]
     assert found == [[1, 2, 3, 6], [0, 4, 5, 7]]
-    assert [len(one) for one in batches(lengths, 180, toll=50)] == [2, 2, 4]
-    assert list(batches([], 100)) == []
+    assert [len(one) for one in batches_by_length(lengths, 180, toll=50)] == [2, 2, 4]
+    assert list(batches_by_length([], 100)) == []

@@ -12,15 +12,15 @@ import transformers
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible
-from maskling.model.build import build
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.folder import write_weights
 from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of
 from maskling.model.tasks.folder import (
     build_task_model,
     read_task_folder,
-    task_tree,
+    task_config_json,
     write_task_weights,
 )
 from maskling.model.tasks.model import TaskModel, new_task_model
@@ -63,7 +63,7 @@ def random_model(config: ModelConfig, kind: HeadKind, pooling: Pooling = "mean",
 
 def twin(model: TaskModel) -> Any:
     """The model of transformers that config.json names, with the same weights."""
-    tree = task_tree(model.config, model.head_config)
+    tree = task_config_json(model.config, model.head_config)
     tree["id2label"] = {int(index): label for index, label in tree["id2label"].items()}
     config = transformers.AutoConfig.for_model(**tree)
     peer = getattr(transformers, tree["architectures"][0])(config).eval()
@@ -83,7 +83,7 @@ def padded(config: ModelConfig) -> dict[str, Tensor]:
     return batch
 
 
-def packed(batch: dict[str, Tensor]) -> tuple[list[Tensor], Visible, Tensor, Tensor]:
+def packed(batch: dict[str, Tensor]) -> tuple[list[Tensor], AttentionPattern, Tensor, Tensor]:
     """The same examples in two rows: the first two side by side, the third behind nothing, padding at both ends.
 
     Returns the encoder's inputs, who sees whom, where examples begin, and the flat place of every token, in order.
@@ -103,7 +103,7 @@ def packed(batch: dict[str, Tensor]) -> tuple[list[Tensor], Visible, Tensor, Ten
         examples[row, span] = within[example]
         places.append(torch.arange(length) + row * seq + column)
     first = torch.tensor([row * seq + column for row, column in starts])
-    return [ids, positions, kinds], Visible.from_example_ids(examples), first, torch.cat(places)
+    return [ids, positions, kinds], AttentionPattern.from_example_ids(examples), first, torch.cat(places)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -230,14 +230,14 @@ def test_one_output_without_a_name_for_the_problem_is_a_number_as_in_transformer
 
 
 def test_an_encoder_is_no_task_model(tmp_path: Path) -> None:
-    write_weights(build(BERT, seed=1), tmp_path)
+    write_weights(build_masked_lm(BERT, seed=1), tmp_path)
     assert read_task_folder(tmp_path) is None
 
 
 @pytest.mark.parametrize("encoder", ["bert", "roberta", "modern"])
 def test_a_task_model_starts_with_the_weights_of_the_encoder_and_draws_the_rest(tmp_path: Path, encoder: str) -> None:
     config = ENCODERS[encoder].model_copy(update={"pair_head": encoder == "bert"})
-    source = build(config, seed=3)
+    source = build_masked_lm(config, seed=3)
     write_weights(source, tmp_path)
     built = build_task_model(tmp_path, "classify", ("no", "yes"), seed=4)
     drawn = {
@@ -256,7 +256,7 @@ def test_a_task_model_starts_with_the_weights_of_the_encoder_and_draws_the_rest(
 
 
 def test_nothing_is_drawn_from_the_generator_of_torch(tmp_path: Path) -> None:
-    write_weights(build(BERT, seed=3), tmp_path)
+    write_weights(build_masked_lm(BERT, seed=3), tmp_path)
     torch.manual_seed(1)
     before = torch.get_rng_state()
     build_task_model(tmp_path, "tag", LABELS["tag"], seed=4)
@@ -265,11 +265,11 @@ def test_nothing_is_drawn_from_the_generator_of_torch(tmp_path: Path) -> None:
 
 
 def test_a_fresh_model_has_the_shape_of_the_folder_and_none_of_its_weights(tmp_path: Path) -> None:
-    source = build(BERT, seed=3)
+    source = build_masked_lm(BERT, seed=3)
     write_weights(source, tmp_path)
     fresh = build_task_model(tmp_path, "classify", ("no", "yes"), seed=4, fresh=True)
     assert set(fresh.drawn) == set(fresh.model.to_hugging_face())
-    assert torch.equal(fresh.model.encoder.word.weight, build(BERT, seed=4).word.weight)
+    assert torch.equal(fresh.model.encoder.word.weight, build_masked_lm(BERT, seed=4).word.weight)
 
 
 def test_the_last_layer_is_taken_from_a_model_for_the_same_labels_only(tmp_path: Path) -> None:
@@ -286,13 +286,13 @@ def test_the_last_layer_is_taken_from_a_model_for_the_same_labels_only(tmp_path:
 
 
 def test_dropout_can_be_set_for_the_encoder_and_the_head(tmp_path: Path) -> None:
-    write_weights(build(BERT, seed=3), tmp_path)
+    write_weights(build_masked_lm(BERT, seed=3), tmp_path)
     model = build_task_model(tmp_path, "classify", ("no", "yes"), seed=4, dropout=0.25, head_dropout=0.5).model
     assert {layer.config.dropout for layer in model.encoder.layers} == {0.25}
     assert model.head.dropout == 0.5
-    assert task_tree(model.config, model.head_config)["classifier_dropout"] == 0.5
+    assert task_config_json(model.config, model.head_config)["classifier_dropout"] == 0.5
     hidden = torch.ones(1, 3, 44)
-    visible = Visible.from_attention_mask(torch.ones(1, 3))
+    visible = AttentionPattern.from_attention_mask(torch.ones(1, 3))
     first = torch.zeros(1, dtype=torch.int64)
     draws = [model.train().classify(hidden, first, visible) for _ in range(4)]
     assert not all(torch.equal(draws[0], draw) for draw in draws)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from maskling.model import attention_kernels
-from maskling.model.attention import Visible, attend, kernel_name, runs_of
+from maskling.model.attention import AttentionPattern, attend, kernel_name, runs_of
 from maskling.model.attention_kernels import rotation
 
 
@@ -40,7 +40,7 @@ def test_runs_see_what_a_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, win
     qkv = torch.randn(33, 3 * 12, generator=generator, requires_grad=True)
     weight = torch.randn(33, 12, generator=generator)
     turn = rotation(torch.arange(11).expand(3, 11), 4, 10_000.0) if turns else None
-    visible = Visible.from_example_ids(EXAMPLES)
+    visible = AttentionPattern.from_example_ids(EXAMPLES)
     expected = attend(qkv, visible, 3, window=window, dropout=0.0, rotation=turn)
     (grad,) = torch.autograd.grad((expected * weight).sum(), qkv)
     found = attention_kernels.varlen_attention(qkv, visible.cu_seqlens(), 3, window, turn)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskling.model.attention_kernels import bmm_attention, rotation, split_heads
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig
 from maskling.model.layers import drop, gated, kept, norm
 from maskling.objectives.cross_entropy import head_loss, token_loss
@@ -173,7 +173,9 @@ def test_logits_beyond_the_labels_count_for_nothing() -> None:
 
 def test_the_gradient_of_a_tied_table_is_whole_and_that_of_head_and_lookup() -> None:
     """The lookup adds its rows to the gradient of the head, which must come out as if both were added in full."""
-    module = build(BertConfig(vocab_size=97, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24), 0)
+    module = build_masked_lm(
+        BertConfig(vocab_size=97, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24), 0
+    )
     ids = torch.randint(5, 30, (3, 11))
     weights = torch.randn(33, 97)
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from maskling.data.assemble import Batch
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.losses import TensorBatch, Term, masked_lm, rows_at_once, terms, weighted
+from maskling.objectives.losses import TensorBatch, Term, loss_terms, masked_lm, rows_at_once, weighted_loss
 
 VOCAB, SEQ, ROWS = 47, 13, 5
 
@@ -21,7 +21,7 @@ def model(pair_head: bool = True) -> MaskedLM:
         hidden_size=12, num_layers=1, num_heads=3, intermediate_size=17, vocab_size=VOCAB, pair_head=pair_head,
         initializer_range=0.5,
     )  # fmt: skip
-    return build(config, seed=1)
+    return build_masked_lm(config, seed=1)
 
 
 def batch(seed: int = 0, rows: int = ROWS, masked: int = 11) -> Batch:
@@ -48,7 +48,7 @@ def on_cpu(one: Batch) -> TensorBatch:
 def test_the_head_at_masked_places_is_the_head_everywhere_and_then_the_masked_places():
     module, one = model(), batch()
     tensors = on_cpu(one)
-    found = terms(module, tensors)
+    found = loss_terms(module, tensors)
     hidden = module(tensors.input_ids, tensors.position_ids, tensors.token_type_ids, tensors.visible)
     labels = torch.full((ROWS * SEQ,), -100)
     labels[one.masked_positions] = torch.from_numpy(one.labels)
@@ -63,7 +63,7 @@ def test_the_head_at_masked_places_is_the_head_everywhere_and_then_the_masked_pl
 def test_a_batch_without_pairs_has_no_pair_term():
     one = batch()
     alone = Batch(**{**vars(one), "pair_labels": one.pair_labels[:0]})
-    assert terms(model(pair_head=False), on_cpu(alone)).keys() == {"mlm"}
+    assert loss_terms(model(pair_head=False), on_cpu(alone)).keys() == {"mlm"}
 
 
 def test_logits_in_pieces_give_the_loss_and_the_gradient_of_the_whole():
@@ -101,7 +101,7 @@ def test_micro_batches_of_unequal_counts_add_up_to_the_whole():
     for batches in ([whole], parts):
         module = model()
         for one in batches:
-            weighted(terms(module, on_cpu(one)), counts, {"pair": 0.3}).backward()
+            weighted_loss(loss_terms(module, on_cpu(one)), counts, {"pair": 0.3}).backward()
         results.append({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
     for name, grad in results[0].items():
         assert torch.allclose(grad, results[1][name], atol=1e-6), name
@@ -109,9 +109,9 @@ def test_micro_batches_of_unequal_counts_add_up_to_the_whole():
 
 def test_the_weighted_loss_is_the_sum_of_weighted_means():
     found = {"mlm": Term(torch.tensor(30.0), 10), "pair": Term(torch.tensor(8.0), 4)}
-    assert float(weighted(found, {"mlm": 10, "pair": 4}, {"pair": 0.5})) == pytest.approx(3 + 0.5 * 2)
+    assert float(weighted_loss(found, {"mlm": 10, "pair": 4}, {"pair": 0.5})) == pytest.approx(3 + 0.5 * 2)
     # Nothing to judge anywhere: no division by nothing.
-    assert float(weighted(found, {"mlm": 10, "pair": 0}, {})) == pytest.approx(3)
+    assert float(weighted_loss(found, {"mlm": 10, "pair": 0}, {})) == pytest.approx(3)
 
 
 def test_batches_of_any_number_of_predictions_run_the_head_on_few_different_numbers():

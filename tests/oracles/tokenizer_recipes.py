@@ -6,7 +6,7 @@ import functools
 
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.training import count_words, train
+from maskling.tokenizer.training import count_words, train_vocabulary
 from oracles.small_text import texts
 
 RECIPES = {
@@ -33,4 +33,4 @@ def small(recipe: str, backwards: bool = False, **changes: object) -> Tokenizer:
     fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters"} | RECIPES[recipe] | changes
     settings = TokenizerSettings(**fields)
     corpus = [text[::-1] for text in texts()] if backwards else texts()
-    return train(count_words(corpus, settings), settings)
+    return train_vocabulary(count_words(corpus, settings), settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from maskling.data.masking.corruption import Vocabulary
+from maskling.data.masking.corruption import MaskingVocabulary
 from maskling.data.masking.words import Words
 from maskling.data.shards import Split, in_memory
 
@@ -43,10 +43,10 @@ def random_documents(seed: int, count: int, sentences: int = 12, words: int = 20
     ]
 
 
-def vocabulary_of(split: Split) -> Vocabulary:
+def vocabulary_of(split: Split) -> MaskingVocabulary:
     """A vocabulary for `split_of`."""
     size = FIRST_ID + split.num_tokens
-    return Vocabulary(size, PAD, CLS, SEP, MASK, np.arange(FIRST_ID, size), np.arange(5))
+    return MaskingVocabulary(size, PAD, CLS, SEP, MASK, np.arange(FIRST_ID, size), np.arange(5))
 
 
 def words_of(examples: list[list[int]]) -> Words:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.extend import count_fragments, extended, found_words, given_words, reread
+from maskling.tokenizer.extend import choose_words, count_fragments, extend_tokenizer, given_words, recount_tokens
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import nasty
 from oracles.tokenizer_recipes import RECIPES, small
@@ -28,7 +28,7 @@ DOMAIN = [
 @functools.cache
 def with_words(recipe: str) -> Tokenizer:
     tokenizer = small(recipe)
-    return extended(tokenizer, given_words(tokenizer, WORDS))
+    return extend_tokenizer(tokenizer, given_words(tokenizer, WORDS))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -84,14 +84,14 @@ def test_words_of_a_text_are_found_by_what_they_save(recipe: str):
     tokenizer = small(recipe)
     fragments = count_fragments(tokenizer, [DOMAIN, ["fibroblast"] * 2])
     assert fragments.num_tokens == sum(len(tokenizer.encode(text)) for text in [*DOMAIN, "fibroblast", "fibroblast"])
-    words = found_words(tokenizer, fragments, count=2, min_count=2)
+    words = choose_words(tokenizer, fragments, count=2, min_count=2)
     saved = [word.count * (len(word.pieces) - 1) for word in words]
     assert saved == sorted(saved, reverse=True)
     assert len(words) == 2
     assert {word.text.strip() for word in words} == {"zymurgist", "fibroblast"}  # not 2020, however often
-    after = extended(tokenizer, words)
+    after = extend_tokenizer(tokenizer, words)
     texts = [*DOMAIN, "fibroblast", "fibroblast"]
-    assert reread(tokenizer, after, fragments) == (sum(len(after.encode(text)) for text in texts), {})
+    assert recount_tokens(tokenizer, after, fragments) == (sum(len(after.encode(text)) for text in texts), {})
 
 
 def test_counting_forgets_the_rarest_words_first():
@@ -119,7 +119,7 @@ def test_what_cannot_be_added_is_refused(words: list[str], said: str):
 def test_a_text_without_words_to_add_is_refused():
     fragments = count_fragments(small("wordpiece"), [["the dog"]])
     with pytest.raises(TokenizerError, match="no word of this text occurs 2 times"):
-        found_words(small("wordpiece"), fragments, count=5, min_count=2)
+        choose_words(small("wordpiece"), fragments, count=5, min_count=2)
 
 
 def test_a_word_that_would_leave_another_without_a_spelling_is_not_found_and_is_told_of(tmp_path: Path):
@@ -131,11 +131,11 @@ def test_a_word_that_would_leave_another_without_a_spelling_is_not_found_and_is_
     )
     tokenizer = Tokenizer.load(tmp_path / "vocab.txt")
     fragments = count_fragments(tokenizer, [["sou souv souv sou sou"]])
-    after = extended(tokenizer, given_words(tokenizer, ["sou"]))
-    assert reread(tokenizer, after, fragments)[1] == {"sou": "souv"}
-    assert [word.token for word in found_words(tokenizer, fragments, count=2, min_count=1)] == ["sou", "souv"]
+    after = extend_tokenizer(tokenizer, given_words(tokenizer, ["sou"]))
+    assert recount_tokens(tokenizer, after, fragments)[1] == {"sou": "souv"}
+    assert [word.token for word in choose_words(tokenizer, fragments, count=2, min_count=1)] == ["sou", "souv"]
     with pytest.raises(TokenizerError, match="no word"):
-        found_words(tokenizer, fragments, count=1, min_count=3)
+        choose_words(tokenizer, fragments, count=1, min_count=3)
 
 
 def test_tokens_beside_the_vocabulary_keep_their_ids(tmp_path: Path):
@@ -143,7 +143,7 @@ def test_tokens_beside_the_vocabulary_keep_their_ids(tmp_path: Path):
     assert before.tree["model"]["vocab"].get("<mask>") is None
     words = given_words(before, ["zymurgist"])
     assert [word.token for word in words] == ["Ġzymurgist", "zymurgist"]
-    after = extended(before, words)
+    after = extend_tokenizer(before, words)
     assert after.special == before.special
     assert after.encode("a <mask>", special_in_text=True).ids.tolist()[-1] == before.special.mask
     assert after.encode("a <mask>").ids.tolist() == before.encode("a <mask>").ids.tolist()
@@ -164,7 +164,7 @@ def test_unknown_words_of_a_table_of_words_are_added(tmp_path: Path):
     library.add_special_tokens([AddedToken(name, special=True) for name in special])
     library.save(str(tmp_path / "tokenizer.json"))
     before = Tokenizer.load(tmp_path)
-    after = extended(before, given_words(before, ["[Pd++]"]))
+    after = extend_tokenizer(before, given_words(before, ["[Pd++]"]))
     assert after.encode("C [Pd++] O").ids.tolist() == [5, 7, 6]
 
 

@@ -16,7 +16,7 @@ from maskling.errors import TokenizerError
 from maskling.tokenizer import train_bpe
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.training import count_words, train
+from maskling.tokenizer.training import count_words, train_vocabulary
 from oracles.small_text import texts
 
 KINDS = ["wordpiece", "bpe", "unigram"]
@@ -56,14 +56,14 @@ def test_neither_the_order_of_texts_nor_the_parts_they_are_counted_in_matter(kin
     assert forwards == parts
     parts = Counter(dict(reversed(parts.items())))
     assert list(forwards) != list(parts)
-    assert train(forwards, settings).fingerprint == train(parts, settings).fingerprint
+    assert train_vocabulary(forwards, settings).fingerprint == train_vocabulary(parts, settings).fingerprint
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_counts_are_of_the_words_that_the_tokenizer_itself_cuts(kind: str):
     settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1)
     counts = count_words(texts(), settings)
-    library = train(counts, settings)._library
+    library = train_vocabulary(counts, settings)._library
     expected: Counter[str] = Counter()
     for text in texts():
         normal = library.normalizer.normalize_str(text)
@@ -76,7 +76,7 @@ def test_counts_are_of_the_words_that_the_tokenizer_itself_cuts(kind: str):
 def wordpiece_by_hand() -> Tokenizer:
     # "ab" and "ac" six times, "b" once: pairs a+##b 6, a+##c 4.
     settings = TokenizerSettings(vocab_size=16, min_count=2)
-    return train({"ab": 6, "ac": 4, "b": 3, "é": 1}, settings)
+    return train_vocabulary({"ab": 6, "ac": 4, "b": 3, "é": 1}, settings)
 
 
 def test_wordpiece_on_counts_done_by_hand():
@@ -98,7 +98,7 @@ def test_the_special_tokens_lead_and_the_size_is_kept_to(tokenizer: Tokenizer):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_corpus_of_one_word_gives_a_small_vocabulary(kind: str):
     settings = TokenizerSettings(kind=kind, vocab_size=1000, min_count=1)
-    tokenizer = train(count_words(["word"], settings), settings)
+    tokenizer = train_vocabulary(count_words(["word"], settings), settings)
     assert tokenizer.vocab_size < 1000
     ids = tokenizer.encode("word").ids
     assert tokenizer.special.unk not in ids
@@ -109,17 +109,19 @@ def test_a_corpus_of_one_word_gives_a_small_vocabulary(kind: str):
 def test_no_words_is_one_clear_line(kind: str):
     settings = TokenizerSettings(kind=kind)
     with pytest.raises(TokenizerError, match="no words"):
-        train(count_words(["", " \n"], settings), settings) if kind != "bpe" else train({}, settings)
+        train_vocabulary(count_words(["", " \n"], settings), settings) if kind != "bpe" else train_vocabulary(
+            {}, settings
+        )
 
 
 def test_too_small_a_vocabulary_for_bytes_is_said():
     with pytest.raises(TokenizerError, match="set it to 261 or more"):
-        train({"word": 3}, TokenizerSettings(kind="bpe", vocab_size=200))
+        train_vocabulary({"word": 3}, TokenizerSettings(kind="bpe", vocab_size=200))
 
 
 def test_bytes_leave_nothing_unknown():
     settings = TokenizerSettings(kind="bpe", vocab_size=300, min_count=1)
-    tokenizer = train(count_words(["abc"], settings), settings)
+    tokenizer = train_vocabulary(count_words(["abc"], settings), settings)
     text = "日本 😀 ü \u0301"
     ids = tokenizer.encode(text).ids
     assert tokenizer.special.unk not in ids
@@ -130,7 +132,7 @@ def test_bytes_leave_nothing_unknown():
 def test_rare_characters_make_room_for_pieces(kind: str):
     many = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 400))
     settings = TokenizerSettings(kind=kind, vocab_size=205, min_count=1, max_alphabet=0.5)
-    tokenizer = train(count_words([many, "中国 中国 training trained trainer " * 9], settings), settings)
+    tokenizer = train_vocabulary(count_words([many, "中国 中国 training trained trainer " * 9], settings), settings)
     single = [id_ for id_ in tokenizer.ordinary_ids if len(tokenizer.token(id_).removeprefix("##")) == 1]
     assert len(single) <= 100
     assert tokenizer.special.unk not in tokenizer.encode("trained").ids
@@ -141,15 +143,15 @@ def test_rare_characters_make_room_for_pieces(kind: str):
 def test_scaling_large_counts_down_keeps_the_vocabulary(kind: str, monkeypatch: pytest.MonkeyPatch):
     settings = TokenizerSettings(kind=kind, vocab_size=400, min_count=1)
     counts = count_words(texts(), settings)
-    plain = train(counts, settings)
+    plain = train_vocabulary(counts, settings)
     monkeypatch.setattr(train_bpe, "MOST_WORDS", sum(counts.values()) * 10)
-    scaled = train(Counter({word: count * 100 for word, count in counts.items()}), settings)
+    scaled = train_vocabulary(Counter({word: count * 100 for word, count in counts.items()}), settings)
     assert scaled.fingerprint == plain.fingerprint
 
 
 def test_words_too_long_to_be_encoded_teach_nothing():
     settings = TokenizerSettings(vocab_size=60, min_count=1)
-    tokenizer = train(count_words(["xy" * 60, "ab ab"], settings), settings)
+    tokenizer = train_vocabulary(count_words(["xy" * 60, "ab ab"], settings), settings)
     assert tokenizer.id("xy") is None
     assert tokenizer.id("ab") is not None
 
@@ -157,7 +159,7 @@ def test_words_too_long_to_be_encoded_teach_nothing():
 def test_unigram_spells_with_fewer_tokens_than_characters_and_close_to_the_library():
     settings = TokenizerSettings(kind="unigram", vocab_size=400, min_count=1)
     counts = count_words(texts(), settings)
-    ours = train(counts, settings)
+    ours = train_vocabulary(counts, settings)
     theirs = Library(models.Unigram())
     theirs.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.UnigramTrainer(vocab_size=395, show_progress=False, unk_token="[UNK]", special_tokens=["[UNK]"])

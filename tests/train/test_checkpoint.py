@@ -88,7 +88,7 @@ def test_json_that_is_no_state_is_damage(tmp_path: Path, text: str):
     path = saved(tmp_path, 5)
     (path / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match="is damaged"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
 
 
 def test_another_format_is_not_called_damaged(tmp_path: Path):
@@ -96,7 +96,7 @@ def test_another_format_is_not_called_damaged(tmp_path: Path):
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps({**state, "format": 1}))
     with pytest.raises(CheckpointError, match="another version of maskling"):
-        checkpoint.read(path)
+        checkpoint.read_checkpoint(path)
 
 
 def test_nothing_whole_is_an_error_with_the_remedy(tmp_path: Path):
@@ -106,7 +106,7 @@ def test_nothing_whole_is_an_error_with_the_remedy(tmp_path: Path):
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path):
-    found = checkpoint.read(saved(tmp_path, 5))
+    found = checkpoint.read_checkpoint(saved(tmp_path, 5))
     with pytest.raises(CheckpointError, match=r"another model .*0.weight"):
         found.load(nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5)))
 
@@ -130,7 +130,7 @@ def test_what_an_interrupted_write_left_is_cleared_and_what_it_was_replacing_put
     path = saved(tmp_path, 5)
     path.rename(path.with_name("step-000005.old"))
     (tmp_path / "checkpoints" / "step-000009.123.partial").mkdir()
-    checkpoint.tidy(tmp_path)
+    checkpoint.remove_partial_checkpoints(tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000005"]
     assert checkpoint.newest_whole(tmp_path)[0].state.step == 5
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskling.model.config import ModernConfig
-from maskling.model.device import Compute, pick
+from maskling.model.device import Compute, pick_device
 from maskling.train import memory_fit
 from maskling.train.memory_fit import Fit, fit
 from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings
@@ -15,7 +15,7 @@ CONFIG = ModernConfig(vocab_size=30_000)
 
 
 def fitted(system: SystemSettings, compute: Compute | None = None, most_rows: int = 10_000, seq: int = 128) -> Fit:
-    compute = compute or pick("cpu", "fp32")
+    compute = compute or pick_device("cpu", "fp32")
     return fit(system, CONFIG, compute, row_tokens=seq, most_rows=most_rows, mask_rate=0.3)
 
 
@@ -62,6 +62,6 @@ def test_a_gpu_takes_more_and_its_encoder_is_compiled_where_that_can_be(monkeypa
 
 def test_what_rank_0_chose_counts() -> None:
     config = {"row_tokens": 128, "most_rows": 99, "mask_rate": 0.3}
-    found = fit(SystemSettings(), CONFIG, pick("cpu", "fp32"), **config, share=lambda _: [256, False, True])
+    found = fit(SystemSettings(), CONFIG, pick_device("cpu", "fp32"), **config, share=lambda _: [256, False, True])
     assert found.system.micro_batch_tokens == 256
     assert found.forgets

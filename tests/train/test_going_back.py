@@ -17,7 +17,7 @@ from maskling.train.prepared_data import work_of
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
 from maskling.train.step import Taken, take_step
-from maskling.train.task import Work, text_step
+from maskling.train.task import StepBatches, data_step
 from toy_runs import Make
 
 CHANGES = {"train.on_nonfinite": "rewind", "train.log_every": 1, "model.dropout": 0.1}
@@ -28,8 +28,8 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
     """poison(bad): text for whose first example `bad` is true turns the weights to NaN before its step."""
 
     def install(bad: Callable[[int], bool]) -> None:
-        def spoilt(parts, work: Work, *rest) -> Taken:
-            if bad(int(work.numbers[0])):
+        def spoilt(parts, work: StepBatches, *rest) -> Taken:
+            if bad(int(work.example_ids[0])):
                 with torch.no_grad():
                     next(parts.module.parameters()).fill_(float("nan"))
             return take_step(parts, work, *rest)
@@ -41,11 +41,11 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
 
 def first_examples(recipe: Recipe, steps: list[int]) -> list[int]:
     """The number of the first example of each step's text."""
-    from maskling.train.distributed import World
-    from maskling.train.prepared_data import Prepared
+    from maskling.train.distributed import Ranks
+    from maskling.train.prepared_data import PreparedData
 
-    examples = Prepared.open(Path(recipe.data.path)).examples(recipe)
-    return [int(work_of(step, recipe, examples, World()).numbers[0]) for step in steps]
+    examples = PreparedData.open(Path(recipe.data.path)).examples(recipe)
+    return [int(work_of(step, recipe, examples, Ranks()).example_ids[0]) for step in steps]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -58,7 +58,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_text_steps_by_hand():
     left_out = [[4, 2, 1], [6, 3, 2]]
-    assert [text_step(step, left_out) for step in range(8)] == [0, 1, 2, 3, 6, 7, 11, 12]
+    assert [data_step(step, left_out) for step in range(8)] == [0, 1, 2, 3, 6, 7, 11, 12]
 
 
 def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
@@ -89,8 +89,8 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
     assert lines == [12 + 3] * 3
 
 
-def _shifted(step: int, recipe, examples, world, left_out):
-    return work_of(step, recipe, examples, world, left_out=[[4, 2, 1]])
+def _shifted(step: int, recipe, examples, ranks, left_out):
+    return work_of(step, recipe, examples, ranks, left_out=[[4, 2, 1]])
 
 
 def test_without_a_checkpoint_it_goes_back_to_the_beginning(recipe_of: Make, tmp_path: Path, poison):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.step import GradientSum, buckets
 
 
@@ -41,7 +41,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Doubled(World):
+class Doubled(Ranks):
     sent: list[int] = field(default_factory=list)
     waited: list[int] = field(default_factory=list)
 
@@ -63,43 +63,43 @@ def test_sums_are_those_of_whole_gradients_whatever_the_buckets(bucket_bytes: in
     plain, model = Model(), Model()
     for ids, some in zip(IDS, pairs, strict=True):
         plain(ids, some).backward()
-    world = Doubled(size=2)
-    adding = GradientSum(world, model.parameters(), bucket_bytes)
+    ranks = Doubled(size=2)
+    adding = GradientSum(ranks, model.parameters(), bucket_bytes)
     model(IDS[0], pairs[0]).backward()
-    assert not world.sent  # gradients of the first micro-batch are not whole
+    assert not ranks.sent  # gradients of the first micro-batch are not whole
     with adding.last_pass():
         model(IDS[1], pairs[1]).backward()
-    in_the_pass = len(world.sent)
+    in_the_pass = len(ranks.sent)
     adding.finish()
     assert all(torch.equal(3 * one, other) for one, other in zip(gradients(plain), gradients(model), strict=True))
     sizes = [sum(p.numel() for p in bucket) for bucket in buckets(model.parameters(), bucket_bytes)]
-    assert world.sent == world.waited == sizes[::-1]
+    assert ranks.sent == ranks.waited == sizes[::-1]
     # What comes after a bucket that never gets full waits for the end: the order is the same on every rank.
     assert in_the_pass == (len(sizes) if pairs[1] else 0)
 
 
 def test_a_rank_with_nothing_to_do_sends_zeros_in_the_same_order():
-    model, world = Model(), Doubled(size=2)
-    GradientSum(world, model.parameters(), 150).finish()
-    assert world.sent == [sum(p.numel() for p in bucket) for bucket in buckets(model.parameters(), 150)][::-1]
+    model, ranks = Model(), Doubled(size=2)
+    GradientSum(ranks, model.parameters(), 150).finish()
+    assert ranks.sent == [sum(p.numel() for p in bucket) for bucket in buckets(model.parameters(), 150)][::-1]
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters())
 
 
 def test_one_process_sends_nothing_and_keeps_its_gradients():
-    model, world = Model(), Doubled(size=1)
-    adding = GradientSum(world, model.parameters())
+    model, ranks = Model(), Doubled(size=1)
+    adding = GradientSum(ranks, model.parameters())
     with adding.last_pass():
         model(IDS[0], True).backward()
     before = gradients(model)
     adding.finish()
-    assert not world.sent
+    assert not ranks.sent
     assert all(torch.equal(one, other) for one, other in zip(before, gradients(model), strict=True))
 
 
 def test_no_hook_is_left_behind_by_a_pass_that_fails():
-    model, world = Model(), Doubled(size=2)
-    adding = GradientSum(world, model.parameters())
+    model, ranks = Model(), Doubled(size=2)
+    adding = GradientSum(ranks, model.parameters())
     with pytest.raises(RuntimeError, match="grad"), adding.last_pass():
         torch.zeros(1).backward()
     model(IDS[0], True).backward()
-    assert not world.sent
+    assert not ranks.sent

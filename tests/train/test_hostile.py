@@ -17,7 +17,7 @@ from torch import nn
 
 from maskling.errors import CheckpointError, MasklingError, ModelError
 from maskling.files import checksum
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModernConfig
 from maskling.model.folder import read_folder, write_weights
 from maskling.train import checkpoint
@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder."""
     folder = tmp_path_factory.mktemp("model")
     sizes = {"hidden_size": 8, "num_layers": 1, "num_heads": 2, "intermediate_size": 12, "vocab_size": 11}
-    write_weights(build(ModernConfig(**sizes, max_positions=16), 0), folder)
+    write_weights(build_masked_lm(ModernConfig(**sizes, max_positions=16), 0), folder)
     return folder
 
 
@@ -85,7 +85,7 @@ def test_a_header_that_lies_is_refused_and_costs_no_memory(whole: Path, tmp_path
     hostile = with_file(whole, name, LIES[lie], tmp_path / whole.name)
     tracemalloc.start()
     with pytest.raises(CheckpointError, match="damaged"):
-        checkpoint.read(hostile).load(nn.Linear(3, 5))
+        checkpoint.read_checkpoint(hostile).load(nn.Linear(3, 5))
     assert tracemalloc.get_traced_memory()[1] < 64 << 20
     tracemalloc.stop()
 
@@ -108,7 +108,7 @@ def test_any_bytes_in_a_header_load_or_are_refused(
     hostile = with_file(folder, name, bytes(content), tmp_path_factory.getbasetemp() / "fuzzed" / whole.name)
     try:
         if folder is whole:
-            checkpoint.read(hostile).load(nn.Linear(3, 5))
+            checkpoint.read_checkpoint(hostile).load(nn.Linear(3, 5))
         else:
             read_folder(hostile)
     except MasklingError:
@@ -130,7 +130,7 @@ def test_any_state_is_read_or_refused(whole: Path, tmp_path_factory: pytest.Temp
     state = json.loads((whole / "state.json").read_text()) | {field: value}
     (hostile / "state.json").write_text(json.dumps(state))
     try:
-        found = checkpoint.read(hostile).state
+        found = checkpoint.read_checkpoint(hostile).state
     except CheckpointError:
         return
     assert type(found.step) is int
@@ -154,7 +154,7 @@ def test_a_state_that_says_what_none_can_say_is_damage(whole: Path, tmp_path: Pa
     hostile = shutil.copytree(whole, tmp_path / whole.name)
     (hostile / "state.json").write_text(json.dumps(json.loads((whole / "state.json").read_text()) | change))
     with pytest.raises(CheckpointError, match=r"state\.json is damaged"):
-        checkpoint.read(hostile)
+        checkpoint.read_checkpoint(hostile)
 
 
 @pytest.mark.parametrize("text", ["[" * 50_000, '{"a":' * 50_000, " " * (2 << 20)], ids=["lists", "objects", "blank"])
@@ -162,7 +162,7 @@ def test_a_state_that_is_deep_or_huge_is_damage(whole: Path, tmp_path: Path, tex
     hostile = shutil.copytree(whole, tmp_path / whole.name)
     (hostile / "state.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"state\.json is damaged"):
-        checkpoint.read(hostile)
+        checkpoint.read_checkpoint(hostile)
 
 
 def test_moments_of_another_shape_are_refused(recipe_of: Make):

@@ -10,26 +10,26 @@ import pytest
 import torch
 
 from maskling.errors import NumericsError, SettingsError
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 from maskling.train import memory_fit
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.memory_fit import compiled
 from maskling.train.optimizer import Optimizer
 from maskling.train.pretrain import Text
 from maskling.train.recipe import Recipe
 from maskling.train.step import Parts, take_step
-from maskling.train.task import Work
+from maskling.train.task import StepBatches
 from toy_runs import Make
 
 
-def ready(recipe: Recipe) -> tuple[Parts, Work]:
+def ready(recipe: Recipe) -> tuple[Parts, StepBatches]:
     """What takes the steps of a recipe, and the work of its third step."""
     material = Text.open(recipe, checks=False)
     recipe = material.completed(recipe, None)
-    task = material.task(recipe, World())
+    task = material.task(recipe, Ranks())
     module = task.first_module()
-    parts = Parts(task, module, recipe.optimizer.build(module), pick("cpu", "fp32"), World(), module)
-    return parts, task.working(World())(2)
+    parts = Parts(task, module, recipe.optimizer.build(module), pick_device("cpu", "fp32"), Ranks(), module)
+    return parts, task.working(Ranks())(2)
 
 
 def spoiling(parts: Parts, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Parts:
@@ -60,7 +60,7 @@ class _NanGradient(torch.autograd.Function):
 def test_a_loss_that_is_no_number_is_named_by_step_micro_batch_and_examples(recipe_of: Make):
     parts, work = ready(recipe_of())
     assert len(work.batches) == 2
-    numbers = ", ".join(str(number) for number in work.numbers_of(1)[:8])
+    numbers = ", ".join(str(number) for number in work.examples_of(1)[:8])
     with pytest.raises(
         NumericsError, match=rf"step 3: the loss .*micro-batch 2 of 2, examples {numbers}.*optimizer.lr"
     ):
@@ -123,7 +123,7 @@ def test_a_long_gradient_is_clipped_and_none_leaves_it(recipe_of: Make):
 def test_the_same_step_is_the_same_work(recipe_of: Make):
     one, other = ready(recipe_of())[1], ready(recipe_of())[1]
     assert (one.batches[0].input_ids == other.batches[0].input_ids).all()
-    assert (one.numbers == other.numbers).all()
+    assert (one.example_ids == other.example_ids).all()
 
 
 @pytest.mark.slow

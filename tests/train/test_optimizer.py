@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maskling.errors import CheckpointError
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
 from maskling.train.optimizer import OPTIMIZERS, AdamW, Bert2018, Muon, Strategy, hidden_matrices
@@ -21,7 +21,7 @@ def tiny(kind: str = "bert") -> MaskedLM:
         "vocab_size": 31,
         "pair_head": True,
     }
-    return build(BertConfig(max_positions=7, **sizes) if kind == "bert" else ModernConfig(**sizes), seed=3)
+    return build_masked_lm(BertConfig(max_positions=7, **sizes) if kind == "bert" else ModernConfig(**sizes), seed=3)
 
 
 def gradients(module: MaskedLM, seed: int) -> dict[str, torch.Tensor]:

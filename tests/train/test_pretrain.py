@@ -21,7 +21,7 @@ from maskling.errors import CheckpointError, NumericsError, SettingsError, Token
 from maskling.model.memory import PROCESS_BYTES
 from maskling.train import memory_fit
 from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started, Step, Warned
-from maskling.train.pretrain import foreseen, pretrain
+from maskling.train.pretrain import describe_run, pretrain
 from maskling.train.recipe import Recipe, read_config
 from maskling.train.run_folder import written_number
 from torch_ranks import weights
@@ -430,7 +430,7 @@ def test_what_is_foreseen_is_what_the_run_tells(
     monkeypatch.setattr("maskling.train.pretrain.resident_bytes", lambda: None)
     torch.set_num_threads(2)
     recipe = recipe_of({"train.steps": 1, "system.threads": 1, **changes})
-    seen = foreseen(recipe)
+    seen = describe_run(recipe)
     assert seen == next(event for event in pretrain(recipe, tmp_path / "run") if isinstance(event, Started))
 
 

@@ -18,7 +18,7 @@ from maskling.train import budget, outputs
 from maskling.train import loop as loop_module
 from maskling.train import step as step_module
 from maskling.train.budget import corrected, reconsiders
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
 from maskling.train.pretrain import Pretraining, Text, pretrain
 from maskling.train.recipe import Recipe, read_config
@@ -232,7 +232,7 @@ def test_the_time_before_a_stop_is_time_of_the_budget(recipe_of: Make, tmp_path:
 
 @pytest.mark.usefixtures("by_hand")
 def test_a_plan_is_rank_0s(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(World, "agree", lambda _, value: 15 if value == 20 else value)
+    monkeypatch.setattr(Ranks, "broadcast_int", lambda _, value: 15 if value == 20 else value)
     assert events_of(recipe_of(BUDGET), tmp_path)[-1].steps == 15
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from maskling.data.examples import GROUP_ROWS, Examples
 from maskling.data.manifest import ShardArrays
-from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.token import TokenMasking
 from maskling.data.packing import BestFitPacking
 from maskling.data.pairing.single import SinglePairing
@@ -31,7 +31,7 @@ def examples() -> Examples:
     )
     return Examples(
         split=Split([arrays]),
-        vocabulary=Vocabulary(1000, 0, 1, 2, 3, np.arange(11, 1000), np.arange(5)),
+        vocabulary=MaskingVocabulary(1000, 0, 1, 2, 3, np.arange(11, 1000), np.arange(5)),
         pairing=SinglePairing(),
         masking=TokenMasking(),
         corruption=Corruption(),

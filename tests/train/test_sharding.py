@@ -10,7 +10,7 @@ import torch
 
 from chaos_runs import config, metrics
 from maskling.errors import SettingsError
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.fsdp import collected
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
@@ -56,7 +56,7 @@ class InPieces:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_what_is_in_pieces_is_put_together_by_all_and_kept_by_the_first(rank: int):
     pieces = InPieces()
-    found = collected({"a": pieces, "b": torch.zeros(1)}, World(rank, 2))
+    found = collected({"a": pieces, "b": torch.zeros(1)}, Ranks(rank, 2))
     assert pieces.asked == 1
     assert {name: value.tolist() for name, value in found.items()} == ({"a": [1, 1], "b": [0]} if rank == 0 else {})
 

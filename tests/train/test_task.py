@@ -20,10 +20,10 @@ from maskling.randomness import stream
 from maskling.train import checkpoint
 from maskling.train.events import Evaluated, Event, Finished, Started, Step
 from maskling.train.optimizer import AdamW
-from maskling.train.run import run
+from maskling.train.run import run_training
 from maskling.train.schedule import ConstantSchedule
 from maskling.train.settings import RunSettings, SystemSettings, TrainSettings
-from maskling.train.task import Criterion, Material, Supply, Task, Work, text_step
+from maskling.train.task import Criterion, StepBatches, Supply, Task, TrainingData, data_step
 
 SIZE = 8  # points of a step
 
@@ -37,12 +37,14 @@ class LineRecipe(RunSettings):
     system: SystemSettings = SystemSettings(device="cpu", dtype="fp32")
 
 
-def work(step: int, seed: int, slope: float, left_out: object) -> Work:
-    text = text_step(step, left_out)
+def work(step: int, seed: int, slope: float, left_out: object) -> StepBatches:
+    text = data_step(step, left_out)
     x = stream(seed, "points", text).standard_normal((2, SIZE // 2, 1)).astype(np.float32)
     numbers = np.arange(text * SIZE, (text + 1) * SIZE)
     batches = [(part, slope * part) for part in x]
-    return Work(step, batches, {"square": SIZE, "never": 0}, SIZE, 1.0, 6.0, numbers, [SIZE // 2] * 2, {"points": SIZE})
+    return StepBatches(
+        step, batches, {"square": SIZE, "never": 0}, SIZE, 1.0, 6.0, numbers, [SIZE // 2] * 2, {"points": SIZE}
+    )
 
 
 class Line(Task[LineRecipe, nn.Sequential]):
@@ -67,14 +69,14 @@ class Line(Task[LineRecipe, nn.Sequential]):
 
     empty_module = first_module
 
-    def working(self, world, left_out=()) -> Callable[[int], Work]:  # noqa: ARG002
+    def batch_builder(self, ranks, left_out=()) -> Callable[[int], StepBatches]:  # noqa: ARG002
         return partial(work, seed=self.recipe.seed, slope=self.recipe.slope, left_out=left_out)
 
     def terms(self, module, batch, encode, device) -> dict[str, Term]:  # noqa: ARG002
         x, y = map(torch.from_numpy, batch)
         return {"square": Term((encode(x) - y).square().sum(), len(x))}
 
-    def evaluate(self, module, compute, world) -> dict[str, float | int | None]:  # noqa: ARG002
+    def evaluate(self, module, compute, ranks) -> dict[str, float | int | None]:  # noqa: ARG002
         module.eval()
         with torch.no_grad():
             nearness = float(module(torch.ones(1, 1)))
@@ -91,27 +93,27 @@ class Line(Task[LineRecipe, nn.Sequential]):
 class Scripted(Line):
     """Evaluations that say what a test wants them to say."""
 
-    def evaluate(self, module, compute, world) -> dict[str, float | int | None]:
-        return super().evaluate(module, compute, world) | {"nearness": self.script.pop(0)}
+    def evaluate(self, module, compute, ranks) -> dict[str, float | int | None]:
+        return super().evaluate(module, compute, ranks) | {"nearness": self.script.pop(0)}
 
 
-class Points(Material[LineRecipe]):
+class Points(TrainingData[LineRecipe]):
     data, tokenizer, place = "points", "none", "nowhere"
     settings = LineRecipe
     made: type[Line] = Line
 
-    def completed(self, recipe, written) -> LineRecipe:  # noqa: ARG002
+    def complete_recipe(self, recipe, written) -> LineRecipe:  # noqa: ARG002
         return recipe
 
-    def origin(self, recipe, known) -> None:  # noqa: ARG002
+    def initial_weights_id(self, recipe, known) -> None:  # noqa: ARG002
         return None
 
-    def task(self, recipe, world) -> Line:  # noqa: ARG002
+    def build_task(self, recipe, ranks) -> Line:  # noqa: ARG002
         return self.made(recipe)
 
 
-def runs(recipe: LineRecipe, folder: Path, material: Material[LineRecipe] | None = None, **more) -> list[Event]:
-    return list(run(recipe, folder, lambda *_: material or Points(), **more))
+def runs(recipe: LineRecipe, folder: Path, material: TrainingData[LineRecipe] | None = None, **more) -> list[Event]:
+    return list(run_training(recipe, folder, lambda *_: material or Points(), **more))
 
 
 def scripted(values: list[float]) -> Points:
@@ -150,7 +152,7 @@ def test_a_module_of_any_kind_is_trained_judged_and_written(tmp_path: Path):
 @pytest.mark.parametrize("at", [3, 5, 13])
 def test_any_task_goes_on_to_the_same_bits_buffers_included(tmp_path: Path, at: int):
     runs(LineRecipe(), tmp_path / "straight")
-    for event in run(LineRecipe(), tmp_path / "left", lambda *_: Points()):
+    for event in run_training(LineRecipe(), tmp_path / "left", lambda *_: Points()):
         if isinstance(event, Step) and event.step == at:
             break
     runs(LineRecipe(), tmp_path / "left")
@@ -181,7 +183,7 @@ def test_patience_ends_a_run_after_so_many_evaluations_without_a_better_one(tmp_
 
 def test_patience_outlives_a_stop(tmp_path: Path):
     recipe, values = with_train(patience=3), [1.0, 5.0, 5.0, 4.0, 5.0, 9.0]
-    for event in run(recipe, tmp_path, lambda *_: scripted(values)):
+    for event in run_training(recipe, tmp_path, lambda *_: scripted(values)):
         if isinstance(event, Step) and event.step == 7:
             break
     # The checkpoint of step 5 knows of the first two evaluations; that of step 6 is made again.

@@ -14,7 +14,7 @@ import torch
 
 import toy_corpus
 from chaos_runs import config, metrics
-from maskling.train.distributed import World, own_device
+from maskling.train.distributed import Ranks, device_of_rank
 from maskling.train.pretrain import pretrain
 from maskling.train.run_folder import write_config
 from maskling.train.step import buckets
@@ -28,18 +28,18 @@ PAIRS = {"pairing.kind": "nsp", "train.steps": 6, "train.evaluate_every": 3, "tr
 
 
 def test_one_process_is_a_world_of_its_own():
-    world = World()
+    world = Ranks()
     assert world.is_main
-    assert world.agree(7) == world.highest(7) == 7
-    assert world.share({"a": [1, None]}) == {"a": [1, None]}
-    assert torch.equal(world.sum(torch.tensor([1.0, 2.0])), torch.tensor([1.0, 2.0]))
+    assert world.broadcast_int(7) == world.max(7) == 7
+    assert world.broadcast({"a": [1, None]}) == {"a": [1, None]}
+    assert torch.equal(world.all_reduce(torch.tensor([1.0, 2.0])), torch.tensor([1.0, 2.0]))
 
 
 def test_a_rank_takes_the_gpu_that_was_set_for_it_and_says_it_as_the_person_did():
-    assert own_device("auto", World()) == "auto"
+    assert device_of_rank("auto", Ranks()) == "auto"
     # A graph of onnxruntime takes "auto" and the processor, and no number of a GPU.
-    assert own_device("auto", World(1, 2, torch.device("cuda", 1))) == "auto"
-    assert own_device("auto", World(1, 2)) == "cpu"
+    assert device_of_rank("auto", Ranks(1, 2, torch.device("cuda", 1))) == "auto"
+    assert device_of_rank("auto", Ranks(1, 2)) == "cpu"
 
 
 def test_buckets_hold_every_parameter_once_in_order_and_are_not_too_large():

@@ -45,9 +45,9 @@ def attention(
     if out is not None:
         import numpy as np
 
-        from maskling.files import written_aside
+        from maskling.files import atomic_write
 
-        with written_aside(out) as opened:
+        with atomic_write(out) as opened:
             np.savez(opened, tokens=np.array(maps.tokens), weights=maps.weights)
         console.note(f"{' x '.join(map(str, maps.weights.shape))} weights written to {out}")
     heads = maps.summary()

@@ -53,35 +53,35 @@ def embed(
     if out is not None:
         check_out_file(out, [file] if file else [])
 
-    from maskling.export.sentence_transformers import own_pooling
+    from maskling.export.sentence_transformers import read_pooling
     from maskling.infer.embed import Pooled, embed_chunks, embed_shares
     from maskling.infer.model import load
-    from maskling.train.distributed import joined, own_device
+    from maskling.train.distributed import device_of_rank, join_ranks
 
-    with joined(device) as world:
+    with join_ranks(device) as ranks:
         # Standard input belongs to rank 0, and a file may be on its machine only.
-        texts = Texts(*world.share([*astuple(Texts.of(text, file))] if world.is_main else None))
-        loaded = load(model, device=own_device(device, world), dtype=dtype)
-        how = Pooled(pooling or own_pooling(loaded.folder), normalize, layer)
+        texts = Texts(*ranks.broadcast([*astuple(Texts.of(text, file))] if ranks.is_main else None))
+        loaded = load(model, device=device_of_rank(device, ranks), dtype=dtype)
+        how = Pooled(pooling or read_pooling(loaded.folder), normalize, layer)
         many = len(texts.lines)
-        with _filled(out if world.is_main else None, loaded, texts.lines, how) as filling:
-            before = world.share([0, 0] if filling is None else [*astuple(filling.done)])
+        with _filled(out if ranks.is_main else None, loaded, texts.lines, how) as filling:
+            before = ranks.broadcast([0, 0] if filling is None else [*astuple(filling.done)])
 
             def told(done: int) -> None:
-                so_far = before[0] + done * world.size
-                if world.is_main and so_far < many:
+                so_far = before[0] + done * ranks.size
+                if ranks.is_main and so_far < many:
                     console.progress(f"embedded {so_far:,} of {counted(many, 'text')}", so_far, many)
 
-            if world.is_main and before[0]:
+            if ranks.is_main and before[0]:
                 console.note(f"{before[0]:,} of {counted(many, 'vector')} were there")
             done, cut = before
-            for some in embed_shares(partial(embed_chunks, loaded, how=how, told=told), texts.lines[done:], world):
+            for some in embed_shares(partial(embed_chunks, loaded, how=how, told=told), texts.lines[done:], ranks):
                 if filling is not None:
                     filling.add(some.vectors, some.cut)
-                elif world.is_main:
+                elif ranks.is_main:
                     _tell(console, texts.lines[done : done + len(some.vectors)], some.vectors)
                 done, cut = done + len(some.vectors), cut + some.cut
-    if not world.is_main:
+    if not ranks.is_main:
         return
     if cut:
         console.warn(f"{cut:,} of {counted(many, 'text')} longer than {loaded.max_length:,} tokens and cut")

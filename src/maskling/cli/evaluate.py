@@ -80,7 +80,7 @@ def evaluate(
     from maskling.evaluate.held_out import Evaluation, check_asked
     from maskling.export.cards import update_card
     from maskling.infer.model import load
-    from maskling.train.distributed import joined, own_device
+    from maskling.train.distributed import device_of_rank, join_ranks
 
     if pairs and (sources or data is not None or card):
         raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
@@ -90,16 +90,16 @@ def evaluate(
     reading = None if labelled else read_as(settings, sources, "files to measure on")
     check_sources(sources)
     console = Console(as_json=json)
-    with joined(device) as world:
-        loaded = load(model, device=own_device(device, world), dtype=dtype)
+    with join_ranks(device) as ranks:
+        loaded = load(model, device=device_of_rank(device, ranks), dtype=dtype)
         if pairs:
-            if world.is_main:  # one rank is enough for a few thousand sentences
+            if ranks.is_main:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)
             return
         if loaded.judge is not None or labelled:
             if data is not None or card:
                 raise SettingsError("a fine-tuned model is measured on labelled files; leave out --data and --card")
-            if world.is_main:
+            if ranks.is_main:
                 show_labelled(loaded, sources, settings, console)
             return
         assert reading is not None
@@ -112,13 +112,13 @@ def evaluate(
                 f"it is text of another kind than the model's, or its folder lacks the tokenizer it was made with"
             )
         evaluation = Evaluation(
-            loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples, world=world
+            loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples, ranks=ranks
         )
         for done in evaluation.run():
             console.progress(f"measuring on {text.name}", done, 1)
         console.clear()
         found = evaluation.held_out()
-    if not world.is_main:
+    if not ranks.is_main:
         return
     if card:
         update_card(loaded.folder, found)
@@ -214,14 +214,14 @@ def pair_lines(results: PairResults) -> list[str]:
 
 def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console: Console) -> None:
     """Measure on each file and show what came out. settings: --columns.key value."""
-    from maskling.finetune.finetune import measured
+    from maskling.finetune.finetune import evaluate_labelled
 
     columns = columns_in(settings)
     if not files:
         raise SettingsError("say which labelled file to measure this fine-tuned model on")
     for file in files:
         console.doing(f"measuring on {file}")
-        found, warnings = measured(loaded, file, columns)
+        found, warnings = evaluate_labelled(loaded, file, columns)
         console.clear()
         for text in warnings:
             console.warn(text)

@@ -30,14 +30,14 @@ def init(
     Example: maskling init train.toml --preset small
     """
     from maskling.errors import SettingsError
-    from maskling.files import written_aside
+    from maskling.files import atomic_write
     from maskling.train.recipe import commented_toml, read_recipe
 
     check_out_file(out)
     if out.exists() and not force:
         raise SettingsError(f"{out} is there already; choose another name, or --force to write over it")
     resolved = read_recipe(layers(None, settings, preset=preset))
-    with written_aside(out) as file:
+    with atomic_write(out) as file:
         file.write(commented_toml(resolved.settings).encode())
     console = Console(as_json=json)
     console.note(f"{out} written; edit it, then: maskling train --config {out} --data data/ --out runs/mine")

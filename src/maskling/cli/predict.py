@@ -18,7 +18,7 @@ from maskling.cli.inputs import check_out_file, columns_in
 from maskling.cli.options import SettingPairs
 from maskling.console import Console, counted, printable
 from maskling.errors import DataError, SettingsError
-from maskling.files import written_aside
+from maskling.files import atomic_write
 
 if TYPE_CHECKING:
     from maskling.infer.predict_inputs import Record
@@ -74,14 +74,14 @@ def predict(
 
     from maskling.infer.model import load
     from maskling.infer.predict import predict_all
-    from maskling.infer.predict_inputs import Inputs
+    from maskling.infer.predict_inputs import PredictInputs
 
     loaded = load(model, device=device)
-    judge = loaded.need_judge("predict")
+    judge = loaded.need_task_scorer("predict")
     if out is not None:
         check_form(out, judge.head_config.kind, as_json=json)
-    kind, pairs = judge.head_config.kind, judge.head_config.judging.pairs
-    sources = [] if text else [Inputs(file, kind, columns, pairs=pairs) for file in files or ("-",)]
+    kind, pairs = judge.head_config.kind, judge.head_config.answer_settings.pairs
+    sources = [] if text else [PredictInputs(file, kind, columns, pairs=pairs) for file in files or ("-",)]
     given: list[Any] = [[[_record(one, kind, pairs) for one in text]]] if text else list(sources)
     done = cut = 0
     with lines_to(out, console) as lines:
@@ -156,7 +156,7 @@ def lines_to(out: Path | None, console: Console) -> Iterator[Lines]:
     form, lines = _form(out, console.as_json), None
     unfinished = out.with_name(f"{out.name}.unfinished")
     try:
-        with written_aside(out, unfinished) as file:
+        with atomic_write(out, unfinished) as file:
             lines = Lines(console, file, form)
             yield lines
     except BaseException:

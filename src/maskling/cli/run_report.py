@@ -12,8 +12,8 @@ from maskling.train.events import (
     Evaluated,
     Evaluating,
     Event,
+    FinalMetrics,
     Finished,
-    Judged,
     Measuring,
     Replanned,
     Saved,
@@ -22,6 +22,9 @@ from maskling.train.events import (
     Warned,
 )
 from maskling.train.task import Numbers
+
+# Scripts read these names; they stay when a class is renamed.
+_JSON_NAMES: dict[type[Event], str] = {FinalMetrics: "judged"}
 
 
 class RunReport:
@@ -64,7 +67,7 @@ class RunReport:
                 pass  # the path is in the last line; a line for each would drown the losses
             case Warned():
                 console.warn(event.text)
-            case Judged():
+            case FinalMetrics():
                 console.clear()
                 for line in judged_lines(event):
                     console.note(line)
@@ -126,7 +129,7 @@ def _place(what: str, step: int, steps: int) -> str:
     return f"{what:<8}  {step:>{len(f'{steps:,}')},}/{steps:,}"
 
 
-def judged_lines(event: Judged) -> list[str]:
+def judged_lines(event: FinalMetrics) -> list[str]:
     """What was measured of the weights that the run leaves, one number a line."""
     numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
     return [f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}", *table(numbers)]
@@ -152,7 +155,7 @@ def as_json(event: Event) -> dict[str, Any]:
     """An event as a flat object with its name."""
     found = event.flat() if isinstance(event, Step) else asdict(event)
     fields = {name: value if _plain(value) else str(value) for name, value in found.items()}
-    return {"event": type(event).__name__.lower(), **fields}
+    return {"event": _JSON_NAMES.get(type(event), type(event).__name__.lower()), **fields}
 
 
 def _plain(value: Any) -> bool:

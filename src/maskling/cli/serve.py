@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from maskling.cli import EXIT_STOPPED
 from maskling.console import Console
 from maskling.errors import MissingExtra, SettingsError
-from maskling.files import as_text
+from maskling.files import path_text
 
 _HIGHEST_PORT = 65535
 
@@ -74,4 +74,4 @@ def serve(
 def _name(model: Path) -> str:
     """That of the folder, or of the run that it is the model of."""
     place = model.resolve()
-    return as_text(place.parent.name if place.name == "model" else place.name)
+    return path_text(place.parent.name if place.name == "model" else place.name)

@@ -39,11 +39,11 @@ def tokenizer(
     Example: maskling tokenizer books/ --out tok/ --tokenizer.kind bpe --tokenizer.vocab-size 8000
     """
     from maskling.config import resolve
-    from maskling.data.prepare.tokenizer_stage import VocabularySettings, learn_vocabulary
+    from maskling.data.prepare.tokenizer_stage import TokenizerTrainingSettings, train_tokenizer
     from maskling.errors import SettingsError
 
     console = Console(as_json=json)
-    resolved = resolve(VocabularySettings, layers(config, settings, max_length=max_length))
+    resolved = resolve(TokenizerTrainingSettings, layers(config, settings, max_length=max_length))
     if show:
         for line in shown(resolved):
             console.result(line)
@@ -67,7 +67,7 @@ def tokenizer(
     from maskling.tokenizer.tokenizer import Tokenizer
 
     shown_by, report = PrepareReport(console, resolved.settings.tokenizer.vocab_size), ReadReport()
-    for event in learn_vocabulary(sources, out, resolved.settings, report):
+    for event in train_tokenizer(sources, out, resolved.settings, report):
         shown_by.show(event)
     console.warn_of(report.problems())
     console.note(f"written to {out}; use it with: maskling prepare ... --tokenizer.path {out}")

@@ -86,9 +86,9 @@ def train(
 def _foresee(recipe: Recipe, console: Console) -> None:
     """Print what the run would be."""
     from maskling.cli.run_report import as_json, started_lines
-    from maskling.train.pretrain import foreseen
+    from maskling.train.pretrain import describe_run
 
-    plan = foreseen(recipe)
+    plan = describe_run(recipe)
     budget = recipe.train.budget
     for line in started_lines(plan)[: -1 if budget else None]:
         console.note(line)

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable
 
 
-class Seen:
+class SeenDigests:
     """A set of 64-bit digests, open addressing in one flat array.
 
     Two different texts share a digest with chance n^2 / 2^65 over n texts: 3 in 10,000 for 100 million.

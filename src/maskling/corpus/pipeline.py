@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import xxhash
 
 from maskling.corpus.clean import clean
-from maskling.corpus.dedup import Seen
+from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.document import Document
 from maskling.corpus.filters import rejection
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.reading import read
+from maskling.corpus.reading import read_documents
 from maskling.corpus.sentences import split_lines, split_sentences
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
@@ -56,7 +56,7 @@ class Rejected:
     reason: str
 
 
-def process(document: Document, settings: CorpusSettings) -> CleanDocument | Rejected:
+def process_document(document: Document, settings: CorpusSettings) -> CleanDocument | Rejected:
     """Clean a document, filter it and cut it into sentences. Depends on nothing else, so any process may do it."""
     text = clean(document.text, settings.clean, keep_lines=document.line_sentences)
     reason = rejection(text, settings.filters)
@@ -76,7 +76,7 @@ def process(document: Document, settings: CorpusSettings) -> CleanDocument | Rej
     )
 
 
-def unseen(document: CleanDocument, seen: Seen, settings: CorpusSettings) -> CleanDocument | Rejected:
+def drop_duplicates(document: CleanDocument, seen: SeenDigests, settings: CorpusSettings) -> CleanDocument | Rejected:
     """Leave out what `seen` holds already, and add the rest to it.
 
     Whole documents, or with dedup='paragraph' also single paragraphs, after which the document
@@ -147,15 +147,15 @@ _BATCH_CHARACTERS = 1 << 20
 def clean_batches(
     sources: Sequence[str], settings: CorpusSettings, report: ReadReport
 ) -> Iterator[list[CleanDocument]]:
-    """The documents that `prepare` would keep, about a million characters at a time. Raises CorpusError as `read`."""
+    """The documents that `prepare` would keep, about a million characters at a time. Raises CorpusError as `read_documents`."""
     kept = _clean_documents(sources, settings, report)
     return grouped(kept, lambda document: len(document.text), _BATCH_CHARACTERS)
 
 
 def _clean_documents(sources: Sequence[str], settings: CorpusSettings, report: ReadReport) -> Iterator[CleanDocument]:
-    seen = Seen()
-    for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
-        found = process(document, settings)
-        fresh = unseen(found, seen, settings) if isinstance(found, CleanDocument) else found
+    seen = SeenDigests()
+    for _, document in read_documents(expand(sources, report, settings.format != "auto"), settings, report):
+        found = process_document(document, settings)
+        fresh = drop_duplicates(found, seen, settings) if isinstance(found, CleanDocument) else found
         if isinstance(fresh, CleanDocument):
             yield fresh

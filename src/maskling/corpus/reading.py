@@ -28,19 +28,19 @@ _NOT_READ = {
 }
 
 
-class Position(NamedTuple):
+class ReadPosition(NamedTuple):
     """Where to go on: the index of a source, and how many of its documents are done."""
 
     source: int = 0
     document: int = 0
 
 
-START = Position()
+START = ReadPosition()
 
 
-def read(
-    sources: Sequence[Source], settings: CorpusSettings, report: ReadReport, start: Position = START
-) -> Iterator[tuple[Position, Document]]:
+def read_documents(
+    sources: Sequence[Source], settings: CorpusSettings, report: ReadReport, start: ReadPosition = START
+) -> Iterator[tuple[ReadPosition, Document]]:
     """Yield each document with the position just after it: give that as `start` to go on with the next.
 
     A source that cannot be read is reported, what it yielded before is kept, and the rest is read
@@ -62,7 +62,7 @@ def read(
             if report.told is not None:
                 report.told(report)
             if file.documents > done:
-                yield Position(index, file.documents), document
+                yield ReadPosition(index, file.documents), document
         if not file.documents and not file.num_faults:
             file.add_fault("there is no text in it")
     if start == START and not report.documents:

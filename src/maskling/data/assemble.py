@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import BoolArray, Int64Array, offsets_of
-from maskling.data.masking.corruption import Vocabulary
+from maskling.data.masking.corruption import MaskingVocabulary
 from maskling.data.masking.words import Words
 from maskling.data.packing import Layout
 from maskling.data.pairing.strategy import Segments
@@ -73,7 +73,7 @@ def lengths(segments: Segments, has_pairs: bool) -> Int64Array:
 
 
 def assemble(
-    split: Split, segments: Segments, vocabulary: Vocabulary, has_pairs: bool, predicts_unknown: bool
+    split: Split, segments: Segments, vocabulary: MaskingVocabulary, has_pairs: bool, predicts_unknown: bool
 ) -> tuple[NDArray[np.int32], Words]:
     """The tokens of examples end to end, and the words they belong to.
 

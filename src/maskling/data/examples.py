@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskling.arrays import BoolArray, Int64Array
 from maskling.data.assemble import Batch, Text, assemble, lay_out, lengths
-from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.strategy import Masking
 from maskling.data.masking.words import Words
 from maskling.data.packing import Layout, Packing, dealt, spread
@@ -66,7 +66,7 @@ class Examples:
     def __init__(
         self,
         split: Split,
-        vocabulary: Vocabulary,
+        vocabulary: MaskingVocabulary,
         pairing: Pairing,
         masking: Masking,
         corruption: Corruption,
@@ -305,9 +305,9 @@ class Step:
         """Tokens that are not padding, over all ranks."""
         return len(self.text.ids)
 
-    def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[Batch]:
+    def batches(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[Batch]:
         """The rows of one rank, in micro-batches of at most `micro_rows`; see `dealt`."""
-        bounds = dealt(self.num_rows, micro_rows, rank, world)
+        bounds = dealt(self.num_rows, micro_rows, rank, world_size)
         return [self._rows(first, last) for first, last in pairwise(bounds)]
 
     def _rows(self, first: int, last: int) -> Batch:

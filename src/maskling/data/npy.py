@@ -15,7 +15,7 @@ import numpy as np
 import xxhash
 
 from maskling.errors import DataError
-from maskling.files import written_aside
+from maskling.files import atomic_write
 
 AGAIN = "delete the folder and prepare it again, or restore the file"
 
@@ -24,7 +24,7 @@ def write_array(path: Path, array: np.ndarray) -> str:
     """Write a (n,) array as little-endian `.npy`, whole or not at all; returns the xxh3-128 of the file."""
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     digest = xxhash.xxh3_128()
-    with written_aside(path) as file:
+    with atomic_write(path) as file:
         for piece in (header_of(array.shape, array.dtype), array.tobytes()):
             digest.update(piece)
             file.write(piece)

@@ -99,14 +99,14 @@ def spread(layout: Layout, num_rows: int) -> Layout:
     return Layout(row, column, count)
 
 
-def dealt(num_rows: int, micro_rows: int, rank: int = 0, world: int = 1) -> list[int]:
+def dealt(num_rows: int, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[int]:
     """Where in `num_rows` rows each micro-batch of one rank begins, and where the last ends.
 
     A micro-batch has at most `micro_rows` rows. Every rank gets the same number of them, and those of all ranks differ
     by one row at the most: some are empty where there are too few rows to go round.
     """
-    count = -(-num_rows // (micro_rows * world))
-    bounds: list[int] = (np.arange(rank * count, (rank + 1) * count + 1) * num_rows // (count * world)).tolist()
+    count = -(-num_rows // (micro_rows * world_size))
+    bounds: list[int] = (np.arange(rank * count, (rank + 1) * count + 1) * num_rows // (count * world_size)).tolist()
     return bounds
 
 

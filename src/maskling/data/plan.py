@@ -21,7 +21,7 @@ SLACK = 1 / 64
 class Plan:
     """What an epoch is made of: one span of text for each example.
 
-    start: (N,) int64, first token of each span, counted from the start of the split; ascending in a plan made by `cut`.
+    start: (N,) int64, first token of each span, counted from the start of the split; ascending in a plan made by `cut_spans`.
     length: (N,) int32, its tokens.
     document_first: (D+1,) int64, the first span of each document that has one, and N.
     goal: the tokens a span may have.
@@ -52,7 +52,7 @@ class Plan:
         return self.document_first[document], self.document_first[document + 1]
 
 
-def cut(split: Split, goal: int, min_words: int = 1) -> Plan:
+def cut_spans(split: Split, goal: int, min_words: int = 1) -> Plan:
     """Cut every document of a split into spans of at most `goal` tokens.
 
     A span takes whole sentences while they fit. Where that would leave more than a little room

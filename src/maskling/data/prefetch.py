@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def ahead(make: Callable[[int], T], steps: Iterable[int], workers: int = 0, depth: int = 2) -> Iterator[T]:
+def prefetch(make: Callable[[int], T], steps: Iterable[int], workers: int = 0, depth: int = 2) -> Iterator[T]:
     """make(step) for each of `steps`, in order, while up to `depth` more for each worker are being made.
 
     workers: 0 for one thread beside the caller's, which is enough where a step takes longer than its

@@ -13,7 +13,7 @@ import numpy as np
 
 from maskling.evaluate.hidden_words import CommonText, HiddenWords, Losses
 from maskling.evaluate.minimal_pairs import MinimalPair, PairScoring
-from maskling.infer.forward import Reader, Row, batches, encode, usual_batch_tokens
+from maskling.infer.forward import ModelRunner, Row, batches_by_length, encode, usual_batch_tokens
 from maskling.infer.model import Model
 
 # FOLDED DOCS
@@ -36,7 +36,7 @@ class Speed:
 class Race:
     """Models reading the same texts in turns, so that whatever else the machine does falls on all alike."""
 
-    def __init__(self, readers: Sequence[Reader], rows: Sequence[Sequence[Row]], rounds: int = ROUNDS) -> None:
+    def __init__(self, readers: Sequence[ModelRunner], rows: Sequence[Sequence[Row]], rounds: int = ROUNDS) -> None:
         """rows: for each model the texts as its ids, special tokens included."""
         self._readers, self._rows, self._rounds = readers, [own[:TEXTS] for own in rows], rounds
         self._seconds: list[list[float]] = [[] for _ in readers]
@@ -60,9 +60,9 @@ class Race:
         ]
 
 
-def _seconds(reader: Reader, rows: Sequence[Row]) -> float:
+def _seconds(reader: ModelRunner, rows: Sequence[Row]) -> float:
     begin = time.perf_counter()
-    for together in batches([len(row) for row in rows], usual_batch_tokens(reader.compute)):
+    for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(reader.compute)):
         hidden, _ = encode(reader.module, reader.compute, [rows[row] for row in together], reader.tokenizer.special.pad)
         hidden[0, 0, 0].item()  # a GPU is done only when asked
     return max(time.perf_counter() - begin, 1e-9)

@@ -16,7 +16,7 @@ from maskling.corpus.pipeline import CleanDocument, clean_batches
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.examples import Examples
 from maskling.data.manifest import ShardArrays
-from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
 from maskling.data.packing import BestFitPacking
@@ -30,9 +30,9 @@ from maskling.export.cards import HeldOut
 from maskling.infer.forward import batch_budget
 from maskling.infer.model import Model
 from maskling.metrics import entropy
-from maskling.objectives.measure import Measured, Tally
+from maskling.objectives.measure import MaskedLMMetrics, MetricSums
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.recipe import Recipe, read_config
 
 # FOLDED DOCS
@@ -78,7 +78,7 @@ class Evaluation:
     single if not, sequences of up to 512 tokens (`seq_length`), 15 % of them to predict (`rate`). A text of one
     document is measured without pairs.
     examples: how many to measure on, all if left out. batch_tokens: changes speed, and numbers only by rounding.
-    world: ranks that each measure a share of the batches; all of them get all numbers.
+    ranks: each measures a share of the batches; all of them get all numbers.
 
     Loss per word and per byte come from a second pass in which whole words are hidden: with single pieces hidden,
     a vocabulary of small pieces has an easy time, as the rest of the word gives each away. The loss of a hidden
@@ -96,7 +96,7 @@ class Evaluation:
         rate: float | None = None,
         examples: int | None = None,
         batch_tokens: int | None = None,
-        world: World | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         """Raises ModelError for a model without a head, DataError or SettingsError for what does not fit."""
         check_asked(model, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
@@ -106,13 +106,13 @@ class Evaluation:
         self._batch_tokens = batch_budget(batch_tokens, model.compute)
         self._packing = recipe.packing if recipe else BestFitPacking()
         self._pairing = _pairing(pairing, model, recipe, text)
-        self._world = World() if world is None else world
-        self._found: list[Measured] = []
+        self._ranks = Ranks() if ranks is None else ranks
+        self._found: list[MaskedLMMetrics] = []
 
     def run(self) -> Iterator[float]:
         """Measure, and yield the part that is done, from 0 to 1, after each batch."""
         single = SinglePairing()
-        vocabulary = Vocabulary.of(self._model.tokenizer)
+        vocabulary = MaskingVocabulary.of(self._model.tokenizer)
         passes = [
             Examples(self._text.split, vocabulary, pairing, masking, Corruption(), self._packing, self._length, seed=0)
             for masking, pairing in ((TokenMasking(), self._pairing), (WordMasking(), single))
@@ -121,14 +121,14 @@ class Evaluation:
         done, total = 0, sum(counts)
         self._model.module.eval()
         for made, count in zip(passes, counts, strict=True):
-            tally = Tally(self._model.module, self._model.compute)
+            tally = MetricSums(self._model.module, self._model.compute)
             batches = made.fixed(count, self._rate, max(1, self._batch_tokens // self._length))
             for place, batch in enumerate(batches):
-                if place % self._world.size == self._world.rank:
+                if place % self._ranks.size == self._ranks.rank:
                     tally.add(batch)
                 done += int((batch.example_ids.max(axis=1) + 1).sum())
                 yield done / total
-            self._found.append(tally.measured(self._world.sum))
+            self._found.append(tally.measured(self._ranks.all_reduce))
 
     def held_out(self) -> HeldOut:
         """The numbers, once `run` has ended."""

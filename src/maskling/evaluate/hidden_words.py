@@ -22,12 +22,12 @@ from maskling.console import counted
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import CleanDocument, clean_batches
 from maskling.corpus.settings import CorpusSettings
-from maskling.data.plan import cut
+from maskling.data.plan import cut_spans
 from maskling.data.shards import Split, open_shards
 from maskling.errors import CorpusError, DataError, SettingsError
-from maskling.infer.forward import Query, Reader, Row, log_probabilities
+from maskling.infer.forward import MaskQuery, ModelRunner, Row, log_probabilities
 from maskling.infer.model import Model
-from maskling.objectives.measure import ranks
+from maskling.objectives.measure import token_ranks
 from maskling.randomness import Shuffle, bits, keys, uniforms
 from maskling.tokenizer import characters
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -90,7 +90,7 @@ def lay_passages(passages: Sequence[Passage], tokenizer: Tokenizer) -> list[Laid
 
 def lay_split(split: Split, tokenizer: Tokenizer, length: int, count: int) -> list[Laid]:
     """`count` spans of text that is prepared, drawn evenly, as sequences of at most `length` tokens."""
-    plan = cut(split, length - 2)
+    plan = cut_spans(split, length - 2)
     drawn = np.sort(Shuffle(len(plan), 0, "passages")[np.arange(min(count, len(plan)))])
     tokens, starts = split.gather(plan.start[drawn], plan.length[drawn])
     special = tokenizer.special
@@ -110,7 +110,7 @@ def lay_split(split: Split, tokenizer: Tokenizer, length: int, count: int) -> li
 class HiddenWords:
     """A model being asked for hidden words."""
 
-    def __init__(self, reader: Reader, laid: Sequence[Laid], hidden: Sequence[BoolArray]) -> None:
+    def __init__(self, reader: ModelRunner, laid: Sequence[Laid], hidden: Sequence[BoolArray]) -> None:
         """hidden: (w,) bool for each passage, which words are hidden."""
         reader.need_head("comparing")
         self._reader = reader
@@ -142,10 +142,10 @@ class HiddenWords:
     def _ask(self, numbers: Sequence[int]) -> None:
         reader, special = self._reader, self._reader.tokenizer.special
         rows: list[Row] = []
-        queries: list[Query] = []
+        queries: list[MaskQuery] = []
         for row, number in enumerate(numbers):
             places = np.concatenate([np.arange(first, last) for first, last in self._words[number].tolist()])
-            queries += [Query(row, place) for place in places.tolist()]
+            queries += [MaskQuery(row, place) for place in places.tolist()]
             rows.append(self._laid[number].ids.copy())
             rows[-1][places] = special.mask
         labels = torch.tensor([int(self._laid[numbers[query.row]].ids[query.position]) for query in queries])
@@ -153,7 +153,7 @@ class HiddenWords:
         for some, scores in log_probabilities(reader.module, reader.compute, rows, queries, special.pad):
             own = labels[some].to(scores.device)
             self._nats[slots[some]] = -scores.gather(1, own[:, None])[:, 0].cpu().double().numpy()
-            self._rank[slots[some]] = ranks(scores, own).cpu().numpy()
+            self._rank[slots[some]] = token_ranks(scores, own).cpu().numpy()
 
 
 # Words of a passage: in most vocabularies they fit into 128 tokens, the shortest sequences that models are made for.

@@ -15,7 +15,7 @@ from maskling.corpus.document import Source
 from maskling.corpus.opening import READ_ERRORS, open_bytes
 from maskling.corpus.sources import expand
 from maskling.errors import DataError
-from maskling.infer.forward import Reader
+from maskling.infer.forward import ModelRunner
 from maskling.infer.score import Method, Scoring
 
 # FOLDED DOCS
@@ -110,7 +110,7 @@ class PairScoring:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: ModelRunner,
         pairs: Sequence[MinimalPair],
         *,
         method: Method = "original",
@@ -130,7 +130,7 @@ class PairScoring:
         return judge(self._pairs, good, bad)
 
 
-def evaluate_pairs(reader: Reader, pairs: Sequence[MinimalPair], *, method: Method = "original") -> PairResults:
+def evaluate_pairs(reader: ModelRunner, pairs: Sequence[MinimalPair], *, method: Method = "original") -> PairResults:
     """Judge pairs in one go."""
     scoring = PairScoring(reader, pairs, method=method)
     for _ in scoring.run():

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskling.errors import ModelError
-from maskling.files import written_aside
+from maskling.files import atomic_write
 from maskling.metrics import entropy
 from maskling.model.tasks.config import HeadKind
 from maskling.model.tasks.model import TaskModel
@@ -125,7 +125,7 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
     else:
         # Someone may have edited the marks away: then the numbers go to the end rather than over their words.
         updated = f"{card.rstrip()}\n\n{section}\n"
-    with written_aside(path) as file:
+    with atomic_write(path) as file:
         file.write(updated.encode())
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.export.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
-from maskling.export.sentence_transformers import own_pooling, write_pooling
+from maskling.export.sentence_transformers import read_pooling, write_pooling
 from maskling.export.verify import answers, check_same, probing, task_answers
-from maskling.files import ASIDE, folder_written_aside, write_json
+from maskling.files import ASIDE, atomic_folder, write_json
 from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.folder import SAFETENSORS, build_encoder, read_folder, write_safetensors, write_weights
 from maskling.model.hf_config import to_hugging_face
@@ -43,7 +43,7 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
     clear_partial(out)
     config = module.config
     longest = min(facts.seq_length or config.max_positions, config.max_positions)
-    with folder_written_aside(out) as aside:
+    with atomic_folder(out) as aside:
         write_weights(module, aside)
         save_tokenizer(tokenizer, config, aside, longest)
         write_pooling(aside, config.hidden_size, longest)
@@ -122,7 +122,7 @@ def export_task_model(
     """
     clear_partial(out)
     config = model.config
-    with folder_written_aside(out) as aside:
+    with atomic_folder(out) as aside:
         write_task_weights(model, aside)
         save_tokenizer(tokenizer, config, aside, min(facts.seq_length or config.max_positions, config.max_positions))
         text = render_task_card(facts, model, family_name(config)) if card is None else card
@@ -168,7 +168,7 @@ def export_sentence_encoder(
     """
     clear_partial(out)
     longest = min(facts.seq_length or config.max_positions, config.max_positions)
-    with folder_written_aside(out) as aside:
+    with atomic_folder(out) as aside:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
         write_safetensors(weights, aside / SAFETENSORS)
         write_json(aside / "config.json", encoder_tree(config))
@@ -199,7 +199,7 @@ def encoder_tree(config: ModelConfig) -> dict[str, Any]:
 def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
     loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
     check_same(_states(module), _states(loaded), str(out))
-    if own_pooling(aside) != pooling:
+    if read_pooling(aside) != pooling:
         raise ModelError(f"{out} was not written: read back, its pooling was another; this is a fault of maskling")
     check_tokenizer(tokenizer, aside, out)
 
@@ -218,7 +218,7 @@ _OURS = {
 _SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
-def refuse_place(source: Path, out: Path) -> None:
+def check_export_folder(source: Path, out: Path) -> None:
     """Raises ModelError unless `out` is free, or a model folder without graphs and not where the model comes from."""
     refuse_other_things(source, out)
     graph = next(iter(sorted((out / "onnx").rglob("*.onnx*"))), None)

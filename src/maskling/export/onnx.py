@@ -17,14 +17,14 @@ from maskling.export.cards import PIPELINES, around_held_out, environment
 from maskling.export.folder import check_tokenizer, clear_partial, encoder_tree, refuse_other_things, save_tokenizer
 from maskling.export.onnx_check import Agreement, agreement, check_graph
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names, write_graph, write_parts
-from maskling.export.sentence_transformers import longest_sequence, own_normalizing, own_pooling, write_pooling
-from maskling.files import fingerprint, folder_written_aside, recover_folder, write_json
+from maskling.export.sentence_transformers import max_sequence_length, read_pooling, reads_normalized, write_pooling
+from maskling.files import atomic_folder, fingerprint, recover_folder, write_json
 from maskling.model.config import ModelConfig
 from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_of, weight_files, whole_graph
-from maskling.model.tasks.folder import read_task_folder, task_tree
+from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_path, weight_files, whole_graph
+from maskling.model.tasks.folder import read_task_folder, task_config_json
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
@@ -70,19 +70,19 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     if others:
         refuse_other_model(source, out, known_as, others)
         clear_partial(out / FOLDER)
-        with folder_written_aside(out / FOLDER) as graphs:
+        with atomic_folder(out / FOLDER) as graphs:
             alike = _write_graphs(graph, graphs, known_as, out, int8)
             _keep(out / FOLDER, graphs)
     else:
-        longest = longest_sequence(source, config, tokenizer)
+        longest = max_sequence_length(source, config, tokenizer)
         clear_partial(out)
-        with folder_written_aside(out) as aside:
+        with atomic_folder(out) as aside:
             (aside / FOLDER).mkdir()
             alike = _write_graphs(graph, aside / FOLDER, known_as, out, int8)
             write_json(aside / "config.json", tree)
             save_tokenizer(tokenizer, config, aside, longest)
             if isinstance(graph, LanguageGraph):
-                write_pooling(aside, config.hidden_size, longest, own_pooling(source), own_normalizing(source))
+                write_pooling(aside, config.hidden_size, longest, read_pooling(source), reads_normalized(source))
             card = render_onnx_card(source, graph, name, alike)
             (aside / "README.md").write_text(card, encoding="utf-8")
             check_tokenizer(tokenizer, aside, out)
@@ -143,7 +143,7 @@ def open_graph(folder: Path) -> Opened:
         graph = LanguageGraph(module, headless=bool(missing))
         tree = encoder_tree(config) if missing else to_hugging_face(config)
     else:
-        graph, config, tree = TaskGraph(task), task.config, task_tree(task.config, task.head_config)
+        graph, config, tree = TaskGraph(task), task.config, task_config_json(task.config, task.head_config)
     check_vocabulary(config, tokenizer.vocab_size, folder)
     return Opened(graph, config, tree, tokenizer)
 
@@ -175,7 +175,7 @@ def model_fingerprint(graph: LanguageGraph | TaskGraph, tokenizer: Tokenizer) ->
 def other_weights(out: Path, whole: str) -> list[Path]:
     """The weights and graphs in `out` that an export of the graph `whole` does not write itself."""
     graph = out / FOLDER / whole
-    own = {graph, *(part_of(graph, part) for part in PARTS)}
+    own = {graph, *(part_path(graph, part) for part in PARTS)}
     return weight_files(out) + [
         path for path in sorted((out / FOLDER).rglob("*")) if path.is_file() and path not in own
     ]

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from maskling.errors import MissingExtra, ModelError
 from maskling.export.folder import has_token_types
 from maskling.files import checksum
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.config import ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import MODEL, PARAMETERS, WEIGHTS_CHECKSUM, part_of
+from maskling.model.onnx import MODEL, PARAMETERS, WEIGHTS_CHECKSUM, part_path
 from maskling.model.tasks.model import TaskModel
 
 # FOLDED DOCS
@@ -30,7 +30,7 @@ from maskling.model.tasks.model import TaskModel
 _MOST_BYTES = 2**31 - (1 << 20)
 
 
-class AnyVisible(Visible):
+class AnyVisible(AttentionPattern):
     """Visible without a look at the values: a graph must hold for all of them."""
 
     def __init__(self, attention_mask: Tensor) -> None:
@@ -202,7 +202,7 @@ def _write(
     )
     metadata = {one.key: one.value for one in model.metadata_props}
     onnx.helper.set_model_props(made, {**metadata, WEIGHTS_CHECKSUM: digest})
-    part_of(whole, part).write_bytes(made.SerializeToString())
+    part_path(whole, part).write_bytes(made.SerializeToString())
 
 
 def _places(weights: Sequence[Any], file: bytes) -> dict[str, int]:

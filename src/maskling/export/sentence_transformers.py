@@ -40,7 +40,7 @@ def write_pooling(
     write_json(folder / "1_Pooling" / "config.json", how)
 
 
-def trained_length(folder: Path) -> int | None:
+def trained_max_length(folder: Path) -> int | None:
     """The longest sequence that the model in a folder was trained on, where the folder says so."""
     try:
         length = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
@@ -49,13 +49,13 @@ def trained_length(folder: Path) -> int | None:
     return length if isinstance(length, int) and length > 2 else None
 
 
-def longest_sequence(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> int:
+def max_sequence_length(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> int:
     """The most tokens that the model in a folder takes: the least of what it, its tokenizer and its training allow."""
-    lengths = (config.max_positions, tokenizer.max_length, trained_length(folder))
+    lengths = (config.max_positions, tokenizer.max_length, trained_max_length(folder))
     return min(length for length in lengths if length is not None)
 
 
-def own_pooling(folder: Path) -> Pooling:
+def read_pooling(folder: Path) -> Pooling:
     """The pooling that modules.json and 1_Pooling/config.json name; the mean where there is neither.
 
     Raises ModelError for one that is not done here, as its vectors would be others than the model was trained for.
@@ -75,7 +75,7 @@ def own_pooling(folder: Path) -> Pooling:
     raise ModelError(f"{folder}/1_Pooling asks for {' and '.join(modes)}; only mean and cls are calculated here")
 
 
-def own_normalizing(folder: Path) -> bool:
+def reads_normalized(folder: Path) -> bool:
     """Whether SentenceTransformer scales the vectors of the model in a folder to length 1."""
     return any(str(module.get("type", "")).endswith("Normalize") for module in _json(folder / "modules.json", []))
 

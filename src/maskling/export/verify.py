@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.model import TaskModel
 from maskling.randomness import stream
@@ -27,7 +27,7 @@ class Probe(NamedTuple):
     """
 
     hidden: Tensor
-    visible: Visible
+    visible: AttentionPattern
     places: Tensor
 
 
@@ -78,7 +78,7 @@ def probing(module: MaskedLM | TaskModel) -> Iterator[Probe]:
     was_training = module.training
     module.eval()
     try:
-        visible = Visible.from_example_ids(examples, device)
+        visible = AttentionPattern.from_example_ids(examples, device)
         hidden = module(ids.to(device), positions.to(device), types.to(device), visible)
         yield Probe(hidden, visible, torch.arange(0, seq - seq // 4, max(1, seq // 16), device=device))
     finally:

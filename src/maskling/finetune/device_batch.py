@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from maskling.data.labelled.batches import LabelledBatch
-from maskling.model.attention import Visible
-from maskling.model.device import moved
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import to_device
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rows:
     input_ids: Tensor
     position_ids: Tensor
     token_type_ids: Tensor
-    visible: Visible
+    visible: AttentionPattern
     first_positions: Tensor
     lengths: Tensor
     batch: LabelledBatch[Any]
@@ -34,15 +34,17 @@ class Rows:
     def of(cls, batch: LabelledBatch[Any], device: torch.device) -> Rows:
         """Move a batch to `device`."""
         return cls(
-            input_ids=moved(batch.input_ids, device),
-            position_ids=moved(batch.position_ids, device),
-            token_type_ids=moved(batch.token_type_ids, device),
-            visible=Visible.from_example_ids(torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device),
-            first_positions=moved(batch.first_positions, device),
-            lengths=moved(batch.lengths, device),
+            input_ids=to_device(batch.input_ids, device),
+            position_ids=to_device(batch.position_ids, device),
+            token_type_ids=to_device(batch.token_type_ids, device),
+            visible=AttentionPattern.from_example_ids(
+                torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device
+            ),
+            first_positions=to_device(batch.first_positions, device),
+            lengths=to_device(batch.lengths, device),
             batch=batch,
         )
 
     def on_device(self, array: np.ndarray) -> Tensor:
         """An array of the batch's targets, beside the rest."""
-        return moved(array, self.input_ids.device)
+        return to_device(array, self.input_ids.device)

@@ -15,9 +15,9 @@ from maskling.finetune.recipe import FinetuneRecipe
 from maskling.infer.forward import usual_batch_tokens
 from maskling.infer.model import Model
 from maskling.model.tasks.config import HeadConfig
-from maskling.train.events import Event, Judged
-from maskling.train.run import run
-from maskling.train.task import Material
+from maskling.train.events import Event, FinalMetrics
+from maskling.train.run import run_training
+from maskling.train.task import TrainingData
 
 # FOLDED DOCS
 # [measuring] What a fine-tuned model comes to on labelled files that had no part in its training.
@@ -29,12 +29,12 @@ def finetune(
     """Fine-tune the model of `recipe.encoder.path` on records, or go on with the run in `run_dir`.
 
     As `pretrain` in everything: ranks of torchrun, stopping and going on to the same bits, what is raised. At the end
-    it tells what was measured (`Judged`) of the best weights, which are in `run_dir/model`.
+    it tells what was measured (`FinalMetrics`) of the best weights, which are in `run_dir/model`.
     """
-    return run(recipe, run_dir, open_material, stop, force_new)
+    return run_training(recipe, run_dir, open_material, stop, force_new)
 
 
-def open_material(recipe: FinetuneRecipe, checks: bool) -> Material[FinetuneRecipe]:  # noqa: ARG001
+def open_material(recipe: FinetuneRecipe, checks: bool) -> TrainingData[FinetuneRecipe]:  # noqa: ARG001
     """What a run is made of. Reading checks every record, whatever is asked for.
 
     Raises SettingsError, ModelError or DataError.
@@ -42,16 +42,16 @@ def open_material(recipe: FinetuneRecipe, checks: bool) -> Material[FinetuneReci
     return recipe.task.open(recipe)
 
 
-def measured(model: Model, path: str, columns: Columns) -> tuple[Judged, list[str]]:
+def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalMetrics, list[str]]:
     """The numbers that `finetune` reports of the records of a file, and what there was to warn of.
 
     Raises DataError for a file that cannot be read or has no labels to compare with, ModelError for a model without a
     head for a task.
     """
-    judge = model.need_judge("evaluate")
+    judge = model.need_task_scorer("evaluate")
     head = judge.head_config
     kind = kind_of(head)
-    outputs = Outputs(head.kind, head.labels, head.judging.pairs, unanswerable=head.judging.allow_none)
+    outputs = Outputs(head.kind, head.labels, head.answer_settings.pairs, unanswerable=head.answer_settings.allow_none)
     records, warnings = kind.read(path, columns)
     kind.check_judged(records, outputs)
     kind.check_shared(records, outputs, path)
@@ -59,12 +59,12 @@ def measured(model: Model, path: str, columns: Columns) -> tuple[Judged, list[st
     logits = kind.logits(judge, encoded.windows, encoded.more, usual_batch_tokens(model.compute))
     if encoded.cut:
         warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records had a part that was cut"]
-    return Judged(0, "test", path, len(records), kind.measure(records, encoded, logits, outputs)), warnings
+    return FinalMetrics(0, "test", path, len(records), kind.measure(records, encoded, logits, outputs)), warnings
 
 
 def kind_of(head: HeadConfig) -> Kind:
     """The kind of task that a head is of, with the settings that it was judged by."""
-    judging = head.judging
+    judging = head.answer_settings
     match head.kind:
         case "tag":
             return Tag()

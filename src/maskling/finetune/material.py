@@ -9,14 +9,14 @@ from typing import TypeVar
 import numpy as np
 
 from maskling.errors import DataError, SettingsError
-from maskling.export.sentence_transformers import trained_length
+from maskling.export.sentence_transformers import trained_max_length
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.model.folder import encoder_config
 from maskling.model.locate import find_model
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.initial_weights import weights_fingerprint
-from maskling.train.task import Material
+from maskling.train.task import TrainingData
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _LONGEST = 512
 
 
-class RecordsMaterial(Material[FinetuneRecipe]):
+class RecordsMaterial(TrainingData[FinetuneRecipe]):
     """A model folder and its tokenizer, and what is known of the records.
 
     dev_name: of the records that choose the best weights; warnings: what a person should know of all of them.
@@ -44,7 +44,7 @@ class RecordsMaterial(Material[FinetuneRecipe]):
         self.tokenizer, self.place = self.tokens.fingerprint, recipe.data.train
         self.warnings: list[str] = []
 
-    def origin(self, recipe: FinetuneRecipe, known: str | None) -> str | None:
+    def initial_weights_id(self, recipe: FinetuneRecipe, known: str | None) -> str | None:
         """The checksum of the weights to begin with, None if only their shape is taken."""
         return None if recipe.encoder.fresh else weights_fingerprint(str(self.folder), known)
 
@@ -62,7 +62,7 @@ def completed(recipe: FinetuneRecipe, folder: Path, records: int) -> FinetuneRec
     Raises SettingsError for a sequence longer than the model in `folder` takes.
     """
     most = encoder_config(folder).max_positions
-    length = recipe.data.max_length or min(trained_length(folder) or _LONGEST, _LONGEST, most)
+    length = recipe.data.max_length or min(trained_max_length(folder) or _LONGEST, _LONGEST, most)
     if length > most:
         raise SettingsError(f"data.max_length = {length} is longer than the {most} tokens that {folder} has places for")
     train, epoch = recipe.train, max(1, round(records / recipe.train.batch_size))

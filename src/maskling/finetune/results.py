@@ -15,8 +15,8 @@ from maskling.export.cards import TaskFacts
 from maskling.files import checksum, fingerprint, write_json
 from maskling.finetune.kinds.kind import Records
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.train.events import Evaluating, Event, Judged
-from maskling.train.task import Best, Criterion, Numbers, finite
+from maskling.train.events import Evaluating, Event, FinalMetrics
+from maskling.train.task import Best, Criterion, Numbers, finite_metrics
 
 # Settings that say where things lay on one machine.
 _PLACES = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
@@ -94,7 +94,7 @@ def finish(
     results.json says it again: what was measured of the best weights, on which records, after which step.
     """
     step, dev = (best.step, best.numbers) if best else (recipe.train.steps, {})
-    yield Judged(step, "dev", material.dev_name, len(material.dev), dev)
+    yield FinalMetrics(step, "dev", material.dev_name, len(material.dev), dev)
     path, test = recipe.data.test, material.test
     results: dict[str, Any] = {
         "step": step,
@@ -106,10 +106,10 @@ def finish(
         numbers = _known(run_dir / "results.json", key)
         if numbers is None:
             yield Evaluating(step, Path(path).name)
-            numbers = finite(tested())
+            numbers = finite_metrics(tested())
             key[1] = checksum(run_dir / "model" / "model.safetensors")
         results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **numbers}
-        yield Judged(step, "test", Path(path).name, len(test), numbers)
+        yield FinalMetrics(step, "test", Path(path).name, len(test), numbers)
     write_json(run_dir / "results.json", results)
 
 

@@ -14,14 +14,20 @@ import torch
 from torch import Tensor
 
 from maskling.data.labelled.batches import LabelledBatch, LabelledExamples
-from maskling.data.labelled.checks import emptiness, leaks
+from maskling.data.labelled.checks import empty_texts, leaks
 from maskling.data.labelled.read_texts import Form, Similar, read_similar
 from maskling.data.labelled.records import TextRecord
-from maskling.data.labelled.triplets import Matches, Sides, SideTargets, encode_sides, step_matches
+from maskling.data.labelled.triplets import (
+    PositivePairs,
+    Triplets,
+    TripletTargets,
+    encode_triplets,
+    step_positive_pairs,
+)
 from maskling.errors import DataError, SettingsError
 from maskling.export.cards import TaskFacts
 from maskling.export.folder import export_sentence_encoder
-from maskling.export.sentence_transformers import own_pooling
+from maskling.export.sentence_transformers import read_pooling
 from maskling.files import fingerprint
 from maskling.finetune.device_batch import Rows
 from maskling.finetune.kinds.similarity import Similarity
@@ -30,17 +36,17 @@ from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.results import finish, write_model
 from maskling.finetune.similarity_eval import CRITERIA, measured
 from maskling.finetune.task import RecordsTask
-from maskling.model.activation_checkpointing import again
+from maskling.model.activation_checkpointing import checkpointed
 from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
-from maskling.model.folder import build_encoder, encoder_config, pooled
+from maskling.model.folder import build_encoder, encoder_config, pool_rows
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.events import Event
-from maskling.train.task import Baseline, Best, LeftOut, Numbers, Work, text_step
+from maskling.train.task import Baseline, Best, Numbers, SkippedRanges, StepBatches, data_step
 
 # FOLDED DOCS
 # [task] Training of vectors as a task of the engine.
@@ -84,19 +90,19 @@ class SimilarTexts(RecordsMaterial):
         self._check(recipe)
         self.data = fingerprint([[_texts(record) for record in some] for some in (self.train, self.dev)])
 
-    def completed(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
+    def complete_recipe(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
         """The recipe with its longest sequence, steps, evaluations, pooling, and the dropout that SimCSE needs."""
         recipe = completed(recipe, self.folder, len(self.train))
         encoder = recipe.encoder
         if encoder.pooling is None:
-            encoder = encoder.model_copy(update={"pooling": own_pooling(self.folder)})
+            encoder = encoder.model_copy(update={"pooling": read_pooling(self.folder)})
         if self.form == "texts" and encoder.dropout is None:
             encoder = encoder.model_copy(update={"dropout": _DROPOUT})
         return recipe.model_copy(update={"encoder": encoder})
 
-    def task(self, recipe: FinetuneRecipe, world: World) -> Embedding:
+    def build_task(self, recipe: FinetuneRecipe, ranks: Ranks) -> Embedding:
         """The task of a completed recipe."""
-        return Embedding(recipe, self, world)
+        return Embedding(recipe, self, ranks)
 
     def _read(self, recipe: FinetuneRecipe, path: str) -> Similar:
         found = read_similar(path, recipe.columns, self.kind.unit, self.kind.min_characters)
@@ -117,7 +123,7 @@ class SimilarTexts(RecordsMaterial):
             )
         if len({record.text for record in self.train}) < 2:
             raise DataError(f"{recipe.data.train} has a single text, and nothing to tell it from; give more")
-        self.warnings += emptiness(self.train)
+        self.warnings += empty_texts(self.train)
         known = {(record.text, record.text_pair) for record in self.train}
         for name, records in (("dev", self.dev), ("test", self.test or ())):
             self.warnings += leaks([(record.text, record.text_pair) in known for record in records], name, "texts")
@@ -131,11 +137,11 @@ def _texts(record: TextRecord) -> list[str | None]:
 class Embedding(RecordsTask[MaskedLM]):
     """An encoder without heads, learning to lay alike texts side by side."""
 
-    def __init__(self, recipe: FinetuneRecipe, material: SimilarTexts, world: World) -> None:
+    def __init__(self, recipe: FinetuneRecipe, material: SimilarTexts, ranks: Ranks) -> None:
         assert recipe.encoder.pooling is not None
         super().__init__(recipe, material)
         self._pooling: Pooling = recipe.encoder.pooling
-        self._material, self._world, self._kind = material, world, material.kind
+        self._material, self._ranks, self._kind = material, ranks, material.kind
         self.criterion = CRITERIA[material.dev_form]
         if material.form != "scored":
             guess = math.log(min(recipe.train.batch_size, len(material.train)))
@@ -147,15 +153,15 @@ class Embedding(RecordsTask[MaskedLM]):
         return not self.recipe.encoder.fresh
 
     @cached_property
-    def _train(self) -> Sides:
+    def _train(self) -> Triplets:
         return self._encoded(self._material.train)
 
     @cached_property
-    def _dev(self) -> Sides:
+    def _dev(self) -> Triplets:
         return self._encoded(self._material.dev)
 
-    def _encoded(self, records: Sequence[TextRecord]) -> Sides:
-        return encode_sides(records, self._material.tokens, self.row_tokens)
+    def _encoded(self, records: Sequence[TextRecord]) -> Triplets:
+        return encode_triplets(records, self._material.tokens, self.row_tokens)
 
     def first_module(self) -> MaskedLM:
         """The encoder with its weights, or fresh ones."""
@@ -168,16 +174,16 @@ class Embedding(RecordsTask[MaskedLM]):
     def _built(self, fresh: bool) -> MaskedLM:
         return build_encoder(self._material.folder, self.recipe.seed, fresh=fresh, dropout=self.recipe.encoder.dropout)
 
-    def working(self, world: World, left_out: LeftOut = ()) -> Callable[[int], Work]:
+    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """What makes the work of a step."""
         flops = flops_per_token(self._material.config, self.row_tokens, 0.0)
         return partial(
-            work_of, recipe=self.recipe, examples=self._examples, flops=flops, world=world, left_out=left_out
+            work_of, recipe=self.recipe, examples=self._examples, flops=flops, ranks=ranks, left_out=left_out
         )
 
     def terms(self, module: MaskedLM, batch: Compared, encode: Encode, device: torch.device) -> dict[str, Term]:
         """The loss of the whole step, on every rank; only the first tells how much it is, so that it counts once."""
-        vectors = step_vectors(module, batch, encode, device, self._pooling, self._world)
+        vectors = step_vectors(module, batch, encode, device, self._pooling, self._ranks)
         matches, temperature = batch.matches, self._kind.temperature
         with torch.autocast(device.type, enabled=False):
             anchors = vectors[torch.from_numpy(matches.anchors).to(device)]
@@ -190,14 +196,14 @@ class Embedding(RecordsTask[MaskedLM]):
                 candidates = vectors[torch.from_numpy(matches.candidates).to(device)]
                 excluded = torch.from_numpy(matches.excluded()).to(device)
                 loss = contrastive(anchors, candidates, excluded, temperature)
-        return {"loss": Term(loss if self._world.is_main else loss - loss.detach(), 1)}
+        return {"loss": Term(loss if self._ranks.is_main else loss - loss.detach(), 1)}
 
-    def evaluate(self, module: MaskedLM, compute: Compute, world: World) -> Numbers:
+    def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Numbers:
         """What the dev texts come to."""
-        return self._measured(module, compute, world, self._material.dev_form, self._dev)
+        return self._measured(module, compute, ranks, self._material.dev_form, self._dev)
 
-    def _measured(self, module: MaskedLM, compute: Compute, world: World, form: Form, sides: Sides) -> Numbers:
-        return measured(module, compute, world, form, sides, self._material.tokens.special.pad, self.recipe)
+    def _measured(self, module: MaskedLM, compute: Compute, ranks: Ranks, form: Form, sides: Triplets) -> Numbers:
+        return measured(module, compute, ranks, form, sides, self._material.tokens.special.pad, self.recipe)
 
     def write(self, run_dir: Path, module: MaskedLM, best: Best | None) -> Path:
         """Write `run_dir/model`."""
@@ -211,7 +217,7 @@ class Embedding(RecordsTask[MaskedLM]):
             assert material.test is not None
             module = build_encoder(run_dir / "model", self.recipe.seed).to(compute.device)
             sides = self._encoded(material.test)
-            numbers = self._measured(module, compute, World(), material.test_form, sides)
+            numbers = self._measured(module, compute, Ranks(), material.test_form, sides)
             self._write(run_dir, module, self._told(best), numbers)
             return numbers
 
@@ -232,7 +238,7 @@ class Embedding(RecordsTask[MaskedLM]):
 
 
 def step_vectors(
-    module: MaskedLM, compared: Compared, encode: Encode, device: torch.device, pooling: Pooling, world: World
+    module: MaskedLM, compared: Compared, encode: Encode, device: torch.device, pooling: Pooling, ranks: Ranks
 ) -> Tensor:
     """The vectors of all sequences of a step: (sequences, hidden) fp32.
 
@@ -247,11 +253,11 @@ def step_vectors(
         if len(compared.parts) == 1:
             vectors.append(_encoded(rows.input_ids, rows, encode, pooling))
         else:
-            vectors.append(again(_encoded, rows.input_ids, rows, encode, pooling))
+            vectors.append(checkpointed(_encoded, rows.input_ids, rows, encode, pooling))
     if not vectors:
         # A rank without rows has nothing, but the engine wants something to differentiate.
         vectors = [module.word.weight[:0].float()]
-    return _of_all_ranks(torch.cat(vectors), compared, world)
+    return _of_all_ranks(torch.cat(vectors), compared, ranks)
 
 
 def _encoded(input_ids: Tensor, rows: Rows, encode: Encode, pooling: Pooling) -> Tensor:
@@ -259,17 +265,17 @@ def _encoded(input_ids: Tensor, rows: Rows, encode: Encode, pooling: Pooling) ->
     visible = rows.visible.without_masks()
     hidden = encode(input_ids, rows.position_ids, rows.token_type_ids, visible)
     with torch.autocast(hidden.device.type, enabled=False):
-        return pooled(hidden.float(), rows.first_positions, visible, pooling)
+        return pool_rows(hidden.float(), rows.first_positions, visible, pooling)
 
 
-def _of_all_ranks(own: Tensor, compared: Compared, world: World) -> Tensor:
+def _of_all_ranks(own: Tensor, compared: Compared, ranks: Ranks) -> Tensor:
     """Every rank's vectors, of which only its own can be differentiated here: the others do that with theirs."""
-    if world.size == 1:
+    if ranks.size == 1:
         return own
     first, end = compared.place, compared.place + len(own)
-    everything = torch.zeros(compared.sequences, own.shape[1], device=world.device)
-    everything[first:end] = own.detach().to(world.device)
-    everything = world.sum(everything).to(own.device)
+    everything = torch.zeros(compared.sequences, own.shape[1], device=ranks.device)
+    everything[first:end] = own.detach().to(ranks.device)
+    everything = ranks.all_reduce(everything).to(own.device)
     return torch.cat([everything[:first], own, everything[end:]])
 
 
@@ -281,36 +287,36 @@ class Compared:
     all; sequences: how many there are over all ranks. matches: who belongs to whom, among all.
     """
 
-    parts: list[LabelledBatch[SideTargets]]
+    parts: list[LabelledBatch[TripletTargets]]
     place: int
     sequences: int
-    matches: Matches
+    matches: PositivePairs
 
 
 def work_of(
     step: int,
     recipe: FinetuneRecipe,
-    examples: LabelledExamples[SideTargets],
+    examples: LabelledExamples[TripletTargets],
     flops: float,
-    world: World,
-    left_out: LeftOut = (),
-) -> Work:
+    ranks: Ranks,
+    left_out: SkippedRanges = (),
+) -> StepBatches:
     """The work of `step`, for the engine a single micro-batch: a loss over all texts of a step cannot be cut up."""
-    whole = examples.step(text_step(step, left_out), recipe.train.batch_size)
+    whole = examples.step(data_step(step, left_out), recipe.train.batch_size)
     rows = recipe.rows_at_once
     compared = Compared(
-        parts=[batch for batch in whole.batches(rows, world.rank, world.size) if batch.rows],
-        place=whole.place(rows, world.rank, world.size),
+        parts=[batch for batch in whole.batches(rows, ranks.rank, ranks.size) if batch.rows],
+        place=whole.place(rows, ranks.rank, ranks.size),
         sequences=len(whole.windows),
-        matches=step_matches(whole),
+        matches=step_positive_pairs(whole),
     )
-    return Work(
+    return StepBatches(
         step=step,
         batches=[compared],
         counts={"loss": 1},
         num_tokens=whole.num_tokens,
         fill=whole.fill,
         flops_per_token=flops,
-        numbers=whole.windows.record,
+        example_ids=whole.windows.record,
         sizes=[len(whole.windows)],
     )

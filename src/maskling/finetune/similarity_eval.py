@@ -11,18 +11,18 @@ from torch import Tensor
 
 from maskling.data.labelled.encode_texts import Windows
 from maskling.data.labelled.read_texts import Form
-from maskling.data.labelled.triplets import Matches, Sides, matches
+from maskling.data.labelled.triplets import PositivePairs, Triplets, positive_pairs
 from maskling.finetune.kinds.similarity import Similarity
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.infer.embed import pool
-from maskling.infer.forward import batches, encode, usual_batch_tokens
+from maskling.infer.forward import batches_by_length, encode, usual_batch_tokens
 from maskling.metrics.ranking import accuracy_at, mean_reciprocal_rank, pearson, right_ranks, spearman
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import Pooling
 from maskling.objectives.similarity import alignment, contrastive, uniformity
 from maskling.randomness import integer
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.task import Criterion, Numbers
 
 CRITERIA: Final[dict[Form, Criterion]] = {
@@ -37,7 +37,7 @@ _SPREAD: Final = 2000
 
 
 def measured(
-    module: MaskedLM, compute: Compute, world: World, form: Form, sides: Sides, pad: int, recipe: FinetuneRecipe
+    module: MaskedLM, compute: Compute, ranks: Ranks, form: Form, sides: Triplets, pad: int, recipe: FinetuneRecipe
 ) -> Numbers:
     """What some texts come to; every rank encodes a part of them. The module's mode is put back.
 
@@ -47,50 +47,54 @@ def measured(
     assert recipe.encoder.pooling is not None
     was_training = module.training
     module.train(form == "texts")
-    torch.manual_seed(integer(recipe.seed, "held-out dropout", world.rank))
+    torch.manual_seed(integer(recipe.seed, "held-out dropout", ranks.rank))
     try:
-        vectors = text_vectors(module, compute, world, sides.windows, pad, recipe.encoder.pooling)
+        vectors = text_vectors(module, compute, ranks, sides.windows, pad, recipe.encoder.pooling)
     finally:
         module.train(was_training)
-    found = matches(sides.windows.record, sides.targets)
+    found = positive_pairs(sides.windows.record, sides.targets)
     if form == "scored":
         cosines = (vectors[found.anchors] * vectors[found.partners]).sum(1)
         return {"spearman": spearman(found.scores, cosines), "pearson": pearson(found.scores, cosines)}
     if form == "pairs":
-        ranks = _ranks(vectors, found)
-        return {"mrr": mean_reciprocal_rank(ranks), "accuracy": accuracy_at(ranks), "top10": accuracy_at(ranks, 10)}
+        answer_ranks = _ranks(vectors, found)
+        return {
+            "mrr": mean_reciprocal_rank(answer_ranks),
+            "accuracy": accuracy_at(answer_ranks),
+            "top10": accuracy_at(answer_ranks, 10),
+        }
     assert isinstance(recipe.task, Similarity)
     return _apart(torch.from_numpy(vectors), found, recipe.train.batch_size, recipe.task.temperature)
 
 
 def text_vectors(
-    module: MaskedLM, compute: Compute, world: World, windows: Windows, pad: int, pooling: Pooling
+    module: MaskedLM, compute: Compute, ranks: Ranks, windows: Windows, pad: int, pooling: Pooling
 ) -> NDArray[np.float32]:
     """The vectors of w sequences at length 1, on every rank: (w, hidden)."""
-    mine = np.arange(world.rank, len(windows), world.size)
+    mine = np.arange(ranks.rank, len(windows), ranks.size)
     vectors = torch.zeros(len(windows), module.config.hidden_size)
-    for together in batches(windows.length[mine], usual_batch_tokens(compute)):
+    for together in batches_by_length(windows.length[mine], usual_batch_tokens(compute)):
         rows = [windows[row].astype(np.int64) for row in mine[together]]
         hidden, real = encode(module, compute, rows, pad)
         vectors[torch.from_numpy(mine[together])] = pool(hidden, real, pooling).cpu()
     vectors = torch.nn.functional.normalize(vectors, dim=-1)
-    everything: NDArray[np.float32] = world.sum(vectors.to(world.device)).cpu().numpy()
+    everything: NDArray[np.float32] = ranks.all_reduce(vectors.to(ranks.device)).cpu().numpy()
     return everything
 
 
-def _ranks(vectors: NDArray[np.float32], found: Matches) -> NDArray[np.int64]:
+def _ranks(vectors: NDArray[np.float32], found: PositivePairs) -> NDArray[np.int64]:
     """Where each text finds its partner among all candidates, those left out that cannot be told from it."""
-    ranks = []
+    answer_ranks = []
     candidates = vectors[found.candidates].T
     for first in range(0, len(found.anchors), _TOGETHER):
         some = slice(first, first + _TOGETHER)
         scores = vectors[found.anchors[some]] @ candidates
         scores[found.excluded(some)] = -np.inf
-        ranks.append(right_ranks(scores, np.arange(first, first + len(scores))))
-    return np.concatenate(ranks)
+        answer_ranks.append(right_ranks(scores, np.arange(first, first + len(scores))))
+    return np.concatenate(answer_ranks)
 
 
-def _apart(vectors: Tensor, found: Matches, batch_size: int, temperature: float) -> Numbers:
+def _apart(vectors: Tensor, found: PositivePairs, batch_size: int, temperature: float) -> Numbers:
     """The loss in batches of the size of a step, and how the vectors lie."""
     one, other = vectors[torch.from_numpy(found.anchors)], vectors[torch.from_numpy(found.partners)]
     total = 0.0

@@ -22,7 +22,7 @@ from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Records
 from maskling.finetune.material import RecordsMaterial, completed
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.results import finish, write_model
-from maskling.infer.task_logits import TaskJudge
+from maskling.infer.task_logits import TorchTaskScorer
 from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import encoder_config
@@ -30,10 +30,10 @@ from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.objectives.losses import Encode, Term
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.events import Event
 from maskling.train.settings import MICRO_BATCH_TOKENS
-from maskling.train.task import Best, LeftOut, Numbers, Supply, Task, Work, text_step
+from maskling.train.task import Best, Numbers, SkippedRanges, StepBatches, Supply, Task, data_step
 
 # FOLDED DOCS
 # [records_task] What every task of the engine shares that learns from records, with a head or without.
@@ -106,7 +106,9 @@ class RecordsTask(Task[FinetuneRecipe, M], ABC):
         count = int(counts[number])
         if count <= _MANY_WINDOWS:
             return []
-        return [f"{self.name_of(number)} is read in {count:,} windows, all in one step; cut it if that takes too long"]
+        return [
+            f"{self.describe_example(number)} is read in {count:,} windows, all in one step; cut it if that takes too long"
+        ]
 
     @cached_property
     def _examples(self) -> LabelledExamples[Any]:
@@ -123,7 +125,7 @@ class RecordsTask(Task[FinetuneRecipe, M], ABC):
         """How much there is to learn from."""
         return Supply(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
 
-    def name_of(self, number: int) -> str:
+    def describe_example(self, number: int) -> str:
         """Where a record is from."""
         return str(self._source.train[number].id)
 
@@ -178,11 +180,11 @@ class Finetuning(RecordsTask[TaskModel]):
         """What costs the most."""
         return module.encoder
 
-    def working(self, world: World, left_out: LeftOut = ()) -> Callable[[int], Work]:
+    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """What makes the work of a step."""
         flops = flops_per_token(encoder_config(self._material.folder), self.row_tokens, 0.0)
         return partial(
-            work_of, recipe=self.recipe, examples=self._examples, flops=flops, world=world, left_out=left_out
+            work_of, recipe=self.recipe, examples=self._examples, flops=flops, ranks=ranks, left_out=left_out
         )
 
     def terms(
@@ -193,17 +195,17 @@ class Finetuning(RecordsTask[TaskModel]):
         hidden = encode(rows.input_ids, rows.position_ids, rows.token_type_ids, rows.visible)
         return {"loss": Term(self._kind.loss(module, hidden, rows), round(batch.targets.total))}
 
-    def evaluate(self, module: TaskModel, compute: Compute, world: World) -> Numbers:
+    def evaluate(self, module: TaskModel, compute: Compute, ranks: Ranks) -> Numbers:
         """What the dev records come to."""
-        return self.measured(module, compute, world, self._material.dev, self._dev)
+        return self.measured(module, compute, ranks, self._material.dev, self._dev)
 
     def measured(
-        self, module: TaskModel, compute: Compute, world: World, records: Records, encoded: Encoded
+        self, module: TaskModel, compute: Compute, ranks: Ranks, records: Records, encoded: Encoded
     ) -> Numbers:
         """What some records come to; every rank judges a part of them."""
         kind, pad = self._kind, self._material.tokens.special.pad
         tokens = self.recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS
-        logits = judged(kind, module, compute, world, encoded, pad, tokens)
+        logits = judged(kind, module, compute, ranks, encoded, pad, tokens)
         return kind.measure(records, encoded, logits, self._material.outputs)
 
     def write(self, run_dir: Path, module: TaskModel, best: Best | None) -> Path:
@@ -223,7 +225,7 @@ class Finetuning(RecordsTask[TaskModel]):
             if model is None or test is None:
                 raise ModelError(f"{run_dir / 'model'} is no longer a model for this task; delete it, and run again")
             model = model.to(compute.device)
-            numbers = self.measured(model, compute, World(), test, self.encoded(test))
+            numbers = self.measured(model, compute, Ranks(), test, self.encoded(test))
             write_model(run_dir, self.recipe, self._material, dev, numbers, partial(self._export, model))
             return numbers
 
@@ -235,13 +237,13 @@ def work_of(
     recipe: FinetuneRecipe,
     examples: LabelledExamples[Any],
     flops: float,
-    world: World,
-    left_out: LeftOut = (),
-) -> Work:
+    ranks: Ranks,
+    left_out: SkippedRanges = (),
+) -> StepBatches:
     """The work of `step`: a function of the recipe, the step, and the records that the run has left out."""
-    whole = examples.step(text_step(step, left_out), recipe.train.batch_size)
-    batches = [batch for batch in whole.batches(recipe.rows_at_once, world.rank, world.size) if batch.rows]
-    return Work(
+    whole = examples.step(data_step(step, left_out), recipe.train.batch_size)
+    batches = [batch for batch in whole.batches(recipe.rows_at_once, ranks.rank, ranks.size) if batch.rows]
+    return StepBatches(
         step=step,
         batches=batches,
         # A step of questions may have none whose answer is known: then its loss is zero, not zero by zero.
@@ -249,27 +251,27 @@ def work_of(
         num_tokens=whole.num_tokens,
         fill=whole.fill,
         flops_per_token=flops,
-        numbers=whole.windows.record,
+        example_ids=whole.windows.record,
         sizes=[len(batch.first_positions) for batch in batches],
     )
 
 
 def judged(
-    kind: Kind, module: TaskModel, compute: Compute, world: World, encoded: Encoded, pad: int, batch_tokens: int
+    kind: Kind, module: TaskModel, compute: Compute, ranks: Ranks, encoded: Encoded, pad: int, batch_tokens: int
 ) -> Logits:
     """The logits of all windows on every rank, each of which ran a part of them. The module's mode is put back."""
-    mine = np.arange(world.rank, len(encoded.windows), world.size)
+    mine = np.arange(ranks.rank, len(encoded.windows), ranks.size)
     logits = torch.zeros(kind.size(encoded), len(module.head_config.labels))
     was_training = module.training
     module.eval()
     try:
         if len(mine):
             windows, more, places = kind.part(encoded, mine)
-            found = kind.logits(TaskJudge(module, compute, pad), windows, more, batch_tokens)
+            found = kind.logits(TorchTaskScorer(module, compute, pad), windows, more, batch_tokens)
             logits[torch.from_numpy(places)] = torch.from_numpy(found)
     finally:
         module.train(was_training)
-    everything: Logits = world.sum(logits.to(world.device)).cpu().numpy()
+    everything: Logits = ranks.all_reduce(logits.to(ranks.device)).cpu().numpy()
     return everything
 
 
@@ -303,11 +305,11 @@ class Labelled(RecordsMaterial):
         files = [data.train, data.dev] if data.dev is not None else [data.train]
         self.data = fingerprint([checksum(Path(file)) for file in files])
 
-    def completed(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
+    def complete_recipe(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
         """The recipe with its longest sequence, its steps, and an evaluation an epoch."""
         return completed(recipe, self.folder, len(self.train))
 
-    def task(self, recipe: FinetuneRecipe, world: World) -> Finetuning:  # noqa: ARG002  (records are dealt step by step)
+    def build_task(self, recipe: FinetuneRecipe, ranks: Ranks) -> Finetuning:  # noqa: ARG002  (records are dealt step by step)
         """The task of a completed recipe."""
         return Finetuning(recipe, self)
 

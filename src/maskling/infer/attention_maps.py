@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskling.errors import ModelError, SettingsError
-from maskling.infer.forward import Reader
-from maskling.model.attention import Visible
+from maskling.infer.forward import ModelRunner
+from maskling.model.attention import AttentionPattern
 
 # The largest array of maps that is made; beyond it a machine is more likely to die of it than to look at it.
 _MOST_BYTES = 4 << 30
@@ -54,7 +54,7 @@ class AttentionMaps:
         return np.asarray(diagonal.sum(-1) / len(self.tokens), dtype=np.float32)
 
 
-def attention_maps(reader: Reader, text: str) -> AttentionMaps:
+def attention_maps(reader: ModelRunner, text: str) -> AttentionMaps:
     """The attention on one text, as transformers gives it with attn_implementation="eager".
 
     Special tokens written in the text, as [MASK], are those tokens. A text that is too long is cut.
@@ -75,7 +75,7 @@ def attention_maps(reader: Reader, text: str) -> AttentionMaps:
     return AttentionMaps(tuple(map(reader.tokenizer.token, ids.tolist())), weights, cut)
 
 
-def layer_states(reader: Reader, text: str) -> tuple[NDArray[np.float32], bool]:
+def layer_states(reader: ModelRunner, text: str) -> tuple[NDArray[np.float32], bool]:
     """The state of every token after the embeddings and after each layer, counted as transformers counts them.
 
     Special tokens written in the text are those tokens. Returns (layers + 1, n, hidden) float32, [CLS] and [SEP]
@@ -90,17 +90,17 @@ def layer_states(reader: Reader, text: str) -> tuple[NDArray[np.float32], bool]:
 
 @torch.inference_mode()
 def _read(
-    reader: Reader, ids: NDArray[np.int64], maps: list[Tensor] | None = None, states: list[Tensor] | None = None
+    reader: ModelRunner, ids: NDArray[np.int64], maps: list[Tensor] | None = None, states: list[Tensor] | None = None
 ) -> None:
     row = torch.from_numpy(ids)[None].to(reader.compute.device)
-    visible = Visible(torch.zeros_like(row, dtype=torch.int32), full=True)
+    visible = AttentionPattern(torch.zeros_like(row, dtype=torch.int32), full=True)
     visible.maps = maps
     positions = torch.arange(len(ids), device=row.device)[None]
     with reader.compute.autocast():
         reader.module(row, positions, torch.zeros_like(row), visible, states)
 
 
-def _sequence(reader: Reader, text: str) -> tuple[NDArray[np.int64], bool]:
+def _sequence(reader: ModelRunner, text: str) -> tuple[NDArray[np.int64], bool]:
     special, room = reader.tokenizer.special, reader.max_length - 2
     ids = reader.tokenizer.encode(text, special_in_text=True).ids
     return np.concatenate([[special.cls], ids[:room], [special.sep]]).astype(np.int64), len(ids) > room

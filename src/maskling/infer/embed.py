@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskling.data.prefetch import ahead
+from maskling.data.prefetch import prefetch
 from maskling.errors import SettingsError
-from maskling.infer.forward import Reader, batch_budget, batches, encode
+from maskling.infer.forward import ModelRunner, batch_budget, batches_by_length, encode
 from maskling.model.tasks.config import Pooling
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 
 # FOLDED DOCS
 # [shares] Texts shared out over the ranks of a torchrun, and their vectors brought together again.
@@ -42,7 +42,7 @@ class Embedded:
 
 
 def embed_texts(
-    reader: Reader,
+    reader: ModelRunner,
     texts: Sequence[str],
     *,
     pooling: Pooling = "mean",
@@ -70,7 +70,7 @@ def embed_texts(
 
 @torch.inference_mode()
 def embed_chunks(
-    reader: Reader,
+    reader: ModelRunner,
     chunks: Sequence[Sequence[str]],
     how: Pooled,
     batch_tokens: int | None = None,
@@ -84,10 +84,10 @@ def embed_chunks(
     if layer is not None and not -layers - 1 <= layer <= layers:
         raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 are its embeddings")
     done = 0
-    tokenized = ahead(lambda number: reader.sequences(chunks[number]), range(len(chunks)))
+    tokenized = prefetch(lambda number: reader.sequences(chunks[number]), range(len(chunks)))
     for rows, cut in tokenized:
         vectors = np.zeros((len(rows), reader.module.config.hidden_size), dtype=np.float32)
-        for together in batches([len(row) for row in rows], batch_tokens):
+        for together in batches_by_length([len(row) for row in rows], batch_tokens):
             some = [rows[row] for row in together]
             hidden, real = encode(reader.module, reader.compute, some, reader.tokenizer.special.pad, layer)
             pooled = pool(hidden, real, how.pooling)
@@ -110,27 +110,27 @@ _BYTES = 64 << 20
 
 
 def embed_shares(
-    embed: Callable[[Sequence[Sequence[str]]], Iterator[Embedded]], texts: Sequence[str], world: World
+    embed: Callable[[Sequence[Sequence[str]]], Iterator[Embedded]], texts: Sequence[str], ranks: Ranks
 ) -> Iterator[Embedded]:
     """The vectors of the texts in their order, some thousands at a time; of those every rank embeds its share.
 
     embed: lists of texts to what became of each list. What comes out is whole on every rank.
     """
-    together = CHUNK_TEXTS * world.size
+    together = CHUNK_TEXTS * ranks.size
     chunks = [texts[first : first + together] for first in range(0, len(texts), together)]
-    shares = embed([chunk[world.rank :: world.size] for chunk in chunks])
+    shares = embed([chunk[ranks.rank :: ranks.size] for chunk in chunks])
     for chunk, own in zip(chunks, shares, strict=True):
-        yield own if world.size == 1 else _whole(own, len(chunk), world)
+        yield own if ranks.size == 1 else _whole(own, len(chunk), ranks)
 
 
-def _whole(own: Embedded, texts: int, world: World) -> Embedded:
+def _whole(own: Embedded, texts: int, ranks: Ranks) -> Embedded:
     """What all ranks have of so many texts."""
     hidden = own.vectors.shape[1]
     vectors = np.zeros((texts, hidden), dtype=np.float32)
-    vectors[world.rank :: world.size] = own.vectors
+    vectors[ranks.rank :: ranks.size] = own.vectors
     rows = max(1, _BYTES // (4 * hidden))
     for first in range(0, texts, rows):
         # The others have zeros there: a sum brings each vector as it is.
-        some = torch.from_numpy(vectors[first : first + rows]).to(world.device)
-        vectors[first : first + rows] = world.sum(some).cpu().numpy()
-    return Embedded(vectors, int(world.sum(torch.tensor([own.cut], device=world.device))))
+        some = torch.from_numpy(vectors[first : first + rows]).to(ranks.device)
+        vectors[first : first + rows] = ranks.all_reduce(some).cpu().numpy()
+    return Embedded(vectors, int(ranks.all_reduce(torch.tensor([own.cut], device=ranks.device))))

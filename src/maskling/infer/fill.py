@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskling.errors import SettingsError, TokenizerError
-from maskling.infer.forward import Query, Reader, Row, log_probabilities
+from maskling.infer.forward import MaskQuery, ModelRunner, Row, log_probabilities
 from maskling.infer.masks import Pieces, Slots, read_slots, word_of, written
 from maskling.infer.results import Filled, FilledMasks, FilledTogether, Together
 from maskling.model.device import Compute
@@ -26,7 +26,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 
 def fill_texts(
-    reader: Reader,
+    reader: ModelRunner,
     texts: Sequence[str],
     *,
     top_k: int = 5,
@@ -79,7 +79,7 @@ def _together(text: str, state: Slots, score: Scorer, top_k: int, tokenizer: Tok
     return FilledTogether(text, tuple(fillings), state.cut)
 
 
-def scorer(reader: Reader, targets: Sequence[str] | None, whole_words: bool) -> tuple[Scorer, int]:
+def scorer(reader: ModelRunner, targets: Sequence[str] | None, whole_words: bool) -> tuple[Scorer, int]:
     """What scores the candidates, and how many tokens a candidate may take beyond its mask's one.
 
     Raises TokenizerError for a target that the vocabulary cannot write.
@@ -178,7 +178,7 @@ class TokenScorer:
 
     def __call__(self, states: Sequence[Slots], width: int) -> list[list[Scored]]:
         """See Scorer."""
-        queries = [Query(row, position) for row, state in enumerate(states) for _, position in state.open]
+        queries = [MaskQuery(row, position) for row, state in enumerate(states) for _, position in state.open]
         spaced = [state.spaced[slot] for state in states for slot, _ in state.open]
         found: list[Scored] = [[] for _ in queries]
         rows = [state.ids for state in states]
@@ -215,19 +215,19 @@ class TargetScorer:
     def __call__(self, states: Sequence[Slots], width: int) -> list[list[Scored]]:
         """See Scorer."""
         rows = _Rows()
-        wanted: dict[Query, list[_Wanted]] = {}
+        wanted: dict[MaskQuery, list[_Wanted]] = {}
         totals: list[NDArray[np.float64]] = []
         for state in states:
             for slot, position in state.open:
                 words = self._words(state, slot)
                 # Words of one length that begin alike are asked about in the same row.
-                asked: dict[tuple[int, Pieces], Query] = {}
+                asked: dict[tuple[int, Pieces], MaskQuery] = {}
                 for word, pieces in enumerate(words):
                     for done in range(len(pieces)):
                         begun = (len(pieces), pieces[:done])
                         if begun not in asked:
                             hidden = (self._mask,) * (len(pieces) - done)
-                            asked[begun] = Query(
+                            asked[begun] = MaskQuery(
                                 rows.add(state.put(slot, (*pieces[:done], *hidden)).ids), position + done
                             )
                         wanted.setdefault(asked[begun], []).append(_Wanted(len(totals), word, pieces[done]))
@@ -239,7 +239,9 @@ class TargetScorer:
     def _words(self, state: Slots, slot: int) -> list[Pieces]:
         return self._spaced if state.spaced[slot] else self._tight
 
-    def _add_up(self, rows: list[Row], wanted: dict[Query, list[_Wanted]], totals: list[NDArray[np.float64]]) -> None:
+    def _add_up(
+        self, rows: list[Row], wanted: dict[MaskQuery, list[_Wanted]], totals: list[NDArray[np.float64]]
+    ) -> None:
         queries = list(wanted)
         for numbers, scores in log_probabilities(self._module, self._compute, rows, queries, self._pad):
             for number, row in zip(numbers, scores, strict=True):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maskling.data.labelled.encode_texts import Windows
 from maskling.errors import ModelError, SettingsError
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -22,7 +22,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Reader:
+class ModelRunner:
     """What every use of a model needs.
 
     max_length: the longest sequence in tokens, [CLS] and [SEP] included. headless: its folder had no masked-token
@@ -86,7 +86,7 @@ Row = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Query:
+class MaskQuery:
     """A place whose prediction is wanted: `position` of sequence `row`."""
 
     row: int
@@ -106,7 +106,7 @@ def batch_budget(asked: int | None, compute: Compute) -> int:
     return usual if asked is None else asked
 
 
-def batches(
+def batches_by_length(
     lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int = BATCH_TOKENS, toll: int = TOLL
 ) -> Iterator[NDArray[np.int64]]:
     """Numbers of sequences to run together, longest first: rows x longest <= batch_tokens, one row at the least.
@@ -143,7 +143,7 @@ class LaidRows:
 
 def laid(windows: Windows, pad: int, batch_tokens: int) -> Iterator[LaidRows]:
     """Sequences of about one length, batch by batch. pad: the id of [PAD]."""
-    for numbers in batches(windows.length, batch_tokens):
+    for numbers in batches_by_length(windows.length, batch_tokens):
         some = windows.take(numbers)
         columns = np.arange(some.length.max())
         real = columns < some.length[:, None]
@@ -184,7 +184,7 @@ def encode_padded(
     """
     columns = torch.arange(input_ids.shape[1])
     real = columns < torch.from_numpy(lengths)[:, None]
-    visible = Visible.from_example_ids(real.to(torch.int32) - 1, compute.device)
+    visible = AttentionPattern.from_example_ids(real.to(torch.int32) - 1, compute.device)
     ids, positions = torch.from_numpy(input_ids).to(compute.device), columns.expand(real.shape).to(compute.device)
     states: list[Tensor] | None = None if layer is None else []
     with compute.autocast():
@@ -194,7 +194,7 @@ def encode_padded(
 
 @torch.inference_mode()
 def log_probabilities(
-    module: MaskedLM, compute: Compute, rows: Sequence[Row], queries: Sequence[Query], pad: int
+    module: MaskedLM, compute: Compute, rows: Sequence[Row], queries: Sequence[MaskQuery], pad: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """What the model expects at each place asked for, a batch of sequences at a time.
 
@@ -204,7 +204,7 @@ def log_probabilities(
     asked: dict[int, list[int]] = {}
     for number, query in enumerate(queries):
         asked.setdefault(query.row, []).append(number)
-    for together in batches([len(row) for row in rows], usual_batch_tokens(compute)):
+    for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(compute)):
         numbers = [number for row in together for number in asked.get(int(row), [])]
         if not numbers:
             continue

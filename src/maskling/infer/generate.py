@@ -14,7 +14,7 @@ from torch import Tensor
 from maskling.arrays import Int64Array
 from maskling.errors import SettingsError
 from maskling.infer.fill import space_matters
-from maskling.infer.forward import Reader, encode_padded, usual_batch_tokens
+from maskling.infer.forward import ModelRunner, encode_padded, usual_batch_tokens
 from maskling.infer.masks import mask_pattern, word_of
 from maskling.randomness import bits, keys, uniforms
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -120,7 +120,7 @@ class Prompt:
 
 
 def generate_texts(
-    reader: Reader,
+    reader: ModelRunner,
     text: str | None,
     unmasking: Unmasking,
     *,
@@ -240,7 +240,7 @@ class Unmasking:
             raise SettingsError(f"no_repeat is {self.no_repeat}; it is a number of tokens, 0 allows all repeats")
 
     def run(
-        self, reader: Reader, ids: Int64Array, starts: Sequence[int], ways: Int64Array
+        self, reader: ModelRunner, ids: Int64Array, starts: Sequence[int], ways: Int64Array
     ) -> tuple[Int64Array, NDArray[np.float64]]:
         """Fill the masks of one text in several ways.
 
@@ -319,7 +319,7 @@ class Unmasking:
 
 
 @torch.inference_mode()
-def _scores(reader: Reader, rows: Int64Array, row: NDArray[np.intp], place: NDArray[np.intp]) -> Tensor:
+def _scores(reader: ModelRunner, rows: Int64Array, row: NDArray[np.intp], place: NDArray[np.intp]) -> Tensor:
     """The logits at some places of some rows. Returns (places, vocab) float32; the head runs nowhere else."""
     at_once = max(1, usual_batch_tokens(reader.compute) // rows.shape[1])
     parts = []

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from maskling.arrays import offsets_of
 from maskling.corpus.document import Document
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.reading import read
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.npy import map_array, write_array
 from maskling.errors import DataError, SettingsError
-from maskling.export.sentence_transformers import own_pooling
-from maskling.files import LOCK, checksum, held, put_in_place, recover_folder, write_json
+from maskling.export.sentence_transformers import read_pooling
+from maskling.files import LOCK, checksum, lock_folder, recover_folder, replace_folder, write_json
 from maskling.grouping import grouped
 from maskling.infer.embed import embed_texts
 from maskling.infer.model import Model
@@ -57,7 +57,7 @@ def model_identity(model: Model) -> dict[str, Any]:
     return {
         "weights": [[path.name, checksum(path)] for path in _weights(model.folder)],
         "tokenizer": model.tokenizer.fingerprint,
-        "pooling": own_pooling(model.folder),
+        "pooling": read_pooling(model.folder),
         "max_length": model.max_length,
         "hidden_size": model.module.config.hidden_size,
     }
@@ -117,7 +117,7 @@ class Index:
             )
         if top_k < 1:
             raise SettingsError(f"top_k is {top_k}; ask for 1 text or more")
-        vectors = model.embed(list(queries), pooling=own_pooling(model.folder), normalize=True)
+        vectors = model.embed(list(queries), pooling=read_pooling(model.folder), normalize=True)
         numbers, scores = nearest(vectors, map(self._vectors, range(len(self._parts))), top_k)
         return [
             [self._hit(number, score) for number, score in zip(row, found, strict=True)]
@@ -201,8 +201,8 @@ def build_index(
         _begin(aside, made_from | {"part_texts": part_texts, "part_characters": PART_CHARACTERS})
         parts: list[Part] = []
         texts = 0
-        documents = read(expand(files, report), _reading(), report or ReadReport())
-        pooling = own_pooling(model.folder)
+        documents = read_documents(expand(files, report), _reading(), report or ReadReport())
+        pooling = read_pooling(model.folder)
         for batch in grouped(
             (document for _, document in documents), lambda document: len(document.text), PART_CHARACTERS, part_texts
         ):
@@ -216,7 +216,7 @@ def build_index(
             texts += len(batch)
             yield Indexed(texts, cut)
         write_json(aside / INDEX, {"format": FORMAT, "made_from": made_from, "parts": [asdict(part) for part in parts]})
-    put_in_place(aside, folder)
+    replace_folder(aside, folder)
     # Only now: had another process come in between, it would have found all parts made.
     for left in (folder / _BEGUN, folder / LOCK, *folder.glob("part-?????.json")):
         left.unlink(missing_ok=True)
@@ -253,7 +253,7 @@ def _reading() -> CorpusSettings:
 
 
 def _only_here(aside: Path, folder: Path) -> AbstractContextManager[None]:
-    return held(
+    return lock_folder(
         aside,
         DataError,
         lambda holder: (

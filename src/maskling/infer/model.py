@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import ModelError
-from maskling.export.sentence_transformers import longest_sequence, own_pooling
+from maskling.export.sentence_transformers import max_sequence_length, read_pooling
 from maskling.infer.attention_maps import AttentionMaps, attention_maps, layer_states
 from maskling.infer.embed import embed_texts
 from maskling.infer.fill import fill_texts
-from maskling.infer.forward import Reader
+from maskling.infer.forward import ModelRunner
 from maskling.infer.generate import Generated, Order, Sampling, Unmasking, generate_texts
 from maskling.infer.predict import Asked, predict_all
 from maskling.infer.results import FilledMasks, FilledTogether, Prediction, ScoredText
 from maskling.infer.score import Method, score_texts
 from maskling.infer.search import Hit, search_texts
-from maskling.infer.task_logits import Judge, TaskJudge, open_onnx
-from maskling.model.device import Precision, pick
+from maskling.infer.task_logits import TaskScorer, TorchTaskScorer, open_onnx
+from maskling.model.device import Precision, pick_device
 from maskling.model.folder import check_vocabulary, read_folder
-from maskling.model.inference_weights import settle
+from maskling.model.inference_weights import optimize_for_inference
 from maskling.model.locate import find_model
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx import whole_graph
@@ -36,14 +36,14 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Model(Reader):
+class Model(ModelRunner):
     """A model put to use.
 
     folder: where its weights were read from; judge: what its head for a task says, None where it has no such head.
     """
 
     folder: Path = Path()
-    judge: Judge | None = None
+    judge: TaskScorer | None = None
 
     @overload
     def fill(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too, and is taken as one text
@@ -91,7 +91,7 @@ class Model(Reader):
         Warns when texts were too long and were cut.
         """
         many = [texts] if isinstance(texts, str) else texts
-        pooling = own_pooling(self.folder) if pooling is None else pooling
+        pooling = read_pooling(self.folder) if pooling is None else pooling
         done = embed_texts(
             self, many, pooling=pooling, normalize=normalize, layer=layer, batch_tokens=batch_tokens, told=told
         )
@@ -109,7 +109,7 @@ class Model(Reader):
     def search(self, texts: Sequence[str], query: str | Sequence[str], top_k: int = 5) -> list[Hit] | list[list[Hit]]:
         """The texts nearest in meaning to a query, or to each of several, pooled as the folder says. See `Index`."""
         queries = [query] if isinstance(query, str) else query
-        found = search_texts(self, texts, queries, pooling=own_pooling(self.folder), top_k=top_k)
+        found = search_texts(self, texts, queries, pooling=read_pooling(self.folder), top_k=top_k)
         return found[0] if isinstance(query, str) else found
 
     @overload
@@ -182,7 +182,7 @@ class Model(Reader):
         many = asked if isinstance(asked, list) else [asked]
         done = predict_all(
             self,
-            self.need_judge("predict"),
+            self.need_task_scorer("predict"),
             many,
             threshold=threshold,
             n_best=n_best,
@@ -196,7 +196,7 @@ class Model(Reader):
             )
         return list(done.predictions) if isinstance(asked, list) else done.predictions[0]
 
-    def need_judge(self, purpose: str) -> Judge:
+    def need_task_scorer(self, purpose: str) -> TaskScorer:
         """What the head for a task says. Raises ModelError for a model without one."""
         if self.judge is None:
             raise ModelError(
@@ -227,10 +227,10 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
         config, module, headless = task.config, task.encoder, True
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(config, tokenizer.vocab_size, folder)
-    compute = onnx.compute if onnx else pick(device, dtype)
-    longest = longest_sequence(folder, config, tokenizer)
-    settle(module if task is None else task, compute)
-    judge: Judge | None = onnx.judge if onnx else None
+    compute = onnx.compute if onnx else pick_device(device, dtype)
+    longest = max_sequence_length(folder, config, tokenizer)
+    optimize_for_inference(module if task is None else task, compute)
+    judge: TaskScorer | None = onnx.judge if onnx else None
     if task is not None:
-        judge = TaskJudge(task, compute, tokenizer.special.pad)
+        judge = TorchTaskScorer(task, compute, tokenizer.special.pad)
     return Model(module, tokenizer, compute, longest, headless, folder, judge)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.data.labelled.encode_questions import AnswerWindows, encode_questions
-from maskling.data.labelled.encode_tags import encode_tagged, joined
+from maskling.data.labelled.encode_tags import encode_tagged, join_words
 from maskling.data.labelled.encode_texts import Windows, encode_texts
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import SettingsError
-from maskling.infer.forward import BATCH_TOKENS, Reader, batch_budget
+from maskling.infer.forward import BATCH_TOKENS, ModelRunner, batch_budget
 from maskling.infer.results import Answered, Entity, Label, Labels, Number, Predicted, Span, Tagged, Word
-from maskling.infer.task_logits import Float32Array, Judge
+from maskling.infer.task_logits import Float32Array, TaskScorer
 from maskling.metrics.entities import entities, marks_entities
 from maskling.tokenizer.characters import SPACE, kinds, starts
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -30,8 +30,8 @@ Asked = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
 
 
 def predict_all(
-    reader: Reader,
-    judge: Judge,
+    reader: ModelRunner,
+    judge: TaskScorer,
     asked: Iterable[Asked],
     *,
     threshold: float | None = None,
@@ -49,7 +49,7 @@ def predict_all(
     batch_tokens = batch_budget(batch_tokens, reader.compute)
     if n_best < 1:
         raise SettingsError(f"n_best is {n_best}; ask for 1 answer or more")
-    threshold = judge.head_config.judging.threshold if threshold is None else threshold
+    threshold = judge.head_config.answer_settings.threshold if threshold is None else threshold
     if not 0 <= threshold <= 1:
         raise SettingsError(f"threshold is {threshold}; it is a probability, from 0 to 1")
     tokenizer, longest = reader.tokenizer, reader.max_length
@@ -114,7 +114,7 @@ def _shown(value: Any) -> str:
 
 
 def predict_texts(
-    judge: Judge,
+    judge: TaskScorer,
     tokenizer: Tokenizer,
     max_length: int,
     records: Sequence[TextRecord],
@@ -127,7 +127,7 @@ def predict_texts(
     threshold: what the probability of a label must reach, where a text may have several.
     """
     encoded = encode_texts(records, tokenizer, max_length)
-    logits = pooled(judge.texts(encoded.windows, batch_tokens), encoded.windows, len(records))
+    logits = pool_windows(judge.texts(encoded.windows, batch_tokens), encoded.windows, len(records))
     names = judge.head_config.labels
     if judge.head_config.kind == "regress":
         return Predicted([Number(value) for value in logits[:, 0].tolist()], encoded.cut)
@@ -139,7 +139,7 @@ def predict_texts(
     return Predicted([Label(*next(iter(scores.items())), scores) for scores in ranked], encoded.cut)
 
 
-def pooled(logits: Float32Array, windows: Windows, records: int) -> NDArray[np.float64]:
+def pool_windows(logits: Float32Array, windows: Windows, records: int) -> NDArray[np.float64]:
     """The mean over the windows of each record, each weighted by its part of the tokens, as its loss is in training.
 
     logits: (w, labels); records: how many, each with at least one window. Returns (records, labels).
@@ -162,7 +162,7 @@ def _ranked(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, floa
 
 
 def predict_tags(
-    judge: Judge,
+    judge: TaskScorer,
     tokenizer: Tokenizer,
     max_length: int,
     sentences: Sequence[str | Sequence[str]],
@@ -216,12 +216,12 @@ def _entities(text: str, words: Sequence[Word]) -> Iterator[Entity]:
 
 
 def _given(words: Sequence[str]) -> tuple[str, list[str], list[int]]:
-    text, begins = joined(words)
+    text, begins = join_words(words)
     return text, list(words), begins
 
 
 def predict_answers(
-    judge: Judge,
+    judge: TaskScorer,
     tokenizer: Tokenizer,
     max_length: int,
     records: Sequence[QuestionRecord],
@@ -235,16 +235,16 @@ def predict_answers(
     n_best: how many answers to give; allow_none: answer with nothing where that is the likeliest. None does so if the
     model saw questions without answers: no other can judge that.
     """
-    judging = judge.head_config.judging
+    judging = judge.head_config.answer_settings
     allow_none = judging.allow_none if allow_none is None else allow_none
     # A question may take a quarter of a short sequence, so that a context still fits.
     encoded = encode_questions(records, tokenizer, max_length, max_question=min(judging.max_question, max_length // 4))
     logits = judge.spans(encoded.windows, batch_tokens)
-    found = answers(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=judging.max_answer)
+    found = best_spans(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=judging.max_answer)
     return Predicted(found, encoded.cut)
 
 
-def answers(
+def best_spans(
     records: Sequence[QuestionRecord],
     encoded: AnswerWindows,
     logits: Float32Array,

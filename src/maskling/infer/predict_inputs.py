@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterator
 from typing import cast
 
-from maskling.data.labelled.columns import WORDS, Columns, Found, find_columns, find_word_columns
+from maskling.data.labelled.columns import WORDS, ColumnMatch, Columns, find_columns, find_word_columns
 from maskling.data.labelled.read_questions import read_questions
-from maskling.data.labelled.read_tags import sentences
+from maskling.data.labelled.read_tags import read_tagged_lines
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.data.labelled.tables import (
     JSON_SUFFIXES,
     LONGEST_LINE,
     TABLE_SUFFIXES,
-    Reading,
+    OpenFile,
     Row,
     check_unrepeated,
     json_rows,
@@ -39,7 +39,7 @@ TOGETHER = 256
 TOGETHER_CHARACTERS = 1 << 18
 
 
-class Inputs:
+class PredictInputs:
     """The records of a file, a few at a time.
 
     warnings: what was wrong with it, complete once all was read.
@@ -49,8 +49,8 @@ class Inputs:
         """path: '-' is standard input; kind, pairs: of the model that is to judge the records, see `Judging`."""
         self._kind, self._pairs = kind, pairs
         self._columns = columns or Columns()
-        self._reading = Reading(path, self._columns.on_bad_row == "skip")
-        self._found: Found | None = None
+        self._reading = OpenFile(path, self._columns.on_bad_row == "skip")
+        self._found: ColumnMatch | None = None
         self._json: bool | None = None
         self.warnings: list[str] = []
 
@@ -90,7 +90,7 @@ class Inputs:
             numbered = lines(reading)
             yield from (record for number, line in numbered if (record := self._of_line(number, line)) is not None)
         elif self._kind == "tag":
-            yield from sentences(reading, self._columns)
+            yield from read_tagged_lines(reading, self._columns)
         else:
             known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
             raise DataError(f"{reading.path}: files that end in '{suffix}' are not read; give one of {known}")

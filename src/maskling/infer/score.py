@@ -14,7 +14,7 @@ from torch import Tensor
 
 from maskling.arrays import Int64Array, offsets_of
 from maskling.errors import SettingsError
-from maskling.infer.forward import Reader, batch_budget, batches, encode_padded
+from maskling.infer.forward import ModelRunner, batch_budget, batches_by_length, encode_padded
 from maskling.infer.results import ScoredText
 from maskling.tokenizer.encoding import Encoded
 from maskling.tokenizer.library import SpecialIds
@@ -28,7 +28,7 @@ _LOGITS = 1 << 22
 
 
 def score_texts(
-    reader: Reader, texts: Sequence[str], *, method: Method = "original", batch_tokens: int | None = None
+    reader: ModelRunner, texts: Sequence[str], *, method: Method = "original", batch_tokens: int | None = None
 ) -> list[ScoredText]:
     """The pseudo-log-likelihood of each text (see `Scoring`).
 
@@ -55,7 +55,7 @@ class Scoring:
     """
 
     def __init__(
-        self, reader: Reader, texts: Sequence[str], *, method: Method = "original", batch_tokens: int | None = None
+        self, reader: ModelRunner, texts: Sequence[str], *, method: Method = "original", batch_tokens: int | None = None
     ) -> None:
         if method not in get_args(Method):
             raise SettingsError(f"method is {method!r}; choose original or within-word-l2r")
@@ -70,7 +70,7 @@ class Scoring:
         """Score, and yield the part that is done, from 0 to 1, after each batch."""
         cost = self._copies.length + 2
         done, total = 0, int(cost.sum())
-        for numbers in batches(cost, self._batch_tokens):
+        for numbers in batches_by_length(cost, self._batch_tokens):
             rows, lengths, columns = self._copies.rows(numbers)
             hidden = encode_padded(self._reader.module, self._reader.compute, rows, lengths)
             states = hidden[torch.arange(len(rows)), torch.from_numpy(columns)]
@@ -99,7 +99,7 @@ class Scoring:
 
 
 @torch.inference_mode()
-def _log_probabilities(reader: Reader, states: Tensor, wanted: NDArray[np.int64]) -> NDArray[np.float64]:
+def _log_probabilities(reader: ModelRunner, states: Tensor, wanted: NDArray[np.int64]) -> NDArray[np.float64]:
     """The log-probability of one token at each place. states: (n, hidden); wanted: (n,) ids. Returns (n,)."""
     ids = torch.from_numpy(wanted).to(states.device)[:, None]
     at_once = max(1, _LOGITS // reader.module.config.vocab_size)
@@ -112,7 +112,7 @@ def _log_probabilities(reader: Reader, states: Tensor, wanted: NDArray[np.int64]
     return found
 
 
-def _distinct(reader: Reader, texts: Sequence[str]) -> tuple[Encoded, NDArray[np.int64]]:
+def _distinct(reader: ModelRunner, texts: Sequence[str]) -> tuple[Encoded, NDArray[np.int64]]:
     """The different sequences of tokens among the texts, end to end, and which of them each text is."""
     encoded = reader.tokenizer.encode_flat(texts)
     bounds = encoded.offsets.tolist()

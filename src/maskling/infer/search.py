@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskling.errors import SettingsError
 from maskling.infer.embed import embed_texts
-from maskling.infer.forward import Reader
+from maskling.infer.forward import ModelRunner
 from maskling.model.tasks.config import Pooling
 
 # FOLDED DOCS
@@ -32,7 +32,7 @@ class Hit:
 
 
 def search_texts(
-    reader: Reader, texts: Sequence[str], queries: Sequence[str], *, pooling: Pooling = "mean", top_k: int = 5
+    reader: ModelRunner, texts: Sequence[str], queries: Sequence[str], *, pooling: Pooling = "mean", top_k: int = 5
 ) -> list[list[Hit]]:
     """The texts nearest to each query, the nearest first; their ids are their numbers in `texts`, from 0.
 

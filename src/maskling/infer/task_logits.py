@@ -17,12 +17,12 @@ from maskling.data.labelled.encode_texts import Windows, WordTargets
 from maskling.data.shards import ragged
 from maskling.errors import SettingsError
 from maskling.infer.forward import BATCH_TOKENS, laid
-from maskling.model.attention import Visible
-from maskling.model.device import Compute, Precision, moved
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import Compute, Precision, to_device
 from maskling.model.folder import read_config
 from maskling.model.hf_config import from_hugging_face
 from maskling.model.onnx import OnnxGraph, OnnxLM
-from maskling.model.tasks.config import HeadConfig, head_of, surely_headless
+from maskling.model.tasks.config import HeadConfig, has_no_task_head, head_of
 from maskling.model.tasks.model import TaskModel
 
 # FOLDED DOCS
@@ -32,7 +32,7 @@ from maskling.model.tasks.model import TaskModel
 Float32Array = NDArray[np.float32]
 
 
-class Judge(Protocol):
+class TaskScorer(Protocol):
     """Whatever gives logits to sequences: a task model here, one that was exported elsewhere."""
 
     @property
@@ -54,7 +54,7 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True)
-class TaskJudge:
+class TorchTaskScorer:
     """A Judge that is a task model. Sequences of about one length run together, padded.
 
     pad: the id of [PAD].
@@ -105,9 +105,11 @@ class TaskJudge:
         for rows in laid(windows, self.pad, batch_tokens):
             count, longest = rows.real.shape
             positions = np.tile(np.arange(longest), (count, 1))
-            visible = Visible.from_example_ids(torch.from_numpy(rows.real.astype(np.int32) - 1), self.compute.device)
+            visible = AttentionPattern.from_example_ids(
+                torch.from_numpy(rows.real.astype(np.int32) - 1), self.compute.device
+            )
             arrays = (rows.input_ids, positions, rows.token_type_ids)
-            hidden = self.model(*(moved(array, self.compute.device) for array in arrays), visible)
+            hidden = self.model(*(to_device(array, self.compute.device) for array in arrays), visible)
             first = np.arange(count, dtype=np.int64) * longest
             yield _Rows(rows.numbers, rows.real, first, hidden, visible)
 
@@ -124,7 +126,7 @@ class _Rows:
     real: NDArray[np.bool_]
     first: NDArray[np.int64]
     hidden: Tensor
-    visible: Visible
+    visible: AttentionPattern
 
 
 def _numbers(logits: Tensor) -> Float32Array:
@@ -204,7 +206,7 @@ def open_onnx(folder: Path, whole: Path, device: str, dtype: Precision) -> Opene
     compute = Compute(torch.device("cpu"), torch.float32, words)
     tree = read_config(folder)
     config = from_hugging_face(tree, str(folder))
-    head = None if surely_headless(tree) else head_of(tree, _shapes(tree), str(folder))
+    head = None if has_no_task_head(tree) else head_of(tree, _shapes(tree), str(folder))
     if head is None:
         return OpenedOnnx(OnnxLM(config, whole), None, compute)
     return OpenedOnnx(OnnxLM(config, None), OnnxJudge(OnnxGraph(whole), head, config.pad_id), compute)

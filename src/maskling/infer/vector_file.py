@@ -22,7 +22,7 @@ import xxhash
 
 from maskling.data.npy import header_of
 from maskling.errors import DataError
-from maskling.files import flush_folder, held, write_json
+from maskling.files import flush_folder, lock_folder, write_json
 from maskling.infer.search import Vectors
 
 _BEGUN: Final = "begun.json"
@@ -64,7 +64,7 @@ def vector_file(path: Path, texts: int, hidden: int, made_from: dict[str, Any]) 
     """
     aside = path.with_name(f"{path.name}.making")
     aside.mkdir(parents=True, exist_ok=True)
-    with held(aside, DataError, lambda holder: f"{path} is being written by another process ({holder})"):
+    with lock_folder(aside, DataError, lambda holder: f"{path} is being written by another process ({holder})"):
         header = header_of((texts, hidden), _DTYPE)
         row = hidden * _DTYPE.itemsize
         done = _found(aside, made_from, header, row)

@@ -18,15 +18,15 @@ from torch.utils.checkpoint import checkpoint
 from maskling.model.masked_lm import MaskedLM
 
 
-def recompute(module: MaskedLM) -> None:
+def enable_activation_checkpointing(module: MaskedLM) -> None:
     """Let the layers of `module` forget, from now on. In place; the numbers stay the same, dropout included."""
     layers = module.layers
     assert isinstance(layers, ModuleList)
     for layer in layers:
-        layer.forward = partial(again, layer.forward)
+        layer.forward = partial(checkpointed, layer.forward)
 
 
-def again(function: Callable[..., Tensor], first: Tensor, *inputs: Any) -> Tensor:
+def checkpointed(function: Callable[..., Tensor], first: Tensor, *inputs: Any) -> Tensor:
     """function(first, *inputs), calculated once more, with the same dropout, when its gradient is wanted.
 
     first: on the device that draws what is dropped. torch puts back the generators of the processor and of the GPUs of

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maskling.model import attention_kernels
 from maskling.model.attention_kernels import Rotation, Runs, bmm_attention, split_heads
-from maskling.model.device import moved
+from maskling.model.device import to_device
 
 # Up to this many tokens a row, matrix products with a written backward beat torch's fused CPU kernel in training:
 # 5.3 times at 128, 1.8 at 256, 1.3-1.7 at 512 (processor time, bf16, forward and backward). Beyond, their memory,
@@ -25,7 +25,7 @@ BMM_LONGEST = 512
 Kernel = Literal["bmm", "varlen", "sdpa"]
 
 
-class Visible:
+class AttentionPattern:
     """Which tokens of a row may look at each other.
 
     example_ids: (rows, seq) integers, the example each token belongs to within its row, -1 for padding;
@@ -44,21 +44,21 @@ class Visible:
         self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
     @classmethod
-    def from_example_ids(cls, example_ids: Tensor, device: torch.device | None = None) -> Visible:
+    def from_example_ids(cls, example_ids: Tensor, device: torch.device | None = None) -> AttentionPattern:
         """Look at the ids where they are (best on the CPU, before they travel), then move them to `device`."""
         full = bool((example_ids == example_ids[:, :1]).all())
         if device is None:
             return cls(example_ids, full=full)
-        visible = cls(moved(example_ids, device), full=full)
+        visible = cls(to_device(example_ids, device), full=full)
         if device.type == "cuda":
             # Counted here, a GPU would have to be waited for to say how many there are.
             starts, longest = runs_of(example_ids)
-            visible.runs = Runs(moved(starts, device), longest)
+            visible.runs = Runs(to_device(starts, device), longest)
             visible._most = most_examples(example_ids)
         return visible
 
     @classmethod
-    def from_attention_mask(cls, attention_mask: Tensor) -> Visible:
+    def from_attention_mask(cls, attention_mask: Tensor) -> AttentionPattern:
         """One example a row. attention_mask: (rows, seq), 1 for tokens and 0 for padding."""
         return cls.from_example_ids(attention_mask.to(torch.int32) - 1)
 
@@ -72,9 +72,9 @@ class Visible:
         """Tokens in each row."""
         return self.example_ids.shape[1]
 
-    def without_masks(self) -> Visible:
+    def without_masks(self) -> AttentionPattern:
         """The same, with no mask made yet."""
-        visible = Visible(self.example_ids, full=self.full)
+        visible = AttentionPattern(self.example_ids, full=self.full)
         visible.maps, visible.runs, visible._most = self.maps, self.runs, self._most
         return visible
 
@@ -157,7 +157,13 @@ def kernel_name(
 
 
 def attend(
-    qkv: Tensor, visible: Visible, num_heads: int, *, window: int | None, dropout: float, rotation: Rotation | None
+    qkv: Tensor,
+    visible: AttentionPattern,
+    num_heads: int,
+    *,
+    window: int | None,
+    dropout: float,
+    rotation: Rotation | None,
 ) -> Tensor:
     """Self-attention of every token over the tokens it may see.
 
@@ -188,7 +194,7 @@ def attend(
 
 
 def make_ready(
-    visible: Visible, windows: Iterable[int | None], dtype: torch.dtype, *, dropout: float, head_size: int
+    visible: AttentionPattern, windows: Iterable[int | None], dtype: torch.dtype, *, dropout: float, head_size: int
 ) -> None:
     """Make what `attend` will ask for in training with these windows, before the layers do.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible, attend, make_ready
+from maskling.model.attention import AttentionPattern, attend, make_ready
 from maskling.model.config import BertConfig
 from maskling.model.layers import ACTIVATIONS, drop, norm, working_dtype
 from maskling.model.masked_lm import MaskedLM, draw
@@ -33,7 +33,7 @@ class BertLayer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width)
         self.output_norm = nn.LayerNorm(width, config.norm_eps)
 
-    def forward(self, x: Tensor, visible: Visible) -> Tensor:
+    def forward(self, x: Tensor, visible: AttentionPattern) -> Tensor:
         """x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
@@ -71,7 +71,7 @@ class Bert(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: Visible,
+        visible: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """See MaskedLM. Models of one token type ignore token_type_ids, as RoBERTa's users expect."""

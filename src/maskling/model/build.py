@@ -17,31 +17,31 @@ from maskling.model.modernbert import Modern
 from maskling.randomness import integer
 
 
-def build(config: ModelConfig, seed: int) -> MaskedLM:
+def build_masked_lm(config: ModelConfig, seed: int) -> MaskedLM:
     """A module on the CPU in fp32, its weights drawn from (seed, 'weights') as the architecture starts them.
 
     Raises ModelError if the vocabulary size is not filled in.
     """
-    module = undrawn(config)
+    module = build_without_init(config)
     module.initialize(torch.Generator().manual_seed(integer(seed, "weights")))
     return module
 
 
-def undrawn(config: ModelConfig) -> MaskedLM:
+def build_without_init(config: ModelConfig) -> MaskedLM:
     """A module on the CPU in fp32 for weights that come from elsewhere: its own are whatever the memory holds.
 
     Raises ModelError if the vocabulary size is not filled in.
     """
     if not config.vocab_size:
         raise ModelError("model.vocab_size is 0 and no tokenizer has filled it in; set it, or give a tokenizer")
-    with Undrawn():
+    with SkipInit():
         return Bert(config) if isinstance(config, BertConfig) else Modern(config)
 
 
 _DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
 
-class Undrawn(TorchFunctionMode):
+class SkipInit(TorchFunctionMode):
     """Within it new layers keep what their memory holds: nothing is drawn twice, torch's own generator left alone.
 
     The meta device would do, but its first use imports torch._dynamo: 0.7 seconds before the first answer.

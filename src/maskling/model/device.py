@@ -45,7 +45,7 @@ class Compute:
         return torch.autocast(self.device.type, self.dtype)
 
 
-def pick(device: str = "auto", dtype: Precision = "auto") -> Compute:
+def pick_device(device: str = "auto", dtype: Precision = "auto") -> Compute:
     """Choose the device ('auto', 'cpu', 'cuda', 'cuda:1', 'mps') and the numbers.
 
     'auto' takes a GPU where there is one, and bf16 where the processor multiplies it natively, fp32 elsewhere;
@@ -57,7 +57,7 @@ def pick(device: str = "auto", dtype: Precision = "auto") -> Compute:
     return Compute(chosen, torch.bfloat16 if bf16 else torch.float32, _describe(chosen, bf16, native))
 
 
-def moved(array: np.ndarray | Tensor, device: torch.device) -> Tensor:
+def to_device(array: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """An array as a tensor on `device`; to a GPU from pinned memory, so that the copy waits for nothing."""
     tensor = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
@@ -134,7 +134,7 @@ _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
 
 
-def keep_memory() -> bool:
+def keep_freed_memory() -> bool:
     """Ask the allocator to keep what is freed. Returns whether it will; other allocators are left as they are."""
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.files import write_json, written_aside
-from maskling.model.attention import Visible
-from maskling.model.build import build, undrawn
+from maskling.files import atomic_write, write_json
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import build_masked_lm, build_without_init
 from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.hf_config import from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
@@ -40,7 +40,7 @@ PAIR_HEAD = "pair_head.safetensors"
 _MOST_CONFIG_BYTES = 16 << 20
 
 
-class Loaded(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model, and what its folder lacked (drawn at random instead) or held in vain, by transformers' names."""
 
     config: ModelConfig
@@ -49,7 +49,7 @@ class Loaded(NamedTuple):
     unexpected: tuple[str, ...]
 
 
-def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, mapped: bool = False) -> Loaded:
+def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, mapped: bool = False) -> LoadedModel:
     """Load any BERT, RoBERTa or ModernBERT folder, upcast to fp32.
 
     pair_head: None keeps what the folder has; True asks for one (drawn from `seed` if missing), False drops it.
@@ -62,12 +62,12 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
     if pair_head is None:
         pair_head = any(name in weights for name in ("cls.seq_relationship.weight", "pair_head.classifier.weight"))
     config = from_hugging_face(tree, str(folder), pair_head=pair_head)
-    check_claim(config, weights, folder)
-    module = undrawn(config)
+    check_parameter_count(config, weights, folder)
+    module = build_without_init(config)
     try:
         missing, unexpected = module.load_hugging_face(weights, adopt=mapped)
         if missing:
-            module = build(config, seed)
+            module = build_masked_lm(config, seed)
             module.load_hugging_face(weights)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
@@ -78,7 +78,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
             f"{folder} lacks the weight {needed[0]}{more}, which {tree.get('model_type', 'bert')} needs; "
             f"its files are incomplete or of another architecture"
         )
-    return Loaded(config, module, missing, unexpected)
+    return LoadedModel(config, module, missing, unexpected)
 
 
 def write_weights(module: MaskedLM, folder: Path) -> None:
@@ -168,7 +168,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
-    with written_aside(path) as file:
+    with atomic_write(path) as file:
         save_file(weights, file.name, metadata={"format": "pt"})
 
 
@@ -176,7 +176,7 @@ def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
 _MOST_MISSING = 1 << 20
 
 
-def check_claim(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:
+def check_parameter_count(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:
     """Raise ModelError if `config` asks for more than twice the numbers that the weights of `folder` hold.
 
     A folder from a stranger may claim a thousand million layers beside a file of a kilobyte.
@@ -216,8 +216,8 @@ def is_encoder(folder: Path) -> bool:
     if isinstance(named, list) and named and not str(named[0]).endswith("Model"):
         return False
     config, weights = from_hugging_face(tree, str(folder)), read_weights(folder)
-    check_claim(config, weights, folder)
-    module = undrawn(config)
+    check_parameter_count(config, weights, folder)
+    module = build_without_init(config)
     names = [module.canonical(name) or "" for name in weights]
     return not any(name.startswith(module.token_head_prefixes) for name in names)
 
@@ -229,15 +229,15 @@ def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: floa
     what the folder says. Raises ModelError if the folder is no supported model, is damaged, or lacks a weight.
     """
     config, weights = encoder_config(folder), read_weights(folder)
-    check_claim(config, weights, folder)
+    check_parameter_count(config, weights, folder)
     if dropout is not None:
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
     if fresh:
-        module = build(config, seed)
-        module.shed_heads()
+        module = build_masked_lm(config, seed)
+        module.drop_heads()
         return module
-    module = undrawn(config)
-    module.shed_heads()
+    module = build_without_init(config)
+    module.drop_heads()
     try:
         missing = module.load_hugging_face(weights).missing
     except ModelError as error:
@@ -247,7 +247,7 @@ def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: floa
     return module
 
 
-def pooled(hidden: Tensor, first_positions: Tensor, visible: Visible, pooling: Pooling) -> Tensor:
+def pool_rows(hidden: Tensor, first_positions: Tensor, visible: AttentionPattern, pooling: Pooling) -> Tensor:
     """A vector for each sequence of packed rows: the mean over its tokens, or its [CLS].
 
     hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of each, ascending; visible: of

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from maskling.model.attention import Visible, attend
+from maskling.model.attention import AttentionPattern, attend
 from maskling.model.bert import BertLayer
 from maskling.model.device import Compute
 from maskling.model.layers import norm
@@ -48,7 +48,7 @@ class PackedLinear(nn.Module):
         return out
 
 
-class SettledBertLayer(nn.Module):
+class PackedBertLayer(nn.Module):
     """A BertLayer in bf16 on a CPU, for answers: the same parts, and fewer trips to memory between them."""
 
     def __init__(self, layer: BertLayer) -> None:
@@ -58,7 +58,7 @@ class SettledBertLayer(nn.Module):
         self.up, self.down = PackedLinear(layer.up), PackedLinear(layer.down)
         self.attention_norm, self.output_norm = layer.attention_norm, layer.output_norm
 
-    def forward(self, x: Tensor, visible: Visible) -> Tensor:
+    def forward(self, x: Tensor, visible: AttentionPattern) -> Tensor:
         """x: (rows * seq, hidden) bf16. Returns the same shape."""
         config = self.config
         seen = attend(self.qkv(x), visible, config.num_heads, window=None, dropout=0.0, rotation=None)
@@ -66,7 +66,7 @@ class SettledBertLayer(nn.Module):
         return norm(self.down.added(self.up.gelu(x, config.activation), x), self.output_norm)
 
 
-def settle(module: nn.Module, compute: Compute) -> None:
+def optimize_for_inference(module: nn.Module, compute: Compute) -> None:
     """Move `module` to the device, in evaluation mode without gradients, in the numbers of `compute`. In place.
 
     Run it within `compute.autocast()` as before, which then has no weight to cast. In bf16 on a CPU its linear layers
@@ -81,7 +81,7 @@ def settle(module: nn.Module, compute: Compute) -> None:
 def _pack(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if isinstance(child, BertLayer):
-            setattr(module, name, SettledBertLayer(child))
+            setattr(module, name, PackedBertLayer(child))
         elif type(child) is nn.Linear:
             setattr(module, name, PackedLinear(child))
         else:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.config import ModelConfig
 
 # FOLDED DOCS
@@ -26,14 +26,14 @@ class NameReport(NamedTuple):
     unexpected: tuple[str, ...]
 
 
-class Named(nn.Module, ABC):
+class HFWeights(nn.Module, ABC):
     """A module that knows what transformers calls its weights."""
 
     @abstractmethod
     def names(self) -> dict[str, tuple[str, ...]]:
         """Each parameter's name here and in transformers; several there are stacked along their rows here.
 
-        Parameters that the module has given up (see `MaskedLM.shed_heads`) may be among them.
+        Parameters that the module has given up (see `MaskedLM.drop_heads`) may be among them.
         """
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Named(nn.Module, ABC):
                 target.copy_(tensor)
         return NameReport(tuple(name for name in expected if name not in found), tuple(unexpected))
 
-    def homeless(self, weights: Iterable[str]) -> tuple[str, ...]:
+    def unexpected(self, weights: Iterable[str]) -> tuple[str, ...]:
         """Those of the names in a file that have no place in this module."""
         expected = self.to_hugging_face()
         known = {name: self.canonical(name) for name in weights}
@@ -99,7 +99,7 @@ def _shape(tensor: Tensor) -> str:
     return " x ".join(str(size) for size in tensor.shape) or "a single number"
 
 
-class MaskedLM(Named):
+class MaskedLM(HFWeights):
     """An encoder with a head that guesses masked tokens and, if asked for, one that judges pairs.
 
     The head is apart from the encoder because only masked positions go through it.
@@ -118,7 +118,7 @@ class MaskedLM(Named):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: Visible,
+        visible: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """Encode rows of tokens.
@@ -157,7 +157,7 @@ class MaskedLM(Named):
         rows_only = self.training and eager and hasattr(self, "decoder_bias")
         return F.embedding(input_ids.flatten(), self.word.weight, sparse=rows_only)
 
-    def shed_heads(self) -> None:
+    def drop_heads(self) -> None:
         """Give up every weight that the encoder can do without; `predict` and `pair` do not work any more."""
         for ours, theirs in self.names().items():
             part = ours.partition(".")[0]

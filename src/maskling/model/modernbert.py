@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import Visible, attend, make_ready
+from maskling.model.attention import AttentionPattern, attend, make_ready
 from maskling.model.attention_kernels import Rotation, rotation
 from maskling.model.config import ModernConfig
 from maskling.model.layers import ACTIVATIONS, drop, gated, norm, working_dtype
@@ -36,7 +36,7 @@ class ModernLayer(nn.Module):
         self.up = nn.Linear(width, 2 * config.intermediate_size, bias=False)
         self.down = nn.Linear(config.intermediate_size, width, bias=False)
 
-    def forward(self, x: Tensor, visible: Visible, turn: Rotation) -> Tensor:
+    def forward(self, x: Tensor, visible: AttentionPattern, turn: Rotation) -> Tensor:
         """x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
@@ -75,7 +75,7 @@ class Modern(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,  # noqa: ARG002 - every architecture is called alike; this one has no segments
-        visible: Visible,
+        visible: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """See MaskedLM. token_type_ids are not looked at: ModernBERT has no segments.

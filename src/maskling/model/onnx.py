@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from maskling.arrays import Int64Array
 from maskling.errors import MissingExtra, ModelError
 from maskling.files import checksum
-from maskling.model.attention import Visible
+from maskling.model.attention import AttentionPattern
 from maskling.model.config import ModelConfig
 from maskling.model.masked_lm import MaskedLM
 
@@ -35,7 +35,7 @@ class OnnxLM(MaskedLM):
         super().__init__()
         self.config = config.model_copy(update={"pair_head": False})
         self._encoder = None if whole is None else open_part(whole, "encoder")
-        has_head = whole is not None and part_of(whole, "head").is_file()
+        has_head = whole is not None and part_path(whole, "head").is_file()
         self._head: OnnxGraph | None = open_part(whole, "head") if whole is not None and has_head else None
 
     @property
@@ -48,7 +48,7 @@ class OnnxLM(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,  # noqa: ARG002 - the graph counts by itself
         token_type_ids: Tensor | None,
-        visible: Visible,
+        visible: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """See MaskedLM. Where a row holds several examples, each is given to the graph in a row of its own."""
@@ -181,14 +181,14 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(path for pattern in ("*.safetensors", "pytorch_model*.bin") for path in folder.glob(pattern))
 
 
-def part_of(whole: Path, part: str) -> Path:
+def part_path(whole: Path, part: str) -> Path:
     """Where a part of a graph is filed: beside it, as encoder.onnx or encoder_quantized.onnx."""
     return whole.with_name(whole.name.replace("model", part))
 
 
 def open_part(whole: Path, part: str) -> OnnxGraph:
     """The encoder or the head of a graph. Raises ModelError if it is not there or belongs to another graph."""
-    path = part_of(whole, part)
+    path = part_path(whole, part)
     if not path.is_file():
         raise ModelError(
             f"{whole.parent} has {whole.name} but no {path.name}, which maskling reads; write it with "

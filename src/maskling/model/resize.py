@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.model.build import undrawn
+from maskling.model.build import build_without_init
 from maskling.model.config import BertConfig
 from maskling.model.masked_lm import MaskedLM
 
 
 @torch.no_grad()
-def with_words(
+def add_tokens(
     module: MaskedLM, first: int, pieces: Sequence[Sequence[int]], shares: Sequence[float | None]
 ) -> MaskedLM:
     """The same model with rows for new tokens, from id `first` on. Everything else is as it was.
@@ -48,7 +48,7 @@ def with_words(
 
 
 @torch.no_grad()
-def with_positions(module: MaskedLM, positions: int, rope_theta: float | None = None) -> MaskedLM:
+def add_positions(module: MaskedLM, positions: int, rope_theta: float | None = None) -> MaskedLM:
     """The same model for texts of up to `positions` tokens. What it says of texts that it could read before stays.
 
     BERT's table of positions is repeated from its start as often as it takes, as Longformer did with RoBERTa's
@@ -77,7 +77,7 @@ def with_positions(module: MaskedLM, positions: int, rope_theta: float | None = 
 
 
 def _rebuilt(module: MaskedLM, changes: dict[str, Any], weights: dict[str, Tensor]) -> MaskedLM:
-    grown = undrawn(type(module.config).model_validate(module.config.model_dump() | changes))
+    grown = build_without_init(type(module.config).model_validate(module.config.model_dump() | changes))
     grown.load_state_dict(dict(module.state_dict()) | weights)
     return grown.to(next(module.parameters()).device).train(module.training)
 

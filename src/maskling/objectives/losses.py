@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from maskling.data.assemble import Batch
-from maskling.model.attention import Visible
-from maskling.model.device import moved
+from maskling.model.attention import AttentionPattern
+from maskling.model.device import to_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.memory import LOGITS_BYTES
 from maskling.objectives.cross_entropy import can_chunk, chunked_head_loss, head_loss, token_loss
@@ -35,7 +35,7 @@ class Term:
     count: int
 
 
-def weighted(terms: Mapping[str, Term], counts: Mapping[str, int], weights: Mapping[str, float]) -> Tensor:
+def weighted_loss(terms: Mapping[str, Term], counts: Mapping[str, int], weights: Mapping[str, float]) -> Tensor:
     """What to call backward on for one micro-batch: sum of weight * term.sum / count of the WHOLE batch.
 
     counts: predictions of each term over all micro-batches and ranks, so that the gradients simply add up. A term whose
@@ -48,7 +48,7 @@ def weighted(terms: Mapping[str, Term], counts: Mapping[str, int], weights: Mapp
 Encode = Callable[..., Tensor]
 
 
-def terms(model: MaskedLM, batch: TensorBatch, encode: Encode | None = None) -> dict[str, Term]:
+def loss_terms(model: MaskedLM, batch: TensorBatch, encode: Encode | None = None) -> dict[str, Term]:
     """'mlm', and 'pair' where the batch has pairs.
 
     encode: stands in for `model` in the encoder's forward pass (a compiled one).
@@ -78,7 +78,7 @@ class TensorBatch:
     input_ids: Tensor
     position_ids: Tensor
     token_type_ids: Tensor
-    visible: Visible
+    visible: AttentionPattern
     masked_positions: Tensor
     labels: Tensor
     first_positions: Tensor
@@ -88,14 +88,18 @@ class TensorBatch:
     def of(cls, batch: Batch, device: torch.device) -> TensorBatch:
         """Move a batch to `device`."""
         return cls(
-            input_ids=moved(batch.input_ids, device),
-            position_ids=moved(batch.position_ids, device),
-            token_type_ids=moved(batch.token_type_ids, device),
-            visible=Visible.from_example_ids(torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device),
-            masked_positions=moved(np.pad(batch.masked_positions, (0, -len(batch.masked_positions) % EVENLY)), device),
-            labels=moved(batch.labels, device),
-            first_positions=moved(batch.first_positions, device),
-            pair_labels=moved(batch.pair_labels, device),
+            input_ids=to_device(batch.input_ids, device),
+            position_ids=to_device(batch.position_ids, device),
+            token_type_ids=to_device(batch.token_type_ids, device),
+            visible=AttentionPattern.from_example_ids(
+                torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device
+            ),
+            masked_positions=to_device(
+                np.pad(batch.masked_positions, (0, -len(batch.masked_positions) % EVENLY)), device
+            ),
+            labels=to_device(batch.labels, device),
+            first_positions=to_device(batch.first_positions, device),
+            pair_labels=to_device(batch.pair_labels, device),
         )
 
 

@@ -21,7 +21,7 @@ from maskling.objectives.losses import TensorBatch, at_masks, judge, rows_at_onc
 
 
 @dataclass(frozen=True)
-class Measured:
+class MaskedLMMetrics:
     """Means over predictions: loss in nats, accuracies as fractions; `pair_accuracy` is None without pairs."""
 
     mlm_loss: float
@@ -38,18 +38,18 @@ class Measured:
         return entropy.perplexity(self.mlm_loss)
 
 
-def measure(
+def measure_masked_lm(
     model: MaskedLM,
     batches: Iterable[Batch],
     compute: Compute,
     total: Callable[[Tensor], Tensor] = lambda own: own,
-) -> Measured:
+) -> MaskedLMMetrics:
     """Measure `model` on `batches`, in evaluation mode; the mode it was in is put back.
 
     total: adds up over the processes that have the other batches; it gets (7,) float64.
     Raises DataError if there is nothing to predict.
     """
-    tally = Tally(model, compute)
+    tally = MetricSums(model, compute)
     was_training = model.training
     model.eval()
     try:
@@ -60,8 +60,8 @@ def measure(
     return tally.measured(total)
 
 
-class Tally:
-    """The sums behind `Measured`, a batch at a time. The model is taken in the mode it is in."""
+class MetricSums:
+    """The sums behind `MaskedLMMetrics`, a batch at a time. The model is taken in the mode it is in."""
 
     def __init__(self, model: MaskedLM, compute: Compute) -> None:
         self._model, self._compute = model, compute
@@ -83,14 +83,14 @@ class Tally:
         self._predictions += len(batch.labels)
         self._judged += len(batch.pair_labels)
 
-    def measured(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> Measured:
-        """What the sums come to; `total` and what is raised as in `measure`."""
+    def measured(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> MaskedLMMetrics:
+        """What the sums come to; `total` and what is raised as in `measure_masked_lm`."""
         counts = torch.tensor([self._predictions, self._judged], dtype=torch.float64, device=self._sums.device)
         loss, top1, top5, pair_loss, right, *whole = total(torch.cat([self._sums, counts])).tolist()
         predictions, judged = map(int, whole)
         if not predictions:
             raise DataError("there is nothing to predict in the text to measure on; give more text")
-        return Measured(
+        return MaskedLMMetrics(
             mlm_loss=loss / predictions,
             top1=top1 / predictions,
             top5=top5 / predictions,
@@ -109,12 +109,12 @@ def _masked(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
     for some, wanted in zip(torch.split(chosen, rows), torch.split(labels, rows), strict=False):
         logits = model.predict(some)[: len(wanted)].float()
         losses = F.cross_entropy(logits, wanted, reduction="none")
-        ahead = ranks(logits, wanted)
+        ahead = token_ranks(logits, wanted)
         sums.append(torch.stack([_sum(losses), _sum(ahead < 1), _sum(ahead < 5)]))
     return torch.stack(sums).sum(0) if sums else torch.zeros(3, dtype=torch.float64)
 
 
-def ranks(scores: Tensor, labels: Tensor) -> Tensor:
+def token_ranks(scores: Tensor, labels: Tensor) -> Tensor:
     """How many tokens stand before the right one: (n,) int64. scores: (n, vocab); labels: (n,) int64.
 
     Equal scores stand in the order of their ids, as in a list of answers. Were ties counted as right, a model that

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from maskling.files import written_aside
+from maskling.files import atomic_write
 from maskling.report.runs import Entry, Run, number
 from maskling.version import __version__
 
@@ -21,7 +21,7 @@ from maskling.version import __version__
 
 def write_report(runs: Sequence[Run], out: Path) -> None:
     """Write the page of some runs to `out`."""
-    with written_aside(out) as file:
+    with atomic_write(out) as file:
         file.write(page_of(runs).encode("utf-8", "replace"))
 
 

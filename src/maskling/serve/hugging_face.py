@@ -205,7 +205,7 @@ def answer(prediction: Prediction, service: Service, *, top_k: int | None = None
         case Label() | Labels():
             return _ranked(prediction.scores, top_k)
         case Number():
-            judge = service.model.need_judge("predicting")
+            judge = service.model.need_task_scorer("predicting")
             return [{"label": judge.head_config.labels[0], "score": float(prediction)}]
         case Tagged():
             return _tags(prediction, words)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import ModelError, SettingsError
-from maskling.export.sentence_transformers import own_normalizing, own_pooling
+from maskling.export.sentence_transformers import read_pooling, reads_normalized
 from maskling.infer.attention_maps import attention_maps
 from maskling.infer.embed import embed_texts
 from maskling.infer.masks import mask_pattern
@@ -63,7 +63,7 @@ class Service:
         """Raises ModelError for a folder whose vectors are not calculated here."""
         graph = whole_graph(model.folder)
         alone = graph is not None and graph.name == WHOLE[1]
-        return cls(model, name, own_pooling(model.folder), own_normalizing(model.folder), alone)
+        return cls(model, name, read_pooling(model.folder), reads_normalized(model.folder), alone)
 
     @property
     def task(self) -> str:
@@ -75,7 +75,7 @@ class Service:
     @property
     def judges_pairs(self) -> bool:
         """Whether its head for a task is known to judge pairs of texts."""
-        return self.model.judge is not None and bool(self.model.judge.head_config.judging.pairs)
+        return self.model.judge is not None and bool(self.model.judge.head_config.answer_settings.pairs)
 
     def warm_up(self) -> None:
         """Answer once, so that the first who asks waits no longer than others."""

@@ -101,7 +101,7 @@ class NewWord:
     count: int = 0
 
 
-def found_words(tokenizer: Tokenizer, fragments: Fragments, count: int, min_count: int) -> list[NewWord]:
+def choose_words(tokenizer: Tokenizer, fragments: Fragments, count: int, min_count: int) -> list[NewWord]:
     """The words of a text that save most tokens (occurrences times pieces less one), at most `count` of them.
 
     Only whole words with a letter in them, and only what the tokenizer then does read as one token. Raises
@@ -121,7 +121,7 @@ def found_words(tokenizer: Tokenizer, fragments: Fragments, count: int, min_coun
             if len(chosen) >= count:
                 break
     chosen = _understood(tokenizer, [*chosen, *waiting])[:count]
-    while chosen and (spoilt := reread(tokenizer, extended(tokenizer, chosen), fragments)[1]):
+    while chosen and (spoilt := recount_tokens(tokenizer, extend_tokenizer(tokenizer, chosen), fragments)[1]):
         chosen = [word for word in chosen if word.token not in spoilt]
     if not chosen:
         raise TokenizerError(
@@ -158,7 +158,7 @@ def given_words(tokenizer: Tokenizer, words: Iterable[str], fragments: Fragments
     return understood
 
 
-def extended(tokenizer: Tokenizer, words: Sequence[NewWord]) -> Tokenizer:
+def extend_tokenizer(tokenizer: Tokenizer, words: Sequence[NewWord]) -> Tokenizer:
     """The same tokenizer with more words, whose ids follow those that are there.
 
     Raises TokenizerError for a kind of tokenizer that cannot be extended so that other text keeps its ids.
@@ -172,7 +172,7 @@ def extended(tokenizer: Tokenizer, words: Sequence[NewWord]) -> Tokenizer:
     return tokenizer.with_tree(tree)
 
 
-def reread(before: Tokenizer, after: Tokenizer, fragments: Fragments) -> tuple[int, dict[str, str]]:
+def recount_tokens(before: Tokenizer, after: Tokenizer, fragments: Fragments) -> tuple[int, dict[str, str]]:
     """How many tokens the counted text takes with the extended tokenizer, and which new words spoil others.
 
     A new WordPiece token at the front of a longer word may leave a rest that has no pieces, where the vocabulary lacks
@@ -199,7 +199,7 @@ def _understood(tokenizer: Tokenizer, words: list[NewWord]) -> list[NewWord]:
     new = {word.token: word for word in words if tokenizer.id(word.token) is None}
     if not new:
         return []
-    after = extended(tokenizer, list(new.values()))
+    after = extend_tokenizer(tokenizer, list(new.values()))
     read = after.encode_batch([word.text for word in new.values()])
     ids = map(after.id_of, new)
     return [word for word, tokens, id_ in zip(new.values(), read, ids, strict=True) if tokens.ids.tolist() == [id_]]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maskling.files import write_json, written_aside
+from maskling.files import atomic_write, write_json
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS, Tree
 
 _NO_LIMIT = int(1e30)  # what transformers writes for "as long as you like"
@@ -90,7 +90,7 @@ def _is_template(processor: Any) -> bool:
 
 
 def _write_vocab(file: Path, vocabulary: Mapping[str, int]) -> None:
-    with written_aside(file) as out:
+    with atomic_write(file) as out:
         for token, _ in sorted(vocabulary.items(), key=lambda item: item[1]):
             out.write(token.encode() + b"\n")
 

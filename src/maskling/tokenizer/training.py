@@ -27,12 +27,12 @@ from maskling.tokenizer.train_unigram import unigram_pieces
 # [counting] Counting words for training: counts add up, so parts of a corpus can be counted anywhere, in any order.
 
 
-__all__ = ["count_words", "train"]
+__all__ = ["count_words", "train_vocabulary"]
 
 SPECIALS: Final = [BERT_NAMES[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
 
 
-def train(counts: Mapping[str, int], settings: TokenizerSettings) -> Tokenizer:
+def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> Tokenizer:
     """Train the vocabulary that `settings` describe on the words of `count_words`.
 
     A corpus with fewer pieces than `vocab_size` gives a smaller vocabulary (see `Tokenizer.vocab_size`).

@@ -13,7 +13,7 @@ from maskling.train import checkpoint
 from maskling.train.schedule import Schedule
 from maskling.train.settings import USUAL_EVALUATIONS, TrainSettings
 from maskling.train.step import Parts, take_step
-from maskling.train.task import Work
+from maskling.train.task import StepBatches
 from maskling.train.timing import WARM_UP_STEPS, Costs
 
 # The rest is for what is not measured: a machine that gets busier.
@@ -61,7 +61,7 @@ def _affordable(seconds: float, taken: int, costs: Costs, train: TrainSettings) 
 
 
 def planned(
-    seconds: float, parts: Parts, work: Callable[[int], Work], scratch: Path, stop: Callable[[], bool]
+    seconds: float, parts: Parts, work: Callable[[int], StepBatches], scratch: Path, stop: Callable[[], bool]
 ) -> tuple[TrainSettings, Costs] | None:
     """Measure some steps, an evaluation and a checkpoint, and `plan` for what is left of `seconds`; None on a `stop`.
 
@@ -75,10 +75,10 @@ def planned(
     compiles = bool(parts.task.recipe.system.compile)
     while not enough:
         durations.append(_timed(partial(_take, parts, work, len(durations))))
-        if parts.world.highest(stop()):
+        if parts.ranks.max(stop()):
             return None
         # Ranks time differently, and must take the same steps.
-        enough = bool(parts.world.agree(is_enough(durations, seconds, compiles)))
+        enough = bool(parts.ranks.broadcast_int(is_enough(durations, seconds, compiles)))
     task, evaluation_seconds = parts.task, 0.0
     if task.evaluates:
         evaluation_seconds = _timed(parts.evaluate)
@@ -133,13 +133,13 @@ def step_time(durations: Sequence[float]) -> float:
     return statistics.median(durations[WARM_UP_STEPS:] or [min(durations)])
 
 
-def _take(parts: Parts, work: Callable[[int], Work], step: int) -> None:
+def _take(parts: Parts, work: Callable[[int], StepBatches], step: int) -> None:
     take_step(parts, work(step), parts.task.recipe.schedule.at(1, 1000))
 
 
 def _save(parts: Parts, scratch: Path) -> None:
     module, moments = parts.in_one_piece(), parts.moments()
-    if parts.world.is_main:
+    if parts.ranks.is_main:
         nothing = checkpoint.State(step=0, steps=1, recipe="", data="", tokenizer="")
         checkpoint.save(scratch, module, moments, nothing)
         shutil.rmtree(scratch)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
-from maskling.files import checksum, folder_written_aside, recover_folder, remove_partial, write_json
+from maskling.files import atomic_folder, checksum, recover_folder, remove_partial, write_json
 from maskling.train.task import Best
 from maskling.train.timing import Costs
 
@@ -113,10 +113,10 @@ def snapshot(module: Module, optimizer_state: Mapping[str, Tensor], state: State
 
 def save(run_dir: Path, module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Checkpoint:
     """Write a checkpoint while the caller waits."""
-    return write(run_dir, snapshot(module, optimizer_state, state))
+    return write_checkpoint(run_dir, snapshot(module, optimizer_state, state))
 
 
-def write(run_dir: Path, snapshot: Snapshot) -> Checkpoint:
+def write_checkpoint(run_dir: Path, snapshot: Snapshot) -> Checkpoint:
     """Write a checkpoint; it appears under its name only when every byte of it is on the disk.
 
     Raises CheckpointError if it cannot be written; what was there before is then still there.
@@ -126,7 +126,7 @@ def write(run_dir: Path, snapshot: Snapshot) -> Checkpoint:
 
     path, state = folder_of(run_dir, snapshot.state.step), snapshot.state
     try:
-        with folder_written_aside(path) as aside:
+        with atomic_folder(path) as aside:
             save_file(snapshot.model, aside / _FILES[0])
             save_file(snapshot.moments, aside / _FILES[1])
             sums = {name: checksum(aside / name) for name in _FILES}
@@ -144,7 +144,7 @@ def folder_of(run_dir: Path, step: int) -> Path:
     return run_dir / "checkpoints" / f"step-{step:06d}"
 
 
-def read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Check a checkpoint and read its state. Raises CheckpointError, naming the file, if it is not whole."""
     try:
         if (path / "state.json").stat().st_size > _MOST_STATE_BYTES:
@@ -174,7 +174,7 @@ def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
     problems: list[str] = []
     for path in _newest_first(run_dir):
         try:
-            return read(path), problems
+            return read_checkpoint(path), problems
         except CheckpointError as error:
             problems.append(str(error))
     if problems:
@@ -185,7 +185,7 @@ def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, []
 
 
-def tidy(run_dir: Path) -> None:
+def remove_partial_checkpoints(run_dir: Path) -> None:
     """Clear away what interrupted writes left, and put back what one was about to replace."""
     folder = run_dir / "checkpoints"
     if folder.is_dir():

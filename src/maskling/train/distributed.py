@@ -32,7 +32,7 @@ from maskling.errors import MasklingError, RankError, SettingsError
 _CPU = torch.device("cpu")
 
 
-class Sending(Protocol):
+class PendingAllReduce(Protocol):
     """What has been sent, and not yet answered."""
 
     def wait(self) -> object:
@@ -40,7 +40,7 @@ class Sending(Protocol):
 
 
 @dataclass(frozen=True)
-class World:
+class Ranks:
     """This process's place among `size` ranks. device: where tensors have to lie to be sent."""
 
     rank: int = 0
@@ -52,17 +52,17 @@ class World:
         """Whether this rank speaks, and writes the files."""
         return self.rank == 0
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The element-wise sum over ranks, on every rank."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def begin_sum(self, values: Tensor) -> Sending:
+    def all_reduce_async(self, values: Tensor) -> PendingAllReduce:
         """Begin to add `values` up over ranks, in place; they are whole when what is returned has been waited for."""
         return dist.all_reduce(values, async_op=True)  # type: ignore[no-any-return]
 
-    def highest(self, value: int) -> int:
+    def max(self, value: int) -> int:
         """The largest of the ranks' integers, on every rank."""
         if self.size == 1:
             return value
@@ -70,11 +70,11 @@ class World:
         dist.all_reduce(box, op=dist.ReduceOp.MAX)
         return int(box)
 
-    def agree(self, value: int) -> int:
+    def broadcast_int(self, value: int) -> int:
         """Rank 0's integer, on every rank."""
-        return int(self.share(value))
+        return int(self.broadcast(value))
 
-    def share(self, value: Any, source: int = 0) -> Any:
+    def broadcast(self, value: Any, source: int = 0) -> Any:
         """What JSON can say, from one rank to all; the others' own values do not count."""
         if self.size == 1:
             return value
@@ -87,7 +87,7 @@ class World:
         dist.broadcast(box, src=source)
         return json.loads(bytes(box.cpu().numpy()))
 
-    def fill(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors, which every rank has in the same shapes, with rank 0's."""
         if self.size == 1:
             return
@@ -98,25 +98,25 @@ class World:
                 if there is not tensor:
                     tensor.copy_(there)
 
-    def share_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def broadcast_state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rank 0's tensors by name, on every rank; the others' own do not count."""
         shapes = {name: (str(value.dtype).removeprefix("torch."), list(value.shape)) for name, value in tensors.items()}
-        wanted = self.share(shapes)
+        wanted = self.broadcast(shapes)
         if not self.is_main:
             tensors = {name: torch.empty(shape, dtype=getattr(torch, kind)) for name, (kind, shape) in wanted.items()}
-        self.fill(tensors.values())
+        self.broadcast_tensors(tensors.values())
         return dict(tensors)
 
     def barrier(self) -> None:
         """Until every rank is here."""
-        self.highest(0)
+        self.max(0)
 
 
 _FAILED = "failed"
 
 
 @contextlib.contextmanager
-def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[World]:
+def join_ranks(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     """Within the block, this process is a rank of the world that torchrun started, or a world of its own.
 
     device: as in system.device; each rank of a machine takes a GPU of its own. timeout_seconds: how long ranks wait
@@ -126,10 +126,10 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
     a machine has fewer GPUs than processes.
     """
     if dist.is_available() and dist.is_initialized():
-        yield World(dist.get_rank(), dist.get_world_size(), _device(device))
+        yield Ranks(dist.get_rank(), dist.get_world_size(), _device(device))
         return
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World()
+        yield Ranks()
         return
     _import_what_keeps_the_group()
     wait = timedelta(seconds=timeout_seconds)
@@ -152,7 +152,7 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
         assert isinstance(own, torch.device)
         backend = "nccl" if own.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=wait)
-        yield World(rank, size, own)
+        yield Ranks(rank, size, own)
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -170,9 +170,9 @@ def joined(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Wor
             dist.destroy_process_group()
 
 
-def own_device(asked: str, world: World) -> str:
-    """The device of this rank as `pick` takes it. Of several GPUs that is the current one, which `joined` has set."""
-    return asked if world.size == 1 or world.device.type == "cuda" else world.device.type
+def device_of_rank(asked: str, ranks: Ranks) -> str:
+    """The device of this rank as `pick` takes it. Of several GPUs that is the current one, which `join_ranks` has set."""
+    return asked if ranks.size == 1 or ranks.device.type == "cuda" else ranks.device.type
 
 
 def _import_what_keeps_the_group() -> None:

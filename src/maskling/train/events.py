@@ -128,7 +128,7 @@ class Warned:
 
 
 @dataclass(frozen=True)
-class Judged:
+class FinalMetrics:
     """The weights that the run leaves were measured; told on rank 0, at the end.
 
     step: of the weights. role: 'dev' for the records that chose them, 'test' for those that did not. source, records:
@@ -166,4 +166,4 @@ class Finished:
     memory: int | None = None
 
 
-Event = Measuring | Replanned | Started | Step | Evaluating | Evaluated | Saved | Warned | Judged | Finished
+Event = Measuring | Replanned | Started | Step | Evaluating | Evaluated | Saved | Warned | FinalMetrics | Finished

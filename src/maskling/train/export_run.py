@@ -11,9 +11,14 @@ from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
 from maskling.export.cards import CardFacts, HeldOut, TaskFacts, card_of
-from maskling.export.folder import export_model, export_sentence_encoder, export_task_model, refuse_place
-from maskling.export.sentence_transformers import longest_sequence, own_normalizing, own_pooling, trained_length
-from maskling.model.build import build
+from maskling.export.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
+from maskling.export.sentence_transformers import (
+    max_sequence_length,
+    read_pooling,
+    reads_normalized,
+    trained_max_length,
+)
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.folder import build_encoder, check_vocabulary, is_encoder, read_folder, read_weights
 from maskling.model.folder import read_config as read_model_config
@@ -22,7 +27,7 @@ from maskling.model.tasks.folder import read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
-from maskling.train.prepared_data import Prepared
+from maskling.train.prepared_data import PreparedData
 from maskling.train.recipe import Recipe, is_finetuning, read_config
 from maskling.train.task import Best
 
@@ -30,7 +35,7 @@ from maskling.train.task import Best
 # [exporting] A model folder for other programs, from what is there already: a model folder, or a checkpoint of a run.
 
 
-def write_model(run_dir: Path, module: MaskedLM, prepared: Prepared, recipe: Recipe, best: Best | None) -> Path:
+def write_model(run_dir: Path, module: MaskedLM, prepared: PreparedData, recipe: Recipe, best: Best | None) -> Path:
     """Write `run_dir/model`, checked before it replaces what was there.
 
     best: the evaluation of these weights; None if there is no text to evaluate on.
@@ -93,14 +98,14 @@ def export_folder(source: Path, out: Path) -> tuple[str, ...]:
     Raises ModelError if `source` is no whole model, if `out` holds something else than a model, or if what was written
     does not read back the same.
     """
-    refuse_place(source, out)
+    check_export_folder(source, out)
     task = read_task_folder(source)
     if task is not None:
         return _export_task(task, source, out)
     if is_encoder(source):
         return _export_encoder(source, out)
     module, tokenizer, unexpected = whole_model(source)
-    facts = CardFacts(name=source.resolve().name, seq_length=trained_length(source), converted_from=str(source))
+    facts = CardFacts(name=source.resolve().name, seq_length=trained_max_length(source), converted_from=str(source))
     export_model(module, tokenizer, out, facts, card=card_of(source))
     return unexpected
 
@@ -137,13 +142,13 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
             f"{run_dir} is a run of 'maskling finetune', of which only the best weights are exported; leave out --step"
         )
     path = checkpoint.folder_of(run_dir, step)
-    refuse_place(path, out)
+    check_export_folder(path, out)
     if not path.is_dir():
         kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
         there = f"there are {', '.join(kept)}" if kept else "it has none"
         raise CheckpointError(f"{run_dir} has no checkpoint of step {step:,}; {there}")
-    found, recipe = checkpoint.read(path), read_config(run_dir)
-    module = build(recipe.model, recipe.seed)
+    found, recipe = checkpoint.read_checkpoint(path), read_config(run_dir)
+    module = build_masked_lm(recipe.model, recipe.seed)
     found.load(module, optimizer_state=False)
     shards = _shards(recipe, found.state.data)
     facts = run_facts(
@@ -154,16 +159,16 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
 
 def _export_task(model: TaskModel, source: Path, out: Path) -> tuple[str, ...]:
     tokenizer = _fitting_tokenizer(source, model.config)
-    longest = longest_sequence(source, model.config, tokenizer)
+    longest = max_sequence_length(source, model.config, tokenizer)
     facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
     export_task_model(model, tokenizer, out, facts, card=card_of(source))
-    return model.homeless(read_weights(source))
+    return model.unexpected(read_weights(source))
 
 
 def _export_encoder(source: Path, out: Path) -> tuple[str, ...]:
     module = build_encoder(source, seed=0)
     tokenizer = _fitting_tokenizer(source, module.config)
-    longest = longest_sequence(source, module.config, tokenizer)
+    longest = max_sequence_length(source, module.config, tokenizer)
     facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
     export_sentence_encoder(
         module,
@@ -171,12 +176,12 @@ def _export_encoder(source: Path, out: Path) -> tuple[str, ...]:
         tokenizer,
         out,
         facts,
-        own_pooling(source),
+        read_pooling(source),
         form=None,
-        normalized=own_normalizing(source),
+        normalized=reads_normalized(source),
         card=card_of(source),
     )
-    return module.homeless(read_weights(source))
+    return module.unexpected(read_weights(source))
 
 
 def _fitting_tokenizer(source: Path, config: ModelConfig) -> Tokenizer:

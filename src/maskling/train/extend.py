@@ -12,13 +12,21 @@ from maskling.corpus.pipeline import clean_batches
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import SettingsError, TokenizerError
 from maskling.export.cards import CardFacts, Extension, card_of, extended_card, render_card
-from maskling.export.folder import export_model, model_facts, refuse_place
-from maskling.export.sentence_transformers import trained_length
+from maskling.export.folder import check_export_folder, export_model, model_facts
+from maskling.export.sentence_transformers import trained_max_length
 from maskling.model.config import BertConfig
 from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.resize import with_positions, with_words
-from maskling.tokenizer.extend import Fragments, NewWord, count_fragments, extended, found_words, given_words, reread
+from maskling.model.resize import add_positions, add_tokens
+from maskling.tokenizer.extend import (
+    Fragments,
+    NewWord,
+    choose_words,
+    count_fragments,
+    extend_tokenizer,
+    given_words,
+    recount_tokens,
+)
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.export_run import whole_model
 
@@ -46,7 +54,7 @@ def extend_words(
     settings: CorpusSettings | None = None,
     report: ReadReport | None = None,
 ) -> Extended:
-    """Add words to the vocabulary of a model, each beginning as the mean of its old pieces (see `with_words`).
+    """Add words to the vocabulary of a model, each beginning as the mean of its old pieces (see `add_tokens`).
 
     text: files, folders or addresses as `prepare` reads them. Without `words` it gives them: at most `count`, of those
     that occur `min_count` times and save most tokens; with `words` it says how often each occurs. report: gets what
@@ -56,7 +64,7 @@ def extend_words(
     if not text and words is None:
         raise SettingsError("say which words to add: text of the domain to find them in, or the words themselves")
     source, out = model_folder(model), Path(out)
-    refuse_place(source, out)
+    check_export_folder(source, out)
     module, tokenizer, _ = whole_model(source)
     fragments = None
     if text:
@@ -66,16 +74,16 @@ def extend_words(
         new = given_words(tokenizer, words, fragments)
     else:
         assert fragments is not None
-        new = found_words(tokenizer, fragments, count, min_count)
-    after = extended(tokenizer, new)
+        new = choose_words(tokenizer, fragments, count, min_count)
+    after = extend_tokenizer(tokenizer, new)
     before = now = None
     if fragments is not None:
-        before, (now, spoilt) = fragments.num_tokens, reread(tokenizer, after, fragments)
+        before, (now, spoilt) = fragments.num_tokens, recount_tokens(tokenizer, after, fragments)
         for token, example in spoilt.items():
             raise TokenizerError(
                 f"with {token!r} a token, this vocabulary could not spell {example!r} any more; leave {token!r} out"
             )
-    grown = with_words(module, tokenizer.vocab_size, [word.pieces for word in new], _shares(new, fragments))
+    grown = add_tokens(module, tokenizer.vocab_size, [word.pieces for word in new], _shares(new, fragments))
     extension = Extension(
         source=str(source),
         vocab_size=after.vocab_size,
@@ -84,17 +92,17 @@ def extend_words(
         tokens_before=before or 0,
         tokens_after=now or 0,
     )
-    _write(source, grown, after, out, extension, trained_length(source))
+    _write(source, grown, after, out, extension, trained_max_length(source))
     return Extended(out, tuple(new), after.vocab_size, before, now)
 
 
 def extend_positions(model: Place, out: Place, positions: int, rope_theta: float | None = None) -> None:
-    """Let a model read texts of up to `positions` tokens (see `with_positions`).
+    """Let a model read texts of up to `positions` tokens (see `add_positions`).
 
     Raises ModelError for fewer than it has, or for a rope_theta where there are no rotary positions.
     """
     source, out = model_folder(model), Path(out)
-    refuse_place(source, out)
+    check_export_folder(source, out)
     module, tokenizer, _ = whole_model(source)
     extension = Extension(
         source=str(source),
@@ -104,7 +112,7 @@ def extend_positions(model: Place, out: Place, positions: int, rope_theta: float
         has_table=isinstance(module.config, BertConfig),
         rope_theta=rope_theta,
     )
-    _write(source, with_positions(module, positions, rope_theta), tokenizer, out, extension, positions)
+    _write(source, add_positions(module, positions, rope_theta), tokenizer, out, extension, positions)
 
 
 def _write(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Module
 
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Shards:
     """A module in pieces."""
 
-    def __init__(self, module: Module, empty: Callable[[], Module], world: World) -> None:
+    def __init__(self, module: Module, empty: Callable[[], Module], ranks: Ranks) -> None:
         """Take `module`, which has the same weights on every rank, apart. empty: makes a module like it, in one piece.
 
         From here on its parameters are pieces (DTensors).
@@ -37,8 +37,8 @@ class Shards:
 
         # It minds what somebody might do to a view; nothing here writes into what the encoder returns.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-        self._module, self._empty, self._world = module, empty, world
-        mesh = init_device_mesh(world.device.type, (world.size,))
+        self._module, self._empty, self._ranks = module, empty, ranks
+        mesh = init_device_mesh(ranks.device.type, (ranks.size,))
         stacks = [child for child in module.modules() if isinstance(child, nn.ModuleList)]
         for layer in (layer for stack in stacks for layer in stack):
             fully_shard(layer, mesh=mesh, reshard_after_forward=True)
@@ -70,7 +70,7 @@ class Shards:
         """A module with the weights of now, on the CPU of rank 0; what others get is empty. All ranks ask together."""
         whole = self._empty()
         with self.together(), torch.no_grad():
-            if self._world.is_main:
+            if self._ranks.is_main:
                 for mine, own in zip(tensors_of(whole), tensors_of(self._module), strict=True):
                     mine.copy_(own)
         return whole
@@ -108,7 +108,7 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if is_piece(tensor) else tensor  # type: ignore[attr-defined]
 
 
-def collected(tensors: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
+def collected(tensors: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:
     """Tensors that may be in pieces, each in one on the CPU of rank 0; others get none. All ranks ask together.
 
     One after the other: a device that needs them in pieces has no room for all of them.
@@ -116,7 +116,7 @@ def collected(tensors: Mapping[str, Tensor], world: World) -> dict[str, Tensor]:
     found = {}
     for name, tensor in tensors.items():
         together = whole(tensor)
-        if world.is_main:
+        if ranks.is_main:
             found[name] = together.cpu()
     return found
 

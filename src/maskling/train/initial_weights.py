@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from maskling.errors import ModelError, SettingsError, TokenizerError
 from maskling.files import checksum, fingerprint
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.folder import read_folder
 from maskling.model.locate import model_folder
@@ -43,7 +43,7 @@ def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> R
 def first_module(recipe: Recipe) -> MaskedLM:
     """The module of a completed recipe, as training starts with it."""
     if recipe.init is None:
-        return build(recipe.model, recipe.seed)
+        return build_masked_lm(recipe.model, recipe.seed)
     # A head that the folder lacks is drawn from the seed.
     module = read_folder(model_folder(recipe.init), pair_head=recipe.model.pair_head, seed=recipe.seed).module
     module.config = recipe.model
@@ -52,7 +52,7 @@ def first_module(recipe: Recipe) -> MaskedLM:
 
 def empty_module(recipe: Recipe) -> MaskedLM:
     """A module of a completed recipe, for a checkpoint to fill; the folder it began from may be gone."""
-    return build(recipe.model, recipe.seed)
+    return build_masked_lm(recipe.model, recipe.seed)
 
 
 def weights_fingerprint(init: str | None, known: str | None = None) -> str | None:

@@ -16,7 +16,7 @@ from maskling.train.loss_monitor import Watch
 from maskling.train.outputs import Keeping, begin_again, restore
 from maskling.train.settings import TrainSettings, seconds
 from maskling.train.step import Parts, Taken, take_step
-from maskling.train.task import AnyTask, Best, Numbers, Work, finite
+from maskling.train.task import AnyTask, Best, Numbers, StepBatches, finite_metrics
 from maskling.train.timing import Clock, Costs, Pace
 
 # How often a run goes back to one and the same step before it gives up.
@@ -67,7 +67,7 @@ class Running:
         return self._state
 
     def run(
-        self, first: Iterable[Event], works: Iterable[Work], stop: Callable[[], bool]
+        self, first: Iterable[Event], works: Iterable[StepBatches], stop: Callable[[], bool]
     ) -> Generator[Event, None, Ending]:
         """Tell `first`, take the steps of `works` and do what is due after each; returns why they ended."""
         taken = False
@@ -94,7 +94,7 @@ class Running:
         except _SomebodyLeft:
             return Ending.LEFT
         except GeneratorExit:
-            self._parts.world.highest(Ending.LEFT)
+            self._parts.ranks.max(Ending.LEFT)
             raise
         return Ending.DONE
 
@@ -126,9 +126,9 @@ class Running:
             best = yield from self._keeping.end(self._parts, self._state)
             self._state = replace(self._state, best=best)
         except GeneratorExit:
-            self._parts.world.barrier()
+            self._parts.ranks.barrier()
             raise
-        self._parts.world.barrier()
+        self._parts.ranks.barrier()
 
     def close(self) -> None:
         """Finish the checkpoint that is being written."""
@@ -140,7 +140,7 @@ class Running:
 
     def _meet(self, stop: bool = False) -> Ending:
         """Hear whether any rank was asked to stop. Raises _SomebodyLeft if one has left."""
-        ending = Ending(self._parts.world.highest(Ending.STOPPED if stop else Ending.DONE))
+        ending = Ending(self._parts.ranks.max(Ending.STOPPED if stop else Ending.DONE))
         if ending is Ending.LEFT:
             raise _SomebodyLeft
         return ending
@@ -176,7 +176,7 @@ class Running:
         if state.watch:
             self._watch.load_state(state.watch)
 
-    def _take(self, work: Work) -> Generator[Event, None, Ending]:
+    def _take(self, work: StepBatches) -> Generator[Event, None, Ending]:
         factor = self._recipe.schedule.at(work.step, self._steps)
         taken = take_step(self._parts, work, factor)
         step = work.step + 1
@@ -220,13 +220,13 @@ class Running:
         self._meet()
         left = seconds(budget) - self._clock.seconds
         fitting = corrected(left, step, self._clock.costs, self._train, self._recipe.schedule)
-        steps = self._parts.world.agree(fitting or before)
+        steps = self._parts.ranks.broadcast_int(fitting or before)
         if steps == before:
             return None
         self._plan_for(steps)
         return Replanned(step, budget, before, steps)
 
-    def _stepped(self, step: int, work: Work, taken: Taken, factor: float) -> Step:
+    def _stepped(self, step: int, work: StepBatches, taken: Taken, factor: float) -> Step:
         pace = self._pace.step(work, step, self._train, self._clock.costs.evaluation or 0.0)
         self._clock.stepped(pace.seconds)
         event = Step(
@@ -264,7 +264,7 @@ class Running:
         return event
 
     def _measure(self) -> Numbers:
-        return finite(self._parts.evaluate())
+        return finite_metrics(self._parts.evaluate())
 
     def _evaluate(self, step: int) -> Evaluated:
         began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from maskling.errors import SettingsError
-from maskling.model.attention import Kernel, Visible, kernel_name
+from maskling.model.attention import AttentionPattern, Kernel, kernel_name
 from maskling.model.config import ModelConfig
 from maskling.model.device import Compute
 from maskling.model.memory import PROCESS_BYTES, TrainingMemory, num_parameters, training_memory
@@ -183,7 +183,7 @@ def compiled(module: Module) -> Encode:
     def encode(*inputs: Any) -> Tensor:
         nonlocal ready
         for given in inputs:
-            if isinstance(given, Visible) and given.runs is not None:
+            if isinstance(given, AttentionPattern) and given.runs is not None:
                 # As many as there are examples, which is another number each time.
                 torch._dynamo.maybe_mark_dynamic(given.runs.starts, 0)
         try:

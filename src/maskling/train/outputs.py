@@ -20,7 +20,7 @@ import torch
 from torch.nn import Module
 
 from maskling.errors import CheckpointError
-from maskling.files import written_aside
+from maskling.files import atomic_write
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, Snapshot, State
 from maskling.train.events import Evaluated, Event, Saved, Step, Warned
@@ -42,7 +42,7 @@ class Keeping:
 
     def __init__(self, run_dir: Path, parts: Parts, step: int) -> None:
         """step: of the checkpoint that the run goes on from."""
-        self._run_dir, self._leads = run_dir, parts.world.is_main
+        self._run_dir, self._leads = run_dir, parts.ranks.is_main
         train = parts.task.recipe.train
         self._stops = train.on_full_disk == "stop"
         self._writer = Writer(run_dir, train.keep)
@@ -122,7 +122,7 @@ class Keeping:
         if step != state.step:
             # Not exported by this process: the run was stopped since. The module's own weights are no longer needed.
             try:
-                found = checkpoint.read(checkpoint.folder_of(self._run_dir, step))
+                found = checkpoint.read_checkpoint(checkpoint.folder_of(self._run_dir, step))
                 found.load(module, optimizer_state=False)
             except CheckpointError as error:
                 if step == self._exported:
@@ -210,7 +210,7 @@ class Writer:
         began, state, problem = time.perf_counter(), copy.state, None
         path = checkpoint.folder_of(self._run_dir, state.step)
         try:
-            checkpoint.write(self._run_dir, copy)
+            checkpoint.write_checkpoint(self._run_dir, copy)
             # Only now, when there is one more whole checkpoint than there has to be.
             checkpoint.prune(self._run_dir, state.step, self._keep, state.best.step if state.best else None)
         except CheckpointError as error:
@@ -230,7 +230,7 @@ class Journal:
         self.path = path
         # A run that begins, or begins again, measures anew what it begins with.
         kept = [line for line in _lines(path) if _step(line) <= step] if step else []
-        with written_aside(path) as file:
+        with atomic_write(path) as file:
             file.write(b"".join(kept))
 
     def step(self, event: Step) -> None:
@@ -280,16 +280,16 @@ def restore(found: Checkpoint | None, parts: Parts) -> State | None:
 
     Raises CheckpointError if it does not fit.
     """
-    world = parts.world
-    state = world.share(found and asdict(found.state))
+    ranks = parts.ranks
+    state = ranks.broadcast(found and asdict(found.state))
     if state is None:
         return None
     module = parts.task.empty_module() if parts.shards else parts.module
     moments = found.load(module) if found else {}
-    world.fill(tensors_of(module))
+    ranks.broadcast_tensors(tensors_of(module))
     if parts.shards:
         parts.shards.take(module)
-    parts.optimizer.load_state(world.share_tensors(moments))
+    parts.optimizer.load_state(ranks.broadcast_state(moments))
     return State.of(state)
 
 
@@ -297,10 +297,10 @@ def begin_again(parts: Parts) -> Parts:
     """The weights that the run began with, on every rank, and an optimizer that remembers nothing."""
     task = parts.task
     module = task.empty_module() if parts.shards else parts.module
-    if parts.world.is_main:
+    if parts.ranks.is_main:
         with torch.no_grad():
             module.load_state_dict(task.first_module().state_dict())
-    parts.world.fill(tensors_of(module))
+    parts.ranks.broadcast_tensors(tensors_of(module))
     if parts.shards:
         parts.shards.take(module)
     return replace(parts, optimizer=task.recipe.optimizer.build(parts.module))

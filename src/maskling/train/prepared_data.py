@@ -7,30 +7,30 @@ from pathlib import Path
 
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
-from maskling.data.masking.corruption import Corruption, Vocabulary
+from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.token import TokenMasking
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import DataError, TokenizerError
 from maskling.model.config import flops_per_token
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.distributed import World
+from maskling.train.distributed import Ranks
 from maskling.train.recipe import Recipe
 from maskling.train.settings import MICRO_BATCH_TOKENS
-from maskling.train.task import LeftOut, Work, text_step
+from maskling.train.task import SkippedRanges, StepBatches, data_step
 
 # FOLDED DOCS
 # [pretrain_work] What a step of pretraining has to do.
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedData:
     """A prepared folder, opened, and the tokenizer that wrote it."""
 
     shards: Shards
     tokenizer: Tokenizer
 
     @classmethod
-    def open(cls, folder: Path, verify: bool = False) -> Prepared:
+    def open(cls, folder: Path, verify: bool = False) -> PreparedData:
         """Open a prepared folder; `verify` compares every byte with the checksums.
 
         Raises DataError, or TokenizerError if another tokenizer lies beside the shards.
@@ -53,7 +53,7 @@ class Prepared:
         """The examples to train on. Raises DataError where the text cannot give such examples."""
         return Examples(
             split=self.shards.split("train"),
-            vocabulary=Vocabulary.of(self.tokenizer),
+            vocabulary=MaskingVocabulary.of(self.tokenizer),
             pairing=recipe.pairing,
             masking=recipe.masking,
             corruption=recipe.corruption,
@@ -69,7 +69,7 @@ class Prepared:
         """
         examples = Examples(
             split=self.shards.split("validation"),
-            vocabulary=Vocabulary.of(self.tokenizer),
+            vocabulary=MaskingVocabulary.of(self.tokenizer),
             pairing=recipe.pairing,
             masking=TokenMasking(rate=recipe.evaluate.rate),
             corruption=Corruption(),
@@ -83,19 +83,19 @@ class Prepared:
         return batches
 
 
-def work_of(step: int, recipe: Recipe, examples: Examples, world: World, left_out: LeftOut = ()) -> Work:
+def work_of(step: int, recipe: Recipe, examples: Examples, ranks: Ranks, left_out: SkippedRanges = ()) -> StepBatches:
     """The work of `step`, a function of the recipe, the step, and the text that the run has left out."""
     rate = recipe.masking.rate_at(step / recipe.train.steps)
-    whole = examples.step(text_step(step, left_out), recipe.train.batch_size, rate)
-    batches = [batch for batch in whole.batches(rows_at_once(recipe), world.rank, world.size) if batch.rows]
-    return Work(
+    whole = examples.step(data_step(step, left_out), recipe.train.batch_size, rate)
+    batches = [batch for batch in whole.batches(rows_at_once(recipe), ranks.rank, ranks.size) if batch.rows]
+    return StepBatches(
         step=step,
         batches=batches,
         counts={"mlm": whole.num_predictions, "pair": whole.num_pairs},
         num_tokens=whole.num_tokens,
         fill=whole.num_tokens / (whole.num_rows * recipe.data.seq_length),
         flops_per_token=flops_per_token(recipe.model, recipe.data.seq_length, rate),
-        numbers=whole.number,
+        example_ids=whole.number,
         sizes=[len(batch.first_positions) for batch in batches],
         facts={"mask_rate": rate},
     )

@@ -15,17 +15,27 @@ from maskling.errors import DataError
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.memory import PROCESS_BYTES, num_parameters
-from maskling.objectives.losses import Encode, TensorBatch, Term, terms
-from maskling.objectives.measure import measure
-from maskling.train.distributed import World
+from maskling.objectives.losses import Encode, TensorBatch, Term, loss_terms
+from maskling.objectives.measure import measure_masked_lm
+from maskling.train.distributed import Ranks
 from maskling.train.events import Event, Started
 from maskling.train.export_run import write_model
 from maskling.train.initial_weights import completed, empty_module, first_module, weights_fingerprint
 from maskling.train.memory_fit import described, resident_bytes
-from maskling.train.prepared_data import Prepared, work_of
+from maskling.train.prepared_data import PreparedData, work_of
 from maskling.train.recipe import Recipe
-from maskling.train.run import fitted, machine, opened, run
-from maskling.train.task import Baseline, Best, Criterion, LeftOut, Material, Numbers, Supply, Task, Work
+from maskling.train.run import fitted, machine, opened, run_training
+from maskling.train.task import (
+    Baseline,
+    Best,
+    Criterion,
+    Numbers,
+    SkippedRanges,
+    StepBatches,
+    Supply,
+    Task,
+    TrainingData,
+)
 
 # FOLDED DOCS
 # [pretraining] Pretraining as a task: masked tokens, and pairs where the recipe has them, judged by the loss on held-out text.
@@ -50,15 +60,15 @@ def pretrain(
     TokenizerError or ModelError if what it is to be made of does not fit together; NumericsError when numbers stop
     being numbers; RankError when another rank has failed.
     """
-    return run(recipe, run_dir, Text.open, stop, force_new)
+    return run_training(recipe, run_dir, Text.open, stop, force_new)
 
 
-class Text(Material[Recipe]):
+class Text(TrainingData[Recipe]):
     """A prepared folder, as the material of a pretraining run."""
 
     settings = Recipe
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: PreparedData) -> None:
         self._prepared = prepared
         self.data, self.tokenizer = prepared.shards.manifest.fingerprint, prepared.tokenizer.fingerprint
         self.place = str(prepared.shards.folder)
@@ -69,19 +79,19 @@ class Text(Material[Recipe]):
 
         Raises DataError, or TokenizerError if another tokenizer lies beside the shards.
         """
-        return cls(Prepared.open(Path(recipe.data.path), verify=recipe.data.verify and checks))
+        return cls(PreparedData.open(Path(recipe.data.path), verify=recipe.data.verify and checks))
 
-    def completed(self, recipe: Recipe, written: Recipe | None) -> Recipe:
+    def complete_recipe(self, recipe: Recipe, written: Recipe | None) -> Recipe:
         """The recipe with a model that fits the tokenizer."""
         return completed(recipe, self._prepared.tokenizer, written)
 
-    def origin(self, recipe: Recipe, known: str | None) -> str | None:
+    def initial_weights_id(self, recipe: Recipe, known: str | None) -> str | None:
         """The checksum of the weights in `recipe.init`."""
         return weights_fingerprint(recipe.init, known)
 
-    def task(self, recipe: Recipe, world: World) -> Pretraining:
+    def build_task(self, recipe: Recipe, ranks: Ranks) -> Pretraining:
         """The task of a completed recipe."""
-        return Pretraining(recipe, self._prepared, world)
+        return Pretraining(recipe, self._prepared, ranks)
 
 
 class Pretraining(Task[Recipe, MaskedLM]):
@@ -89,9 +99,9 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     criterion = Criterion("mlm_loss", words="loss")
 
-    def __init__(self, recipe: Recipe, prepared: Prepared, world: World) -> None:
+    def __init__(self, recipe: Recipe, prepared: PreparedData, ranks: Ranks) -> None:
         self.recipe, self.row_tokens = recipe, recipe.data.seq_length
-        self._prepared, self._world = prepared, world
+        self._prepared, self._ranks = prepared, ranks
         self.baseline = Baseline(
             name="unigram",
             loss=prepared.unigram_entropy,
@@ -122,7 +132,7 @@ class Pretraining(Task[Recipe, MaskedLM]):
     def _validation(self) -> tuple[Sequence[Batch], list[str]]:
         """This rank's share of the validation batches, or none and a warning where there is no text for them."""
         try:
-            return self._prepared.validation(self.recipe)[self._world.rank :: self._world.size], []
+            return self._prepared.validation(self.recipe)[self._ranks.rank :: self._ranks.size], []
         except DataError as error:
             return (), [f"there will be no evaluation, and the last weights count as the best: {error}"]
 
@@ -152,17 +162,17 @@ class Pretraining(Task[Recipe, MaskedLM]):
         """The model, for a checkpoint to fill."""
         return empty_module(self.recipe)
 
-    def working(self, world: World, left_out: LeftOut = ()) -> Callable[[int], Work]:
+    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """What makes the work of a step."""
-        return partial(work_of, recipe=self.recipe, examples=self._examples, world=world, left_out=left_out)
+        return partial(work_of, recipe=self.recipe, examples=self._examples, ranks=ranks, left_out=left_out)
 
     def terms(self, module: MaskedLM, batch: Batch, encode: Encode, device: torch.device) -> dict[str, Term]:
         """'mlm', and 'pair' where the batch has pairs."""
-        return terms(module, TensorBatch.of(batch, device), encode)
+        return loss_terms(module, TensorBatch.of(batch, device), encode)
 
-    def evaluate(self, module: MaskedLM, compute: Compute, world: World) -> Numbers:
+    def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Numbers:
         """Loss and accuracies at fixed masks, beside the loss of knowing only how often tokens occur."""
-        measured = measure(module, self._validation[0], compute, world.sum)
+        measured = measure_masked_lm(module, self._validation[0], compute, ranks.all_reduce)
         entropy = self._prepared.unigram_entropy
         return {**asdict(measured), "perplexity": measured.perplexity, "unigram_entropy": entropy}
 
@@ -171,7 +181,7 @@ class Pretraining(Task[Recipe, MaskedLM]):
         return write_model(run_dir, module, self._prepared, self.recipe, best)
 
 
-def foreseen(recipe: Recipe) -> Started:
+def describe_run(recipe: Recipe) -> Started:
     """What `pretrain` would tell before the first step of a new run of this recipe, in one process on this machine.
 
     Where train.budget is to set the steps they are those of the settings. On a GPU memory is what torch allocates.
@@ -180,7 +190,7 @@ def foreseen(recipe: Recipe) -> Started:
     """
     compute = machine(recipe.system)
     text = Text.open(recipe, checks=False)
-    task = text.task(text.completed(recipe, None), World())
+    task = text.build_task(text.complete_recipe(recipe, None), Ranks())
     model = task.recipe.model
     before = resident_bytes() or 0
     task.supply()

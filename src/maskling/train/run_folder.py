@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from maskling.errors import CheckpointError, DataError, SettingsError
-from maskling.files import flush_folder, held, write_json, written_aside
+from maskling.files import atomic_write, flush_folder, lock_folder, write_json
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, State
 from maskling.train.settings import R, RunSettings, read_settings
-from maskling.train.task import Material
+from maskling.train.task import TrainingData
 from maskling.version import __version__
 
 if TYPE_CHECKING:
-    from maskling.train.distributed import World
+    from maskling.train.distributed import Ranks
 
 # FOLDED DOCS
 # [start] Where a run begins: at its first step, or after the newest whole checkpoint. Rank 0 looks, all ranks learn.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def write_config(run_dir: Path, recipe: RunSettings) -> None:
     """Write config.toml."""
-    with written_aside(run_dir / "config.toml") as file:
+    with atomic_write(run_dir / "config.toml") as file:
         file.write(recipe.to_toml().encode())
 
 
@@ -189,12 +189,12 @@ class Start(Generic[R]):
     newest: Checkpoint | None = None
 
 
-def find_start(run_dir: Path, recipe: R, material: Material[R]) -> Start[R]:
+def find_start(run_dir: Path, recipe: R, material: TrainingData[R]) -> Start[R]:
     """Look into the run folder. Raises CheckpointError if it holds another run than `recipe` asks for."""
-    checkpoint.tidy(run_dir)
+    checkpoint.remove_partial_checkpoints(run_dir)
     newest, problems = checkpoint.newest_whole(run_dir)
     written = written_recipe(run_dir, material.settings)
-    asked = material.completed(recipe, written)
+    asked = material.complete_recipe(recipe, written)
     recipe = adopt_plan(asked, written, newest.state if newest else None)
     state = first_state(recipe, material, newest)
     warnings = []
@@ -206,33 +206,33 @@ def find_start(run_dir: Path, recipe: R, material: Material[R]) -> Start[R]:
     return Start(recipe, state, newest is not None, unplanned, warnings, newest)
 
 
-def shared(start: Start[R] | None, world: World, material: Material[R]) -> Start[R]:
+def shared(start: Start[R] | None, ranks: Ranks, material: TrainingData[R]) -> Start[R]:
     """Rank 0's start, on every rank; the run folder need not be there for the others to see.
 
     Raises DataError where a rank has opened other data.
     """
     said = start and [start.recipe.model_dump(mode="json"), asdict(start.state), start.resumed, start.unplanned]
-    recipe, state, resumed, unplanned = world.share(said)
+    recipe, state, resumed, unplanned = ranks.broadcast(said)
     if start is None:
         start = Start(material.settings.model_validate(recipe), State.of(state), resumed, unplanned)
     if start.state.data != material.data:
         raise DataError(
-            f"{material.place} holds corpus {material.data} for rank {world.rank}, but {start.state.data} for rank 0; "
+            f"{material.place} holds corpus {material.data} for rank {ranks.rank}, but {start.state.data} for rank 0; "
             f"copy the same data to every machine"
         )
     return start
 
 
-def first_state(recipe: R, material: Material[R], newest: Checkpoint | None) -> State:
+def first_state(recipe: R, material: TrainingData[R], newest: Checkpoint | None) -> State:
     """The state of step 0. newest: a checkpoint that knows the weights begun from, if their folder is gone since."""
-    init = material.origin(recipe, newest.state.init if newest else None)
+    init = material.initial_weights_id(recipe, newest.state.init if newest else None)
     return State(0, recipe.train.steps, recipe.fingerprint, material.data, material.tokenizer, init)
 
 
 def only_here(folder: Path) -> AbstractContextManager[None]:
     """Hold `folder` for this process until the block ends. Raises CheckpointError if another holds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    return held(
+    return lock_folder(
         folder,
         CheckpointError,
         lambda holder: (

@@ -14,12 +14,12 @@ from torch.nn import Module, Parameter
 
 from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import Compute
-from maskling.objectives.losses import Encode, Term, weighted
+from maskling.objectives.losses import Encode, Term, weighted_loss
 from maskling.randomness import integer
-from maskling.train.distributed import Sending, World
+from maskling.train.distributed import PendingAllReduce, Ranks
 from maskling.train.fsdp import Shards, collected, own_part, whole
 from maskling.train.optimizer import Optimizer
-from maskling.train.task import AnyTask, Numbers, Work
+from maskling.train.task import AnyTask, Numbers, StepBatches
 
 # FOLDED DOCS
 # [gradients] Gradients added over ranks while the backward pass is still making others.
@@ -37,14 +37,14 @@ class Parts:
     module: Module
     optimizer: Optimizer
     compute: Compute
-    world: World
+    ranks: Ranks
     encode: Encode
     shards: Shards | None = None
 
     def evaluate(self) -> Numbers:
         """What the task measures of the weights of now. All ranks ask together."""
         with self.shards.together() if self.shards else contextlib.nullcontext():
-            return self.task.evaluate(self.module, self.compute, self.world)
+            return self.task.evaluate(self.module, self.compute, self.ranks)
 
     def in_one_piece(self) -> Module:
         """The module as a single process has it, on rank 0. All ranks ask together."""
@@ -53,7 +53,7 @@ class Parts:
     def moments(self) -> Mapping[str, Tensor]:
         """The optimizer's state as a single process has it, on rank 0. All ranks ask together."""
         state = self.optimizer.state()
-        return collected(state, self.world) if self.shards else state
+        return collected(state, self.ranks) if self.shards else state
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Taken:
     problem: str | None = None
 
 
-def take_step(parts: Parts, work: Work, factor: float) -> Taken:
+def take_step(parts: Parts, work: StepBatches, factor: float) -> Taken:
     """Move the weights once, at `factor` times the highest learning rate.
 
     Raises NumericsError if a loss or gradient is no longer a number and the recipe says to stop then, or if the weights
@@ -74,10 +74,10 @@ def take_step(parts: Parts, work: Work, factor: float) -> Taken:
     """
     weights, train = parts.task.weights, parts.task.recipe.train
     parameters = [parameter for parameter in parts.module.parameters() if parameter.requires_grad]
-    adding = GradientSum(parts.world, [] if parts.shards else parameters)
+    adding = GradientSum(parts.ranks, [] if parts.shards else parameters)
     sums = _gradients(parts, work, adding)
     adding.finish()
-    totals = parts.world.sum(torch.stack(sums).sum(0))
+    totals = parts.ranks.all_reduce(torch.stack(sums).sum(0))
     norm = whole(torch.nn.utils.clip_grad_norm_(parameters, train.clip or math.inf))
     # The only wait for the device in a step.
     *added, gradient_norm = torch.cat([totals, norm.detach()[None].to(totals.dtype)]).tolist()
@@ -95,20 +95,20 @@ def take_step(parts: Parts, work: Work, factor: float) -> Taken:
     return Taken(loss, terms, gradient_norm, problem)
 
 
-def _gradients(parts: Parts, work: Work, adding: GradientSum) -> list[Tensor]:
+def _gradients(parts: Parts, work: StepBatches, adding: GradientSum) -> list[Tensor]:
     """Run the micro-batches, adding up gradients. Returns for each (terms,) fp32, the sum of each term of the loss."""
     # Every micro-batch is divided by the counts of the WHOLE batch, known before the first backward: so the
     # gradients of micro-batches, and of ranks, only have to be added.
     task, device = parts.task, parts.compute.device
     parts.module.train()
     parts.optimizer.clear_gradients()
-    torch.manual_seed(integer(task.recipe.seed, "dropout", work.step, parts.world.rank))
+    torch.manual_seed(integer(task.recipe.seed, "dropout", work.step, parts.ranks.rank))
     sums = [torch.zeros(len(task.weights), device=device)]
     passes = _passes(parts, work)
     for place, (batch, counts) in enumerate(passes):
         with parts.compute.autocast():
             found = task.terms(parts.module, batch, parts.encode, device)
-        loss = weighted(found, work.counts, task.weights)
+        loss = weighted_loss(found, work.counts, task.weights)
         with adding.last_pass() if place == len(passes) - 1 else contextlib.nullcontext():
             (loss if counts else 0.0 * loss).backward()  # type: ignore[no-untyped-call]
         if counts:
@@ -117,7 +117,7 @@ def _gradients(parts: Parts, work: Work, adding: GradientSum) -> list[Tensor]:
     return sums
 
 
-def _passes(parts: Parts, work: Work) -> list[tuple[Any, bool]]:
+def _passes(parts: Parts, work: StepBatches) -> list[tuple[Any, bool]]:
     """The micro-batches of a step, and whether each counts.
 
     Where layers are put together by all ranks at once, each rank has to make as many passes: one that has fewer
@@ -126,26 +126,28 @@ def _passes(parts: Parts, work: Work) -> list[tuple[Any, bool]]:
     own = [(batch, True) for batch in work.batches]
     if parts.shards is None:
         return own
-    if parts.world.highest(int(not own)):
+    if parts.ranks.max(int(not own)):
         raise SettingsError(
-            f"system.shard: step {work.step + 1:,} has too few rows for {parts.world.size} ranks; raise "
+            f"system.shard: step {work.step + 1:,} has too few rows for {parts.ranks.size} ranks; raise "
             f"train.batch_size, or start fewer ranks"
         )
-    return own + [(work.batches[-1], False)] * (parts.world.highest(len(own)) - len(own))
+    return own + [(work.batches[-1], False)] * (parts.ranks.max(len(own)) - len(own))
 
 
-def _blame(parts: Parts, work: Work, sums: list[Tensor]) -> str:
+def _blame(parts: Parts, work: StepBatches, sums: list[Tensor]) -> str:
     """Say where a step went wrong; raise it if the run is to stop then. The same words on every rank."""
     step, remedy = work.step + 1, parts.task.recipe.train.on_nonfinite
     names = [name for name, _ in parts.module.named_parameters()]
     bad = [~own_part(value.detach()).isfinite().all() for value in parts.module.parameters()]
-    if broken := [name for name, some in zip(names, parts.world.sum(torch.stack(bad).int()), strict=True) if some]:
+    if broken := [
+        name for name, some in zip(names, parts.ranks.all_reduce(torch.stack(bad).int()), strict=True) if some
+    ]:
         text = f"step {step:,}: {len(broken)} weights are no longer numbers, {broken[0]} among them"
         if remedy == "rewind":
             return text
         raise NumericsError(f"{text}; begin a new run with a lower optimizer.lr")
     micro = next((place for place, value in enumerate(sums) if not bool(value.isfinite().all())), None)
-    what = "loss" if parts.world.highest(int(micro is not None)) else "gradient"
+    what = "loss" if parts.ranks.max(int(micro is not None)) else "gradient"
     if what == "gradient":
         micro = _first_bad_gradient(parts, work)
     text = f"step {step:,}: the {what} is not a finite number ({_where(parts, work, micro)})"
@@ -160,23 +162,23 @@ def _blame(parts: Parts, work: Work, sums: list[Tensor]) -> str:
     )
 
 
-def _where(parts: Parts, work: Work, micro: int | None) -> str:
+def _where(parts: Parts, work: StepBatches, micro: int | None) -> str:
     """In words: micro-batch `micro` (1 for the first) and its examples, of the first rank that has one."""
-    world = parts.world
-    source = world.size - world.highest(world.size - world.rank if micro is not None else 0)
+    ranks = parts.ranks
+    source = ranks.size - ranks.max(ranks.size - ranks.rank if micro is not None else 0)
     text = "in the sum of micro-batches"
     if micro is not None:
         text = f"micro-batch {micro} of {len(work.batches)}"
-        if world.size > 1:
-            text = f"{text} of rank {world.rank}"
+        if ranks.size > 1:
+            text = f"{text} of rank {ranks.rank}"
         else:
-            numbers = work.numbers_of(micro - 1)
-            shown = ", ".join(map(parts.task.name_of, numbers[:8]))
+            numbers = work.examples_of(micro - 1)
+            shown = ", ".join(map(parts.task.describe_example, numbers[:8]))
             text = f"{text}, examples {shown}{', ...' if len(numbers) > 8 else ''}"
-    return str(world.share(text, min(source, world.size - 1)))
+    return str(ranks.broadcast(text, min(source, ranks.size - 1)))
 
 
-def _first_bad_gradient(parts: Parts, work: Work) -> int | None:
+def _first_bad_gradient(parts: Parts, work: StepBatches) -> int | None:
     """Replay micro-batches one by one, adding gradients as the step did: the number of the first that spoils them.
 
     None where the module is in pieces: a rank cannot replay anything alone.
@@ -184,7 +186,7 @@ def _first_bad_gradient(parts: Parts, work: Work) -> int | None:
     if parts.shards:
         return None
     for count in range(1, len(work.batches) + 1):
-        _gradients(parts, replace(work, batches=work.batches[:count]), GradientSum(World(), []))
+        _gradients(parts, replace(work, batches=work.batches[:count]), GradientSum(Ranks(), []))
         grads = [parameter.grad for parameter in parts.module.parameters() if parameter.grad is not None]
         if not all(bool(grad.isfinite().all()) for grad in grads):
             return count
@@ -207,11 +209,11 @@ class GradientSum:
     would be added to each other. When they leave changes no bit of what they bring.
     """
 
-    def __init__(self, world: World, parameters: Iterable[Parameter], bucket_bytes: int = BUCKET_BYTES) -> None:
-        self._world = world
-        self._buckets = list(buckets(parameters, bucket_bytes)) if world.size > 1 else []
+    def __init__(self, ranks: Ranks, parameters: Iterable[Parameter], bucket_bytes: int = BUCKET_BYTES) -> None:
+        self._ranks = ranks
+        self._buckets = list(buckets(parameters, bucket_bytes)) if ranks.size > 1 else []
         self._missing = [len(bucket) for bucket in self._buckets]
-        self._under_way: list[tuple[list[Parameter], Tensor, Sending]] = []
+        self._under_way: list[tuple[list[Parameter], Tensor, PendingAllReduce]] = []
 
     @contextlib.contextmanager
     def last_pass(self) -> Iterator[None]:
@@ -248,7 +250,7 @@ class GradientSum:
             flat = torch.cat([grad.flatten() for grad in grads])
             for parameter in bucket:
                 parameter.grad = None  # else all gradients would be there twice
-            self._under_way.append((bucket, flat, self._world.begin_sum(flat)))
+            self._under_way.append((bucket, flat, self._ranks.all_reduce_async(flat)))
 
 
 def buckets(parameters: Iterable[Parameter], most: int) -> Iterator[list[Parameter]]:

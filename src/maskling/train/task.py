@@ -1,7 +1,7 @@
 """What the engine asks of whatever it trains.
 
 `run` knows steps, ranks, checkpoints and folders. What is learnt, how it is judged and what is left in the end are a
-`Task`; what that is made of, opened and checked before anything else is done, is a `Material`. Pretraining is one pair
+`Task`; what that is made of, opened and checked before anything else is done, is a `TrainingData`. Pretraining is one pair
 of them, each kind of fine-tuning another.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from maskling.model.device import Compute
     from maskling.objectives.losses import Encode, Term
-    from maskling.train.distributed import World
+    from maskling.train.distributed import Ranks
     from maskling.train.events import Event
 
 # FOLDED DOCS
@@ -38,12 +38,12 @@ Numbers: TypeAlias = dict[str, float | int | None]
 """What an evaluation measured, by name; None for what it could not."""
 
 
-def finite(numbers: Numbers) -> Numbers:
+def finite_metrics(numbers: Numbers) -> Numbers:
     """The same, with None for what is not a number or infinite: JSON knows neither."""
     return {name: None if value is None or not math.isfinite(value) else value for name, value in numbers.items()}
 
 
-LeftOut: TypeAlias = Sequence[Sequence[int]]
+SkippedRanges: TypeAlias = Sequence[Sequence[int]]
 """Text that the run has left out, as in a checkpoint's state."""
 
 
@@ -150,7 +150,7 @@ class Task(ABC, Generic[R, M]):
         """A module for a checkpoint to fill; weights that training began with may be gone."""
 
     @abstractmethod
-    def working(self, world: World, left_out: LeftOut = ()) -> Callable[[int], Work]:
+    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """What makes the work of a step (0 for the first) on this rank.
 
         A pure function of the recipe, the step and `left_out`: that is what makes going on exact. It travels to worker
@@ -159,13 +159,13 @@ class Task(ABC, Generic[R, M]):
 
     @abstractmethod
     def terms(self, module: M, batch: Any, encode: Encode, device: torch.device) -> dict[str, Term]:
-        """The loss of one micro-batch of a `Work`, a sum and a count for each term. Runs in autocast.
+        """The loss of one micro-batch of a `StepBatches`, a sum and a count for each term. Runs in autocast.
 
         encode: stands in for the forward pass of `encoder(module)`, perhaps compiled.
         """
 
     @abstractmethod
-    def evaluate(self, module: M, compute: Compute, world: World) -> Numbers:
+    def evaluate(self, module: M, compute: Compute, ranks: Ranks) -> Numbers:
         """Measure `module` and leave it in the mode it was in. The same numbers on every rank, `criterion` among them.
 
         All ranks come here at once, so they may share the work. Only asked where it `evaluates`.
@@ -189,8 +189,8 @@ class Task(ABC, Generic[R, M]):
         """The part of `module` whose forward pass costs the most: what is worth compiling."""
         return module
 
-    def name_of(self, number: int) -> str:
-        """How a person finds example `number` of a `Work`."""
+    def describe_example(self, number: int) -> str:
+        """How a person finds example `number` of a `StepBatches`."""
         return str(number)
 
     def with_recipe(self, recipe: R) -> Self:
@@ -200,7 +200,7 @@ class Task(ABC, Generic[R, M]):
         return again
 
 
-class Material(ABC, Generic[R]):
+class TrainingData(ABC, Generic[R]):
     """What a run is made of, opened and checked on every rank, before its settings are whole.
 
     data, tokenizer: fingerprints; going on with a run on anything else is refused. place: where the data lies.
@@ -212,21 +212,21 @@ class Material(ABC, Generic[R]):
     settings: type[R]
 
     @abstractmethod
-    def completed(self, recipe: R, written: R | None) -> R:
+    def complete_recipe(self, recipe: R, written: R | None) -> R:
         """The recipe with everything filled in that data, tokenizer or given weights decide.
 
         written: what the run folder holds; weights that the run began with may be gone by now.
         """
 
     @abstractmethod
-    def origin(self, recipe: R, known: str | None) -> str | None:
+    def initial_weights_id(self, recipe: R, known: str | None) -> str | None:
         """What tells the weights that a run begins with from others, None if they are drawn.
 
         known: what a checkpoint of the run says of them, None without one: their folder may be gone.
         """
 
     @abstractmethod
-    def task(self, recipe: R, world: World) -> Task[R, Any]:
+    def build_task(self, recipe: R, ranks: Ranks) -> Task[R, Any]:
         """The task of a completed recipe."""
 
 
@@ -234,7 +234,7 @@ AnyTask: TypeAlias = Task[Any, Any]
 
 
 @dataclass(frozen=True)
-class Work:
+class StepBatches:
     """One step's share of the data.
 
     step: 0 for the first. batches: this rank's micro-batches, as the task's `terms` takes them. counts: the predictions
@@ -250,16 +250,16 @@ class Work:
     num_tokens: int
     fill: float
     flops_per_token: float
-    numbers: NDArray[np.int64]
+    example_ids: NDArray[np.int64]
     sizes: list[int]
     facts: Mapping[str, float] = field(default_factory=dict)
 
-    def numbers_of(self, place: int) -> list[int]:
+    def examples_of(self, place: int) -> list[int]:
         """The examples of micro-batch `place` (0 for the first), where this rank has all micro-batches."""
         first = sum(self.sizes[:place])
-        return [int(number) for number in self.numbers[first : first + self.sizes[place]]]
+        return [int(number) for number in self.example_ids[first : first + self.sizes[place]]]
 
 
-def text_step(step: int, left_out: Sequence[Sequence[int]]) -> int:
+def data_step(step: int, left_out: Sequence[Sequence[int]]) -> int:
     """Which step's text `step` takes. left_out: as in a checkpoint's state."""
     return step + sum(count for first, count, *_ in left_out if step >= first)

@@ -9,7 +9,7 @@ import torch
 
 from maskling.model.device import Compute
 from maskling.train.settings import TrainSettings
-from maskling.train.task import Work
+from maskling.train.task import StepBatches
 
 # FOLDED DOCS
 # [speed] How fast a run goes, in real tokens, and how long it will take.
@@ -95,7 +95,7 @@ class Pace:
         """The time since the last step was not spent on the next."""
         self._since = time.perf_counter()
 
-    def step(self, work: Work, step: int, train: TrainSettings, evaluation_seconds: float) -> PaceNow:
+    def step(self, work: StepBatches, step: int, train: TrainSettings, evaluation_seconds: float) -> PaceNow:
         """Step `step` (1 for the first) has just been taken. evaluation_seconds: what an evaluation takes."""
         now = time.perf_counter()
         took, self._since = max(now - self._since, 1e-9), now

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from maskling.data.labelled.encode_questions import encode_questions, span_targets, tokens_of
-from maskling.data.labelled.encode_tags import encode_tagged, joined, tag_targets, word_windows
+from maskling.data.labelled.encode_tags import encode_tagged, join_words, tag_targets, word_windows
 from maskling.data.labelled.encode_texts import (
     IGNORED,
     class_targets,
@@ -145,8 +145,8 @@ def test_a_word_in_a_sentence_has_the_space_before_it_that_pretraining_saw():
     expected = [token for word in ("fox", " 中", "国", "，") for token in tokenizer.encode(word).ids.tolist()]
     assert windows[0].tolist()[1:-1] == expected
     words = ("The", "quick", "fox", "中", "国", "，", "fox")
-    assert joined(words) == ("The quick fox 中国， fox", [0, 4, 10, 14, 15, 16, 18])
-    assert joined(()) == ("", [])
+    assert join_words(words) == ("The quick fox 中国， fox", [0, 4, 10, 14, 15, 16, 18])
+    assert join_words(()) == ("", [])
 
 
 sentences = st.lists(

@@ -55,11 +55,11 @@ def seen(batch):
 
 
 @settings(max_examples=15)
-@given(lengths=records, batch_size=st.integers(1, 9), micro=st.integers(1, 4), world=st.integers(1, 3))
-def test_any_division_over_ranks_and_micro_batches_gives_the_same_windows(lengths, batch_size, micro, world):
+@given(lengths=records, batch_size=st.integers(1, 9), micro=st.integers(1, 4), world_size=st.integers(1, 3))
+def test_any_division_over_ranks_and_micro_batches_gives_the_same_windows(lengths, batch_size, micro, world_size):
     step = made(lengths).step(2, batch_size)
     whole = Counter(window for batch in step.batches(10_000) for window in seen(batch))
-    parts = [step.batches(micro, rank, world) for rank in range(world)]
+    parts = [step.batches(micro, rank, world_size) for rank in range(world_size)]
     assert Counter(window for rank in parts for batch in rank for window in seen(batch)) == whole
     assert len({len(rank) for rank in parts}) == 1
     assert all(batch.rows <= micro for rank in parts for batch in rank)
@@ -95,10 +95,15 @@ def test_a_step_is_a_function_of_seed_and_number():
 
 
 @settings(max_examples=15)
-@given(lengths=records, micro=st.integers(1, 4), world=st.integers(1, 3))
-def test_everything_once_for_judging(lengths, micro, world):
+@given(lengths=records, micro=st.integers(1, 4), world_size=st.integers(1, 3))
+def test_everything_once_for_judging(lengths, micro, world_size):
     examples = made(lengths)
-    found = [window for rank in range(world) for batch in examples.all(micro, rank, world) for window in seen(batch)]
+    found = [
+        window
+        for rank in range(world_size)
+        for batch in examples.all(micro, rank, world_size)
+        for window in seen(batch)
+    ]
     assert sorted(label for _, label, _ in found) == list(range(sum(map(len, lengths))))
     again = [window for batch in made(lengths, seed=99).all(micro) for window in seen(batch)]
     assert again == [window for batch in examples.all(micro) for window in seen(batch)]

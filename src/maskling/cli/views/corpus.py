@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from maskling.cli.format import shortened, size, table
 from maskling.cli.views import View
 from maskling.console import counted
-from maskling.corpus.dedup import Seen
+from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.pipeline import CleanDocument, process, unseen
-from maskling.corpus.reading import read
+from maskling.corpus.pipeline import CleanDocument, drop_duplicates, process_document
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 
@@ -20,14 +20,14 @@ SHOWN_FILES = 20
 
 def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, report: ReadReport) -> View:
     """Read everything once, keep nothing but the first `samples` documents. report: an empty one, which is told."""
-    seen = Seen()
+    seen = SeenDigests()
     rejected: Counter[str] = Counter()
     kept = characters = sentences = 0
     shown: list[CleanDocument] = []
-    for _, document in read(expand(sources, report, settings.format != "auto"), settings, report):
-        clean = process(document, settings)
+    for _, document in read_documents(expand(sources, report, settings.format != "auto"), settings, report):
+        clean = process_document(document, settings)
         if isinstance(clean, CleanDocument):
-            clean = unseen(clean, seen, settings)
+            clean = drop_duplicates(clean, seen, settings)
         if not isinstance(clean, CleanDocument):
             rejected[clean.reason] += 1
             continue

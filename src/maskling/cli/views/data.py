@@ -14,7 +14,7 @@ from maskling.data.examples import Example
 from maskling.data.manifest import SPLITS
 from maskling.data.shards import Shards, Split, open_shards
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.prepared_data import Prepared
+from maskling.train.prepared_data import PreparedData
 from maskling.train.recipe import Recipe
 
 
@@ -64,7 +64,7 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
 
 def view_example(folder: Path, recipe: Recipe, number: int) -> View:
     """Example `number` of a run with this recipe: which words were chosen, and what the model sees."""
-    prepared = Prepared.open(folder)
+    prepared = PreparedData.open(folder)
     example = prepared.examples(recipe).example(number, recipe.masking.rate)
     return _example_view(example, prepared.tokenizer, recipe, number)
 

@@ -17,7 +17,7 @@ SHOWN_EVALUATIONS = 12
 
 def view_run(folder: Path) -> View:
     """What the run is, its checkpoints, and the losses so far."""
-    from maskling.train.checkpoint import read
+    from maskling.train.checkpoint import read_checkpoint
 
     recipe, rows = settings_of(folder)
     checkpoints = []
@@ -26,7 +26,7 @@ def view_run(folder: Path) -> View:
             continue  # the left-overs of a stop
         problem = ""
         try:
-            read(path)
+            read_checkpoint(path)
         except CheckpointError as error:
             problem = str(error)
         checkpoints.append({"name": path.name, "whole": not problem, "problem": problem})
@@ -45,9 +45,9 @@ def view_checkpoint(folder: Path) -> View:
     """Step, fingerprints, sizes; every byte is compared with its checksum."""
     from dataclasses import asdict
 
-    from maskling.train.checkpoint import read
+    from maskling.train.checkpoint import read_checkpoint
 
-    state = asdict(read(folder).state)
+    state = asdict(read_checkpoint(folder).state)
     rows = [[key, _shown(value)] for key, value in state.items() if value not in (None, [], {})]
     files = [[path.name, byte_size(path.stat().st_size)] for path in sorted(folder.iterdir())]
     return View([f"checkpoint {folder} (whole, checksums agree)", *table(rows), *table(files)], {"state": state})

@@ -95,14 +95,14 @@ class LabelledStep(Generic[T]):
         """The fraction of places that are not padding."""
         return self.num_tokens / max(1, self.num_rows * self.seq_length)
 
-    def batches(self, micro_rows: int, rank: int = 0, world: int = 1) -> list[LabelledBatch[T]]:
+    def batches(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[LabelledBatch[T]]:
         """The rows of one rank, in micro-batches of at most `micro_rows`; see `dealt`."""
-        bounds = dealt(self.num_rows, micro_rows, rank, world)
+        bounds = dealt(self.num_rows, micro_rows, rank, world_size)
         return [self._rows(first, last) for first, last in pairwise(bounds)]
 
-    def place(self, micro_rows: int, rank: int = 0, world: int = 1) -> int:
+    def place(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> int:
         """Where in the whole step the sequences begin that `batches` gives a rank."""
-        return int(np.searchsorted(self.layout.row, dealt(self.num_rows, micro_rows, rank, world)[0]))
+        return int(np.searchsorted(self.layout.row, dealt(self.num_rows, micro_rows, rank, world_size)[0]))
 
     def _rows(self, first: int, last: int) -> LabelledBatch[T]:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
@@ -164,7 +164,7 @@ class LabelledExamples(Generic[T]):
             index[here] = Shuffle(self.num_records, self.seed, "order", number)[place[here]]
         return self._step(index)
 
-    def all(self, micro_rows: int, rank: int = 0, world: int = 1) -> Iterator[LabelledBatch[T]]:
+    def all(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> Iterator[LabelledBatch[T]]:
         """Every record once, in the same rows whatever the seed; of each group of rows the part of one rank.
 
         `records` says which is where: within a group the packing decides the order.
@@ -172,7 +172,7 @@ class LabelledExamples(Generic[T]):
         tokens = np.add.reduceat(self.windows.length, self._first)
         group = (np.cumsum(tokens) - tokens) // GROUP_TOKENS
         for number in np.unique(group):
-            yield from self._step(np.flatnonzero(group == number)).batches(micro_rows, rank, world)
+            yield from self._step(np.flatnonzero(group == number)).batches(micro_rows, rank, world_size)
 
     def _step(self, records: Int64Array) -> LabelledStep[T]:
         number = ragged(self._first[records], self._count[records])

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
-from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord, names_of, tags_of
+from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord, label_names, record_tags
 from maskling.metrics.entities import entities, marks_entities, unmarked
 
 # A class this much rarer than the commonest, or under this share of all, is called rare.
@@ -31,13 +31,13 @@ def check_texts(
     """
     said = []
     if not isinstance(train[0].label, float):
-        counts = Counter(name for record in train for name in names_of(record))
+        counts = Counter(name for record in train for name in label_names(record))
         said += [*imbalance(counts, unbalanced), *typos(counts), *unlabelled(counts, counts, "train")]
         for name, records in others.items():
-            found = Counter(label for record in records if record.label is not None for label in names_of(record))
+            found = Counter(label for record in records if record.label is not None for label in label_names(record))
             said += [*unseen(counts, found.elements(), name, "labels"), *unlabelled(counts, found, name)]
         said += contradictions(train)
-    said += emptiness(train)
+    said += empty_texts(train)
     texts = {_key(record) for record in train}
     for name, records in others.items():
         said += leaks([_key(record) in texts for record in records], name, "texts")
@@ -46,9 +46,11 @@ def check_texts(
 
 def check_tagged(train: Sequence[TaggedRecord], others: Mapping[str, Sequence[TaggedRecord]]) -> list[str]:
     """A line for each thing a person should look at. others: sets to be judged on, by name."""
-    tags = Counter(tag for record in train for tag in tags_of(record))
+    tags = Counter(tag for record in train for tag in record_tags(record))
     are_entities = marks_entities(tags)
-    counts = Counter(found.type for record in train for found in entities(tags_of(record))) if are_entities else tags
+    counts = (
+        Counter(found.type for record in train for found in entities(record_tags(record))) if are_entities else tags
+    )
     said = [*stray_tags(train, tags), *imbalance(counts), *typos(counts)]
     sets = {"train": train, **others}
     for name, records in others.items():
@@ -134,7 +136,7 @@ def contradictions(records: Sequence[TextRecord]) -> list[str]:
     return [f"{len(texts):,} texts occur with different labels: {_places(some)}"] if some else []
 
 
-def emptiness(records: Sequence[TextRecord]) -> list[str]:
+def empty_texts(records: Sequence[TextRecord]) -> list[str]:
     """Records without text."""
     some = [record for record in records if not record.text.strip()]
     return [f"{len(some):,} texts are empty: {_places(some)}"] if some else []

@@ -74,7 +74,7 @@ class Columns(Settings):
     )
 
 
-class Found(Settings):
+class ColumnMatch(Settings):
     """The columns of one file: text and text_pair by name; label and negative None where the file has none."""
 
     text: str
@@ -83,7 +83,7 @@ class Found(Settings):
     negative: str | None = None
 
 
-def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
+def find_columns(names: Sequence[str], columns: Columns, where: str) -> ColumnMatch:
     """The columns for texts among those a file has.
 
     Raises DataError, with the names there are, if one that was asked for is missing or none is known for the text.
@@ -107,10 +107,10 @@ def find_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
     label = columns.label or next((name for name in spelt.all_of(LABELS) if name not in (text, pair)), None)
     known = NEGATIVES if pair is not None else ()
     negative = columns.negative or next(iter(spelt.all_of(known)), None)
-    return Found(text=text, text_pair=pair, label=label, negative=negative)
+    return ColumnMatch(text=text, text_pair=pair, label=label, negative=negative)
 
 
-def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> Found:
+def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> ColumnMatch:
     """The columns for words and their tags, as `find_columns`."""
     for wanted in (columns.text, columns.label):
         if wanted is not None and wanted not in names:
@@ -123,7 +123,7 @@ def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> Fou
             f"say which it is with columns.text"
         )
     label = columns.label or next((name for name in spelt.all_of(TAGS) if name != text), None)
-    return Found(text=text, text_pair=None, label=label)
+    return ColumnMatch(text=text, text_pair=None, label=label)
 
 
 def no_label_column(names: Sequence[str], what: str = "labels") -> str:

@@ -116,7 +116,7 @@ def spaces_before(words: Sequence[str]) -> list[bool]:
     return [False, *(not (_unspaced(left[-1:]) and _unspaced(right[:1])) for left, right in pairwise(words))]
 
 
-def joined(words: Sequence[str]) -> tuple[str, list[int]]:
+def join_words(words: Sequence[str]) -> tuple[str, list[int]]:
     """The sentence that words make, and the character each begins at."""
     text, begins = "", []
     for word, space in zip(words, spaces_before(words), strict=True):

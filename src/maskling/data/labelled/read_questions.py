@@ -10,7 +10,7 @@ from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.records import Answer, QuestionRecord
 from maskling.data.labelled.tables import (
     TABLE_SUFFIXES,
-    Reading,
+    OpenFile,
     Row,
     check_unrepeated,
     json_rows,
@@ -44,7 +44,7 @@ def read_questions(path: str, *, skip: bool = False, answered: bool = False) -> 
     also questions that have no answer and are not impossible.
     Raises DataError with the file and the question.
     """
-    reading = Reading(path, skip)
+    reading = OpenFile(path, skip)
     answers = _Answers()
     found = _of_squad(reading, answers) if _is_squad(reading) else _of_lines(reading, answers)
     records: list[QuestionRecord] = []
@@ -119,11 +119,11 @@ def locate(text: str, start: int, context: str) -> int | None:
     return found
 
 
-def _is_squad(reading: Reading) -> bool:
+def _is_squad(reading: OpenFile) -> bool:
     return reading.source.suffix == ".json"
 
 
-def _of_squad(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
+def _of_squad(reading: OpenFile, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
     text = whole(reading)
     try:
         tree = parse_json(text)
@@ -146,7 +146,7 @@ def _of_squad(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRec
                 yield from _question(question, context, where, reading, answers)
 
 
-def _list(row: Any, name: str, reading: Reading, place: str) -> list[Any]:
+def _list(row: Any, name: str, reading: OpenFile, place: str) -> list[Any]:
     value = row.get(name) if isinstance(row, Mapping) else None
     if isinstance(value, list):
         return value
@@ -154,7 +154,7 @@ def _list(row: Any, name: str, reading: Reading, place: str) -> list[Any]:
     return []
 
 
-def _of_lines(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
+def _of_lines(reading: OpenFile, answers: _Answers) -> Iterator[tuple[QuestionRecord, str]]:
     suffix = reading.source.suffix
     if suffix == ".txt":
         raise DataError(f"{reading.path}: questions with answers are read from SQuAD's .json, .jsonl, .csv or .tsv")
@@ -169,7 +169,7 @@ def _of_lines(reading: Reading, answers: _Answers) -> Iterator[tuple[QuestionRec
 
 
 def _question(
-    row: Row | Any, context: str, where: str, reading: Reading, answers: _Answers
+    row: Row | Any, context: str, where: str, reading: OpenFile, answers: _Answers
 ) -> Iterator[tuple[QuestionRecord, str]]:
     question = row.get("question") if isinstance(row, Mapping) else None
     if not isinstance(question, str):

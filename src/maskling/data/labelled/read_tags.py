@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from maskling.data.labelled.columns import TAG_HEADERS, WORD_HEADERS, Columns, Found, find_word_columns, no_label_column
+from maskling.data.labelled.columns import (
+    TAG_HEADERS,
+    WORD_HEADERS,
+    ColumnMatch,
+    Columns,
+    find_word_columns,
+    no_label_column,
+)
 from maskling.data.labelled.records import TaggedRecord
-from maskling.data.labelled.tables import JSON_SUFFIXES, Reading, Row, json_rows, lines
+from maskling.data.labelled.tables import JSON_SUFFIXES, OpenFile, Row, json_rows, lines
 from maskling.errors import DataError
 
 
@@ -30,9 +37,9 @@ def read_tagged(path: str, columns: Columns | None = None, *, labelled: bool = F
     Raises DataError with the file and line.
     """
     columns = columns or Columns()
-    reading = Reading(path, columns.on_bad_row == "skip")
+    reading = OpenFile(path, columns.on_bad_row == "skip")
     as_json = reading.source.suffix in JSON_SUFFIXES or path == "-"
-    found = _of_json(reading, columns, labelled) if as_json else sentences(reading, columns)
+    found = _of_json(reading, columns, labelled) if as_json else read_tagged_lines(reading, columns)
     records: list[TaggedRecord] = []
     for record in found:
         if labelled and record.tags is None:
@@ -43,8 +50,8 @@ def read_tagged(path: str, columns: Columns | None = None, *, labelled: bool = F
     return Sentences(records, reading.warnings)
 
 
-def _of_json(reading: Reading, columns: Columns, labelled: bool) -> Iterator[TaggedRecord]:
-    found: Found | None = None
+def _of_json(reading: OpenFile, columns: Columns, labelled: bool) -> Iterator[TaggedRecord]:
+    found: ColumnMatch | None = None
     for number, row in json_rows(reading):
         if found is None or (labelled and found.label is None):
             found = find_word_columns(list(row), columns, f"{reading.path}:{number}")
@@ -70,7 +77,7 @@ def _strings(row: Row, name: str) -> tuple[str, ...] | None:
     return tuple(str(part) for part in value)
 
 
-def sentences(reading: Reading, columns: Columns) -> Iterator[TaggedRecord]:
+def read_tagged_lines(reading: OpenFile, columns: Columns) -> Iterator[TaggedRecord]:
     """The sentences of columns of words and tags, as they are read. Raises DataError with the file and line."""
     if reading.source.suffix == ".csv":
         raise DataError(

@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 from maskling.corpus.clean import clean
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.reading import read
+from maskling.corpus.reading import read_documents
 from maskling.corpus.sentences import split_lines, split_sentences
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
-from maskling.data.labelled.columns import Columns, Found, find_columns, no_label_column
+from maskling.data.labelled.columns import ColumnMatch, Columns, find_columns, no_label_column
 from maskling.data.labelled.records import Label, TextRecord
 from maskling.data.labelled.tables import (
     JSON_SUFFIXES,
     TABLE_SUFFIXES,
-    Reading,
+    OpenFile,
     Row,
     check_unrepeated,
     json_rows,
@@ -52,11 +52,11 @@ def read_texts(path: str, columns: Columns | None = None, *, numbers: bool = Fal
     Raises DataError with the file and line.
     """
     columns = columns or Columns()
-    reading = Reading(path, columns.on_bad_row == "skip")
+    reading = OpenFile(path, columns.on_bad_row == "skip")
     if labelled and reading.source.suffix == ".txt":
         raise DataError(f"{path}: lines of a .txt are texts without labels; give .jsonl, .csv or .tsv")
     records: list[TextRecord] = []
-    found: Found | None = None
+    found: ColumnMatch | None = None
     for number, row in _rows(reading, columns):
         try:
             # Fields of JSON may differ from row to row; the first says which are meant.
@@ -98,7 +98,7 @@ class _BadRowError(Exception):
     """The message goes on after 'train.jsonl:3 '."""
 
 
-def _rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
+def _rows(reading: OpenFile, columns: Columns) -> Iterator[tuple[int, Row]]:
     suffix = reading.source.suffix
     if _is_json(reading):
         return json_rows(reading)
@@ -111,7 +111,7 @@ def _rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
     raise DataError(f"{reading.path}: {what} are not read; give one of {known}, compressed or not")
 
 
-def _is_json(reading: Reading) -> bool:
+def _is_json(reading: OpenFile) -> bool:
     return reading.source.suffix in JSON_SUFFIXES or reading.path == "-"
 
 
@@ -216,7 +216,7 @@ def read_similar(path: str, columns: Columns, unit: Unit = "sentence", min_chara
 
 def _single_field(path: str, columns: Columns) -> str | None:
     """Where the text of each record is, None where records are pairs."""
-    reading = Reading(path) if Path(path).is_file() else None
+    reading = OpenFile(path) if Path(path).is_file() else None
     suffix = reading.source.suffix if reading else None
     if reading is None or suffix not in (*JSON_SUFFIXES, *TABLE_SUFFIXES):
         return columns.text or "text"
@@ -247,7 +247,7 @@ def _texts(path: str, field: str, unit: Unit, min_characters: int) -> Similar:
     report = ReadReport()
     records: list[TextRecord] = []
     seen: set[str] = set()
-    for _, document in read(expand([path], report), settings, report):
+    for _, document in read_documents(expand([path], report), settings, report):
         text = clean(document.text, settings.clean, keep_lines=document.line_sentences)
         for number, piece in enumerate(_pieces(text, document.line_sentences, unit), 1):
             if len(piece) >= min_characters and piece not in seen:

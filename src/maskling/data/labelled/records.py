@@ -88,12 +88,12 @@ class LabelSet:
     @classmethod
     def of_texts(cls, *sets: Sequence[TextRecord]) -> LabelSet:
         """The labels of texts, of all sets together. Raises DataError for a record without one, or if there is one."""
-        return cls._of(name for records in sets for record in records for name in names_of(record))
+        return cls._of(name for records in sets for record in records for name in label_names(record))
 
     @classmethod
     def of_tags(cls, *sets: Sequence[TaggedRecord]) -> LabelSet:
         """The tags of words, of all sets together. Raises DataError for a record without, or if all are the same."""
-        return cls._of(tag for records in sets for record in records for tag in tags_of(record))
+        return cls._of(tag for records in sets for record in records for tag in record_tags(record))
 
     @classmethod
     def _of(cls, names: Iterable[str]) -> LabelSet:
@@ -134,24 +134,24 @@ class LabelSet:
         for number, record in enumerate(records):
             if isinstance(record.label, tuple):
                 raise DataError(f"{record.id} has a list of labels where one is wanted; use multi-label classification")
-            found[number] = self.index(names_of(record)[0], record.id)
+            found[number] = self.index(label_names(record)[0], record.id)
         return found
 
     def multi_hot(self, records: Sequence[TextRecord]) -> NDArray[np.float32]:
         """1 for each class that fits a text, else 0: (records, classes) float32. Raises DataError."""
         found = np.zeros((len(records), len(self)), np.float32)
         for number, record in enumerate(records):
-            for name in names_of(record):
+            for name in label_names(record):
                 found[number, self.index(name, record.id)] = 1
         return found
 
     def tag_indices(self, records: Sequence[TaggedRecord]) -> NDArray[np.int64]:
         """The tag of every word of all records, end to end: (words,) int64. Raises DataError."""
-        found = [self.index(tag, record.id) for record in records for tag in tags_of(record)]
+        found = [self.index(tag, record.id) for record in records for tag in record_tags(record)]
         return np.array(found, np.int64)
 
 
-def names_of(record: TextRecord) -> tuple[str, ...]:
+def label_names(record: TextRecord) -> tuple[str, ...]:
     """The names of a text's labels. Raises DataError if it has no label, or a number."""
     if record.label is None:
         raise DataError(f"{record.id} has no label; give it one, or leave it out")
@@ -160,7 +160,7 @@ def names_of(record: TextRecord) -> tuple[str, ...]:
     return (record.label,) if isinstance(record.label, str) else record.label
 
 
-def tags_of(record: TaggedRecord) -> tuple[str, ...]:
+def record_tags(record: TaggedRecord) -> tuple[str, ...]:
     """The tags of a sentence. Raises DataError if it has none."""
     if record.tags is None:
         raise DataError(f"{record.id} has words without tags; give each word its tag, or leave it out")

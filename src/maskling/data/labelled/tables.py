@@ -29,7 +29,7 @@ LONGEST_LINE = 1 << 28
 
 
 @dataclass
-class Reading:
+class OpenFile:
     """A file that is being read.
 
     path: as the person named it, '-' for standard input. skip: leave bad rows out, and say so in `warnings`.
@@ -80,7 +80,7 @@ class Reading:
             self.warnings.append(f"{self.bad_rows:,} rows left out, the first because {self.first_fault}")
 
 
-def lines(reading: Reading) -> Iterator[tuple[int, str]]:
+def lines(reading: OpenFile) -> Iterator[tuple[int, str]]:
     """The lines of a file with their numbers from 1, without line ends. Raises DataError if it cannot be read."""
     report = FileReport(reading.path)
     with _faults(reading.path), open_bytes(reading.source) as stream:
@@ -90,7 +90,7 @@ def lines(reading: Reading) -> Iterator[tuple[int, str]]:
         reading.warnings.append(f"{reading.path}: {report.replaced_bytes:,} bytes were no UTF-8 and were replaced")
 
 
-def whole(reading: Reading) -> str:
+def whole(reading: OpenFile) -> str:
     """All of a file. Raises DataError if it cannot be read."""
     return "\n".join(line for _, line in lines(reading))
 
@@ -128,7 +128,7 @@ JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 
 
-def json_rows(reading: Reading) -> Iterator[tuple[int, Row]]:
+def json_rows(reading: OpenFile) -> Iterator[tuple[int, Row]]:
     """Objects, one a line, or those of one list, with the number of the line or of the place in the list.
 
     Raises DataError for what is neither, unless it is to be skipped.
@@ -140,7 +140,7 @@ def json_rows(reading: Reading) -> Iterator[tuple[int, Row]]:
             reading.fault(number, "is no object with fields")
 
 
-def _objects(reading: Reading) -> Iterator[tuple[int, Any]]:
+def _objects(reading: OpenFile) -> Iterator[tuple[int, Any]]:
     if reading.source.suffix == ".json":
         text = whole(reading)
         if text.lstrip()[:1] == "[":
@@ -163,7 +163,7 @@ def _objects(reading: Reading) -> Iterator[tuple[int, Any]]:
             yield number, row
 
 
-def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
+def table_rows(reading: OpenFile, columns: Columns) -> Iterator[tuple[int, Row]]:
     """Rows of a table with the number of their (last) line.
 
     In TSV a quote is a character like any other, as in GLUE's files; CSV has quotes, and ';' or tabs between its
@@ -207,7 +207,7 @@ def table_rows(reading: Reading, columns: Columns) -> Iterator[tuple[int, Row]]:
         raise DataError(f"{reading.path}:{rows.line_num} is not a row of a table: {error}") from None
 
 
-def check_unrepeated(reading: Reading, *used: str | None) -> None:
+def check_unrepeated(reading: OpenFile, *used: str | None) -> None:
     """Raises DataError if several columns of a table bear a name that is used: which is meant cannot be known."""
     twice = next((name for name in used if name in reading.repeated), None)
     if twice is not None:

@@ -20,7 +20,7 @@ ANCHOR, PARTNER, NEGATIVE = range(3)
 
 
 @dataclass(frozen=True)
-class SideTargets(Targets):
+class TripletTargets(Targets):
     """What each sequence is in its record.
 
     side: (w,) int64, ANCHOR, PARTNER or NEGATIVE. text: (w,) int64, equal for sequences of the same tokens.
@@ -31,9 +31,9 @@ class SideTargets(Targets):
     text: Int64Array
     score: NDArray[np.float64]
 
-    def take(self, which: Int64Array) -> SideTargets:
+    def take(self, which: Int64Array) -> TripletTargets:
         """What some of the sequences are."""
-        return SideTargets(self.side[which], self.text[which], self.score[which])
+        return TripletTargets(self.side[which], self.text[which], self.score[which])
 
     @property
     def total(self) -> float:
@@ -42,15 +42,15 @@ class SideTargets(Targets):
 
 
 @dataclass(frozen=True)
-class Sides:
+class Triplets:
     """windows, targets: two or three sequences a record, those of one together; cut: texts that lost their end."""
 
     windows: Windows
-    targets: SideTargets
+    targets: TripletTargets
     cut: int
 
 
-def encode_sides(records: Sequence[TextRecord], tokenizer: Tokenizer, max_length: int) -> Sides:
+def encode_triplets(records: Sequence[TextRecord], tokenizer: Tokenizer, max_length: int) -> Triplets:
     """Encode each text of each record by itself; of one that is too long the beginning, as for its vector.
 
     A record of a single text has it twice: it is its own partner, and dropout tells the two apart (Gao et al. 2021,
@@ -75,8 +75,8 @@ def encode_sides(records: Sequence[TextRecord], tokenizer: Tokenizer, max_length
             sides.append(side)
             texts.append(known.setdefault(framed_ids.tobytes(), len(known)))
             scores.append(score)
-    targets = SideTargets(np.array(sides, np.int64), np.array(texts, np.int64), np.array(scores, np.float64))
-    return Sides(windows_of(parts), targets, cut)
+    targets = TripletTargets(np.array(sides, np.int64), np.array(texts, np.int64), np.array(scores, np.float64))
+    return Triplets(windows_of(parts), targets, cut)
 
 
 def _others(tokenizer: Tokenizer, texts: Iterable[str | None]) -> Any:
@@ -84,7 +84,7 @@ def _others(tokenizer: Tokenizer, texts: Iterable[str | None]) -> Any:
 
 
 @dataclass(frozen=True)
-class Matches:
+class PositivePairs:
     """Who belongs to whom among n sequences.
 
     anchors, partners: (p,) int64, the places of the two texts of each record. candidates: (c,) int64, places of all
@@ -110,7 +110,7 @@ class Matches:
         return same
 
 
-def matches(record: Int64Array, targets: SideTargets) -> Matches:
+def positive_pairs(record: Int64Array, targets: TripletTargets) -> PositivePairs:
     """Match n sequences, in any order. record: (n,) int64, of each.
 
     A record that is there twice, where an epoch ends within a step, has two anchors and two partners that are the
@@ -118,15 +118,15 @@ def matches(record: Int64Array, targets: SideTargets) -> Matches:
     """
     anchors, partners, negatives = (_of(side, record, targets) for side in (ANCHOR, PARTNER, NEGATIVE))
     candidates = np.concatenate([partners, negatives])
-    return Matches(anchors, partners, candidates, targets.score[anchors], targets.text)
+    return PositivePairs(anchors, partners, candidates, targets.score[anchors], targets.text)
 
 
-def step_matches(step: LabelledStep[SideTargets]) -> Matches:
+def step_positive_pairs(step: LabelledStep[TripletTargets]) -> PositivePairs:
     """Match the sequences of a whole step, by their places in it."""
-    return matches(step.windows.record, step.targets)
+    return positive_pairs(step.windows.record, step.targets)
 
 
-def _of(side: int, record: Int64Array, targets: SideTargets) -> Int64Array:
+def _of(side: int, record: Int64Array, targets: TripletTargets) -> Int64Array:
     places = np.flatnonzero(targets.side == side)
     ordered: Int64Array = places[np.argsort(record[places], kind="stable")]
     return ordered

@@ -18,7 +18,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class MaskingVocabulary:
     """What batches need to know of a tokenizer.
 
     ordinary_ids: (o,) int64, ids a random replacement is drawn from: not special, not kept free as [unused7] is.
@@ -34,7 +34,7 @@ class Vocabulary:
     special_ids: NDArray[np.int64]
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> Vocabulary:
+    def of(cls, tokenizer: Tokenizer) -> MaskingVocabulary:
         """The vocabulary of a tokenizer."""
         special = tokenizer.special
         return cls(
@@ -81,7 +81,12 @@ class Corruption(Settings):
         return self
 
     def corrupt(
-        self, ids: NDArray[np.integer], chosen: BoolArray, words: Words, keys: UInt64Array, vocabulary: Vocabulary
+        self,
+        ids: NDArray[np.integer],
+        chosen: BoolArray,
+        words: Words,
+        keys: UInt64Array,
+        vocabulary: MaskingVocabulary,
     ) -> NDArray[np.int32]:
         """What the model sees.
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import Int64Array, UInt64Array
-from maskling.data.plan import Plan, cut
+from maskling.data.plan import Plan, cut_spans
 from maskling.data.shards import Split
 from maskling.randomness import bits, keys, uniforms
 
@@ -88,7 +88,7 @@ class HalvedPlan(Plan):
     @classmethod
     def of(cls, split: Split, goal: int) -> HalvedPlan:
         """Cut a split; spans of one word cannot be halved and are left out."""
-        plan = cut(split, goal, min_words=2)
+        plan = cut_spans(split, goal, min_words=2)
         return cls(**{field.name: getattr(plan, field.name) for field in fields(plan)}, boundaries=Boundaries(split))
 
     def middles(self, index: Int64Array, key: UInt64Array, counter: int) -> Int64Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from maskling.arrays import Int64Array
 from maskling.data.pairing.strategy import Pairing, Segments
-from maskling.data.plan import Plan, cut
+from maskling.data.plan import Plan, cut_spans
 from maskling.data.shards import Split
 
 
@@ -20,7 +20,7 @@ class SinglePairing(Pairing):
 
     def plan(self, split: Split, seq_length: int) -> Plan:
         """Every span that fits between [CLS] and [SEP]."""
-        return cut(split, seq_length - self.num_special)
+        return cut_spans(split, seq_length - self.num_special)
 
     def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:  # noqa: ARG002
         """The span itself, in every epoch."""

@@ -12,18 +12,18 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from maskling.corpus.dedup import Seen
+from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport, ReadReport
-from maskling.corpus.pipeline import CleanDocument, Rejected, process, unseen
-from maskling.corpus.reading import Position, read
+from maskling.corpus.pipeline import CleanDocument, Rejected, drop_duplicates, process_document
+from maskling.corpus.reading import ReadPosition, read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.data.manifest import BadFile
 from maskling.data.prepare.events import Reading
 from maskling.data.prepare.parts import End, Part, Tally, read_seen, write_end, write_part
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.workers import Engine, in_order
-from maskling.files import as_text
+from maskling.files import path_text
 
 # FOLDED DOCS
 # [open_part] The part of the text that is being filled.
@@ -32,7 +32,7 @@ from maskling.files import as_text
 
 _CHUNK_CHARACTERS = 1 << 19
 
-Chunk = list[tuple[Position, Document]]
+Chunk = list[tuple[ReadPosition, Document]]
 
 
 def clean_text(
@@ -52,7 +52,7 @@ def clean_text(
         for digest in read_seen(folder, part):
             seen.add(digest)
     seen.drain()
-    start = done[-1].tally.position if done else Position()
+    start = done[-1].tally.position if done else ReadPosition()
     report = ReadReport()
     open_part = OpenPart(start, report, [part.tally for part in done])
     counting = settings.tokenizer if settings.tokenizer.path is None else None
@@ -65,10 +65,10 @@ def clean_text(
         number = len(parts) + len(writing)
         writing.append(engine.submit(write_part, folder, number, documents, seen.drain(), tally, counting, below))
 
-    chunks = chunked(read(sources, settings.corpus, report, start))
+    chunks = chunked(read_documents(sources, settings.corpus, report, start))
     for outcomes in in_order(engine, process_all, ((chunk, settings.corpus) for chunk in chunks)):
         for position, outcome in outcomes:
-            fresh = unseen(outcome, seen, settings.corpus) if isinstance(outcome, CleanDocument) else outcome
+            fresh = drop_duplicates(outcome, seen, settings.corpus) if isinstance(outcome, CleanDocument) else outcome
             open_part.add(position, fresh)
             if open_part.num_bytes >= part_bytes:
                 close()
@@ -84,12 +84,12 @@ def clean_text(
     return parts, end
 
 
-def process_all(chunk: Chunk, settings: CorpusSettings) -> list[tuple[Position, CleanDocument | Rejected]]:
+def process_all(chunk: Chunk, settings: CorpusSettings) -> list[tuple[ReadPosition, CleanDocument | Rejected]]:
     """Clean some documents, wherever this runs."""
-    return [(position, process(document, settings)) for position, document in chunk]
+    return [(position, process_document(document, settings)) for position, document in chunk]
 
 
-def chunked(documents: Iterator[tuple[Position, Document]]) -> Iterator[Chunk]:
+def chunked(documents: Iterator[tuple[ReadPosition, Document]]) -> Iterator[Chunk]:
     """Documents in lists of about a megabyte, the size of one call."""
     chunk: Chunk = []
     size = 0
@@ -113,7 +113,7 @@ class OpenPart:
     behind count. total, total_bytes: documents and UTF-8 bytes kept, of all parts.
     """
 
-    def __init__(self, start: Position, report: ReadReport, before: Sequence[Tally] = ()) -> None:
+    def __init__(self, start: ReadPosition, report: ReadReport, before: Sequence[Tally] = ()) -> None:
         self._report = report
         self._report_start = start.source
         self.position = start
@@ -128,7 +128,7 @@ class OpenPart:
         self.documents: list[CleanDocument] = []
         self.num_bytes = 0
 
-    def add(self, position: Position, outcome: CleanDocument | Rejected) -> None:
+    def add(self, position: ReadPosition, outcome: CleanDocument | Rejected) -> None:
         """Take in the next document, or the reason why it is left out. position: just after it."""
         self.position = position
         self._read += 1
@@ -165,7 +165,7 @@ class OpenPart:
         return documents, tally
 
 
-class NotingSeen(Seen):
+class NotingSeen(SeenDigests):
     """A set of digests that also notes which ones were new, so that an interrupted run can have them back."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class NotingSeen(Seen):
 
 
 def _noted(file: FileReport) -> BadFile:
-    return BadFile(name=as_text(file.name), problem=as_text((file.problem() or "").removeprefix(f"{file.name}: ")))
+    return BadFile(name=path_text(file.name), problem=path_text((file.problem() or "").removeprefix(f"{file.name}: ")))
 
 
 def held_out_below(fraction: float) -> int:

@@ -21,11 +21,11 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from maskling.corpus.pipeline import CleanDocument
-from maskling.corpus.reading import Position
+from maskling.corpus.reading import ReadPosition
 from maskling.data.manifest import BadFile, Checksum, Count
 from maskling.data.npy import AGAIN, map_array, write_array
 from maskling.errors import DataError
-from maskling.files import as_text, checksum, written_aside
+from maskling.files import atomic_write, checksum, path_text
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.training import count_words
 
@@ -53,9 +53,9 @@ class Tally(BaseModel):
     bad_files: tuple[BadFile, ...] = ()
 
     @property
-    def position(self) -> Position:
+    def position(self) -> ReadPosition:
         """Where to go on reading after this."""
-        return Position(self.source, self.document)
+        return ReadPosition(self.source, self.document)
 
 
 class Part(BaseModel):
@@ -176,8 +176,8 @@ def _is_whole(folder: Path, part: Part) -> bool:
 
 def _line(document: CleanDocument) -> bytes:
     fields = {
-        "id": as_text(document.id),
-        "source": as_text(document.source),
+        "id": path_text(document.id),
+        "source": path_text(document.source),
         "text": document.text,
         "sentences": document.sentences,
         "digest": f"{document.digest:016x}",  # in full: as a number, many JSON readers would round it
@@ -188,7 +188,7 @@ def _line(document: CleanDocument) -> bytes:
 def _write_compressed(path: Path, pieces: Iterable[bytes]) -> str:
     digest = xxhash.xxh3_128()
     compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
-    with written_aside(path) as file:
+    with atomic_write(path) as file:
         for piece in pieces:
             block = compressor.compress(piece)
             digest.update(block)
@@ -211,7 +211,7 @@ N = TypeVar("N", bound=BaseModel)
 
 def write_note(path: Path, note: BaseModel) -> None:
     """Write a note, whole or not at all."""
-    with written_aside(path) as file:
+    with atomic_write(path) as file:
         file.write(orjson.dumps(note.model_dump(mode="json")))
 
 

@@ -18,7 +18,7 @@ from maskling.corpus.document import Source
 from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import DataError
-from maskling.files import ASIDE, as_text, fingerprint, held, write_json
+from maskling.files import ASIDE, fingerprint, lock_folder, path_text, write_json
 from maskling.tokenizer.characters import resolve_words
 
 # FOLDED DOCS
@@ -165,7 +165,7 @@ def _note(source: Source, sampled: bool) -> SourceNote:
                 sample = digest.hexdigest()
         except (OSError, ValueError):
             pass  # an address, or unreadable: the reader will say so
-    return SourceNote(name=as_text(source.location), bytes=source.size, sample=sample)
+    return SourceNote(name=path_text(source.location), bytes=source.size, sample=sample)
 
 
 def _part_bytes(settings: PrepareSettings, total: int | None) -> int:
@@ -180,7 +180,7 @@ def _part_bytes(settings: PrepareSettings, total: int | None) -> int:
 
 def locked(folder: Path) -> AbstractContextManager[None]:
     """Hold `folder` while the block runs. Raises DataError if another process holds it."""
-    return held(
+    return lock_folder(
         folder,
         DataError,
         lambda _: f"another process is preparing {folder} at this moment; wait until it ends, or give another folder",

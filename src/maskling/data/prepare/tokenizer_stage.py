@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import Field
 
 from maskling.config import Settings
-from maskling.corpus.dedup import Seen
+from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.opening import ReadReport
-from maskling.corpus.pipeline import CleanDocument, unseen
-from maskling.corpus.reading import read
+from maskling.corpus.pipeline import CleanDocument, drop_duplicates
+from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.prepare.clean_stage import chunked, process_all
@@ -22,10 +22,10 @@ from maskling.data.prepare.settings import PrepareSystem
 from maskling.data.prepare.workers import engine, in_order
 from maskling.data.shards import TOKENIZER
 from maskling.errors import CorpusError
-from maskling.files import folder_written_aside, recover_folder
+from maskling.files import atomic_folder, recover_folder
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.training import count_words, train
+from maskling.tokenizer.training import count_words, train_vocabulary
 
 # FOLDED DOCS
 # [vocabulary] A tokenizer from text, without shards: read, clean, deduplicate, count words, train.
@@ -51,8 +51,8 @@ def make_tokenizer(
         if tokenizer is None:
             counts = merged_counts(folder, parts)
             yield TokenizerTraining(len(counts))
-            tokenizer = train(counts, settings)
-        with folder_written_aside(place) as aside:
+            tokenizer = train_vocabulary(counts, settings)
+        with atomic_folder(place) as aside:
             tokenizer.save(aside)
     tokenizer = Tokenizer.load(place, settings.chinese_words)
     yield TokenizerTrained(tokenizer.vocab_size, settings.path)
@@ -71,7 +71,7 @@ def merged_counts(folder: Path, parts: Sequence[Part], most: int = WORDS_MAX) ->
     return counts
 
 
-class VocabularySettings(Settings):
+class TokenizerTrainingSettings(Settings):
     """Everything that training a tokenizer can be told."""
 
     corpus: CorpusSettings = CorpusSettings()
@@ -80,23 +80,25 @@ class VocabularySettings(Settings):
     max_length: int | None = Field(None, ge=8, description="longest sequence written into tokenizer_config.json")
 
 
-def learn_vocabulary(
-    sources: Sequence[str], out: Path, settings: VocabularySettings, report: ReadReport | None = None
+def train_tokenizer(
+    sources: Sequence[str], out: Path, settings: TokenizerTrainingSettings, report: ReadReport | None = None
 ) -> Iterator[Reading | TokenizerTraining | TokenizerTrained]:
     """Train a tokenizer on what `sources` name and write its files into the folder `out`, whole or not at all.
 
     `prepare` learns from the training documents alone, this from all. report: gets what was wrong with which file.
     Raises CorpusError if no text is left, TokenizerError.
     """
-    report, seen = report or ReadReport(), Seen()
+    report, seen = report or ReadReport(), SeenDigests()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     counts: Counter[str] = Counter()
     documents = text_bytes = 0
     with engine(settings.system.num_workers) as workers:
-        chunks = ((chunk, settings.corpus) for chunk in chunked(read(found, settings.corpus, report)))
+        chunks = ((chunk, settings.corpus) for chunk in chunked(read_documents(found, settings.corpus, report)))
         for outcomes in in_order(workers, process_all, chunks):
             kept = [
-                unseen(outcome, seen, settings.corpus) for _, outcome in outcomes if isinstance(outcome, CleanDocument)
+                drop_duplicates(outcome, seen, settings.corpus)
+                for _, outcome in outcomes
+                if isinstance(outcome, CleanDocument)
             ]
             texts = [document.text for document in kept if isinstance(document, CleanDocument)]
             counts.update(count_words(texts, settings.tokenizer))
@@ -106,7 +108,7 @@ def learn_vocabulary(
     if not counts:
         raise CorpusError("no text was left to train a tokenizer on; see corpus.filters for what leaves documents out")
     yield TokenizerTraining(len(counts))
-    tokenizer = train(counts, settings.tokenizer)
-    with folder_written_aside(out) as aside:
+    tokenizer = train_vocabulary(counts, settings.tokenizer)
+    with atomic_folder(out) as aside:
         tokenizer.save(aside, max_length=settings.max_length)
     yield TokenizerTrained(tokenizer.vocab_size, None)

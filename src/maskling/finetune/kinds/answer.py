@@ -18,7 +18,7 @@ from maskling.data.shards import ragged
 from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
 from maskling.metrics.squad import score_answers
-from maskling.model.tasks.config import ANSWER_LABELS, Judging
+from maskling.model.tasks.config import ANSWER_LABELS, AnswerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Criterion, Numbers
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from maskling.finetune.device_batch import Rows
-    from maskling.infer.task_logits import Judge
+    from maskling.infer.task_logits import TaskScorer
     from maskling.model.tasks.model import TaskModel
 
 
@@ -69,9 +69,11 @@ class Answer(Kind):
         """See Kind."""
         return Criterion("f1", higher=True)
 
-    def judging(self, outputs: Outputs) -> Judging:
+    def judging(self, outputs: Outputs) -> AnswerSettings:
         """See Kind."""
-        return Judging(max_question=self.max_question, max_answer=self.max_answer, allow_none=outputs.unanswerable)
+        return AnswerSettings(
+            max_question=self.max_question, max_answer=self.max_answer, allow_none=outputs.unanswerable
+        )
 
     def encode(
         self,
@@ -101,7 +103,7 @@ class Answer(Kind):
         both = both + F.cross_entropy(logits[..., 1], ends, reduction="none")
         return (both / 2 * rows.on_device(targets.weights)).sum()
 
-    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:  # noqa: ARG002
+    def logits(self, judge: TaskScorer, windows: Windows, more: Any, batch_tokens: int) -> Logits:  # noqa: ARG002
         """See Kind: (tokens, 2)."""
         return judge.spans(windows, batch_tokens)
 
@@ -116,11 +118,11 @@ class Answer(Kind):
 
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Exact match and F1, as SQuAD counts them (CMRC's way in Chinese), of the answers that `predict` gives."""
-        from maskling.infer.predict import answers
+        from maskling.infer.predict import best_spans
 
         more: AnswerWindows = encoded.more
         none = outputs.unanswerable
-        guess = answers(records, more, logits, n_best=1, allow_none=none, longest=self.max_answer)
+        guess = best_spans(records, more, logits, n_best=1, allow_none=none, longest=self.max_answer)
         truth = [[answer.text for answer in record.answers] for record in records]
         found = score_answers(truth, [one.text for one in guess])
         return {"f1": found.f1, "exact": found.exact}

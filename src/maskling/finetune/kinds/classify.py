@@ -15,11 +15,11 @@ from maskling.data.labelled.checks import check_texts
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.encode_texts import Targets, Windows, class_targets, multi_class_targets
 from maskling.data.labelled.read_texts import read_texts
-from maskling.data.labelled.records import LabelSet, names_of
+from maskling.data.labelled.records import LabelSet, label_names
 from maskling.errors import DataError
 from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records, TextKind, are_pairs
 from maskling.metrics import classification, entropy
-from maskling.model.tasks.config import Judging
+from maskling.model.tasks.config import AnswerSettings
 from maskling.train.task import Baseline, Criterion, Numbers
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Classify(TextKind):
     def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
         """See Kind."""
         several = any(isinstance(record.label, tuple) for record in train)
-        classes = len({name for record in train for name in names_of(record)})
+        classes = len({name for record in train for name in label_names(record)})
         return check_texts(train, others, self.unbalanced(several, classes))
 
     def unbalanced(self, several: bool, classes: int) -> str:  # noqa: ARG002
@@ -70,20 +70,22 @@ class Classify(TextKind):
     def check_judged(self, records: Records, outputs: Outputs) -> None:
         """See Kind."""
         for record in records:
-            if len(names_of(record)) != 1 and outputs.kind == "classify":
-                raise DataError(f"{record.id} has {counted(len(names_of(record)), 'label')}, and each of train has one")
+            if len(label_names(record)) != 1 and outputs.kind == "classify":
+                raise DataError(
+                    f"{record.id} has {counted(len(label_names(record)), 'label')}, and each of train has one"
+                )
 
     def check_shared(self, records: Records, outputs: Outputs, where: str) -> None:
         """See Kind."""
-        LabelSet(outputs.labels).check_shared((name for record in records for name in names_of(record)), where)
+        LabelSet(outputs.labels).check_shared((name for record in records for name in label_names(record)), where)
 
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: accuracy, or micro-F1 where there are several labels."""
         return Criterion("micro_f1" if outputs.kind == "multi-label" else "accuracy", higher=True)
 
-    def judging(self, outputs: Outputs) -> Judging:
+    def judging(self, outputs: Outputs) -> AnswerSettings:
         """See Kind."""
-        return Judging(threshold=self.threshold, pairs=outputs.pairs)
+        return AnswerSettings(threshold=self.threshold, pairs=outputs.pairs)
 
     def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:
         """See TextKind."""
@@ -105,15 +107,15 @@ class Classify(TextKind):
 
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Accuracy, macro-F1 and Matthews' coefficient; for several labels micro- and macro-F1 and exact sets."""
-        from maskling.infer.predict import pooled, softmax
+        from maskling.infer.predict import pool_windows, softmax
 
-        scores = pooled(logits, encoded.windows, len(records))
+        scores = pool_windows(logits, encoded.windows, len(records))
         names = outputs.labels
         if outputs.kind == "multi-label":
             known = {name: number for number, name in enumerate(names)}
             truth = np.zeros(scores.shape, bool)
             for place, record in enumerate(records):
-                for name in names_of(record):
+                for name in label_names(record):
                     if name in known:
                         truth[place, known[name]] = True
             guess = 1 / (1 + np.exp(-scores)) >= self.threshold
@@ -122,7 +124,7 @@ class Classify(TextKind):
                 "macro_f1": classification.multilabel_macro_f1(truth, guess),
                 "exact": classification.subset_accuracy(truth, guess),
             }
-        said = [names_of(record)[0] for record in records]
+        said = [label_names(record)[0] for record in records]
         best = np.array(names)[scores.argmax(1)]
         chances = softmax(scores)
         losses = [
@@ -142,7 +144,7 @@ class Classify(TextKind):
         """See Kind: the entropy of the labels."""
         if outputs.kind == "multi-label":
             return None
-        counts = Counter(names_of(record)[0] for record in records)
+        counts = Counter(label_names(record)[0] for record in records)
         return Baseline("labels", entropy.entropy(np.array(list(counts.values()))), "how often each label occurs")
 
 
@@ -173,7 +175,7 @@ class Pair(Classify):
             raise DataError(f"task.positive is '{self.positive}', but the labels are {', '.join(found.labels)}")
         return found
 
-    def judging(self, outputs: Outputs) -> Judging:
+    def judging(self, outputs: Outputs) -> AnswerSettings:
         """See Kind."""
         return replace(super().judging(outputs), positive=self.positive)
 

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from maskling.config import Settings
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.encode_texts import NoTargets, Targets, Windows, encode_texts
-from maskling.model.tasks.config import HeadKind, Judging
+from maskling.model.tasks.config import AnswerSettings, HeadKind
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Baseline, Criterion, Material, Numbers
+from maskling.train.task import Baseline, Criterion, Numbers, TrainingData
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from maskling.finetune.device_batch import Rows
     from maskling.finetune.recipe import FinetuneRecipe
-    from maskling.infer.task_logits import Judge
+    from maskling.infer.task_logits import TaskScorer
     from maskling.model.tasks.model import TaskModel
 
 # FOLDED DOCS
@@ -42,7 +42,7 @@ class AnyKind(Settings, ABC):
     kind: str
 
     @abstractmethod
-    def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
+    def open(self, recipe: FinetuneRecipe) -> TrainingData[FinetuneRecipe]:
         """Read what a run of this kind is made of. Raises SettingsError, ModelError or DataError."""
 
 
@@ -80,7 +80,7 @@ class Encoded:
 class Kind(AnyKind, ABC):
     """A kind of task for which the encoder gets a head."""
 
-    def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
+    def open(self, recipe: FinetuneRecipe) -> TrainingData[FinetuneRecipe]:
         """See AnyKind."""
         from maskling.finetune.task import Labelled
 
@@ -123,7 +123,7 @@ class Kind(AnyKind, ABC):
         """() fp32, the loss added over what is counted in `targets.total`. hidden: (rows, seq, width)."""
 
     @abstractmethod
-    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:
+    def logits(self, judge: TaskScorer, windows: Windows, more: Any, batch_tokens: int) -> Logits:
         """What the model says of some windows, in an array whose rows `places` numbers."""
 
     @abstractmethod
@@ -138,9 +138,9 @@ class Kind(AnyKind, ABC):
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:
         """Numbers as the field reports them, the criterion's among them."""
 
-    def judging(self, outputs: Outputs) -> Judging:
+    def judging(self, outputs: Outputs) -> AnswerSettings:
         """How its answers are taken, by its settings and what it learns."""
-        return Judging(pairs=outputs.pairs)
+        return AnswerSettings(pairs=outputs.pairs)
 
     def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
         """The loss of knowing only how often each answer occurs, where there is such a thing."""
@@ -170,7 +170,7 @@ class TextKind(Kind, ABC):
         learnt = self.targets(records, outputs, made.windows) if targets else NoTargets()
         return Encoded(made.windows, learnt, None, made.cut)
 
-    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:  # noqa: ARG002
+    def logits(self, judge: TaskScorer, windows: Windows, more: Any, batch_tokens: int) -> Logits:  # noqa: ARG002
         """See Kind: (windows, labels)."""
         return judge.texts(windows, batch_tokens)
 

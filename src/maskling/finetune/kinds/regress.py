@@ -69,9 +69,9 @@ class Regress(TextKind):
 
     def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:  # noqa: ARG002
         """Both correlations, as GLUE reports them, and the root of the mean squared error."""
-        from maskling.infer.predict import pooled
+        from maskling.infer.predict import pool_windows
 
-        guess = pooled(logits, encoded.windows, len(records))[:, 0]
+        guess = pool_windows(logits, encoded.windows, len(records))[:, 0]
         truth = np.array([record.label for record in records])
         return {
             "pearson": pearson(truth, guess),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from maskling.finetune.kinds.kind import AnyKind
-from maskling.train.task import Material
+from maskling.train.task import TrainingData
 
 if TYPE_CHECKING:
     from maskling.finetune.recipe import FinetuneRecipe
@@ -34,7 +34,7 @@ class Similarity(AnyKind):
     )
     min_characters: int = Field(10, ge=1, description="of text without pairs: shorter pieces are left out")
 
-    def open(self, recipe: FinetuneRecipe) -> Material[FinetuneRecipe]:
+    def open(self, recipe: FinetuneRecipe) -> TrainingData[FinetuneRecipe]:
         """See AnyKind."""
         from maskling.finetune.similarity import SimilarTexts
 

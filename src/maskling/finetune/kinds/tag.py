@@ -14,7 +14,7 @@ from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.encode_tags import encode_tagged, tag_targets
 from maskling.data.labelled.encode_texts import IGNORED, Windows, WordTargets
 from maskling.data.labelled.read_tags import read_tagged
-from maskling.data.labelled.records import LabelSet, tags_of
+from maskling.data.labelled.records import LabelSet, record_tags
 from maskling.data.shards import ragged
 from maskling.finetune.kinds.kind import Encoded, Kind, Logits, Outputs, Records
 from maskling.metrics import entropy
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from maskling.finetune.device_batch import Rows
-    from maskling.infer.task_logits import Judge
+    from maskling.infer.task_logits import TaskScorer
     from maskling.model.tasks.model import TaskModel
 
 
@@ -52,11 +52,11 @@ class Tag(Kind):
     def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
         """See Kind."""
         for record in records:
-            tags_of(record)
+            record_tags(record)
 
     def check_shared(self, records: Records, outputs: Outputs, where: str) -> None:
         """See Kind."""
-        LabelSet(outputs.labels).check_shared((tag for record in records for tag in tags_of(record)), where)
+        LabelSet(outputs.labels).check_shared((tag for record in records for tag in record_tags(record)), where)
 
     def criterion(self, outputs: Outputs) -> Criterion:
         """See Kind: F1 of whole entities, accuracy for tags that mark none."""
@@ -79,7 +79,7 @@ class Tag(Kind):
         logits = model.tag(hidden, places).float()
         return F.cross_entropy(logits, rows.on_device(targets.labels), ignore_index=IGNORED, reduction="sum")
 
-    def logits(self, judge: Judge, windows: Windows, more: Any, batch_tokens: int) -> Logits:
+    def logits(self, judge: TaskScorer, windows: Windows, more: Any, batch_tokens: int) -> Logits:
         """See Kind: (words, labels), in the order in which windows judge them."""
         return judge.words(windows, more, batch_tokens)
 
@@ -100,7 +100,7 @@ class Tag(Kind):
         names = np.array(outputs.labels)
         ends = np.cumsum([len(record.words) for record in records])[:-1]
         guess = [tuple(names[some].tolist()) for some in np.split(best, ends)]
-        truth = [tags_of(record) for record in records]
+        truth = [record_tags(record) for record in records]
         accuracy: Numbers = {"accuracy": token_accuracy(truth, guess)}
         if not marks_entities(outputs.labels):
             return accuracy
@@ -109,5 +109,5 @@ class Tag(Kind):
 
     def baseline(self, records: Records, outputs: Outputs) -> Baseline | None:  # noqa: ARG002
         """See Kind: the entropy of the tags."""
-        counts = Counter(tag for record in records for tag in tags_of(record))
+        counts = Counter(tag for record in records for tag in record_tags(record))
         return Baseline("tags", entropy.entropy(np.array(list(counts.values()))), "how often each tag occurs")

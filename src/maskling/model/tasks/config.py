@@ -39,7 +39,7 @@ ANSWER_LABELS: Final = ("start", "end")
 
 
 @dataclass(frozen=True)
-class Judging:
+class AnswerSettings:
     """What decides, beside the weights, what a model is said to answer: kept, so that it answers as it was measured.
 
     threshold: in multi-label, the probability from which a label counts. max_question, max_answer: tokens that are read
@@ -71,7 +71,7 @@ class HeadConfig:
     labels: tuple[str, ...]
     dropout: float | None = None
     pooling: Pooling = "cls"
-    judging: Judging = Judging()
+    answer_settings: AnswerSettings = AnswerSettings()
 
     def __post_init__(self) -> None:
         """Raises ModelError for labels that do not fit the kind."""
@@ -99,7 +99,7 @@ def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
     if head.kind in _PROBLEMS:
         tree["problem_type"] = _PROBLEMS[head.kind]
     if fields := _JUDGED_BY.get(head.kind):
-        said = {name: getattr(head.judging, name) for name in fields}
+        said = {name: getattr(head.answer_settings, name) for name in fields}
         if known := {name: value for name, value in said.items() if value is not None}:
             tree[_JUDGING] = known
     if isinstance(encoder, BertConfig):
@@ -109,7 +109,7 @@ def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
     return tree
 
 
-def surely_headless(tree: Tree) -> bool:
+def has_no_task_head(tree: Tree) -> bool:
     """Whether config.json alone says that there is no head for a task."""
     return bool(tree.get("architectures")) and _kind(tree, {}) is None
 
@@ -163,10 +163,10 @@ def _kind(tree: Tree, shapes: Mapping[str, Sequence[int]]) -> HeadKind | None:
     return None
 
 
-def _judging(tree: Tree, where: str) -> Judging:
+def _judging(tree: Tree, where: str) -> AnswerSettings:
     said = tree.get(_JUDGING, {})
     try:
-        judging = Judging(**said)
+        judging = AnswerSettings(**said)
         if 0 <= judging.threshold <= 1 and judging.max_question >= 1 and judging.max_answer >= 1:
             return judging
     except TypeError:

@@ -10,11 +10,19 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.files import write_json
-from maskling.model.build import undrawn
+from maskling.model.build import build_without_init
 from maskling.model.config import ModelConfig
-from maskling.model.folder import SAFETENSORS, check_claim, read_config, read_weights, write_safetensors
+from maskling.model.folder import SAFETENSORS, check_parameter_count, read_config, read_weights, write_safetensors
 from maskling.model.hf_config import from_hugging_face, to_hugging_face
-from maskling.model.tasks.config import HeadConfig, HeadKind, Judging, Pooling, head_of, surely_headless, to_tree
+from maskling.model.tasks.config import (
+    AnswerSettings,
+    HeadConfig,
+    HeadKind,
+    Pooling,
+    has_no_task_head,
+    head_of,
+    to_tree,
+)
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
 
 
@@ -39,15 +47,15 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight.
     """
     tree = read_config(folder)
-    if surely_headless(tree):
+    if has_no_task_head(tree):
         return None
     weights = read_weights(folder)
     head_config = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     if head_config is None:
         return None
     config = from_hugging_face(tree, str(folder))
-    check_claim(config, weights, folder)
-    model = TaskModel(undrawn(config), head_config)
+    check_parameter_count(config, weights, folder)
+    model = TaskModel(build_without_init(config), head_config)
     _need(_load(model, weights, folder, adopt=True), folder)
     return model
 
@@ -62,7 +70,7 @@ def build_task_model(
     dropout: float | None = None,
     head_dropout: float | None = None,
     pooling: Pooling | None = None,
-    judging: Judging | None = None,
+    judging: AnswerSettings | None = None,
 ) -> Built:
     """A task model whose encoder is that of any model folder: an export, a Hugging Face folder, a task model.
 
@@ -76,17 +84,17 @@ def build_task_model(
     """
     tree, weights = read_config(folder), read_weights(folder)
     config = from_hugging_face(tree, str(folder))
-    check_claim(config, weights, folder)
+    check_parameter_count(config, weights, folder)
     if dropout is not None:
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
     had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     said = _said(tree, had)
     head_dropout = said.dropout if head_dropout is None else head_dropout
-    head_config = HeadConfig(kind, labels, head_dropout, pooling or said.pooling, judging or Judging())
+    head_config = HeadConfig(kind, labels, head_dropout, pooling or said.pooling, judging or AnswerSettings())
     if fresh:
         model = new_task_model(config, head_config, seed)
         return Built(model, tuple(model.to_hugging_face()))
-    model = TaskModel(undrawn(config), head_config)
+    model = TaskModel(build_without_init(config), head_config)
     model.initialize(head_generator(seed))
     if had is None or not _same_outputs(had, head_config):
         last = {theirs for ours, theirs in model.head.names().items() if ours.startswith("classifier.")}
@@ -102,10 +110,10 @@ def write_task_weights(model: TaskModel, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.to_hugging_face().items()}
     write_safetensors(weights, folder / SAFETENSORS)
-    write_json(folder / "config.json", task_tree(model.config, model.head_config))
+    write_json(folder / "config.json", task_config_json(model.config, model.head_config))
 
 
-def task_tree(config: ModelConfig, head_config: HeadConfig) -> dict[str, Any]:
+def task_config_json(config: ModelConfig, head_config: HeadConfig) -> dict[str, Any]:
     """The config.json of a task model."""
     return to_hugging_face(config) | to_tree(head_config, config)
 

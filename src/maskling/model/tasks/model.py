@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from maskling.model.attention import Visible
-from maskling.model.build import Undrawn, build
+from maskling.model.attention import AttentionPattern
+from maskling.model.build import SkipInit, build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.layers import ACTIVATIONS, drop
-from maskling.model.masked_lm import MaskedLM, Named, draw
+from maskling.model.masked_lm import HFWeights, MaskedLM, draw
 from maskling.model.tasks.config import HeadConfig
 from maskling.randomness import integer
 
@@ -21,7 +21,7 @@ from maskling.randomness import integer
 # [heads] The heads of BERT, RoBERTa and ModernBERT, as transformers calculates and names them.
 
 
-class TaskModel(Named):
+class TaskModel(HFWeights):
     """An encoder, which has given up its masked-token head, and a head over its last states.
 
     As with MaskedLM the two are apart: call the model for the states, then `classify`, `tag` or `answer` for what is
@@ -31,10 +31,10 @@ class TaskModel(Named):
     def __init__(self, encoder: MaskedLM, head_config: HeadConfig) -> None:
         """encoder: sheds its own heads here. The weights of the new head are not drawn: see `initialize`."""
         super().__init__()
-        encoder.shed_heads()
+        encoder.drop_heads()
         self.encoder = encoder
         self.head_config = head_config
-        with Undrawn():
+        with SkipInit():
             self.head = make_head(encoder.config, head_config)
 
     @property
@@ -47,14 +47,14 @@ class TaskModel(Named):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: Visible,
+        visible: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """Encode rows of tokens, see MaskedLM. Returns (rows, seq, hidden)."""
         hidden: Tensor = self.encoder(input_ids, position_ids, token_type_ids, visible, states)
         return hidden
 
-    def classify(self, hidden: Tensor, first_positions: Tensor, visible: Visible) -> Tensor:
+    def classify(self, hidden: Tensor, first_positions: Tensor, visible: AttentionPattern) -> Tensor:
         """Judge examples, whatever else stands in their rows; for classify, multi-label and regress.
 
         hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of every example, ascending;
@@ -97,7 +97,7 @@ def new_task_model(config: ModelConfig, head_config: HeadConfig, seed: int) -> T
     The encoder is drawn from (seed, 'weights') as pretraining starts it, the head from (seed, 'head').
     Raises ModelError if the vocabulary size is not filled in.
     """
-    model = TaskModel(build(config.model_copy(update={"pair_head": False}), seed), head_config)
+    model = TaskModel(build_masked_lm(config.model_copy(update={"pair_head": False}), seed), head_config)
     model.initialize(head_generator(seed))
     return model
 
@@ -107,7 +107,7 @@ def head_generator(seed: int) -> Generator:
     return torch.Generator().manual_seed(integer(seed, "head"))
 
 
-def means(hidden: Tensor, first_positions: Tensor, visible: Visible) -> Tensor:
+def means(hidden: Tensor, first_positions: Tensor, visible: AttentionPattern) -> Tensor:
     """The mean of the vectors of each example, padding left out. See `TaskModel.classify`. Returns (k, hidden).
 
     A product with a matrix of shares, since adding up by index comes out in another order each time on a GPU.
