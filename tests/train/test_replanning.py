@@ -241,7 +241,7 @@ def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_
     # Its time is over, so it ends as soon as it may.
     changes = {"train.budget": "1s", "train.evaluate_every": 4, "system.rank_timeout": 30}
     recipe = recipe_of(changes)
-    recipe = Text.open(recipe, checks=False).completed(recipe, None)
+    recipe = Text.open(recipe, checks=False).complete_recipe(recipe, None)
     (tmp_path / "config").mkdir()
     write_config(tmp_path / "config", recipe.with_train(recipe.train.model_copy(update={"steps": 20})))
     shutil.copytree(tmp_path / "config", tmp_path / "run")
