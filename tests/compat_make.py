@@ -18,6 +18,7 @@ SIZES = (
     "--model.hidden-size", "16", "--model.num-layers", "2", "--model.num-heads", "2", "--model.intermediate-size", "32",
     "--model.max-positions", "64", "--data.seq-length", "32", "--train.batch-size", "4", "--system.threads", "1",
 )  # fmt: skip
+SPLIT = ("--shards.validation-fraction", "0.1")
 ANIMALS = ("fox", "dog", "cat", "hen", "owl", "ant")
 
 
@@ -51,7 +52,7 @@ def make(folder: Path) -> None:
     (folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in labelled))
     (folder / "notes.txt").write_text("".join(line["text"] + "\n" for line in lines[:30]))
 
-    maskling(folder, "prepare", "text.jsonl", "--out", "data", "--tokenizer.vocab-size", "120")
+    maskling(folder, "prepare", "text.jsonl", "--out", "data", "--tokenizer.vocab-size", "120", *SPLIT)
     train = ("--preset", "bert-tiny", "--data", "data", *SIZES, "--train.steps", "8", "--train.save-every", "4")
     maskling(folder, "train", *train, "--out", "finished", "--train.evaluate-every", "4")
     shutil.copytree(folder / "finished", folder / "run")
