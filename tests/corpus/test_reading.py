@@ -138,7 +138,7 @@ def test_what_a_library_makes_of_a_file_is_reported_and_the_rest_is_read(
     def broken(*_: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("maskling.corpus.readers.markdown.plain_text", broken)
+    monkeypatch.setattr("maskling.corpus.readers.markdown.strip_markdown", broken)
     report = ReadReport()
     sources = [Source(str(tmp_path / name)) for name in ("a.md", "b.txt")]
     assert [document.text for _, document in read_documents(sources, CorpusSettings(), report)] == ["Some text."]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.prepare.clean_stage import fitted_limit, held_out_below
-from maskling.data.prepare.parts import Part, Tally
+from maskling.data.prepare.clean_stage import adjusted_held_out_limit, held_out_limit
+from maskling.data.prepare.parts import ReadCounts, TextPart
 
 digests = st.integers(0, 2**64 - 1)
 
 
-def part(some: list[int]) -> Part:
+def part(some: list[int]) -> TextPart:
     sums = "0" * 32
-    return Part(number=0, tally=Tally(), text=sums, words=None, num_seen=0, seen=sums, digests=(min(some), max(some)))
+    return TextPart(
+        number=0, tally=ReadCounts(), text=sums, words=None, num_seen=0, seen=sums, digests=(min(some), max(some))
+    )
 
 
 @given(
@@ -21,11 +23,11 @@ def part(some: list[int]) -> Part:
 )
 def test_neither_side_is_empty_where_that_can_be(parts: list[list[int]], fraction: float):
     every = {digest for some in parts for digest in some}
-    below = fitted_limit(fraction, [part(some) for some in parts])
+    below = adjusted_held_out_limit(fraction, [part(some) for some in parts])
     held_out = {digest for digest in every if digest < below}
     assert held_out != every
     assert bool(held_out) == (len(every) > 1)
-    usual = {digest for digest in every if digest < held_out_below(fraction)}
+    usual = {digest for digest in every if digest < held_out_limit(fraction)}
     if usual and usual != every:
         assert held_out == usual
     else:
@@ -33,9 +35,9 @@ def test_neither_side_is_empty_where_that_can_be(parts: list[list[int]], fractio
 
 
 def test_nothing_is_held_out_of_nothing_or_on_request():
-    assert fitted_limit(0.0, [part([1, 5])]) == 0
-    assert fitted_limit(0.5, []) == 0
+    assert adjusted_held_out_limit(0.0, [part([1, 5])]) == 0
+    assert adjusted_held_out_limit(0.5, []) == 0
 
 
 def test_the_fraction_is_that_of_all_digests():
-    assert held_out_below(0.25) == 1 << 62
+    assert held_out_limit(0.25) == 1 << 62

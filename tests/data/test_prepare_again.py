@@ -264,7 +264,7 @@ def test_other_settings_sources_or_tokenizers_are_refused_with_both_named(corpus
 
 def test_a_folder_with_other_things_is_not_touched(corpus: Path, tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match=r"holds other files already \(thesis\.tex"):
+    with pytest.raises(DataError, match=r"already holds other files \(thesis\.tex"):
         prepared(corpus, tmp_path, settings())
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["thesis.tex"]
 
@@ -297,9 +297,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(
-            DataError, match=r"No space left on device; what was finished is kept.*run the same command"
-        ):
+        with pytest.raises(DataError, match=r"No space left on device; finished work is kept.*run the same command"):
             list(run)
     assert standing(out) == before
     assert not list(out.rglob("*.partial"))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from maskling.corpus.decoding import UndecodableError
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import READ_ERRORS, FileReport, ReadReport, StoppedError
-from maskling.corpus.readers import READERS, Read
+from maskling.corpus.readers import READERS, ReadFunction
 from maskling.corpus.readers.hugging_face import read_hugging_face
 from maskling.corpus.readers.python_docs import read_python_docs
 from maskling.corpus.settings import CorpusSettings
@@ -84,7 +84,7 @@ def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> 
         report.add_fault(f"cannot be read: {type(error).__name__}: {error}")
 
 
-def _reader(source: Source, settings: CorpusSettings) -> Read:
+def _reader(source: Source, settings: CorpusSettings) -> ReadFunction:
     if source.location.startswith("python-docs:"):
         return read_python_docs
     if source.location.startswith("hf:") and not source.location.startswith("hf://"):

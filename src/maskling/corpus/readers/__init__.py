@@ -18,23 +18,23 @@ from maskling.corpus.readers.parquet import read_parquet
 from maskling.corpus.readers.text import read_plain
 from maskling.corpus.settings import CorpusSettings
 
-Read = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]
+ReadFunction = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]
 
 
-class Reader(NamedTuple):
+class FileFormat(NamedTuple):
     """A way to read, and the suffixes it is taken for."""
 
-    read: Read
+    read: ReadFunction
     suffixes: tuple[str, ...]
 
 
 READERS = {
-    "plain": Reader(read_plain, (".txt", ".text")),
-    "jsonl": Reader(read_jsonl, (".jsonl", ".ndjson", ".jsonlines")),
-    "csv": Reader(read_csv, (".csv",)),
-    "tsv": Reader(read_tsv, (".tsv",)),
-    "parquet": Reader(read_parquet, (".parquet",)),
-    "html": Reader(read_html, (".html", ".htm", ".xhtml")),
-    "markdown": Reader(read_markdown, (".md", ".markdown")),
-    "epub": Reader(read_epub, (".epub",)),
+    "plain": FileFormat(read_plain, (".txt", ".text")),
+    "jsonl": FileFormat(read_jsonl, (".jsonl", ".ndjson", ".jsonlines")),
+    "csv": FileFormat(read_csv, (".csv",)),
+    "tsv": FileFormat(read_tsv, (".tsv",)),
+    "parquet": FileFormat(read_parquet, (".parquet",)),
+    "html": FileFormat(read_html, (".html", ".htm", ".xhtml")),
+    "markdown": FileFormat(read_markdown, (".md", ".markdown")),
+    "epub": FileFormat(read_epub, (".epub",)),
 }

@@ -38,12 +38,12 @@ _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 def read_markdown(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     """Yield the file as one document."""
     with open_bytes(source, report) as stream:
-        text = plain_text(split_into_lines(decode(stream, settings, report), settings.max_document_characters))
+        text = strip_markdown(split_into_lines(decode(stream, settings, report), settings.max_document_characters))
     if text:
         yield Document(text, source.name, source.location)
 
 
-def plain_text(lines: Iterable[str]) -> str:
+def strip_markdown(lines: Iterable[str]) -> str:
     """Markdown without its marks: paragraphs on one line each, list items and table rows on lines of their own.
 
     The text of code blocks stays, line by line, as it is part of what the writer says; front

@@ -62,10 +62,10 @@ def read_python_docs(
 
 # A paragraph that begins with a name of its own: 'torch.abs(input): ...'
 _NAMED = re.compile(r"^[\w.]+(?:\(.*\))?: ")
-Parts = list[tuple[str, str, bool]]
+Passages = list[tuple[str, str, bool]]
 
 
-def _documents() -> Iterator[tuple[str, Parts]]:
+def _documents() -> Iterator[tuple[str, Passages]]:
     yield from _topics()
     for name in sorted({"builtins", *sys.builtin_module_names}):
         yield from _grouped(name, list(_alive(name)))
@@ -77,7 +77,7 @@ def _documents() -> Iterator[tuple[str, Parts]]:
             yield from _package(package, Path(spec.origin).parent)
 
 
-def _topics() -> Iterator[tuple[str, Parts]]:
+def _topics() -> Iterator[tuple[str, Passages]]:
     if find_spec("pydoc_data") is None:
         return  # some systems split it off from the standard library
     topics = importlib.import_module("pydoc_data.topics").topics  # a module that holds one dictionary
@@ -85,7 +85,7 @@ def _topics() -> Iterator[tuple[str, Parts]]:
         yield f"topic:{name}", [("", topics[name], True)]
 
 
-def _package(name: str, folder: Path) -> Iterator[tuple[str, Parts]]:
+def _package(name: str, folder: Path) -> Iterator[tuple[str, Passages]]:
     for path in sorted(folder.rglob("*.py")):
         inner = path.relative_to(folder)
         if _LEFT_OUT.intersection(inner.parts[:-1]) or path.name.startswith(
@@ -105,10 +105,10 @@ def _package(name: str, folder: Path) -> Iterator[tuple[str, Parts]]:
         yield from _grouped(module, found)
 
 
-def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Parts]]:
+def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Passages]]:
     """The documents of a module: a class with much to say gets one of its own, the rest is the module's."""
-    rest: Parts = []
-    own: list[tuple[str, Parts]] = []
+    rest: Passages = []
+    own: list[tuple[str, Passages]] = []
     for owner, group in groupby(found, key=lambda docstring: docstring.owner):
         parts = [(_heading(item.name), item.text, False) for item in group]
         if owner and sum(len(text) for _, text, _ in parts) >= _SHORTEST_OWN_DOCUMENT:
