@@ -110,7 +110,8 @@ def test_a_run_with_workers_that_is_killed_leaves_no_process_and_goes_on(
 ):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from tiny_corpus import settings; from maskling.data.prepare.prepare import prepare\n"
+        "from pathlib import Path; from tiny_corpus import settings\n"
+        "from maskling.data.prepare.prepare import prepare\n"
         "chosen = settings(2, shards={'keep_text': True})\n"
         "for event in prepare([sys.argv[2]], Path(sys.argv[3]), chosen): print(type(event).__name__, flush=True)\n"
     )

@@ -1,7 +1,8 @@
-"""One reader for each kind of file, and the table that picks one by suffix.
+"""Readers, one per file format, and the table that selects one by suffix.
 
-A reader takes (source, settings, report), yields Documents while it reads, reports what it must
-leave out with report.add_fault, and lets the READ_ERRORS of opening.py come through.
+A reader takes (source, settings, report), yields Documents while it reads, reports what it
+skips with report.add_fault, and lets the READ_ERRORS of opening.py propagate. To add one, write a file and add it to
+`READERS`, and its name to `FORMATS` in settings.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ ReadFunction = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]
 
 
 class FileFormat(NamedTuple):
-    """A way to read, and the suffixes it is taken for."""
+    """A reader, and the suffixes that select it."""
 
     read: ReadFunction
     suffixes: tuple[str, ...]

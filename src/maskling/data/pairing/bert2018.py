@@ -89,7 +89,7 @@ class Bert2018Pairing(Pairing):
             label=label,
         )
 
-    def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:  # noqa: ARG002
+    def segments(self, plan: Plan, _epoch: Int64Array, index: Int64Array, _seed: int) -> Segments:
         """Return the pairs of the plan, the same in every epoch."""
         assert isinstance(plan, PairPlan)
         columns = (plan.start, plan.length, plan.b_start, plan.b_length, plan.label)

@@ -22,7 +22,7 @@ class SinglePairing(Pairing):
         """Plan the spans that fit between [CLS] and [SEP]."""
         return cut_spans(split, seq_length - self.num_special)
 
-    def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:  # noqa: ARG002
+    def segments(self, plan: Plan, _epoch: Int64Array, index: Int64Array, _seed: int) -> Segments:
         """Return the span itself, in every epoch."""
         none = np.zeros(len(index), np.int64)
         return Segments(plan.start[index], plan.length[index].astype(np.int64), none, none, none - 1)
