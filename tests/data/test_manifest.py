@@ -99,7 +99,7 @@ def test_a_hostile_value_is_named_with_the_file(path: str, value: object, said: 
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 200_000, b'{"a":' * 200_000, b"NaN"])
-def test_bytes_that_are_no_manifest_are_refused(raw: bytes):
+def test_bytes_that_are_not_a_manifest_are_refused(raw: bytes):
     with pytest.raises(DataError):
         parse_manifest(raw, Path("manifest.json"))
 
@@ -161,14 +161,14 @@ def check_refused_or_sound(raw: bytes) -> None:
     assert parse_manifest(json.dumps(manifest.model_dump(mode="json")).encode(), Path("again")) == manifest
 
 
-def test_a_folder_that_is_not_there_and_one_that_was_not_finished_are_told_apart(tmp_path: Path):
+def test_missing_and_unfinished_folders_have_different_errors(tmp_path: Path):
     with pytest.raises(DataError, match=r"nowhere is not a folder; make one with: maskling prepare"):
         load_manifest(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"has no manifest\.json; run 'maskling prepare'"):
         load_manifest(tmp_path)
 
 
-def test_a_manifest_that_is_no_plain_file_is_refused(tmp_path: Path):
+def test_a_manifest_that_is_not_a_file_is_refused(tmp_path: Path):
     (tmp_path / MANIFEST).mkdir()
     with pytest.raises(DataError, match="is not a file"):
         load_manifest(tmp_path)

@@ -178,7 +178,7 @@ def test_no_examples_and_no_words_choose_nothing(strategy):
     assert not strategy().select(words_of([[0, 0], [0, 0, 0]]), 0.15, keys_of(2)).any()
 
 
-def test_a_rate_may_change_in_a_straight_line():
+def test_a_rate_may_change_linearly():
     assert TokenMasking(rate=0.2).rate_at(0.7) == 0.2
     falling = TokenMasking(rate=0.3, final_rate=0.15)
     assert [falling.rate_at(fraction) for fraction in (0, 0.5, 1, 1.5)] == pytest.approx([0.3, 0.225, 0.15, 0.15])

@@ -163,7 +163,7 @@ def test_ctrl_c_stops_cleanly(corpus: Path, whole: dict[str, bytes], tmp_path: P
     assert contents(tmp_path / "out") == whole
 
 
-def test_it_says_what_it_goes_on_from(corpus: Path, tmp_path: Path):
+def test_resuming_reports_what_it_resumes_from(corpus: Path, tmp_path: Path):
     run = prepare([str(corpus)], tmp_path / "out", KEPT)
     for event in run:
         if isinstance(event, ShardWritten) and event.parts == 2:
@@ -185,7 +185,7 @@ def test_a_finished_folder_is_left_alone(corpus: Path, tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_its_own_files_are_no_sources(tmp_path: Path):
+def test_its_own_files_are_not_sources(tmp_path: Path):
     jsonl(tmp_path / "a.jsonl", texts(20))
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     prepared(tmp_path, tmp_path / "data", KEPT)
@@ -204,7 +204,7 @@ def test_its_own_files_are_no_sources(tmp_path: Path):
     assert again.manifest.made_from.sources.count == 1
 
 
-def test_standard_input_is_never_taken_for_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_standard_input_is_never_assumed_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def piped(seed: int) -> list[str]:
         raw = jsonl(tmp_path / "piped.jsonl", texts(20, seed)).read_bytes()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))

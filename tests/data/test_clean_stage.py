@@ -21,7 +21,7 @@ def part(some: list[int]) -> TextPart:
 @given(
     parts=st.lists(st.lists(digests, min_size=1, max_size=4), min_size=1, max_size=4), fraction=st.floats(0.001, 0.99)
 )
-def test_neither_side_is_empty_where_that_can_be(parts: list[list[int]], fraction: float):
+def test_neither_split_is_empty_if_possible(parts: list[list[int]], fraction: float):
     every = {digest for some in parts for digest in some}
     below = adjusted_held_out_limit(fraction, [part(some) for some in parts])
     held_out = {digest for digest in every if digest < below}
@@ -34,7 +34,7 @@ def test_neither_side_is_empty_where_that_can_be(parts: list[list[int]], fractio
         assert held_out in (set(), {min(every)}, every - {max(every)})
 
 
-def test_nothing_is_held_out_of_nothing_or_on_request():
+def test_nothing_is_held_out_of_an_empty_corpus_or_at_fraction_zero():
     assert adjusted_held_out_limit(0.0, [part([1, 5])]) == 0
     assert adjusted_held_out_limit(0.5, []) == 0
 
