@@ -49,7 +49,7 @@ def test_the_whole_folder_of_tasks_is_read_and_what_is_no_text_is_named(shared_d
     # Pairs have 'text_a' and 'text_b'; every one of their files says so in one line.
     bad = {Path(file.name).parent.name for file in report.bad_files}
     assert bad == {"mrpc", "stsb"}
-    assert "but text_a, text_b, label" in report.bad_files[0].problem()  # type: ignore[operator]
+    assert "its fields: text_a, text_b, label" in report.bad_files[0].problem()  # type: ignore[operator]
     assert report.documents == 12_000 + 2_000 + 9_613 + 1  # chnsenticorp, movie reviews, sst2, README.md
 
 

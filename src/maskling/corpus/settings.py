@@ -45,7 +45,9 @@ class CorpusSettings(Settings):
         "or (the input format of the original BERT) a block with one sentence per line",
     )
     text_field: str = Field("text", description="field or column with the text; dots address nested fields")
-    id_field: str | None = Field(None, description="field or column with the name of the document; default: none")
+    id_field: str | None = Field(
+        None, description="field or column with the name of the document; default: file name and line or row"
+    )
     encoding: str = Field("auto", description="character encoding; 'auto': byte order mark, else UTF-8")
     errors: Literal["replace", "strict"] = Field(
         "replace", description="invalid bytes: replace and count them, or stop with an error that names file and line"
