@@ -36,7 +36,7 @@ BAD = {
     "no.jsonl": (b"hello\nthis is no JSON\n", "line 1 is not JSON"),
     "array.jsonl": (b"[1]\n2\n", "line 1 is a list, not an object with fields"),
     "field.jsonl": (b'{"body": "a text"}\n', "has no field 'text'; its fields: body; set corpus.text_field"),
-    "type.jsonl": (b'{"text": 5}\n{"text": null}\n', "no text in the field 'text' but a number"),
+    "type.jsonl": (b'{"text": 5}\n{"text": null}\n', "has a number in the field 'text', not text"),
     "deep.jsonl": (b'{"text":' + b"[" * 100_000 + b"\n", "nested too deeply"),
     "pretty.json": (b'[\n {"text": "a"}\n]\n', "write it as JSON Lines"),
     "column.csv": (b"a,b\n1,2\n", "has no field 'text'; its fields: a, b"),
