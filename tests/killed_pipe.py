@@ -1,4 +1,4 @@
-"""What a run that may be killed tells its parent through a pipe: where it begins, and that it is over."""
+"""A pipe from a run that may be killed to its parent: the step it starts at, and whether it finished."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskling.train.recipe import Recipe
 
 
 def train_and_tell(recipe: Recipe, run_dir: Path, writes: int | None) -> None:
-    """Train to the end; `writes`, if there is one, is told the step it began at, and 'over' at its end."""
+    """Train to the end; write the step it starts at, and 'over' at the end, to the file descriptor `writes`, if any."""
     for event in pretrain(recipe, run_dir):
         if writes is not None and isinstance(event, Started):
             os.write(writes, f"{event.resumed_from or 0} ".encode())
@@ -20,7 +20,7 @@ def train_and_tell(recipe: Recipe, run_dir: Path, writes: int | None) -> None:
 
 
 def told(reads: int) -> tuple[list[int], bool]:
-    """The step it began at, if it got so far, and whether it was over. Closes the pipe."""
+    """Return the steps that were started at, if any, and whether training finished. Closes the pipe."""
     words = os.read(reads, 1000).decode().split()
     os.close(reads)
     return [int(word) for word in words if word != "over"], "over" in words

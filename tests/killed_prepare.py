@@ -1,7 +1,7 @@
-"""Run `prepare` in children that kill themselves in the middle: python killed_prepare.py SOURCE FOLDER POINT...
+"""Run `prepare` in child processes that kill themselves on the way: python killed_prepare.py SOURCE FOLDER POINT...
 
-Each point counts changes to the disk (a rename, a removal): the child for point p dies just before
-change number p, in FOLDER/p. Prints a line of JSON for each: {"point": p, "killed": true, "changes": n}.
+Each point counts changes to the disk (a rename, a removal): the child for point p kills itself just before
+change p, in FOLDER/p. Prints one line of JSON each: {"point": p, "killed": true, "changes": n}.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def die_before_change(point: int) -> Callable[[], int]:
-    """Count what changes names on the disk; kill this process just before change number `point`."""
+    """Count renames, removals and new folders; kill this process just before change `point`."""
     count = 0
 
     def counted(change: Callable[..., Any]) -> Callable[..., Any]:

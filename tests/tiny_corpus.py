@@ -1,4 +1,4 @@
-"""Small corpora made from a seed, and a look at a prepared folder as plain Python lists."""
+"""Small corpora generated from a seed, and the contents of a prepared folder as plain Python lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SYLLABLES = ["ka", "lo", "mi", "ner", "to", "sul", "va", "xi", "bru", "pen"]
 
 
 def texts(count: int, seed: int = 0, sentences: int = 6) -> list[str]:
-    """Documents of made-up words, in paragraphs; every one differs."""
+    """Return different documents of made-up words, in paragraphs."""
     rng = random.Random(seed)
 
     def word() -> str:
@@ -39,7 +39,7 @@ def jsonl(path: Path, documents: Iterable[str]) -> Path:
 
 
 def settings(workers: int = 1, **sections: dict[str, Any]) -> PrepareSettings:
-    """Settings for tiny corpora: small parts, a small vocabulary, no document too short."""
+    """Return settings for tiny corpora: small parts, a small vocabulary, no document too short."""
     tree: dict[str, Any] = {
         "corpus": {"filters": {"min_characters": 1, "max_repeated_words": 1, "max_repeated_lines": 1}},
         "tokenizer": {"vocab_size": 120},
@@ -59,12 +59,12 @@ def prepared(sources: Path | list[Path], out: Path, chosen: PrepareSettings) -> 
 
 
 def events(sources: Path | list[Path], out: Path, chosen: PrepareSettings) -> list[PrepareEvent]:
-    """Everything `prepare` says."""
+    """Return all events of `prepare`."""
     return list(prepare([str(source) for source in ([sources] if isinstance(sources, Path) else sources)], out, chosen))
 
 
 def documents_of(split: Split) -> list[list[list[int]]]:
-    """The documents of a split as lists of sentences of ids."""
+    """Return the documents of a split as lists of sentences of ids."""
     found = []
     for block in split.blocks():
         sentences = [block.tokens[a:b].tolist() for a, b in zip(block.sentences, block.sentences[1:], strict=False)]
@@ -73,7 +73,7 @@ def documents_of(split: Split) -> list[list[list[int]]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder but hidden ones, by name."""
+    """Return the bytes of all files of a folder except hidden ones, by name."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""A language whose missing word is known: words come in fours, and any of a four gives the others away."""
+"""A toy language with a known missing word: words come in fixed groups of four, so one determines the others."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from maskling.data.prepare.settings import PrepareSettings
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SYLLABLES = ["ba", "do", "fi", "gu", "ke", "la", "mo", "ni", "pu", "re"]
 WORDS = [first + second for first in SYLLABLES for second in SYLLABLES][:68]
-FOURS = [WORDS[place : place + 4] for place in range(0, len(WORDS), 4)]
+FOURS = [WORDS[first : first + 4] for first in range(0, len(WORDS), 4)]
 
 
 def document(draws: random.Random) -> str:
-    """A few sentences, one a line, each of three fours."""
+    """Return a few sentences, one per line, each of three groups of four."""
     return "\n".join(
         " ".join(word for four in draws.sample(FOURS, 3) for word in four) for _ in range(draws.randint(3, 7))
     )

@@ -27,21 +27,21 @@ def flipped(data: bytes) -> bytes:
 
 
 BAD = {
-    "empty.txt": (b"", "there is no text in it"),
-    "blank.txt": (b"  \n\n \t\n", "there is no text in it"),
+    "empty.txt": (b"", "has no text"),
+    "blank.txt": (b"  \n\n \t\n", "has no text"),
     "binary.txt": (bytes(range(256)) * 40, "is binary, not text"),
     "zero.txt": (b"a text with a zero\0byte in it, long enough to keep", "is binary, not text"),
     "bare16.txt": ("UTF-16 without a mark of its order.".encode("utf-16-le"), "set corpus.encoding"),
     "gbk.txt": ("这是一个用国标编码写的中文文件，内容够长。".encode("gbk"), "is not utf-8 text"),
     "no.jsonl": (b"hello\nthis is no JSON\n", "line 1 is not JSON"),
-    "array.jsonl": (b"[1]\n2\n", "line 1 is not an object with fields but a list"),
-    "field.jsonl": (b'{"body": "a text"}\n', "has no field 'text' but body; set corpus.text_field"),
-    "type.jsonl": (b'{"text": 5}\n{"text": null}\n', "no text in the field 'text' but a number"),
+    "array.jsonl": (b"[1]\n2\n", "line 1 is a list, not an object with fields"),
+    "field.jsonl": (b'{"body": "a text"}\n', "has no field 'text'; its fields: body; set corpus.text_field"),
+    "type.jsonl": (b'{"text": 5}\n{"text": null}\n', "has a number in the field 'text', not text"),
     "deep.jsonl": (b'{"text":' + b"[" * 100_000 + b"\n", "nested too deeply"),
     "pretty.json": (b'[\n {"text": "a"}\n]\n', "write it as JSON Lines"),
-    "column.csv": (b"a,b\n1,2\n", "has no field 'text' but a, b"),
-    "no.parquet": (b"not parquet", "is no whole Parquet file"),
-    "no.epub": (b"not epub", "is no whole EPUB"),
+    "column.csv": (b"a,b\n1,2\n", "has no field 'text'; its fields: a, b"),
+    "no.parquet": (b"not parquet", "is not a complete Parquet file"),
+    "no.epub": (b"not epub", "is not a complete EPUB"),
     "half.jsonl.gz": (half(gzip.compress(LINES)), "is damaged"),
     "flipped.jsonl.gz": (flipped(gzip.compress(LINES)), "is damaged"),
     "plain.jsonl.gz": (LINES, "is damaged: Not a gzipped file"),
@@ -95,7 +95,7 @@ def test_one_document_is_prepared_with_a_warning_and_so_are_copies_of_it(masklin
 def test_a_folder_without_text_and_a_link_to_nowhere_are_named(maskling: Command, tmp_path: Path):
     (tmp_path / "nothing").mkdir()
     said = maskling("prepare", tmp_path / "nothing", "--out", tmp_path / "x", *PREPARE).complaint
-    assert "has no file of a kind that is read" in said
+    assert "has no file in a readable format" in said
     (tmp_path / "link.txt").symlink_to("nowhere")
     said = maskling("prepare", tmp_path / "link.txt", "--out", tmp_path / "x", *PREPARE).complaint
     assert "link.txt: there is no such file" in said

@@ -29,7 +29,7 @@ MISTAKES = [
     ("prepare books --out x --tokenizer.path nowhere", "nowhere: there is no such file or folder"),
     ("prepare books --out books/00.txt", "books/00.txt is a file; give a folder"),
     ("prepare books --out books/00.txt/x", "books/00.txt is a file, so books/00.txt/x cannot be made"),
-    ("prepare books --out runs", "runs holds other files already"),
+    ("prepare books --out runs", "runs already holds other files"),
     ("prepare nothing --out x", "nothing: there is no such file or folder"),
     ("prepare *.nothing --out x", "no file matches this pattern"),
     ("prepare books --out x --tokenizer.path data --tokenizer.vocab-size 9000", "as tokenizer.path gives a tokenizer"),

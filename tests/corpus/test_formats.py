@@ -13,5 +13,5 @@ def test_every_reader_can_be_asked_for_by_name_and_nothing_else():
     assert tuple(READERS) == FORMATS
     for name in READERS:
         assert CorpusSettings(format=name).format == name
-    with pytest.raises(ValidationError, match="there are auto, plain, jsonl"):
+    with pytest.raises(ValidationError, match="choose one of auto, plain, jsonl"):
         CorpusSettings(format="pdf")

@@ -68,4 +68,4 @@ def test_a_page_names_its_encoding(read_file: Any) -> None:
 def test_a_page_without_text_is_reported(read_file: Any) -> None:
     documents, report = read_file("a.html", b"<html><script>x</script></html>")
     assert documents == []
-    assert "there is no text in it" in report.problems()[0]
+    assert "has no text" in report.problems()[0]

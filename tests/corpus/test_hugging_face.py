@@ -40,13 +40,13 @@ def test_rows_are_streamed(hub: list[Any]) -> None:
     found = [document for _, document in read_documents(sources, CorpusSettings(), report)]
     assert [(d.id, d.text) for d in found[:2]] == [("org/name:1", "one"), ("org/name:3", "three")]
     assert hub == [("org/name", None, "train", True), ("wikitext", "wikitext-2-raw-v1", "test", True)]
-    assert "hf:org/name: row 2 has no text in the field 'text' but null; 2 documents kept" in report.problems()
+    assert "hf:org/name: row 2 has null in the field 'text', not text; 2 documents kept" in report.problems()
     found = [d for _, d in read_documents(sources, CorpusSettings(text_field="meta.title"), ReadReport())]
     assert [d.text for d in found] == ["A", "B", "C"] * 2
 
 
 def test_a_dataset_that_cannot_be_had_is_one_line(hub: list[Any]) -> None:
-    with pytest.raises(CorpusError, match=r"hf:nobody/nothing: cannot be had from the hub: .*doesn't exist"):
+    with pytest.raises(CorpusError, match=r"hf:nobody/nothing: cannot be loaded from the Hub: .*doesn't exist"):
         list(read_documents([Source("hf:nobody/nothing")], CorpusSettings(), ReadReport()))
     with pytest.raises(CorpusError, match="names no dataset"):
         list(read_documents([Source("hf:")], CorpusSettings(), ReadReport()))

@@ -31,14 +31,14 @@ def test_text_and_id_by_name_and_by_path(read_file: Any) -> None:
         ('{"text": "cut off', "line 2 is not JSON"),
         (
             '{"txet": "x", "id": 3}',
-            r"line 2 has no field 'text' but txet, id; did you mean 'txet'\?; set corpus.text_field",
+            r"line 2 has no field 'text'; its fields: txet, id; did you mean 'txet'\?; set corpus.text_field",
         ),
-        ('{"text": null}', "line 2 has no text in the field 'text' but null"),
-        ('{"text": 5}', "line 2 has no text in the field 'text' but a number"),
-        ('{"text": ["a"]}', "line 2 has no text in the field 'text' but a list"),
-        ('"just text"', "line 2 is not an object with fields but a text"),
+        ('{"text": null}', "line 2 has null in the field 'text', not text"),
+        ('{"text": 5}', "line 2 has a number in the field 'text', not text"),
+        ('{"text": ["a"]}', "line 2 has a list in the field 'text', not text"),
+        ('"just text"', "line 2 is a text, not an object with fields"),
         ("[" * 100_000, "line 2 is nested too deeply|line 2 is not JSON"),
-        ("{}", "line 2 has no field 'text' but none at all"),
+        ("{}", "line 2 has no field 'text'; its fields: none"),
     ],
 )
 def test_a_bad_line_is_reported_and_the_others_are_kept(read_file: Any, line: str, says: str) -> None:

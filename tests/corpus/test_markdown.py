@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from maskling.corpus.readers.markdown import plain_text
+from maskling.corpus.readers.markdown import strip_markdown
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from maskling.corpus.readers.markdown import plain_text
     ],
 )
 def test_marks_go_and_words_stay(markdown: str, expected: str) -> None:
-    assert plain_text(io.StringIO(markdown)) == expected
+    assert strip_markdown(io.StringIO(markdown)) == expected
 
 
 def test_a_file_is_a_document(read_file: Any) -> None:
@@ -42,4 +42,4 @@ def test_a_file_is_a_document(read_file: Any) -> None:
 
 @pytest.mark.parametrize("unit", ["[", "*a", "`", "![", "<", "_ ", "[a](", "> ", "\\"])
 def test_hostile_lines_end(unit: str) -> None:
-    assert isinstance(plain_text([unit * 20_000]), str)
+    assert isinstance(strip_markdown([unit * 20_000]), str)

@@ -46,7 +46,7 @@ def test_documents_come_in_order_and_bad_files_are_named(corpus: list[Source]) -
     assert report.documents == 6
     assert [Path(file.name).name for file in report.bad_files] == ["b.txt", "d.txt"]
     assert "b.txt: is binary, not text" in report.problems()[0]
-    assert "d.txt: there is no text in it" in report.problems()[1]
+    assert "d.txt: has no text" in report.problems()[1]
 
 
 def test_every_position_is_a_place_to_go_on_from(corpus: list[Source]) -> None:
@@ -72,9 +72,7 @@ def test_strict_stops_at_the_first_invalid_byte_even_where_bad_files_are_reporte
 def test_no_document_at_all_is_an_error_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" ")
     (tmp_path / "b.txt.gz").write_bytes(b"not gzip")
-    with pytest.raises(
-        CorpusError, match=r"no document could be read: .*a\.txt: there is no text in it.*1 more source"
-    ):
+    with pytest.raises(CorpusError, match=r"no document could be read: .*a\.txt: has no text.*1 more source"):
         list(read_documents(expand([str(tmp_path)]), SETTINGS, ReadReport()))
 
 
@@ -138,7 +136,7 @@ def test_what_a_library_makes_of_a_file_is_reported_and_the_rest_is_read(
     def broken(*_: object) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("maskling.corpus.readers.markdown.plain_text", broken)
+    monkeypatch.setattr("maskling.corpus.readers.markdown.strip_markdown", broken)
     report = ReadReport()
     sources = [Source(str(tmp_path / name)) for name in ("a.md", "b.txt")]
     assert [document.text for _, document in read_documents(sources, CorpusSettings(), report)] == ["Some text."]

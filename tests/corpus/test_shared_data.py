@@ -51,7 +51,7 @@ def test_a_folder_of_tasks_is_read_and_what_is_not_text_is_named(shared_data: Pa
     bad = {Path(file.name).parent.name for file in report.bad_files}
     assert bad >= {"mrpc", "stsb"}
     (first, *_) = (file for file in report.bad_files if Path(file.name).parent.name == "mrpc")
-    assert "but text_a, text_b, label" in first.problem()  # type: ignore[operator]
+    assert "its fields: text_a, text_b, label" in first.problem()  # type: ignore[operator]
     assert documents == 12_000 + 2_000 + 9_613 + 1  # chnsenticorp, movie reviews, sst2, README.md
 
 

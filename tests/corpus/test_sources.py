@@ -82,8 +82,8 @@ def test_special_sources_pass_through() -> None:
         ("b.tx", r"no such file or folder; did you mean 'b.txt'\?"),
         ("nowhere/b.txt", "nor a folder"),
         ("*.zzz", "no file matches"),
-        ("empty", "has no file of a kind that is read"),
-        ("unknown", "has 1 files, but none of a kind that is read"),
+        ("empty", "has no file in a readable format"),
+        ("unknown", "has 1 files, but none in a readable format"),
     ],
 )
 def test_what_is_missing_is_named(folder: Path, name: str, says: str) -> None:
@@ -96,7 +96,7 @@ def test_what_is_missing_is_named(folder: Path, name: str, says: str) -> None:
 
 
 def test_nothing_named() -> None:
-    with pytest.raises(CorpusError, match="no text was named"):
+    with pytest.raises(CorpusError, match="no text was given"):
         expand([])
 
 
@@ -110,7 +110,7 @@ def test_addresses_files_folders_and_patterns() -> None:
     assert report.skipped == {".png": 1}
     assert [source.location for source in expand(["memory://sources/*.txt"])] == ["memory:///sources/b.txt"]
     assert expand(["memory://sources/b.txt"]) == [Source("memory:///sources/b.txt", 4)]
-    with pytest.raises(CorpusError, match="nothing at this address"):
+    with pytest.raises(CorpusError, match="nothing to read at this URL"):
         expand(["memory://sources/none.txt"])
 
 

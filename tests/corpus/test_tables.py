@@ -51,7 +51,7 @@ def test_a_table_without_header_by_number(read_file: Any) -> None:
 
 def test_bad_tables(read_file: Any) -> None:
     _, report = read_file("a.csv", b"id,body\n1,x\n")
-    assert "line 1 has no field 'text' but id, body" in report.problems()[0]
+    assert "line 1 has no field 'text'; its fields: id, body" in report.problems()[0]
     documents, report = read_file("a.csv", b"id,text\n1\n2,ok\n")
     assert [d.text for d in documents] == ["ok"]
     assert "line 2 has only 1 columns" in report.problems()[0]
@@ -78,9 +78,9 @@ def test_parquet_by_column_and_struct(read_file: Any) -> None:
 def test_bad_parquet(read_file: Any) -> None:
     documents, report = read_file("a.parquet", parquet({"text": ["a", None, "c"]}))
     assert [d.text for d in documents] == ["a", "c"]
-    assert "row 2 has no text in the field 'text' but null" in report.problems()[0]
-    assert "has no field 'text' but body" in read_file("a.parquet", parquet({"body": ["a"]}))[1].problems()[0]
-    assert "is no whole Parquet file" in read_file("a.parquet", parquet({"text": ["a"]})[:-20])[1].problems()[0]
+    assert "row 2 has null in the field 'text', not text" in report.problems()[0]
+    assert "has no field 'text'; its fields: body" in read_file("a.parquet", parquet({"body": ["a"]}))[1].problems()[0]
+    assert "is not a complete Parquet file" in read_file("a.parquet", parquet({"text": ["a"]})[:-20])[1].problems()[0]
 
 
 def test_a_row_of_parquet_that_is_no_text_is_left_out(read_file: Any) -> None:

@@ -28,7 +28,7 @@ def kinds(seen, chosen):
     return np.array([(seen == MASK).sum(), (seen >= 500).sum(), (seen[chosen] == 450).sum()])
 
 
-def test_chosen_tokens_are_hidden_replaced_or_left_in_the_shares_asked_for():
+def test_chosen_tokens_are_masked_replaced_or_kept_in_the_given_fractions():
     words, ids, chosen, key = text(300, 100)
     seen = Corruption().corrupt(ids, chosen, words, key, VOCABULARY)
     assert np.array_equal(seen[~chosen], ids[~chosen])
@@ -38,7 +38,7 @@ def test_chosen_tokens_are_hidden_replaced_or_left_in_the_shares_asked_for():
     assert ((counts - expected) ** 2 / expected).sum() < 13.8
 
 
-def test_which_token_comes_in_does_not_hang_on_the_draw_that_let_it():
+def test_the_random_token_is_independent_of_the_draw_that_replaced_it():
     words, ids, chosen, key = text(300, 100)
     drawn = Corruption().corrupt(ids, chosen, words, key, VOCABULARY)
     counts, _ = np.histogram(drawn[drawn >= 500], bins=10, range=(500, 900))
@@ -68,7 +68,7 @@ def test_random_tokens_are_drawn_evenly_from_the_ids_allowed(random_ids, low, hi
     assert ((counts - expected) ** 2 / expected).sum() < freedom + 4 * np.sqrt(2 * freedom)
 
 
-def test_a_span_shares_its_fate_but_not_its_random_tokens():
+def test_a_span_shares_one_draw_but_not_its_random_tokens():
     words, ids, _, key = text(400, 60)
     # Runs of 3 of each 5 tokens; two examples meet only across special tokens.
     chosen = (words.position % 5 < 3) & (words.word >= 0)
@@ -98,6 +98,6 @@ def test_an_example_is_corrupted_the_same_alone_as_among_others(unit, seed):
         assert np.array_equal(seen, together[here])
 
 
-def test_more_than_the_whole_is_refused():
+def test_fractions_above_one_are_refused():
     with pytest.raises(ValidationError, match="lower one"):
         Corruption(mask=0.8, random=0.3)

@@ -72,7 +72,7 @@ def assert_equal(one, other):
 @pytest.mark.parametrize("masking", MASKINGS.values(), ids=MASKINGS)
 @pytest.mark.parametrize("pairing", PAIRINGS.values(), ids=PAIRINGS)
 @pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
-def test_every_example_is_what_its_number_says(pairing, masking, packing):
+def test_every_example_of_a_step_equals_the_example_of_its_index(pairing, masking, packing):
     source = examples(pairing(), masking(), packing())
     step = source.step(2, 12, 0.2)
     found = unpacked(step.batches(5))
@@ -169,7 +169,7 @@ def test_an_epoch_gives_every_example_once_in_an_order_of_its_own_and_with_its_o
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32, 300, 5000])
 @pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
-def test_a_step_has_the_rows_that_were_asked_for(batch_size, packing):
+def test_a_step_has_batch_size_rows(batch_size, packing):
     source = examples(packing=packing())
     rows = np.array([source.step(step, batch_size, 0.15).num_rows for step in range(6)])
     assert rows.min() >= batch_size
@@ -206,7 +206,7 @@ def test_one_text_of_one_token_is_enough():
     assert step.num_predictions == len(step.number)
 
 
-def test_the_rate_is_the_one_asked_for():
+def test_the_rate_is_the_given_one():
     source = examples(corruption=Corruption(mask=1, random=0))
     for rate in (0.15, 0.5):
         step = source.step(0, 256, rate)
@@ -224,7 +224,7 @@ def test_validation_is_the_same_whatever_the_seed_and_the_rows_at_once():
     assert {seen for seen, *_ in unpacked(few)} <= {seen for seen, *_ in base}
 
 
-def test_no_packing_pads_one_example_a_row():
+def test_no_packing_pads_one_example_per_row():
     step = examples(packing=NoPacking()).step(0, 10, 0.15)
     assert step.num_rows == len(step.number) == 10
     assert step.batches(10)[0].first_positions.tolist() == [row * SEQ for row in range(10)]

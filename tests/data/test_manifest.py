@@ -78,10 +78,10 @@ def test_a_field_added_later_does_not_matter():
         ("splits.train.0.tokens", True, "splits.train.0.tokens"),
         ("splits.train.0.tokens", "31", "splits.train.0.tokens"),
         ("splits.train.0.checksums.words", "", "splits.train.0.checksums.words"),
-        ("splits.train", [SHARD, SHARD], "two shards have one name"),
-        ("splits.validation", [SHARD], "two shards have one name"),
+        ("splits.train", [SHARD, SHARD], "two shards have the same name"),
+        ("splits.validation", [SHARD], "two shards have the same name"),
         ("vocab_size", 0, "vocab_size"),
-        ("vocab_size", 70_000, "uint16 does not go with a vocabulary of 70000"),
+        ("vocab_size", 70_000, "uint16 does not match a vocabulary of 70000"),
         ("dtype", "object", "dtype"),
         ("unigram_entropy", -1.0, "unigram_entropy"),
         ("format_version", 2, "format version 2"),
@@ -99,7 +99,7 @@ def test_a_hostile_value_is_named_with_the_file(path: str, value: object, said: 
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 200_000, b'{"a":' * 200_000, b"NaN"])
-def test_bytes_that_are_no_manifest_are_refused(raw: bytes):
+def test_bytes_that_are_not_a_manifest_are_refused(raw: bytes):
     with pytest.raises(DataError):
         parse_manifest(raw, Path("manifest.json"))
 
@@ -161,16 +161,16 @@ def check_refused_or_sound(raw: bytes) -> None:
     assert parse_manifest(json.dumps(manifest.model_dump(mode="json")).encode(), Path("again")) == manifest
 
 
-def test_a_folder_that_is_not_there_and_one_that_was_not_finished_are_told_apart(tmp_path: Path):
+def test_missing_and_unfinished_folders_have_different_errors(tmp_path: Path):
     with pytest.raises(DataError, match=r"nowhere is not a folder; make one with: maskling prepare"):
         load_manifest(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"has no manifest\.json; run 'maskling prepare'"):
         load_manifest(tmp_path)
 
 
-def test_a_manifest_that_is_no_plain_file_is_refused(tmp_path: Path):
+def test_a_manifest_that_is_not_a_file_is_refused(tmp_path: Path):
     (tmp_path / MANIFEST).mkdir()
-    with pytest.raises(DataError, match="no file"):
+    with pytest.raises(DataError, match="is not a file"):
         load_manifest(tmp_path)
 
 

@@ -14,7 +14,7 @@ from maskling.data.masking.runs import word_runs
 from maskling.data.masking.span import SpanMasking
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
-from maskling.data.masking.words import Words
+from maskling.data.masking.words import WordIds
 from maskling.randomness import keys
 from oracles.slow_masks import original, until_met
 from oracles.toy_splits import words_of
@@ -174,11 +174,11 @@ def test_the_original_counts_special_tokens_in_its_budget():
 @everyone
 def test_no_examples_and_no_words_choose_nothing(strategy):
     nothing = np.zeros(0, np.int64)
-    assert strategy().select(Words(nothing, nothing, nothing, 0), 0.15, keys_of(0)).tolist() == []
+    assert strategy().select(WordIds(nothing, nothing, nothing, 0), 0.15, keys_of(0)).tolist() == []
     assert not strategy().select(words_of([[0, 0], [0, 0, 0]]), 0.15, keys_of(2)).any()
 
 
-def test_a_rate_may_change_in_a_straight_line():
+def test_a_rate_may_change_linearly():
     assert TokenMasking(rate=0.2).rate_at(0.7) == 0.2
     falling = TokenMasking(rate=0.3, final_rate=0.15)
     assert [falling.rate_at(fraction) for fraction in (0, 0.5, 1, 1.5)] == pytest.approx([0.3, 0.225, 0.15, 0.15])

@@ -177,4 +177,4 @@ def test_pairs_leave_out_only_what_cannot_be_halved(documents):
     split, _ = split_of([*documents, [[1, 2]], [[2, 1]]])
     plan = SopPairing().plan(split, 20)
     whole = SinglePairing().plan(split, 19)
-    assert len(plan) + plan.left_out == len(whole)
+    assert len(plan) + plan.num_skipped == len(whole)

@@ -72,7 +72,7 @@ def test_spans_of_too_few_words_are_left_out_and_counted():
     split, _ = split_of([[[3]], [[1, 1]], [[2, 2], [4]]])
     plan = cut_spans(split, 4, min_words=2)
     assert spans(plan) == [(3, 5), (5, 9)]
-    assert plan.left_out == 2
+    assert plan.num_skipped == 2
     assert plan.document_first.tolist() == [0, 1, 2]
 
 

@@ -104,7 +104,7 @@ def test_text_is_kept_on_request_and_can_be_prepared_again(corpus: Path, tmp_pat
         )
 
 
-def test_progress_is_told_from_the_first_byte_to_the_last(corpus: Path, tmp_path: Path):
+def test_progress_is_reported_from_the_first_byte_to_the_last(corpus: Path, tmp_path: Path):
     seen = events(corpus, tmp_path / "out", settings())
     kinds = [type(event) for event in seen]
     assert list(dict.fromkeys(kinds)) == [Reading, TokenizerTraining, TokenizerTrained, ShardWritten, Prepared]
@@ -185,7 +185,7 @@ def test_a_bad_file_stops_everything_when_asked(tmp_path: Path):
         prepared(tmp_path / "a.jsonl.gz", tmp_path / "out", settings(corpus={"on_bad_file": "stop"}))
 
 
-def test_nothing_left_after_the_filters_says_what_took_it(tmp_path: Path):
+def test_an_error_names_the_filters_that_rejected_everything(tmp_path: Path):
     source = jsonl(tmp_path / "a.jsonl", ["Hi.", "Yes.", "12345678901234567890"])
     with pytest.raises(CorpusError, match=r"nothing is left of the 3 documents.*1 not alphabetic, 2 too short"):
         prepared(source, tmp_path / "out", settings(corpus={"filters": {"min_characters": 5}}))
@@ -215,7 +215,7 @@ def test_a_corpus_that_the_tokenizer_makes_nothing_of_has_nothing_to_learn(tmp_p
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_sentence_is_no_sentence(tmp_path: Path):
+def test_empty_sentences_are_dropped(tmp_path: Path):
     # The accents of the second sentence have no letter to sit on and vanish when accents are stripped.
     source = jsonl(tmp_path / "a.jsonl", ["One two three.\n\n\u0301\u0301\n\nFour five six.", *texts(5)])
     result = prepared(source, tmp_path / "out", settings(shards={"validation_fraction": 0}))
@@ -244,7 +244,7 @@ def test_a_document_keeps_its_side_when_the_corpus_grows(tmp_path: Path):
     assert len(held_out[1]) > len(held_out[0])
 
 
-def test_two_documents_are_one_for_each_side(tmp_path: Path):
+def test_two_documents_are_one_per_split(tmp_path: Path):
     for fraction in (0.001, 0.999):
         result = prepared(
             jsonl(tmp_path / "a.jsonl", texts(2)),
@@ -276,13 +276,13 @@ def test_nothing_is_held_out_on_request(tmp_path: Path):
 # ---- tokenizers
 
 
-def test_a_given_tokenizer_is_taken_as_it_is(corpus: Path, tmp_path: Path, done: Prepared):
+def test_a_given_tokenizer_is_copied_unchanged(corpus: Path, tmp_path: Path, done: Prepared):
     result = prepared(corpus, tmp_path / "out", settings(tokenizer={"path": str(done.folder)}))
     assert result.manifest.tokenizer == done.manifest.tokenizer
     assert contents(result.folder / "shards") == contents(done.folder / "shards")
 
 
-def test_a_tokenizer_that_does_not_fit_is_said_loudly(corpus: Path, tmp_path: Path):
+def test_a_tokenizer_that_does_not_fit_is_warned_about(corpus: Path, tmp_path: Path):
     words = vocabulary(tmp_path / "vocab.txt", ["ka", ".", "!", "?"])
     result = prepared(corpus, tmp_path / "out", settings(tokenizer={"path": str(words)}))
     assert result.unknown_share > 0.5
@@ -290,13 +290,13 @@ def test_a_tokenizer_that_does_not_fit_is_said_loudly(corpus: Path, tmp_path: Pa
     assert any("unknown" in line and "--tokenizer.path" in line for line in result.warnings())
 
 
-def test_a_tokenizer_that_knows_nothing_is_refused(corpus: Path, tmp_path: Path):
+def test_a_tokenizer_that_covers_nothing_is_refused(corpus: Path, tmp_path: Path):
     words = vocabulary(tmp_path / "vocab.txt", ["quite", "other", "words"])
     with pytest.raises(DataError, match=r"all [\d,]+ tokens are unknown"):
         prepared(corpus, tmp_path / "out", settings(tokenizer={"path": str(words)}))
 
 
-def test_a_tokenizer_that_is_not_there_is_said_before_anything_is_read(tmp_path: Path, corpus: Path):
+def test_a_missing_tokenizer_is_reported_before_anything_is_read(tmp_path: Path, corpus: Path):
     with pytest.raises(TokenizerError):
         prepared(corpus, tmp_path / "out", settings(tokenizer={"path": str(tmp_path / "nowhere")}))
     assert not (tmp_path / "out").exists()
@@ -343,7 +343,7 @@ def test_chinese_text_meets_the_published_vocabulary(shared_data: Path, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems take no such names")
-def test_files_whose_names_are_no_text_are_prepared_like_others(tmp_path: Path):
+def test_files_with_undecodable_names_are_prepared_like_others(tmp_path: Path):
     folder = tmp_path / "books"
     folder.mkdir()
     for number, text in enumerate(texts(40)):

@@ -110,7 +110,8 @@ def test_a_run_with_workers_that_is_killed_leaves_no_process_and_goes_on(
 ):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from tiny_corpus import settings; from maskling.data.prepare.prepare import prepare\n"
+        "from pathlib import Path; from tiny_corpus import settings\n"
+        "from maskling.data.prepare.prepare import prepare\n"
         "chosen = settings(2, shards={'keep_text': True})\n"
         "for event in prepare([sys.argv[2]], Path(sys.argv[3]), chosen): print(type(event).__name__, flush=True)\n"
     )
@@ -162,7 +163,7 @@ def test_ctrl_c_stops_cleanly(corpus: Path, whole: dict[str, bytes], tmp_path: P
     assert contents(tmp_path / "out") == whole
 
 
-def test_it_says_what_it_goes_on_from(corpus: Path, tmp_path: Path):
+def test_resuming_reports_what_it_resumes_from(corpus: Path, tmp_path: Path):
     run = prepare([str(corpus)], tmp_path / "out", KEPT)
     for event in run:
         if isinstance(event, ShardWritten) and event.parts == 2:
@@ -184,7 +185,7 @@ def test_a_finished_folder_is_left_alone(corpus: Path, tmp_path: Path):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
-def test_its_own_files_are_no_sources(tmp_path: Path):
+def test_its_own_files_are_not_sources(tmp_path: Path):
     jsonl(tmp_path / "a.jsonl", texts(20))
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     prepared(tmp_path, tmp_path / "data", KEPT)
@@ -203,7 +204,7 @@ def test_its_own_files_are_no_sources(tmp_path: Path):
     assert again.manifest.made_from.sources.count == 1
 
 
-def test_standard_input_is_never_taken_for_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_standard_input_is_never_assumed_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def piped(seed: int) -> list[str]:
         raw = jsonl(tmp_path / "piped.jsonl", texts(20, seed)).read_bytes()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
@@ -264,7 +265,7 @@ def test_other_settings_sources_or_tokenizers_are_refused_with_both_named(corpus
 
 def test_a_folder_with_other_things_is_not_touched(corpus: Path, tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match=r"holds other files already \(thesis\.tex"):
+    with pytest.raises(DataError, match=r"already holds other files \(thesis\.tex"):
         prepared(corpus, tmp_path, settings())
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["thesis.tex"]
 
@@ -297,9 +298,7 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(
-            DataError, match=r"No space left on device; what was finished is kept.*run the same command"
-        ):
+        with pytest.raises(DataError, match=r"No space left on device; finished work is kept.*run the same command"):
             list(run)
     assert standing(out) == before
     assert not list(out.rglob("*.partial"))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.manifest import FILES, Manifest, ShardArrays, Splits, dtype_for, shard_file, write_shard
+from maskling.data.manifest import SHARD_ARRAYS, Manifest, ShardArrays, Splits, dtype_for, shard_file, write_shard
 from maskling.data.npy import map_array, write_array
-from maskling.data.shards import COUNTS, Mapped, OnDisk, Split, in_memory, open_shards
+from maskling.data.shards import COUNTS, MappedShards, ShardFiles, Split, in_memory, open_shards
 from maskling.errors import DataError
 
 # Documents of sentences of ids; a document and a sentence may be empty.
@@ -146,7 +146,7 @@ def test_a_split_goes_to_another_process_as_names(folder: Path):
 
 def test_only_so_many_files_stay_open(folder: Path):
     manifest = open_shards(folder).manifest
-    mapped = Mapped([OnDisk(folder, info, 101) for info in manifest.splits.train * 5], files_max=3)
+    mapped = MappedShards([ShardFiles(folder, info, 101) for info in manifest.splits.train * 5], files_max=3)
     open_files = Path("/proc/self/fd")
     if not open_files.exists():
         pytest.skip("needs /proc to count open files")
@@ -169,7 +169,7 @@ def test_in_memory_numbers_are_those_of_the_example():
 # ---- damage
 
 
-@pytest.mark.parametrize("part", FILES)
+@pytest.mark.parametrize("part", SHARD_ARRAYS)
 def test_a_flipped_bit_is_found_by_verify(folder: Path, part: str):
     path = shard_file(folder, "train-1", part)
     raw = bytearray(path.read_bytes())
@@ -179,7 +179,7 @@ def test_a_flipped_bit_is_found_by_verify(folder: Path, part: str):
         open_shards(folder, verify=True)
 
 
-@pytest.mark.parametrize("part", FILES)
+@pytest.mark.parametrize("part", SHARD_ARRAYS)
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "longer", "not numpy", "folder"])
 def test_a_file_that_is_not_whole_is_found_by_opening(folder: Path, part: str, damage: str):
     path = shard_file(folder, "train-0", part)
@@ -261,7 +261,7 @@ def test_counts_that_are_not_the_shards_are_found(folder: Path):
         _ = open_shards(folder).counts
     manifest = open_shards(folder).manifest
     manifest.model_copy(update={"counts": write_array(folder / COUNTS, counts)}).write(folder)
-    with pytest.raises(DataError, match=r"counts\.npy does not count the tokens"):
+    with pytest.raises(DataError, match=r"counts\.npy does not match the tokens"):
         open_shards(folder, verify=True)
 
 
@@ -283,6 +283,6 @@ def test_blocks_that_were_passed_are_unmapped(folder: Path):
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path):
     infos = [write_shard(tmp_path / name, "train-0", shard([[3, 5], [8]])) for name in ("a", "b")]
     assert infos[0] == infos[1]
-    for part in FILES:
+    for part in SHARD_ARRAYS:
         a, b = (shard_file(tmp_path / name, "train-0", part) for name in ("a", "b"))
         assert a.read_bytes() == b.read_bytes()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskling.data.masking.strategy import ROUNDING
-from maskling.data.masking.words import Words
+from maskling.data.masking.strategy import ROUNDING_DRAW
+from maskling.data.masking.words import WordIds
 from maskling.randomness import bits, uniforms
 
 
-def units_in_order(words: Words, example: int, key: np.uint64, whole: bool) -> list[list[int]]:
+def units_in_order(words: WordIds, example: int, key: np.uint64, whole: bool) -> list[list[int]]:
     """The tokens or the words of an example, as lists of places, in the order of their draws."""
     places = [place for place in range(len(words.word)) if words.example[place] == example and words.word[place] >= 0]
     units: dict[int, list[int]] = {}
@@ -19,7 +19,7 @@ def units_in_order(words: Words, example: int, key: np.uint64, whole: bool) -> l
     return sorted(units.values(), key=lambda unit: int(bits(keys, int(words.position[unit[0]]))[0]) >> 32)
 
 
-def until_met(words: Words, rate: float, keys: np.ndarray, whole: bool) -> np.ndarray:
+def until_met(words: WordIds, rate: float, keys: np.ndarray, whole: bool) -> np.ndarray:
     """Units until they reach the rate less what the last is expected to go beyond it; at least one."""
     chosen = np.zeros(len(words.word), dtype=bool)
     for example in range(words.num_examples):
@@ -29,7 +29,7 @@ def until_met(words: Words, rate: float, keys: np.ndarray, whole: bool) -> np.nd
             continue
         # The last unit covers a token drawn evenly, so it is as long as that token's unit; it goes half of that beyond.
         beyond = sum(len(unit) / 2 * len(unit) for unit in units) / ordinary
-        mark = rate * ordinary - beyond + uniforms(keys[example : example + 1], ROUNDING)[0] - 0.5
+        mark = rate * ordinary - beyond + uniforms(keys[example : example + 1], ROUNDING_DRAW)[0] - 0.5
         covered = 0
         while covered == 0 or (units and covered < mark):
             unit = units.pop(0)
@@ -38,7 +38,7 @@ def until_met(words: Words, rate: float, keys: np.ndarray, whole: bool) -> np.nd
     return chosen
 
 
-def original(words: Words, rate: float, keys: np.ndarray, whole: bool, most: int) -> np.ndarray:
+def original(words: WordIds, rate: float, keys: np.ndarray, whole: bool, most: int) -> np.ndarray:
     """google-research/bert's greedy choice: skip what does not fit."""
     chosen = np.zeros(len(words.word), dtype=bool)
     for example in range(words.num_examples):

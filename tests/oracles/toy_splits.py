@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from maskling.data.masking.corruption import MaskingVocabulary
-from maskling.data.masking.words import Words
+from maskling.data.masking.words import WordIds
 from maskling.data.shards import Split, in_memory
 
 FIRST_ID = 11
@@ -49,7 +49,7 @@ def vocabulary_of(split: Split) -> MaskingVocabulary:
     return MaskingVocabulary(size, PAD, CLS, SEP, MASK, np.arange(FIRST_ID, size), np.arange(5))
 
 
-def words_of(examples: list[list[int]]) -> Words:
+def words_of(examples: list[list[int]]) -> WordIds:
     """The words of examples, each given as the lengths of its words, 0 for a special token."""
     example, position, word, number = [], [], [], 0
     for which, lengths in enumerate(examples):
@@ -62,4 +62,4 @@ def words_of(examples: list[list[int]]) -> Words:
             number += length > 0
             place += tokens
     columns = (np.array(column, np.int64) for column in (example, position, word))
-    return Words(*columns, len(examples))
+    return WordIds(*columns, len(examples))

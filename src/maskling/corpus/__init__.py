@@ -1,1 +1,1 @@
-"""Text: from the files people have to clean documents and their sentences."""
+"""Corpus: read files of many formats, and turn them into clean documents split into sentences."""

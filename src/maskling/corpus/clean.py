@@ -1,4 +1,9 @@
-"""Tidy a text without changing what it says."""
+"""Clean a text: encoding errors, line breaks, invisible characters, Unicode normal form, white space, wrapped lines.
+
+Wrapped lines: plain-text books and mail are wrapped at a fixed width, but a line break always ends a sentence here, so
+text left wrapped would become broken sentences. The test is the one a wrapping editor makes: a break was forced if the
+first word of the next line would not have fitted. Verse, lists and tables break earlier, and are left as they are.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,10 @@ from maskling.corpus.sentences import script_language
 from maskling.corpus.settings import CleanSettings
 from maskling.errors import MissingExtra
 
-# FOLDED DOCS
-# [unwrap] Join the lines of text that was wrapped at a fixed width, as plain-text books and mail are. A line break always ends a sentence for us, so text left wrapped would be a heap of broken sentences. The test is the one a wrapping editor makes: a break was forced if the first word of the next line would not have fitted. Verse, lists and tables break earlier, and are left alone.
-
-
 _LINE_BREAKS = re.compile(r"\r\n|[\r\v\x85\u2028]")
 _PARAGRAPH_BREAKS = re.compile(r"[\f\x1c-\x1e\u2029]")
-# Control characters, surrogates and non-characters; marks of direction, soft hyphens, zero-width
-# spaces and byte order marks. Zero-width joiners stay: Persian, Indic scripts and emoji mean something by them.
+# Control characters, surrogates and non-characters; direction marks, soft hyphens, zero-width spaces and byte order
+# marks. Zero-width joiners stay: they carry meaning in Persian, Indic scripts and emoji.
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
     r"\ufdd0-\ufdef\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
@@ -28,20 +29,21 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def clean(text: str, settings: CleanSettings, keep_lines: bool = False) -> str:
-    """Mend, normalise and tidy a text; paragraphs stay apart by one blank line, lines by a line break.
+    """Return the clean text; paragraphs remain separated by one blank line, lines by a line break.
 
-    keep_lines: the lines mean something, so they are never joined.
-    Raises MissingExtra if ftfy is wanted and missing.
+    keep_lines: line breaks are meaningful, so lines are never joined.
+    Raises MissingExtra if ftfy is needed and not installed.
     """
     if settings.fix_mojibake:
-        text = _mend(text)
-    # Most texts have none of what follows, and to look for it is ten times as fast as to replace it. Of breaks, spaces
-    # and signs that are not seen only the space itself is printable for str.
+        text = _fix_mojibake(text)
+    # Most texts have nothing to replace, and a search is ten times as fast as a replacement. Of line breaks, spaces
+    # and invisible characters, only the space itself is printable for str.
     plain = text.replace("\n", " ").isprintable()
     if not plain:
         text = _LINE_BREAKS.sub("\n", text)
         text = _PARAGRAPH_BREAKS.sub("\n\n", text)
-        # Before the normal form: a mark may meet its letter only once the invisible sign between them is gone.
+        # Before the normal form: a mark combines with its letter only after the invisible character between them is
+        # removed.
         text = _INVISIBLE.sub("", text)
     if settings.normal_form != "none" and not text.isascii():
         text = unicodedata.normalize(settings.normal_form, text)
@@ -57,12 +59,12 @@ def clean(text: str, settings: CleanSettings, keep_lines: bool = False) -> str:
     return text
 
 
-def _mend(text: str) -> str:
+def _fix_mojibake(text: str) -> str:
     try:
         import ftfy
     except ImportError:
         raise MissingExtra("ftfy", "data", "corpus.clean.fix_mojibake") from None
-    # Line by line, as ftfy advises, so that one bad line does not decide for the whole book.
+    # Line by line, as ftfy recommends, so that one bad line does not affect the whole book.
     config = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, normalization=None)
     return "".join(ftfy.fix_text(line, config) for line in text.splitlines(keepends=True))
 
@@ -73,7 +75,7 @@ _FORCED_SHARE = 0.6
 
 
 def unwrap(text: str) -> str:
-    """Join forced breaks if most of the line breaks inside paragraphs are forced; else return the text as it is."""
+    """Join lines at forced breaks if most line breaks inside paragraphs are forced; else return the text unchanged."""
     if "\n" not in text:
         return text
     lines = text.split("\n")
@@ -81,7 +83,7 @@ def unwrap(text: str) -> str:
     if len(inner) < _FEWEST_BREAKS:
         return text
     lengths = sorted(len(line) for line in lines if line)
-    # The width is near the longest line; the last few in a hundred may be tables or long addresses.
+    # The width is near the longest line; the longest two per cent may be tables or long addresses.
     width = lengths[int(0.98 * (len(lengths) - 1))]
     if not _NARROWEST <= width <= _WIDEST or script_language(text) != "en":
         return text

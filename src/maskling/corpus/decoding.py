@@ -1,4 +1,4 @@
-"""Text from bytes: byte order marks, invalid bytes replaced and counted or refused, files that are no text."""
+"""Decode bytes to text: byte order marks, declared encodings, invalid bytes, binary files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NEAR = 1000
 
 
 class UndecodableError(CorpusError):
-    """Bytes that are no text, while errors='strict': stops the whole reading, as was asked for."""
+    """Invalid bytes under errors='strict'; stops reading altogether."""
 
 
 def decode(
@@ -36,11 +36,11 @@ def decode(
     report: FileReport,
     declared: Callable[[bytes], str | None] | None = None,
 ) -> Iterator[str]:
-    r"""Yield a stream's text in blocks, with '\n' for every line break; count replaced bytes in `report`.
+    r"""Yield the text of a stream in blocks, with '\n' for every line break; count replaced bytes in `report`.
 
-    A byte order mark always decides the encoding, then settings.encoding, then what `declared`
+    The encoding is that of a byte order mark if there is one, then settings.encoding, then the one that `declared`
     finds in the first block, then UTF-8.
-    Raises CorpusError if the first block is binary or plainly in another encoding, and
+    Raises CorpusError if the first block is binary or clearly in another encoding, and
     UndecodableError, with the line, for the first invalid byte under errors='strict'.
     """
     block = stream.read(_BLOCK)
@@ -65,12 +65,12 @@ def decode(
             lines += _count_lines(error.object[: error.start], encoding)
             raise UndecodableError(
                 f"{report.name}, line {lines:,}: byte 0x{error.object[error.start]:02x} is not {encoding} "
-                f"({error.reason}); set corpus.encoding to the file's own, or corpus.errors to 'replace'"
+                f"({error.reason}); set corpus.encoding to the encoding of the file, or corpus.errors to 'replace'"
             ) from None
         if first and _replaced.count > _MOST_INVALID * len(block):
             raise CorpusError(
                 f"is not {encoding} text ({_replaced.count / len(block):.0%} of its beginning is invalid); "
-                "leave it out, or set corpus.encoding to its own (gbk, utf-16, latin-1, ...)"
+                "leave it out, or set corpus.encoding to its encoding (gbk, utf-16, latin-1, ...)"
             )
         report.replaced_bytes += _replaced.count
         lines += text.count("\n")
@@ -83,9 +83,9 @@ def decode(
 
 
 def split_into_lines(blocks: Iterator[str], longest: int, at_spaces: bool = False) -> Iterator[str]:
-    r"""Yield lines with their '\n'. One longer than `longest` characters comes in pieces, all but the last without.
+    r"""Yield lines with their '\n'. A line longer than `longest` characters is split, and only its last piece has '\n'.
 
-    at_spaces: pieces end after a space, if there is one near.
+    at_spaces: split after a space, if there is one near.
     """
     held: list[str] = []
     size = 0
@@ -109,7 +109,7 @@ def split_into_lines(blocks: Iterator[str], longest: int, at_spaces: bool = Fals
         yield "".join(held)
 
 
-# Error handlers are known to codecs by name only, so the count of the call under way lies beside it.
+# codecs looks up error handlers by name only, so the count of the current call is kept in a thread-local variable.
 _HANDLER = "maskling.replace-and-count"
 _replaced = threading.local()
 

@@ -1,4 +1,4 @@
-"""Which documents are no text worth learning from, and why."""
+"""Quality filters: reject documents that are too short, repetitive or not natural language, and name the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPEATED_WORDS = "repeated_words"
 NOT_ALPHABETIC = "not_alphabetic"
 REASONS = (TOO_SHORT, REPEATED_LINES, REPEATED_WORDS, NOT_ALPHABETIC)
 
-# Words and letters are judged on three samples, so that a document of any size costs the same.
+# Words and letters are measured on three samples, so that the cost does not grow with the document.
 _SAMPLE_CHARACTERS = 2000
 _RUN = 5
 _FEWEST_WORDS = 30
@@ -24,7 +24,7 @@ _NOT_VISIBLE_ASCII = bytes(code for code in range(256) if code > 127 or chr(code
 
 
 def rejection(text: str, settings: FilterSettings) -> str | None:
-    """The name of the first filter that refuses a cleaned text, or None."""
+    """Return the name of the first filter that rejects a clean text, or None."""
     if not text:
         return TOO_SHORT
     if len(text) < 4 * settings.min_characters + 100 and len("".join(text.split())) < settings.min_characters:
@@ -46,7 +46,7 @@ def _sample(text: str) -> str:
 
 
 def _alphabetic(text: str) -> float:
-    """Share of letters (and the marks that Indic and other scripts put on them) among the visible characters."""
+    """Return the share of letters (and combining marks, as in Indic scripts) among the visible characters."""
     data = text.encode("utf-8", "surrogatepass")
     letters = len(data) - len(data.translate(None, _ASCII_LETTERS))
     others = "".join(data.translate(None, _ASCII).decode("utf-8", "surrogatepass").split())
@@ -58,7 +58,7 @@ def _alphabetic(text: str) -> float:
 
 
 def _repeated_lines(text: str) -> float:
-    """Share of the characters in lines that already stood above."""
+    """Return the share of characters in lines that repeat an earlier line."""
     lines = [line for line in text.split("\n") if line]
     if len(lines) < 2:
         return 0.0
@@ -73,7 +73,7 @@ def _repeated_lines(text: str) -> float:
 
 
 def _repeats_words(text: str, limit: float) -> bool:
-    """Whether more than this share of the runs of five words (in Chinese, characters) stood earlier in the text."""
+    """Return whether more than this share of the runs of five words (in Chinese, characters) repeat an earlier run."""
     words = text.lower().split() if script_language(text) == "en" else list("".join(text.split()))
     if len(words) < _FEWEST_WORDS:
         return False
@@ -83,5 +83,5 @@ def _repeats_words(text: str, limit: float) -> bool:
         return len(runs) - len(set(runs))
 
     most = limit * (len(words) - _RUN + 1)
-    # Where a run of five stood before, so did its first two words; and pairs are counted in half the time.
+    # If a run of five repeats, so do its first two words, and pairs are counted in half the time.
     return repeated(2) > most and repeated(_RUN) > most

@@ -1,4 +1,4 @@
-"""Bytes from anywhere: local files, standard input and whatever fsspec opens, decompressed by suffix."""
+"""Open sources as bytes (local files, standard input, fsspec URLs), decompressed by suffix, and report problems."""
 
 from __future__ import annotations
 
@@ -22,20 +22,16 @@ import zstandard
 from maskling.corpus.document import Source
 from maskling.errors import CorpusError
 
-# FOLDED DOCS
-# [report] What reading found: documents of each file, and what was wrong with which.
-
-
-# Everything that a damaged, vanished or unreadable file makes these libraries raise.
+# All exceptions that these libraries raise for a damaged, missing or unreadable file.
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, CorpusError)
 
 
 @contextlib.contextmanager
 def open_bytes(source: Source, report: FileReport | None = None) -> Iterator[BinaryIO]:
-    """Open a source to read its decompressed bytes from start to end; `report` tells how far that is.
+    """Open a source to read its decompressed bytes from start to end; `report` follows the position.
 
-    Raises CorpusError if the driver for its address is missing; OSError and the errors of the
-    decompressors (READ_ERRORS) come through while reading.
+    Raises CorpusError if the driver for its URL is missing; OSError and the errors of the
+    decompressors (READ_ERRORS) propagate while reading.
     """
     with contextlib.ExitStack() as stack:
         raw = sys.stdin.buffer if source.location == "-" else stack.enter_context(_open_raw(source.location))
@@ -56,7 +52,7 @@ def open_bytes(source: Source, report: FileReport | None = None) -> Iterator[Bin
 
 @contextlib.contextmanager
 def open_seekable(source: Source, report: FileReport | None = None) -> Iterator[BinaryIO]:
-    """Open a source to read it in any order, through a temporary file where the original cannot do that."""
+    """Open a source for random access, through a temporary file if the original is not seekable."""
     with open_bytes(source, report) as stream:
         if source.compression is None and source.location != "-" and stream.seekable():
             yield stream
@@ -81,12 +77,12 @@ def _open_raw(location: str) -> contextlib.AbstractContextManager[IO[bytes]]:
 
 
 def missing_driver(location: str, error: Exception) -> str:
-    """What to say when fsspec lacks the package for an address; its own message names the package."""
-    return f"'{location.split('://')[0]}://' addresses need one more package: {error}; then run the command again"
+    """Return the message for a URL whose package fsspec lacks; fsspec's own message names the package."""
+    return f"'{location.split('://')[0]}://' URLs need one more package: {error}; then run the command again"
 
 
 class _Zstandard(io.RawIOBase):
-    """Zstandard frames as a stream. The library's own reader takes a cut-off file for a complete one."""
+    """Zstandard frames as a stream. The library's own reader accepts a truncated file as complete."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -109,7 +105,7 @@ class _Zstandard(io.RawIOBase):
             self._left = b""
             if not block:
                 if self._started:
-                    raise EOFError("the compressed file is cut off before its end")
+                    raise EOFError("the compressed file is truncated")
                 return 0
             self._ready = memoryview(self._frame.decompress(block))
             self._started = True
@@ -127,13 +123,14 @@ SHOWN_FAULTS = 5
 
 
 class StoppedError(CorpusError):
-    """The first fault, where faults are to stop the whole reading."""
+    """The first problem, under on_bad_file='stop': stops reading altogether."""
 
 
 @dataclass(slots=True)
 class FileReport:
-    """One source. A fault is one line: what was wrong and where; only the first few are kept, all are counted.
+    """The documents and problems of one source.
 
+    A fault is one line: what was wrong and where. The first few are kept, all are counted.
     stop: raise the first fault instead of keeping it.
     """
 
@@ -144,28 +141,28 @@ class FileReport:
     num_faults: int = 0
     faults: list[str] = field(default_factory=list)
     _stream: IO[bytes] | None = None
-    _place: int = 0
+    _position: int = 0
 
     @property
-    def place(self) -> int:
-        """Bytes of the file as it lies there, compressed or not, that have been read; of a pipe none."""
+    def position(self) -> int:
+        """Bytes read of the file as stored, compressed or not; 0 for a pipe."""
         if self._stream is not None:
             with contextlib.suppress(OSError):  # a pipe
-                self._place = self._stream.tell()
-        return self._place
+                self._position = self._stream.tell()
+        return self._position
 
     @contextlib.contextmanager
     def follows(self, stream: IO[bytes]) -> Iterator[None]:
-        """Within the block `place` is where `stream` is, and afterwards where it was left."""
+        """Report the position of `stream` as `position` within the block, and its last position afterwards."""
         self._stream = stream
         try:
             yield
         finally:
-            _ = self.place
+            _ = self.position
             self._stream = None
 
     def add_fault(self, message: str) -> None:
-        """Count a fault, and keep its message if it is among the first. Raises StoppedError if `stop`."""
+        """Count a fault, and keep its message if it is one of the first. Raises StoppedError if `stop`."""
         if self.stop:
             raise StoppedError(f"{self.name}: {message}")
         self.num_faults += 1
@@ -173,24 +170,24 @@ class FileReport:
             self.faults.append(message)
 
     def problem(self) -> str | None:
-        """One line about what was wrong with this file, or None."""
+        """Return one line about the problems of this file, or None."""
         parts = []
         if self.faults:
             more = f" (and {self.num_faults - 1:,} more like it)" if self.num_faults > 1 else ""
             kept = f"; {self.documents:,} documents kept" if self.documents else "; nothing kept"
             parts.append(f"{self.faults[0]}{more}{kept}")
         if self.replaced_bytes:
-            parts.append(f"{self.replaced_bytes:,} bytes were no text and were replaced")
+            parts.append(f"{self.replaced_bytes:,} bytes were not valid text and were replaced")
         return f"{self.name}: {'; '.join(parts)}" if parts else None
 
 
 @dataclass(slots=True)
 class ReadReport:
-    """All sources read so far.
+    """The documents and problems of all sources read so far.
 
-    files: one for each source that was opened, in order; skipped: files of a folder that no reader
-    knows, counted by suffix. total_bytes: of all sources as they lie there, None if a size is not known;
-    passed_bytes: of those before the one at hand. told: is called with this after each document.
+    files: one per opened source, in order; skipped: files of a folder without a reader, counted by suffix.
+    total_bytes: size of all sources as stored, None if a size is not known; passed_bytes: size of those before the
+    current one. told: called with this report after each document, to show progress.
     """
 
     files: list[FileReport] = field(default_factory=list)
@@ -201,17 +198,17 @@ class ReadReport:
 
     @property
     def read_bytes(self) -> int:
-        """How many of `total_bytes` have been read."""
-        return self.passed_bytes + (self.files[-1].place if self.files else 0)
+        """Bytes read, out of `total_bytes`."""
+        return self.passed_bytes + (self.files[-1].position if self.files else 0)
 
     @property
     def documents(self) -> int:
-        """Documents of all files."""
+        """Number of documents, over all files."""
         return sum(file.documents for file in self.files)
 
     @property
     def replaced_bytes(self) -> int:
-        """Bytes that were replaced, over all files."""
+        """Number of invalid bytes that were replaced, over all files."""
         return sum(file.replaced_bytes for file in self.files)
 
     @property
@@ -220,7 +217,7 @@ class ReadReport:
         return [file for file in self.files if file.num_faults]
 
     def problems(self) -> list[str]:
-        """One line for each file with something wrong, and one for what was skipped."""
+        """Return one line per file with problems, and one for the files that were skipped."""
         lines = [line for file in self.files if (line := file.problem())]
         if self.skipped:
             most = sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))

@@ -1,4 +1,7 @@
-"""From a raw document to a clean one with its sentences, or the reason why it is left out."""
+"""From a raw document to a clean one with its sentences, or the reason why it is rejected.
+
+Document --clean, filter, split into sentences--> CleanDocument --drop_duplicates--> CleanDocument or Rejected
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,14 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.grouping import grouped
 
-# FOLDED DOCS
-# [documents] Clean documents from sources, one after the other, where nothing is to be kept on disk.
-
-
 DUPLICATE = "duplicate"
+# Text that is worth encoding at once.
+_BATCH_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A run of sentences between blank lines. digest: xxh3_64 of its text, None if too short to be a duplicate."""
+    """Sentences between blank lines. digest: xxh3_64 of the text, None if it is too short to be a duplicate."""
 
     num_sentences: int
     digest: int | None
@@ -38,7 +39,7 @@ class CleanDocument:
     """A document ready to be tokenized.
 
     sentences: lengths in characters, which sum to len(text); digest: xxh3_64 of the text;
-    paragraphs: only when paragraphs are deduplicated.
+    paragraphs: only if paragraphs are deduplicated.
     """
 
     id: str
@@ -51,13 +52,13 @@ class CleanDocument:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A document that is left out. reason: a short name to count ('too_short', 'duplicate', ...)."""
+    """A document that is left out. reason: a short name to count by ('too_short', 'duplicate', ...)."""
 
     reason: str
 
 
 def process_document(document: Document, settings: CorpusSettings) -> CleanDocument | Rejected:
-    """Clean a document, filter it and cut it into sentences. Depends on nothing else, so any process may do it."""
+    """Clean a document, filter it and split it into sentences. A pure function, so any process can run it."""
     text = clean(document.text, settings.clean, keep_lines=document.line_sentences)
     reason = rejection(text, settings.filters)
     if reason:
@@ -77,10 +78,10 @@ def process_document(document: Document, settings: CorpusSettings) -> CleanDocum
 
 
 def drop_duplicates(document: CleanDocument, seen: SeenDigests, settings: CorpusSettings) -> CleanDocument | Rejected:
-    """Leave out what `seen` holds already, and add the rest to it.
+    """Reject a document, or drop its paragraphs, if `seen` has the digest; add new digests to `seen`.
 
-    Whole documents, or with dedup='paragraph' also single paragraphs, after which the document
-    must pass the filters again. Documents must come in their order: the first of its kind stays.
+    Whole documents are compared, and with dedup='paragraph' also single paragraphs, after which the rest of the
+    document must pass the filters again. Documents must be given in order: the first of several equal ones is kept.
     """
     if settings.dedup == "none":
         return document
@@ -99,12 +100,12 @@ def drop_duplicates(document: CleanDocument, seen: SeenDigests, settings: Corpus
 
 
 def digest(text: str) -> int:
-    """The xxh3_64 of a text's UTF-8."""
+    """Return the xxh3_64 of a text in UTF-8."""
     return xxhash.xxh3_64_intdigest(text.encode())
 
 
 def _paragraphs(sentences: list[str], settings: CorpusSettings) -> list[Paragraph]:
-    # A paragraph's break is the white space at the front of its first sentence.
+    # The break before a paragraph is the white space at the front of its first sentence.
     groups: list[list[str]] = []
     for sentence in sentences:
         front = sentence[: len(sentence) - len(sentence.lstrip())]
@@ -113,7 +114,7 @@ def _paragraphs(sentences: list[str], settings: CorpusSettings) -> list[Paragrap
         groups[-1].append(sentence)
     texts = ["".join(group).strip() for group in groups]
     return [
-        # Salted, so that a paragraph is no duplicate of a document that consists of nothing else: itself.
+        # Salted, so that the only paragraph of a document is not a duplicate of the document itself.
         Paragraph(len(group), digest("\n\n" + text) if len(text) >= settings.dedup_min_characters else None)
         for group, text in zip(groups, texts, strict=True)
     ]
@@ -132,7 +133,7 @@ def _without(document: CleanDocument, kept: Sequence[bool]) -> CleanDocument | N
         sentence += paragraph.num_sentences
     if not texts:
         return None
-    # The first paragraph left may have stood behind a blank line, which now opens the document.
+    # The first remaining paragraph may begin with a blank line, which must not open the document.
     text = "".join(texts)
     lengths[0] -= len(text) - len(text.lstrip())
     text = text.lstrip()
@@ -140,14 +141,13 @@ def _without(document: CleanDocument, kept: Sequence[bool]) -> CleanDocument | N
     return replace(document, text=text, sentences=lengths, digest=digest(text), paragraphs=paragraphs)
 
 
-# Text that is worth encoding at once.
-_BATCH_CHARACTERS = 1 << 20
-
-
 def clean_batches(
     sources: Sequence[str], settings: CorpusSettings, report: ReadReport
 ) -> Iterator[list[CleanDocument]]:
-    """The documents that `prepare` would keep, about a million characters at a time. Raises CorpusError as `read_documents`."""
+    """Yield the documents that `prepare` would keep, about a million characters at a time, without writing anything.
+
+    Raises CorpusError as `read_documents` does.
+    """
     kept = _clean_documents(sources, settings, report)
     return grouped(kept, lambda document: len(document.text), _BATCH_CHARACTERS)
 

@@ -1,4 +1,4 @@
-"""All documents of all sources, in order, with the place to go on from; what is bad is reported, not fatal."""
+"""Read all documents of all sources in order, with the position to resume from; bad files are reported, not fatal."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import NamedTuple
 from maskling.corpus.decoding import UndecodableError
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import READ_ERRORS, FileReport, ReadReport, StoppedError
-from maskling.corpus.readers import READERS, Read
+from maskling.corpus.readers import READERS, ReadFunction
 from maskling.corpus.readers.hugging_face import read_hugging_face
 from maskling.corpus.readers.python_docs import read_python_docs
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MasklingError
 
-# Formats people will try that hold text, but not as text: what to turn them into.
+# Formats that contain text but are not read, and what to do with them.
 _NOT_READ = {
-    ".json": "write it as JSON Lines, one object a line; if it is that already, set corpus.format to jsonl",
-    ".pdf": "turn it into text first, with pdftotext for instance",
+    ".json": "write it as JSON Lines, one object per line; if it is that already, set corpus.format to jsonl",
+    ".pdf": "convert it to text first, for example with pdftotext",
     ".doc": "save it as plain text or HTML",
     ".docx": "save it as plain text or HTML",
     ".odt": "save it as plain text or HTML",
     ".rtf": "save it as plain text or HTML",
-    ".zip": "unpack it, or name 'zip://*::FILE.zip'",
-    ".tar": "unpack it, or name 'tar://*::FILE.tar'",
+    ".zip": "unpack it, or give 'zip://*::FILE.zip'",
+    ".tar": "unpack it, or give 'tar://*::FILE.tar'",
     ".tgz": "unpack it",
 }
 
 
 class ReadPosition(NamedTuple):
-    """Where to go on: the index of a source, and how many of its documents are done."""
+    """The position to resume reading from: index of a source, and how many of its documents are done."""
 
     source: int = 0
     document: int = 0
@@ -41,10 +41,10 @@ START = ReadPosition()
 def read_documents(
     sources: Sequence[Source], settings: CorpusSettings, report: ReadReport, start: ReadPosition = START
 ) -> Iterator[tuple[ReadPosition, Document]]:
-    """Yield each document with the position just after it: give that as `start` to go on with the next.
+    """Yield each document with the position just after it: pass that as `start` to resume with the next.
 
-    A source that cannot be read is reported, what it yielded before is kept, and the rest is read
-    (unless on_bad_file='stop'). `report` counts from the beginning of the source of `start`.
+    A source that cannot be read to its end is reported, its documents so far are kept, and reading continues with the
+    next source (unless on_bad_file='stop'). `report` counts from the beginning of the source of `start`.
     Raises CorpusError if no source has a document, at the first fault under on_bad_file='stop',
     and at the first invalid byte under errors='strict'. Raises MissingExtra.
     """
@@ -64,9 +64,9 @@ def read_documents(
             if file.documents > done:
                 yield ReadPosition(index, file.documents), document
         if not file.documents and not file.num_faults:
-            file.add_fault("there is no text in it")
+            file.add_fault("has no text")
     if start == START and not report.documents:
-        first = report.files[0].problem() if report.files else "no source was named"
+        first = report.files[0].problem() if report.files else "no source was given"
         more = f" (and {len(report.files) - 1:,} more sources without text)" if len(report.files) > 1 else ""
         raise CorpusError(f"no document could be read: {first}{more}")
 
@@ -84,7 +84,7 @@ def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> 
         report.add_fault(f"cannot be read: {type(error).__name__}: {error}")
 
 
-def _reader(source: Source, settings: CorpusSettings) -> Read:
+def _reader(source: Source, settings: CorpusSettings) -> ReadFunction:
     if source.location.startswith("python-docs:"):
         return read_python_docs
     if source.location.startswith("hf:") and not source.location.startswith("hf://"):

@@ -1,4 +1,4 @@
-"""Sentences as lossless slices of a text, found with sentencex; Chinese and Japanese by a rule of our own."""
+"""Split text into sentences without losing a character: sentencex, and a rule of our own for Chinese and Japanese."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _BEYOND_LATIN = re.compile(r"[^\0-\u3040]")
 _LETTER = re.compile(r"[^\W\d_]")
 _EAST_ASIAN = ("zh", "ja", "yue")
-# Ends of pieces that sentencex wrongly takes for ends of sentences.
+# Abbreviations that sentencex takes for the end of a sentence.
 _MORE_ABBREVIATIONS = {"en": ("vs.", "cf.", "al.", "approx.", "resp."), "fr": ("M.", "MM.")}
 _SAMPLE_CHARACTERS = 2000
 _STRETCH_CHARACTERS = 4000
 
 
 def split_sentences(text: str, language: str = "auto", abbreviations: Sequence[str] = ()) -> list[str]:
-    """Cut a text into sentences; joined again they are the text, character for character.
+    """Split a text into sentences; concatenated, they are the text again.
 
-    A line break always ends a sentence; white space belongs to the sentence it stands before
+    A line break always ends a sentence; white space belongs to the sentence after it
     (at the very end of the text, to the last one). language: a code such as 'en', or 'auto'.
     """
     if language == "auto":
         language = script_language(text)
-    # Few texts have many: to look for them here is faster than at the end of every piece.
+    # Few texts have many abbreviations: one search here is faster than a test at the end of every piece.
     known = {one for one in (*abbreviations, *_MORE_ABBREVIATIONS.get(language, ())) if one in text}
     sentences: list[str] = []
     space = ""
@@ -49,7 +49,7 @@ def split_sentences(text: str, language: str = "auto", abbreviations: Sequence[s
 
 
 def split_lines(text: str) -> list[str]:
-    """Cut a text whose lines are sentences already, on the same terms as `split_sentences`."""
+    """Split a text whose lines are sentences already, with the white space of `split_sentences`."""
     sentences: list[str] = []
     space = ""
     for line in text.splitlines(keepends=True):
@@ -63,11 +63,11 @@ def split_lines(text: str) -> list[str]:
 
 
 def script_language(text: str) -> str:
-    """'ja', 'zh' or 'en' (which serves all scripts with spaces) by the letters in samples of the text."""
+    """Return 'ja', 'zh' or 'en' (for all scripts with spaces) from the letters in samples of the text."""
     middle = len(text) // 2
     n = _SAMPLE_CHARACTERS
     sample = text if len(text) <= 3 * n else text[:n] + text[middle : middle + n] + text[-n:]
-    if not _BEYOND_LATIN.search(sample):  # half the time of a search for what is counted below
+    if not _BEYOND_LATIN.search(sample):  # takes half the time of the counts below
         return "en"
     letters = len(_LETTER.findall(sample))
     kana = len(_KANA.findall(sample))
@@ -85,31 +85,31 @@ def _with_last_space(sentences: list[str], space: str) -> list[str]:
 
 
 def _segments(line: str, language: str) -> list[str]:
-    """What sentencex makes of a line, a stretch at a time.
+    """Split a line with sentencex, one stretch at a time.
 
-    Given pages on one line it takes several times as long for each character, and leaves whole what stands between
-    two quotation marks, however far apart: of books on one line a stretch at a time found 88 % of the ends that it
-    finds paragraph by paragraph, all at once 76 %.
+    Given pages on one line, sentencex takes several times as long per character, and does not split the text between
+    two quotation marks, however far apart: in books on one line, stretches found 88 % of the ends that it
+    finds paragraph by paragraph, the whole line at once 76 %.
     """
     found: list[str] = []
     start, stretch = 0, _STRETCH_CHARACTERS
     while start < len(line):
         part = line[start : start + stretch]
         pieces = sentencex.segment(language, part)
-        if "".join(pieces) != part:  # never seen for one line; a lost character would shift every later sentence
+        if "".join(pieces) != part:  # never observed for one line; a lost character would shift every later sentence
             pieces = [part]
         if start + stretch < len(line):
             if len(pieces) < 2:
                 stretch *= 2
                 continue
-            del pieces[-1]  # it may go on
+            del pieces[-1]  # it may continue
         found += pieces
         start, stretch = start + sum(map(len, pieces)), _STRETCH_CHARACTERS
     return found
 
 
 def _pieces(line: str, language: str, abbreviations: set[str]) -> list[str]:
-    # A line of Latin letters in a Chinese document ("See RFC 1035. It is short.") is no Chinese sentence.
+    # A line of Latin letters in a Chinese document ("See RFC 1035. It is short.") is not split as Chinese.
     if language in _EAST_ASIAN and _HAN.search(line):
         ends = [0, *(end.end() for end in _EAST_ASIAN_END.finditer(line)), len(line)]
         return [line[start:end] for start, end in pairwise(ends)]
@@ -118,7 +118,7 @@ def _pieces(line: str, language: str, abbreviations: set[str]) -> list[str]:
 
 
 def _joined(pieces: Sequence[str], abbreviations: set[str]) -> list[str]:
-    """The same with pieces that end in an abbreviation put before the next."""
+    """Join every piece that ends in an abbreviation with the next one."""
     joined: list[str] = []
     held = ""
     for piece in pieces:

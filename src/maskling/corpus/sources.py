@@ -1,4 +1,4 @@
-"""From what a person names (files, folders, patterns, addresses) to the list of single sources, in a fixed order."""
+"""Expand files, folders, patterns and URLs to a list of single sources, in a fixed order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SUFFIXES = frozenset(suffix for reader in READERS.values() for suffix in reader
 
 
 def expand(sources: Sequence[str], report: ReadReport | None = None, any_suffix: bool = False) -> list[Source]:
-    """List the single sources that `sources` name, each once.
+    """Return the single sources that `sources` name, each once.
 
-    Folders are searched through, hidden files left out, files in the order of their names. A file
-    of a folder that no reader knows by its suffix is skipped and counted in `report`, unless
-    `any_suffix` (for a reader chosen by name) takes all; a file named itself is always taken.
-    Raises CorpusError if something named is missing, or if a folder or pattern holds nothing.
+    Folders are searched recursively, in the order of file names, without hidden files. A file of a folder whose
+    suffix has no reader is skipped and counted in `report`, unless `any_suffix` (for a reader chosen by name);
+    a file that is named itself is always included.
+    Raises CorpusError if a named source is missing, or if a folder or pattern matches nothing.
     """
     report = report if report is not None else ReadReport()
     found: dict[str, Source] = {}
@@ -30,7 +30,7 @@ def expand(sources: Sequence[str], report: ReadReport | None = None, any_suffix:
         for source in _expand(name, report, any_suffix):
             found.setdefault(source.location, source)
     if not found:
-        raise CorpusError("no text was named: give files, folders, patterns, addresses, '-' or 'python-docs:'")
+        raise CorpusError("no text was given: name files, folders, patterns, URLs, '-' or 'python-docs:'")
     return list(found.values())
 
 
@@ -44,9 +44,9 @@ def _expand(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]
     elif Path(name).exists():
         yield _local(name)
     elif glob.has_magic(name):
-        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 (Path.glob accepts no absolute pattern)
         files = [match for match in matches if not Path(match).is_dir()]
-        # '**' walks by itself; below a plain '*' a folder stands for all that is in it.
+        # '**' is recursive already; a folder that matches a plain '*' stands for all its files.
         folders = [] if "**" in name else [match for match in matches if Path(match).is_dir()]
         if not files and not folders:
             raise CorpusError(f"{name}: no file matches this pattern; check it, and quote it in a shell")
@@ -61,7 +61,7 @@ def _local(name: str) -> Source:
     try:
         return Source(name, os.stat(name).st_size)  # noqa: PTH116 (a fifth of the time)
     except OSError:
-        return Source(name)  # reading it will say what is wrong
+        return Source(name)  # the error is reported when it is read
 
 
 def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]:
@@ -71,21 +71,21 @@ def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[
         suffixes = ", ".join(sorted(_SUFFIXES))
         held = f"{len(files):,} files, but none" if files else "no file"
         raise CorpusError(
-            f"{name}: this folder has {held} of a kind that is read ({suffixes}); "
+            f"{name}: this folder has {held} in a readable format ({suffixes}); "
             "name files themselves to read them as plain text"
         )
     yield from known
 
 
 def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
-    """Files below a folder in the order of their names, through links, but never in a circle."""
+    """Yield the files below a folder in the order of their names, following links, but never in a cycle."""
     real = os.path.realpath(folder)
     if real in above:
         return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise CorpusError(f"{folder}: this folder cannot be looked into: {error.strerror}") from None
+        raise CorpusError(f"{folder}: this folder cannot be listed: {error.strerror}") from None
     for entry in entries:
         if entry.name.startswith("."):
             continue
@@ -113,11 +113,11 @@ def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator
     except ImportError as error:
         raise CorpusError(missing_driver(name, error)) from None
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{name}: cannot be looked at: {error}") from None
+        raise CorpusError(f"{name}: cannot be listed: {error}") from None
     if folder:
         sources = [source for source in sources if _known(source, report, any_suffix)]
     if not sources:
-        raise CorpusError(f"{name}: there is nothing at this address that can be read; check it, or list it first")
+        raise CorpusError(f"{name}: there is nothing to read at this URL; check it, or list it first")
     yield from sources
 
 
@@ -152,5 +152,5 @@ def _near(name: str) -> str:
     if not folder.is_dir():
         return f" (nor a folder {folder})"
     if Path(name).is_symlink():
-        return "; it is a link, and what it points to is gone"
+        return "; it is a link to a missing file"
     return suggestion(Path(name).name, sorted(entry.name for entry in folder.iterdir()))

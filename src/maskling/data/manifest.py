@@ -1,7 +1,15 @@
-"""`manifest.json`: what a prepared folder holds, written last and trusted with nothing unchecked.
+"""The format of a prepared folder: `manifest.json`, and the four arrays of each shard.
 
-A folder may come from anywhere, so every number is bounded, every shard name is a plain word that
-cannot lead out of the folder, and what the manifest says of a file is compared with the file.
+The manifest is written last, and nothing in it is trusted unchecked. A folder may come from anywhere, so every count
+is bounded, every shard name is a plain word that cannot lead out of the folder, and what the manifest claims about a
+file is compared with the file.
+
+A shard is four files, `shards/NAME.{tokens,words,sentences,documents}.npy`:
+
+    tokens     (T,) uint16 or uint32     token ids, all documents end to end, without special tokens
+    words      (ceil(T/8),) uint8        one bit per token, first token in the highest bit: starts a word
+    sentences  (S+1,) int64              where each sentence starts in `tokens`; the last entry is T
+    documents  (D+1,) int64              where each document starts, counted in sentences; the last entry is S
 """
 
 from __future__ import annotations
@@ -17,17 +25,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskling.arrays import BoolArray, Int64Array, offsets_of
-from maskling.data.npy import AGAIN, map_array, write_array
+from maskling.data.npy import PREPARE_AGAIN, map_array, write_array
 from maskling.errors import DataError
 from maskling.files import checksum, fingerprint, write_json
-
-# FOLDED DOCS
-# [shard_files] One shard on disk: four arrays, in `shards/NAME.{tokens,words,sentences,documents}.npy`. tokens (T,) uint16 or uint32 the ids, all documents end to end, no special tokens words (ceil(T/8),) uint8 one bit a token, first token in the highest bit: starts a word sentences (S+1,) int64 where each sentence starts in `tokens`; the last is T documents (D+1,) int64 where each document starts, counted in sentences; the last is S
-
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 256 << 20  # 100 times what 10 GB of text needs
+SHARDS = "shards"
+SHARD_ARRAYS = ("tokens", "words", "sentences", "documents")
 UINT16_VOCAB_MAX = 65_535
 
 SplitName = Literal["train", "validation"]
@@ -39,7 +45,7 @@ ShardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,99}$")]
 
 
 class _Record(BaseModel):
-    # Extra keys pass: a field may be added without a new format version, a changed meaning needs one.
+    # Unknown keys are ignored: a field may be added without a new format version, a changed meaning needs one.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
@@ -72,21 +78,21 @@ class Splits(_Record):
     def _names_differ(self) -> Splits:
         names = [shard.name for shard in (*self.train, *self.validation)]
         if len(set(names)) < len(names):
-            raise ValueError("two shards have one name")
+            raise ValueError("two shards have the same name")
         return self
 
 
 class BadFile(_Record):
-    """A file in which something was wrong. problem: one line for a person."""
+    """A file that could not be read in full. problem: one line for a person."""
 
     name: str
     problem: str
 
 
 class TextReport(_Record):
-    """What became of the documents that were read.
+    """Counts of the documents that were read, kept and rejected.
 
-    rejected: reasons and how many documents fell to each; bad_files: the first of `num_bad_files`.
+    rejected: number of documents per reason; bad_files: the first of `num_bad_files`.
     """
 
     read: Count = 0
@@ -99,7 +105,7 @@ class TextReport(_Record):
 
 
 class SourceNote(_Record):
-    """One source as it was found. sample: xxh3-128 of its first and last bytes, of local files."""
+    """One source as it was found. sample: xxh3-128 of its first and last bytes, for local files."""
 
     name: str
     bytes: Count | None = None
@@ -107,7 +113,7 @@ class SourceNote(_Record):
 
 
 class SourceNotes(_Record):
-    """All sources. fingerprint: of every note; listed: the first of them; skipped: suffixes that no reader knows."""
+    """All sources. fingerprint: of every note; listed: the first notes; skipped: files per suffix without a reader."""
 
     count: Count
     bytes: Count | None
@@ -117,7 +123,7 @@ class SourceNotes(_Record):
 
 
 class MadeFrom(_Record):
-    """What decides the bytes of a prepared folder. tokenizer: fingerprint of the one that was given, if one was."""
+    """Everything that determines the bytes of a prepared folder. tokenizer: fingerprint of a given one, else None."""
 
     settings: dict[str, Any]
     sources: SourceNotes
@@ -125,7 +131,7 @@ class MadeFrom(_Record):
 
 
 class Manifest(_Record):
-    """Everything about a prepared folder but the tokens themselves."""
+    """The contents of `manifest.json`: everything about a prepared folder except the tokens."""
 
     kind: Literal["maskling shards"] = "maskling shards"
     format_version: Literal[1] = 1
@@ -134,7 +140,7 @@ class Manifest(_Record):
     dtype: Literal["uint16", "uint32"]
     tokenizer: str = Field(description="fingerprint of the tokenizer that made the tokens")
     unknown_tokens: Count = Field(0, description="unknown tokens in the train split")
-    unigram_entropy: float = Field(ge=0, allow_inf_nan=False, description="nats a token, of the train split")
+    unigram_entropy: float = Field(ge=0, allow_inf_nan=False, description="nats per token, of the train split")
     counts: Checksum = Field(description="checksum of counts.npy: how often each id occurs in the train split")
     splits: Splits
     text: TextReport = TextReport()
@@ -143,16 +149,16 @@ class Manifest(_Record):
     @model_validator(mode="after")
     def _fits(self) -> Manifest:
         if self.dtype != dtype_name(self.vocab_size):
-            raise ValueError(f"{self.dtype} does not go with a vocabulary of {self.vocab_size}")
+            raise ValueError(f"{self.dtype} does not match a vocabulary of {self.vocab_size}")
         return self
 
     @property
     def fingerprint(self) -> str:
-        """Two folders with one fingerprint hold the same tokens, split the same way."""
+        """Fingerprint of the tokens: folders with equal fingerprints hold the same tokens, split the same way."""
         return fingerprint({"tokenizer": self.tokenizer, "splits": self.splits.model_dump()})
 
     def shards(self, split: SplitName) -> tuple[ShardInfo, ...]:
-        """The shards of one split."""
+        """Return the shards of one split."""
         return self.splits.train if split == "train" else self.splits.validation
 
     def write(self, folder: Path) -> None:
@@ -161,17 +167,17 @@ class Manifest(_Record):
 
 
 def dtype_name(vocab_size: int) -> Literal["uint16", "uint32"]:
-    """The name of the smallest type that holds every id."""
+    """Return the name of the smallest dtype that holds every id."""
     return "uint16" if vocab_size <= UINT16_VOCAB_MAX else "uint32"
 
 
 def dtype_for(vocab_size: int) -> np.dtype[Any]:
-    """The smallest type that holds every id."""
+    """Return the smallest dtype that holds every id."""
     return np.dtype(dtype_name(vocab_size))
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read and check `folder/manifest.json`. Raises DataError with the file, the fault and the remedy."""
+    """Read and check `folder/manifest.json`. Raises DataError that names the file, the fault and the remedy."""
     path = folder / MANIFEST
     try:
         if not folder.is_dir():
@@ -182,7 +188,7 @@ def load_manifest(folder: Path) -> Manifest:
                 f"run 'maskling prepare' (again) with --out {folder}"
             )
         if not path.is_file() or path.stat().st_size > MANIFEST_BYTES_MAX:
-            raise DataError(f"{path} is too large to be a manifest or is no file; {AGAIN}")
+            raise DataError(f"{path} is not a file, or is too large to be a manifest; {PREPARE_AGAIN}")
         raw = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -190,11 +196,11 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def parse_manifest(raw: bytes, path: Path) -> Manifest:
-    """Check the bytes of a manifest; `path` is only named in errors. Raises DataError."""
+    """Parse and check the bytes of a manifest; `path` is only named in errors. Raises DataError."""
     try:
         tree = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{path} is damaged ({error}); {AGAIN}") from None
+        raise DataError(f"{path} is damaged ({error}); {PREPARE_AGAIN}") from None
     if not isinstance(tree, dict) or tree.get("kind") != "maskling shards":
         raise DataError(f"{path} is not the manifest of a prepared folder; give the folder that 'prepare' wrote")
     version = tree.get("format_version")
@@ -202,23 +208,19 @@ def parse_manifest(raw: bytes, path: Path) -> Manifest:
         shown = version if isinstance(version, int) else "unknown"
         raise DataError(
             f"{path} has format version {shown}, but this maskling reads version {FORMAT_VERSION}; "
-            f"prepare it again elsewhere, or use the maskling that wrote it"
+            f"prepare the data again in another folder, or use the version of maskling that wrote it"
         )
     try:
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the whole"
-        raise DataError(f"{path} is damaged: {where}: {problem['msg'].lower()}; {AGAIN}") from None
-
-
-SHARDS = "shards"
-FILES = ("tokens", "words", "sentences", "documents")
+        raise DataError(f"{path} is damaged: {where}: {problem['msg'].lower()}; {PREPARE_AGAIN}") from None
 
 
 @dataclass(frozen=True)
 class ShardArrays:
-    """The four arrays of a shard, shapes and types as this module's docstring says."""
+    """The four arrays of a shard; shapes and dtypes are those of the module docstring."""
 
     tokens: np.ndarray
     words: NDArray[np.uint8]
@@ -234,10 +236,10 @@ class ShardArrays:
         sentences: np.ndarray | Sequence[int],
         documents: np.ndarray | Sequence[int],
     ) -> ShardArrays:
-        """From what a shard holds.
+        """Build the arrays of a shard.
 
-        tokens: (T,) integers; word_starts: (T,) bool; sentences: (S,) tokens in each;
-        documents: (D,) sentences in each.
+        tokens: (T,) integers; word_starts: (T,) bool; sentences: (S,) integers, tokens in each;
+        documents: (D,) integers, sentences in each.
         """
         ids = tokens.astype(dtype_for(vocab_size))
         return cls(ids, np.packbits(word_starts), offsets_of(sentences), offsets_of(documents))
@@ -245,7 +247,7 @@ class ShardArrays:
 
 def write_shard(folder: Path, name: str, arrays: ShardArrays) -> ShardInfo:
     """Write the files of shard `name` into `folder/shards`, each whole or not at all."""
-    sums = {part: write_array(shard_file(folder, name, part), getattr(arrays, part)) for part in FILES}
+    sums = {part: write_array(shard_file(folder, name, part), getattr(arrays, part)) for part in SHARD_ARRAYS}
     return ShardInfo(
         name=name,
         documents=len(arrays.documents) - 1,
@@ -256,13 +258,13 @@ def write_shard(folder: Path, name: str, arrays: ShardArrays) -> ShardInfo:
 
 
 def map_shard(folder: Path, shard: ShardInfo, vocab_size: int) -> ShardArrays:
-    """Map a shard into memory. Raises DataError when a file is not what the manifest says it is."""
-    tokens, words, sentences, documents = (map_part(folder, shard, vocab_size, part) for part in FILES)
+    """Map a shard into memory. Raises DataError if a file does not match the manifest."""
+    tokens, words, sentences, documents = (map_shard_array(folder, shard, vocab_size, part) for part in SHARD_ARRAYS)
     return ShardArrays(tokens, words, sentences, documents)
 
 
-def map_part(folder: Path, shard: ShardInfo, vocab_size: int, part: str) -> np.ndarray:
-    """Map one array of a shard into memory. Raises DataError when its file is not what the manifest says it is."""
+def map_shard_array(folder: Path, shard: ShardInfo, vocab_size: int, part: str) -> np.ndarray:
+    """Map one array of a shard into memory. Raises DataError if its file does not match the manifest."""
     dtype, length = {
         "tokens": (dtype_for(vocab_size), shard.tokens),
         "words": (np.dtype(np.uint8), -(-shard.tokens // 8)),
@@ -273,29 +275,33 @@ def map_part(folder: Path, shard: ShardInfo, vocab_size: int, part: str) -> np.n
 
 
 def check_offsets(arrays: ShardArrays, where: str) -> None:
-    """Sentences must divide the tokens, and documents the sentences, in order. Raises DataError."""
+    """Raise DataError unless sentences divide the tokens, and documents the sentences, in order."""
     for part, offsets, end in (
         ("sentences", arrays.sentences, len(arrays.tokens)),
         ("documents", arrays.documents, len(arrays.sentences) - 1),
     ):
         if offsets[0] != 0 or offsets[-1] != end or np.any(offsets[1:] < offsets[:-1]):
-            raise DataError(f"{where}.{part}.npy is damaged: its offsets do not run in order from 0 to {end}; {AGAIN}")
+            raise DataError(
+                f"{where}.{part}.npy is damaged: its offsets do not ascend from 0 to {end}; {PREPARE_AGAIN}"
+            )
 
 
 def check_shard(folder: Path, shard: ShardInfo, vocab_size: int) -> ShardArrays:
-    """Read every byte of a shard: checksums, offsets, ids. Raises DataError; returns the mapped arrays."""
+    """Read every byte of a shard and check checksums, offsets and ids. Raises DataError; returns the mapped arrays."""
     arrays = map_shard(folder, shard, vocab_size)
-    for part in FILES:
+    for part in SHARD_ARRAYS:
         path = shard_file(folder, shard.name, part)
         if checksum(path) != getattr(shard.checksums, part):
-            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; {AGAIN}")
+            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; {PREPARE_AGAIN}")
     check_offsets(arrays, str(folder / SHARDS / shard.name))
     if shard.tokens and int(arrays.tokens.max()) >= vocab_size:
         path = shard_file(folder, shard.name, "tokens")
-        raise DataError(f"{path} is damaged: it holds an id that the vocabulary of {vocab_size} lacks; {AGAIN}")
+        raise DataError(
+            f"{path} is damaged: it holds an id outside the vocabulary of {vocab_size} tokens; {PREPARE_AGAIN}"
+        )
     return arrays
 
 
 def shard_file(folder: Path, name: str, part: str) -> Path:
-    """Where one array of a shard lies."""
+    """Return the path of one array of a shard."""
     return folder / SHARDS / f"{name}.{part}.npy"

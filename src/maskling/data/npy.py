@@ -1,8 +1,7 @@
-"""One-dimensional arrays as `.npy` files: written whole, mapped into memory, nothing believed unchecked.
+"""One-dimensional arrays as `.npy` files: written atomically, and mapped into memory after their header is checked.
 
-numpy's own loader would trust the header about size and type. Here the reader says what it expects
-and the header and the length of the file must agree before a byte is mapped; objects (pickles) are
-never read.
+numpy's own loader trusts the header about shape and dtype. Here the caller states both, and the header and the length
+of the file must agree before a byte is mapped; objects (pickles) are never read.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import xxhash
 from maskling.errors import DataError
 from maskling.files import atomic_write
 
-AGAIN = "delete the folder and prepare it again, or restore the file"
+PREPARE_AGAIN = "delete the folder and prepare it again, or restore the file"
 
 
 def write_array(path: Path, array: np.ndarray) -> str:
-    """Write a (n,) array as little-endian `.npy`, whole or not at all; returns the xxh3-128 of the file."""
+    """Write a (n,) array as little-endian `.npy`, atomically; returns the xxh3-128 of the file."""
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     digest = xxhash.xxh3_128()
     with atomic_write(path) as file:
@@ -32,7 +31,7 @@ def write_array(path: Path, array: np.ndarray) -> str:
 
 
 def header_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """How a `.npy` file of such an array, in C order, begins."""
+    """Return the header of a `.npy` file with an array of this shape and dtype, in C order."""
     header = io.BytesIO()
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, described)
@@ -40,9 +39,9 @@ def header_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 
 def map_array(path: Path, dtype: np.dtype[Any], length: int) -> np.ndarray:
-    """Map a file that must hold exactly (length,) of `dtype`, read-only; nothing but its header is read.
+    """Map a file that must hold exactly (length,) of `dtype`, read-only; only its header is read.
 
-    Raises DataError when the file is missing, is not such an array or is not of that length.
+    Raises DataError if the file is missing, is not such an array or does not have that length.
     """
     offset = _check_header(path, dtype, length)
     if length == 0:
@@ -54,14 +53,14 @@ def map_array(path: Path, dtype: np.dtype[Any], length: int) -> np.ndarray:
 
 
 def _check_header(path: Path, dtype: np.dtype[Any], length: int) -> int:
-    """The offset of the data, after header and file size were compared with what is expected."""
+    """Return the offset of the data, after comparing header and file size with the expected ones."""
     try:
-        if not path.is_file():  # also keeps us from waiting on a pipe
-            raise DataError(f"{path} is missing; {AGAIN}")
+        if not path.is_file():  # a pipe would block
+            raise DataError(f"{path} is missing; {PREPARE_AGAIN}")
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
-                raise ValueError(f"version {version} of the format is not used here")
+                raise ValueError(f"version {version} of the format is not supported")
             shape, fortran, found = np.lib.format.read_array_header_1_0(file, max_header_size=1000)
             offset = file.tell()
         size = path.stat().st_size
@@ -70,9 +69,11 @@ def _check_header(path: Path, dtype: np.dtype[Any], length: int) -> int:
     except DataError:
         raise
     except Exception as error:  # the header is a Python literal: hostile ones raise nearly anything
-        raise DataError(f"{path} is not a numpy array ({type(error).__name__}: {error}); {AGAIN}") from None
+        raise DataError(f"{path} is not a numpy array ({type(error).__name__}: {error}); {PREPARE_AGAIN}") from None
     if found != dtype or fortran or shape != (length,):
-        raise DataError(f"{path} holds {found} {shape}, but {dtype} ({length},) was expected; {AGAIN}")
+        raise DataError(f"{path} holds {found} {shape}, but {dtype} ({length},) was expected; {PREPARE_AGAIN}")
     if size != offset + length * dtype.itemsize:
-        raise DataError(f"{path} has {size} bytes, but {offset + length * dtype.itemsize} were expected; {AGAIN}")
+        raise DataError(
+            f"{path} has {size} bytes, but {offset + length * dtype.itemsize} were expected; {PREPARE_AGAIN}"
+        )
     return offset

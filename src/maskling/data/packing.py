@@ -1,4 +1,8 @@
-"""Which examples share a row."""
+"""Packing: place whole examples of various lengths into rows of equal length, so that little padding remains.
+
+Examples of one row must not attend to each other: `assemble.py` numbers them in `example_ids`, and the attention mask
+is made from those numbers in `model/attention.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from maskling.config import Settings, table
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each example begins. row, column: (n,) int64."""
+    """Where each example begins. row, column: (n,) int64; num_rows: number of rows."""
 
     row: Int64Array
     column: Int64Array
@@ -23,30 +27,30 @@ class Layout:
 
 
 class Packing(Settings, ABC):
-    """How examples are laid into rows of equal length. No example is cut or dropped, no row is empty."""
+    """Place examples into rows of equal length. No example is cut or dropped, and no row is empty."""
 
     kind: str
 
     @abstractmethod
     def pack(self, lengths: NDArray[np.integer], seq_length: int) -> Layout:
-        """Place examples of these lengths, special tokens counted. lengths: (n,) integers in 1..seq_length."""
+        """Place examples of these lengths, special tokens included. lengths: (n,) integers in 1..seq_length."""
 
 
 class BestFitPacking(Packing):
-    """Fill rows with several examples: the longest first, each where it leaves the least room.
+    """Fill rows with several examples: longest first, each in the row where it leaves the least room.
 
-    Best-fit decreasing (Johnson 1974), which never needs more than 11/9 of the fewest rows possible and
-    in practice, with short and long examples mixed, hardly more than those.
+    Best-fit decreasing (Johnson 1974), which needs asymptotically at most 11/9 of the fewest rows possible and,
+    with short and long examples mixed, hardly more than the fewest in practice.
     """
 
     kind: Literal["best-fit"] = "best-fit"
 
     def pack(self, lengths: NDArray[np.integer], seq_length: int) -> Layout:
-        """Place each example in the fullest row that has room; the last of several equals."""
+        """Place each example in the fullest row that has room, the latest of equally full rows."""
         _check(lengths, seq_length)
         order = np.argsort(-lengths, kind="stable")
         rows, columns = [], []
-        # Rows by the room they have left, and one bit for each room that some row has: the lowest bit at or
+        # Rows by the room they have left, and one bit per amount of room that some row has: the lowest bit at or
         # above a length is found in one operation on a Python integer.
         with_room: list[list[int]] = [[] for _ in range(seq_length + 1)]
         rooms = num_rows = 0
@@ -72,21 +76,21 @@ class BestFitPacking(Packing):
 
 
 class NoPacking(Packing):
-    """One example a row, padded."""
+    """Place one example per row, padded."""
 
     kind: Literal["none"] = "none"
 
     def pack(self, lengths: NDArray[np.integer], seq_length: int) -> Layout:
-        """Example i begins row i."""
+        """Place example i in row i."""
         _check(lengths, seq_length)
         return Layout(np.arange(len(lengths)), np.zeros(len(lengths), np.int64), len(lengths))
 
 
-def spread(layout: Layout, num_rows: int) -> Layout:
-    """The same examples over `num_rows` rows, or as many as there are if those are more.
+def split_rows(layout: Layout, num_rows: int) -> Layout:
+    """Spread the same examples over at least `num_rows` rows, so that the number of rows of a step is known beforehand.
 
-    Rows that are wanting are made by taking away the last example of rows that have several: so the rows of
-    a step can be a number known beforehand. Fewer examples than rows stay fewer.
+    Missing rows are made by moving the last example out of rows that have several. A layout of more rows is returned
+    as it is; fewer examples than `num_rows` give one row per example.
     """
     row, column, count = layout.row.copy(), layout.column.copy(), layout.num_rows
     while count < min(num_rows, len(row)):
@@ -100,10 +104,10 @@ def spread(layout: Layout, num_rows: int) -> Layout:
 
 
 def dealt(num_rows: int, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[int]:
-    """Where in `num_rows` rows each micro-batch of one rank begins, and where the last ends.
+    """Return where in `num_rows` rows each micro-batch of one rank begins, and where the last one ends.
 
-    A micro-batch has at most `micro_rows` rows. Every rank gets the same number of them, and those of all ranks differ
-    by one row at the most: some are empty where there are too few rows to go round.
+    A micro-batch has at most `micro_rows` rows. Every rank gets the same number of micro-batches, and the sizes of
+    all of them differ by at most one row: some are empty if there are fewer rows than micro-batches.
     """
     count = -(-num_rows // (micro_rows * world_size))
     bounds: list[int] = (np.arange(rank * count, (rank + 1) * count + 1) * num_rows // (count * world_size)).tolist()

@@ -1,4 +1,4 @@
-"""The plan: every document cut into spans that each fill a row, once and for all epochs."""
+"""The plan of a run: every document cut into spans that each fill a sequence, the same in all epochs."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from maskling.arrays import BoolArray, Int64Array
 from maskling.data.shards import Block, Split
 from maskling.errors import DataError
 
-# A span may end this far short of its goal, as a share of the goal, if that keeps its last sentence whole. On English
-# and Chinese prose, at 128 and 512 tokens, 1/64 fills 97.1 % to 99.4 % of packed rows, 1/32 a point less where rows
-# are long, 1/16 two.
+# A span may fall this far short of `goal`, as a fraction of it, if that keeps its last sentence whole. On English
+# and Chinese prose, at 128 and 512 tokens, 1/64 fills 97.1 % to 99.4 % of packed rows; 1/32 fills one point less in
+# long rows, 1/16 two points less.
 SLACK = 1 / 64
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an epoch is made of: one span of text for each example.
+    """The spans of text of one epoch, one per example.
 
-    start: (N,) int64, first token of each span, counted from the start of the split; ascending in a plan made by `cut_spans`.
-    length: (N,) int32, its tokens.
+    start: (N,) int64, first token of each span, counted from the start of the split; ascending if made by `cut_spans`.
+    length: (N,) int32, tokens of each span.
     document_first: (D+1,) int64, the first span of each document that has one, and N.
-    goal: the tokens a span may have.
-    left_out: spans that were too short to be examples.
+    goal: maximum number of tokens of a span.
+    num_skipped: number of spans that were too short to be examples.
     """
 
     start: Int64Array
     length: NDArray[np.int32]
     document_first: Int64Array
     goal: int
-    left_out: int = 0
+    num_skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.start)
 
     @property
     def mean_length(self) -> float:
-        """Tokens of an example on average, special tokens not counted."""
+        """Mean tokens per example, special tokens not included."""
         return float(self.length.mean())
 
     def document(self, index: Int64Array) -> Int64Array:
-        """The number, among documents that have spans, of the one each span was cut from. index: (n,). Returns (n,)."""
+        """Return the document of each span, counted among those that have spans. index: (n,) int64. Returns (n,)."""
         return np.asarray(np.searchsorted(self.document_first, index, side="right") - 1)
 
     def of_same_document(self, index: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """The first span of the document of each span, and the first of the next document. index: (n,) int64."""
+        """Return the first span of the document of each span, and the first of the next document. index: (n,) int64."""
         document = self.document(index)
         return self.document_first[document], self.document_first[document + 1]
 
@@ -55,15 +55,14 @@ class Plan:
 def cut_spans(split: Split, goal: int, min_words: int = 1) -> Plan:
     """Cut every document of a split into spans of at most `goal` tokens.
 
-    A span takes whole sentences while they fit. Where that would leave more than a little room
-    (`SLACK`), the next sentence is cut at the start of a word and its rest begins the next span; a
-    word longer than the goal is cut anywhere. So the spans of a document tile it, none is padded
-    to speak of but the last, and nothing is lost, except spans of fewer than `min_words` words,
-    which are left out and counted.
+    A span takes whole sentences while they fit. If that would leave more room than `SLACK` allows, the next sentence
+    is cut at the start of a word and its rest begins the next span; a word longer than the goal is cut anywhere. So
+    the spans of a document tile it, only the last one needs noticeable padding, and no text is lost except spans of
+    fewer than `min_words` words, which are skipped and counted.
     Raises DataError if there is no text to cut.
     """
     if goal < 1:
-        raise DataError(f"sequences with room for {goal} tokens of text cannot be filled; make seq_length longer")
+        raise DataError(f"sequences with room for {goal} tokens of text cannot be filled; increase seq_length")
     parts = [_cut_block(block, goal, min_words) for block in split.blocks()]
     start = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)
     length = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int32)
@@ -74,13 +73,13 @@ def cut_spans(split: Split, goal: int, min_words: int = 1) -> Plan:
             "both the train and the validation split get some"
         )
     document_first = np.append(np.flatnonzero(np.diff(document, prepend=-1)), len(start))
-    return Plan(start, length, document_first, goal, left_out=sum(part[3] for part in parts))
+    return Plan(start, length, document_first, goal, num_skipped=sum(part[3] for part in parts))
 
 
 def _stops(
     begin: Int64Array, limit: Int64Array, end: Int64Array, whole: Int64Array, word: Int64Array, goal: int
 ) -> Int64Array:
-    """Where spans stop that begin at `begin`, may reach `limit`, and have text up to `end`.
+    """Return where spans stop that begin at `begin`, may extend to `limit`, and have text up to `end`.
 
     whole, word: the last start of a sentence and of a word at or before the limit. All (n,) int64.
     Returns (n,) int64, each after its `begin`.
@@ -92,8 +91,8 @@ def _stops(
 
 
 def _word_before(limit: Int64Array, begin: Int64Array, starts_word: BoolArray) -> Int64Array:
-    """(n,) int64, the last start of a word at or before each limit (n,), and `begin` (n,) where none comes after it."""
-    # Most words are a token or two: so many steps back cost a fifth of a search among all words of a shard.
+    """Return the last start of a word at or before each limit, or `begin` if none comes after it. All (n,) int64."""
+    # Most words are one or two tokens: a few steps back cost a fifth of a search among all words of a shard.
     word = np.minimum(limit, len(starts_word) - 1)
     within = np.flatnonzero(~starts_word[word])
     while within.size:
@@ -103,17 +102,17 @@ def _word_before(limit: Int64Array, begin: Int64Array, starts_word: BoolArray) -
 
 
 def _cut_block(block: Block, goal: int, min_words: int) -> tuple[Int64Array, NDArray[np.int32], Int64Array, int]:
-    """Start, length and document of each span of a block, and how many were left out.
+    """Return start, length and document of each span of a block, and how many were skipped.
 
-    The next span of every document at once, as many times as the longest document needs.
+    Cuts the next span of every document at once, as many times as the longest document needs.
     """
     sentences = np.asarray(block.sentences)
     starts_word = block.word_starts()
-    place, end = sentences[block.documents[:-1]], sentences[block.documents[1:]]
-    active = np.flatnonzero(place < end)
+    position, end = sentences[block.documents[:-1]], sentences[block.documents[1:]]
+    active = np.flatnonzero(position < end)
     begins, ends, documents = [], [], []
     while active.size:
-        begin = place[active]
+        begin = position[active]
         limit = np.minimum(begin + goal, end[active])
         whole = np.maximum(sentences[np.searchsorted(sentences, limit, side="right") - 1], begin)
         word = _word_before(limit, begin, starts_word)
@@ -121,14 +120,14 @@ def _cut_block(block: Block, goal: int, min_words: int) -> tuple[Int64Array, NDA
         begins.append(begin)
         ends.append(stop)
         documents.append(active)
-        place[active] = stop
+        position[active] = stop
         active = active[stop < end[active]]
     if not begins:
         return np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64), 0
     begin, stop, document = np.concatenate(begins), np.concatenate(ends), np.concatenate(documents)
     order = np.argsort(begin)
     if min_words > 1:
-        # What lies between two spans' starts: the first token of a span starts a word, marked or not.
+        # The first token of a span counts as the start of a word, whether marked as one or not.
         up_to = np.cumsum(starts_word, dtype=np.int32)
         words = 1 + up_to[stop - 1] - up_to[begin]
         order = order[words[order] >= min_words]

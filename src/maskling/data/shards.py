@@ -1,7 +1,12 @@
-"""A prepared folder, read: tokens by the span, offsets by the block.
+"""Read a prepared folder: token spans of a split by offset, and sentence and document offsets shard by shard.
 
-Opening reads the manifest and the headers of the files; tokens stay on disk, mapped into memory,
-until a span is asked for.
+    open_shards(folder) -> Shards --split("train")--> Split --gather(starts, lengths)--> tokens, word starts
+                                                      Split --blocks()--> Block, one per shard
+
+Opening reads the manifest and the headers of the files. Tokens stay on disk, mapped into memory, until a span is read.
+Maps are made when they are needed and dropped when there are too many: each keeps a file open, so a corpus of hundreds
+of shards would exceed the usual limit of 1,024 open files. The most recently used maps stay; making one again costs
+some ten microseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import numpy as np
 
 from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.manifest import (
-    FILES,
+    SHARD_ARRAYS,
     SHARDS,
     SPLITS,
     Manifest,
@@ -28,136 +33,62 @@ from maskling.data.manifest import (
     check_offsets,
     check_shard,
     load_manifest,
-    map_part,
     map_shard,
+    map_shard_array,
 )
-from maskling.data.npy import AGAIN, map_array
+from maskling.data.npy import PREPARE_AGAIN, map_array
 from maskling.errors import DataError
 from maskling.files import checksum
-
-# FOLDED DOCS
-# [mapped] Arrays of shards that are mapped into memory when they are needed, and let go when too many are. Each mapped array keeps a file open, so a corpus of hundreds of shards would run into the usual limit of 1,024 open files. The maps used last stay; making one again costs some ten microseconds.
-
-
-@dataclass(frozen=True)
-class OnDisk:
-    """Where the files of a shard lie, and what must be in them."""
-
-    folder: Path
-    shard: ShardInfo
-    vocab_size: int
-
-
-class Mapped:
-    """The arrays of some shards, by place and part. Sent to another process it carries names, not maps."""
-
-    def __init__(self, shards: Sequence[OnDisk | ShardArrays], files_max: int | None = None) -> None:
-        """files_max: how many files to keep open; left out, a share of what the system allows."""
-        self.shards = tuple(shards)
-        self._files_max = files_max or _open_files_max()
-        self._forget()
-
-    def __len__(self) -> int:
-        return len(self.shards)
-
-    def name(self, place: int) -> str:
-        """What to call a shard in an error."""
-        shard = self.shards[place]
-        return str(shard.folder / SHARDS / shard.shard.name) if isinstance(shard, OnDisk) else f"shard {place}"
-
-    def array(self, place: int, part: str) -> np.ndarray:
-        """One of the four arrays of a shard. Raises DataError if its file is gone or changed."""
-        shard = self.shards[place]
-        if isinstance(shard, ShardArrays):
-            array: np.ndarray = getattr(shard, part)
-            return array
-        key = (place, part)
-        with self._lock:
-            found = self._maps.get(key)
-            if found is None:
-                found = self._maps[key] = map_part(shard.folder, shard.shard, shard.vocab_size, part)
-                if len(self._maps) > self._files_max:
-                    self._maps.popitem(last=False)
-            else:
-                self._maps.move_to_end(key)
-            return found
-
-    def arrays(self, place: int) -> ShardArrays:
-        """All four arrays of a shard. Raises DataError if a file is gone or changed."""
-        tokens, words, sentences, documents = (self.array(place, part) for part in FILES)
-        return ShardArrays(tokens, words, sentences, documents)
-
-    def let_go(self, place: int) -> None:
-        """Unmap what nobody holds of a shard: what was read of it no longer counts as memory of this process."""
-        with self._lock:
-            for part in FILES:
-                self._maps.pop((place, part), None)
-
-    def _forget(self) -> None:
-        self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"shards": self.shards, "_files_max": self._files_max}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-
-def _open_files_max() -> int:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return 1 << 16
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    # A quarter of what the process may open: there are two splits, and others need files too.
-    return 1 << 16 if files == resource.RLIM_INFINITY else max(4, min(files // 4, 1 << 16))
-
 
 COUNTS = "counts.npy"
 TOKENIZER = "tokenizer"
 
 
-@dataclass(frozen=True)
-class Block:
-    """One shard of a split; its arrays are mapped when they are asked for, so that many blocks can be kept.
+class Shards:
+    """An open prepared folder: its manifest, its splits, and the path of its tokenizer."""
 
-    first_token, first_sentence, first_document: how many of each lie before it in the split.
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.tokenizer_folder = folder / TOKENIZER
+
+    def split(self, name: SplitName) -> Split:
+        """Return the train split or the validation (held-out) split."""
+        shards = self.manifest.shards(name)
+        return Split([ShardFiles(self.folder, shard, self.manifest.vocab_size) for shard in shards])
+
+    @cached_property
+    def counts(self) -> Int64Array:
+        """(vocab_size,) int64, occurrences of each id in the train split. Raises DataError if damaged."""
+        path = self.folder / COUNTS
+        counts = map_array(path, np.dtype(np.int64), self.manifest.vocab_size)
+        if checksum(path) != self.manifest.counts:
+            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; {PREPARE_AGAIN}")
+        return np.array(counts)
+
+
+def open_shards(folder: Path, verify: bool = False) -> Shards:
+    """Open a prepared folder; `verify` reads every byte and compares it with the checksums.
+
+    Raises DataError if something is missing, damaged or does not match the manifest.
     """
-
-    first_token: int
-    first_sentence: int
-    first_document: int
-    _mapped: Mapped
-    _place: int
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """(T,) uint16 or uint32."""
-        return self._mapped.array(self._place, "tokens")
-
-    @property
-    def sentences(self) -> Int64Array:
-        """(S+1,) int64, where each sentence starts in `tokens`, and where the last one ends."""
-        return self._mapped.array(self._place, "sentences")
-
-    @property
-    def documents(self) -> Int64Array:
-        """(D+1,) int64, the first sentence of each document of the block, and how many sentences there are."""
-        return self._mapped.array(self._place, "documents")
-
-    def word_starts(self) -> BoolArray:
-        """(T,) bool, which tokens of the block start a word."""
-        packed = self._mapped.array(self._place, "words")
-        return np.unpackbits(packed, count=len(self.tokens)).view(np.bool_)
+    folder = Path(folder)
+    manifest = load_manifest(folder)
+    shards = Shards(folder, manifest)
+    check = check_shard if verify else map_shard
+    for name in SPLITS:
+        for shard in manifest.shards(name):
+            check(folder, shard, manifest.vocab_size)
+    if verify and int(shards.counts.sum()) != sum(shard.tokens for shard in manifest.shards("train")):
+        raise DataError(f"{folder / COUNTS} does not match the tokens of the shards; {PREPARE_AGAIN}")
+    return shards
 
 
 class Split:
-    """The shards of one split as one long text: tokens, sentences and documents counted from its start."""
+    """The shards of one split as one long text; tokens, sentences and documents are counted from its start."""
 
-    def __init__(self, shards: Sequence[OnDisk | ShardArrays]) -> None:
-        self._shards = Mapped(shards)
+    def __init__(self, shards: Sequence[ShardFiles | ShardArrays]) -> None:
+        self._shards = MappedShards(shards)
         counts = np.array([_counts(shard) for shard in shards], np.int64).reshape(len(shards), 3)
         self._first_token, self._first_sentence, self._first_document = (offsets_of(column) for column in counts.T)
         self.num_tokens = int(self._first_token[-1])
@@ -165,33 +96,33 @@ class Split:
         self.num_documents = int(self._first_document[-1])
 
     def blocks(self) -> Iterator[Block]:
-        """Each shard in order, unmapped when the next is asked for. Raises DataError where its offsets are damaged."""
-        for place in range(len(self._shards)):
-            check_offsets(self._shards.arrays(place), self._shards.name(place))
+        """Yield each shard in order; it is unmapped before the next. Raises DataError if its offsets are damaged."""
+        for index in range(len(self._shards)):
+            check_offsets(self._shards.arrays(index), self._shards.name(index))
             yield Block(
-                first_token=int(self._first_token[place]),
-                first_sentence=int(self._first_sentence[place]),
-                first_document=int(self._first_document[place]),
+                first_token=int(self._first_token[index]),
+                first_sentence=int(self._first_sentence[index]),
+                first_document=int(self._first_document[index]),
                 _mapped=self._shards,
-                _place=place,
+                _index=index,
             )
-            self._shards.let_go(place)
+            self._shards.unmap(index)
 
     def gather(self, starts: Int64Array, lengths: np.ndarray) -> tuple[np.ndarray, BoolArray]:
-        """The tokens of spans, end to end in the order asked.
+        """Return the tokens of spans, end to end in the order given.
 
-        starts: (n,) int64, counted from the start of the split; lengths: (n,) integers. No span crosses a shard.
+        starts: (n,) int64, counted from the start of the split; lengths: (n,) integers. No span may cross a shard.
         Returns tokens (lengths.sum(),) uint16 or uint32 and word starts (lengths.sum(),) bool.
         Raises IndexError for a span that is not within one shard.
         """
         starts, lengths = np.asarray(starts, np.int64), np.asarray(lengths, np.int64)
         shard = np.searchsorted(self._first_token, starts, side="right") - 1
-        # An empty span may stand at the very end, where no shard begins.
+        # An empty span may begin at the very end, where no shard begins.
         shard = np.minimum(shard, len(self._shards) - 1)
         if starts.size and (
             starts.min() < 0 or lengths.min() < 0 or np.any(starts + lengths > self._first_token[shard + 1])
         ):
-            raise IndexError("a span reaches beyond its shard")
+            raise IndexError("a span extends beyond its shard")
         local = starts - self._first_token[shard]
         present = np.unique(shard)
         if len(present) <= 1:
@@ -206,61 +137,55 @@ class Split:
         ]
         tokens = np.concatenate([piece[0] for piece in pieces])
         words = np.concatenate([piece[1] for piece in pieces])
-        # Laid out shard by shard; now back into the order asked.
-        placed = np.empty(len(order), np.int64)
-        placed[order] = offsets_of(lengths[order])[:-1]
-        back = ragged(placed, lengths)
+        # The spans are ordered by shard; now back into the order given.
+        begins = np.empty(len(order), np.int64)
+        begins[order] = offsets_of(lengths[order])[:-1]
+        back = ragged(begins, lengths)
         return tokens[back], words[back]
 
-    def _gather(self, place: int, starts: Int64Array, lengths: Int64Array) -> tuple[np.ndarray, BoolArray]:
-        """Spans of one shard. starts: counted from the start of the shard."""
-        tokens = self._shards.array(place, "tokens")[ragged(starts, lengths)]
-        # Whole bytes first, an eighth as many; then the bits that were asked for out of the unpacked ones.
+    def _gather(self, index: int, starts: Int64Array, lengths: Int64Array) -> tuple[np.ndarray, BoolArray]:
+        """Return spans of one shard. starts: counted from the start of the shard."""
+        tokens = self._shards.array(index, "tokens")[ragged(starts, lengths)]
+        # Whole bytes first, an eighth as many; then the wanted bits of the unpacked bytes.
         first = starts >> 3
         num_bytes = ((starts + lengths + 7) >> 3) - first
-        unpacked = np.unpackbits(self._shards.array(place, "words")[ragged(first, num_bytes)])
+        unpacked = np.unpackbits(self._shards.array(index, "words")[ragged(first, num_bytes)])
         bits = ragged(offsets_of(num_bytes)[:-1] * 8 + (starts & 7), lengths)
         return tokens, unpacked[bits].view(np.bool_)
 
 
-class Shards:
-    """A prepared folder that was opened."""
+@dataclass(frozen=True)
+class Block:
+    """One shard of a split; its arrays are mapped on access, so that many blocks can be kept.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
-        self.folder = folder
-        self.manifest = manifest
-        self.tokenizer_folder = folder / TOKENIZER
-
-    def split(self, name: SplitName) -> Split:
-        """The train or the validation split."""
-        shards = self.manifest.shards(name)
-        return Split([OnDisk(self.folder, shard, self.manifest.vocab_size) for shard in shards])
-
-    @cached_property
-    def counts(self) -> Int64Array:
-        """(vocab_size,) int64, how often each id occurs in the train split. Raises DataError if damaged."""
-        path = self.folder / COUNTS
-        counts = map_array(path, np.dtype(np.int64), self.manifest.vocab_size)
-        if checksum(path) != self.manifest.counts:
-            raise DataError(f"{path} is damaged: its checksum is not the one in the manifest; {AGAIN}")
-        return np.array(counts)
-
-
-def open_shards(folder: Path, verify: bool = False) -> Shards:
-    """Open a prepared folder; `verify` reads every byte and compares it with the checksums.
-
-    Raises DataError when something is missing, damaged or not what the manifest says.
+    first_token, first_sentence, first_document: how many of each precede it in the split.
     """
-    folder = Path(folder)
-    manifest = load_manifest(folder)
-    shards = Shards(folder, manifest)
-    look = check_shard if verify else map_shard
-    for name in SPLITS:
-        for shard in manifest.shards(name):
-            look(folder, shard, manifest.vocab_size)
-    if verify and int(shards.counts.sum()) != sum(shard.tokens for shard in manifest.shards("train")):
-        raise DataError(f"{folder / COUNTS} does not count the tokens of the shards; {AGAIN}")
-    return shards
+
+    first_token: int
+    first_sentence: int
+    first_document: int
+    _mapped: MappedShards
+    _index: int
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """(T,) uint16 or uint32, token ids."""
+        return self._mapped.array(self._index, "tokens")
+
+    @property
+    def sentences(self) -> Int64Array:
+        """(S+1,) int64, where each sentence starts in `tokens`, and where the last one ends."""
+        return self._mapped.array(self._index, "sentences")
+
+    @property
+    def documents(self) -> Int64Array:
+        """(D+1,) int64, the first sentence of each document of the block, and the number of sentences."""
+        return self._mapped.array(self._index, "documents")
+
+    def word_starts(self) -> BoolArray:
+        """Return which tokens of the block start a word, (T,) bool."""
+        packed = self._mapped.array(self._index, "words")
+        return np.unpackbits(packed, count=len(self.tokens)).view(np.bool_)
 
 
 def in_memory(
@@ -268,10 +193,10 @@ def in_memory(
     words: Sequence[Sequence[Sequence[bool]]] | None = None,
     documents_per_shard: int | None = None,
 ) -> Split:
-    """A split made of documents of sentences of ids, for small things and tests.
+    """Build a split from documents of sentences of ids, for tests and small experiments.
 
-    words: the same shape, which tokens start a word (all of them, if left out).
-    documents_per_shard: how many documents share a shard (all of them, if left out).
+    words: the same shape, which tokens start a word; default: all of them.
+    documents_per_shard: number of documents per shard; default: all of them in one.
     """
     if words is None:
         words = [[[True] * len(sentence) for sentence in document] for document in documents]
@@ -294,14 +219,90 @@ def in_memory(
 
 
 def ragged(starts: Int64Array, lengths: Int64Array) -> Int64Array:
-    """[starts[0], starts[0]+1, ...] for lengths[0] numbers, then the same for the next: (lengths.sum(),) int64."""
+    """Return [starts[0], starts[0]+1, ...], lengths[0] of them, then the same for the next: (lengths.sum(),) int64."""
     before = offsets_of(lengths)
     index = np.repeat(starts - before[:-1], lengths)
     index += np.arange(before[-1])
     return index
 
 
-def _counts(shard: OnDisk | ShardArrays) -> tuple[int, int, int]:
-    if isinstance(shard, OnDisk):
+def _counts(shard: ShardFiles | ShardArrays) -> tuple[int, int, int]:
+    if isinstance(shard, ShardFiles):
         return shard.shard.tokens, shard.shard.sentences, shard.shard.documents
     return len(shard.tokens), len(shard.sentences) - 1, len(shard.documents) - 1
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """The folder of a shard, and what its files must contain."""
+
+    folder: Path
+    shard: ShardInfo
+    vocab_size: int
+
+
+class MappedShards:
+    """The arrays of some shards, by index of the shard and name of the array. Pickled, it holds paths and no maps."""
+
+    def __init__(self, shards: Sequence[ShardFiles | ShardArrays], files_max: int | None = None) -> None:
+        """files_max: number of files to keep open; default: a share of what the system allows."""
+        self.shards = tuple(shards)
+        self._files_max = files_max or _open_files_max()
+        self._reset()
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def name(self, index: int) -> str:
+        """Return the name of a shard for an error message."""
+        shard = self.shards[index]
+        return str(shard.folder / SHARDS / shard.shard.name) if isinstance(shard, ShardFiles) else f"shard {index}"
+
+    def array(self, index: int, part: str) -> np.ndarray:
+        """Return one of the four arrays of a shard. Raises DataError if its file is missing or has changed."""
+        shard = self.shards[index]
+        if isinstance(shard, ShardArrays):
+            array: np.ndarray = getattr(shard, part)
+            return array
+        key = (index, part)
+        with self._lock:
+            found = self._maps.get(key)
+            if found is None:
+                found = self._maps[key] = map_shard_array(shard.folder, shard.shard, shard.vocab_size, part)
+                if len(self._maps) > self._files_max:
+                    self._maps.popitem(last=False)
+            else:
+                self._maps.move_to_end(key)
+            return found
+
+    def arrays(self, index: int) -> ShardArrays:
+        """Return all four arrays of a shard. Raises DataError if a file is missing or has changed."""
+        tokens, words, sentences, documents = (self.array(index, part) for part in SHARD_ARRAYS)
+        return ShardArrays(tokens, words, sentences, documents)
+
+    def unmap(self, index: int) -> None:
+        """Drop the maps of a shard, so that pages read from it no longer count as memory of this process."""
+        with self._lock:
+            for part in SHARD_ARRAYS:
+                self._maps.pop((index, part), None)
+
+    def _reset(self) -> None:
+        self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"shards": self.shards, "_files_max": self._files_max}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+
+def _open_files_max() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 1 << 16
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    # A quarter of what the process may open: there are two splits, and the rest of the process needs files too.
+    return 1 << 16 if files == resource.RLIM_INFINITY else max(4, min(files // 4, 1 << 16))

@@ -1,7 +1,8 @@
-"""One reader for each kind of file, and the table that picks one by suffix.
+"""Readers, one per file format, and the table that selects one by suffix.
 
-A reader takes (source, settings, report), yields Documents while it reads, reports what it must
-leave out with report.add_fault, and lets the READ_ERRORS of opening.py come through.
+A reader takes (source, settings, report), yields Documents while it reads, reports what it
+skips with report.add_fault, and lets the READ_ERRORS of opening.py propagate. To add one, write a file and add it to
+`READERS`, and its name to `FORMATS` in settings.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,23 +19,23 @@ from maskling.corpus.readers.parquet import read_parquet
 from maskling.corpus.readers.text import read_plain
 from maskling.corpus.settings import CorpusSettings
 
-Read = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]
+ReadFunction = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]
 
 
-class Reader(NamedTuple):
-    """A way to read, and the suffixes it is taken for."""
+class FileFormat(NamedTuple):
+    """A reader, and the suffixes that select it."""
 
-    read: Read
+    read: ReadFunction
     suffixes: tuple[str, ...]
 
 
 READERS = {
-    "plain": Reader(read_plain, (".txt", ".text")),
-    "jsonl": Reader(read_jsonl, (".jsonl", ".ndjson", ".jsonlines")),
-    "csv": Reader(read_csv, (".csv",)),
-    "tsv": Reader(read_tsv, (".tsv",)),
-    "parquet": Reader(read_parquet, (".parquet",)),
-    "html": Reader(read_html, (".html", ".htm", ".xhtml")),
-    "markdown": Reader(read_markdown, (".md", ".markdown")),
-    "epub": Reader(read_epub, (".epub",)),
+    "plain": FileFormat(read_plain, (".txt", ".text")),
+    "jsonl": FileFormat(read_jsonl, (".jsonl", ".ndjson", ".jsonlines")),
+    "csv": FileFormat(read_csv, (".csv",)),
+    "tsv": FileFormat(read_tsv, (".tsv",)),
+    "parquet": FileFormat(read_parquet, (".parquet",)),
+    "html": FileFormat(read_html, (".html", ".htm", ".xhtml")),
+    "markdown": FileFormat(read_markdown, (".md", ".markdown")),
+    "epub": FileFormat(read_epub, (".epub",)),
 }

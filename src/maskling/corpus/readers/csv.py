@@ -1,4 +1,4 @@
-"""Tables as text: CSV with quotes, TSV without."""
+"""Readers of CSV (with quotes) and TSV (without)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LONGEST_FIELD = 1 << 28
 
 
 def read_csv(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each row below the header; settings.text_field names the column, or numbers it from 0.
+    """Yield a document for each row below the header; settings.text_field is the name of the column or its index.
 
-    A number means that there is no header: the first row is a document too.
+    An index, counted from 0, means that there is no header: the first row is a document too.
     """
     return _read_table(source, settings, report, delimiter=",")
 
 
 def read_tsv(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each row, as `read_csv`, but a quote is a character like any other and a line a row."""
+    """Yield a document for each row as `read_csv` does, but every line is a row and quotes have no special meaning."""
     return _read_table(source, settings, report, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
@@ -33,7 +33,7 @@ def _read_table(source: Source, settings: CorpusSettings, report: FileReport, **
     # The limit belongs to the module, not to a reader; the default of 128 KiB is shorter than a chapter.
     csv.field_size_limit(_LONGEST_FIELD)
     with open_bytes(source, report) as stream:
-        # Zero characters past the first block make the module refuse the line; they mean nothing.
+        # The csv module rejects lines with zero characters, which may occur after the first block; they are dropped.
         lines = (line.replace("\0", "") for line in split_into_lines(decode(stream, settings, report), _LONGEST_FIELD))
         rows = csv.reader(lines, **dialect)
         try:
@@ -61,5 +61,5 @@ def _read_table(source: Source, settings: CorpusSettings, report: FileReport, **
 def _column(header: list[str], name: str) -> int:
     names = [cell.strip() for cell in header]
     if name not in names:
-        raise CorpusError(f"line 1 {missing(name, names)} (a number, from 0, if there is no header)")
+        raise CorpusError(f"line 1 {missing(name, names)} (to its index, from 0, if there is no header)")
     return names.index(name)

@@ -1,4 +1,4 @@
-"""EPUB: the chapters of a book in reading order, a document each."""
+"""Reader of EPUB: the chapters of a book in reading order, one document each."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from maskling.corpus.readers.html import declared_encoding, visible_text
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError
 
-# A chapter of 64 MB is no chapter but a bomb: zip shrinks a run of zeros a thousandfold.
+# A larger file is not a chapter but a zip bomb: zip compresses a run of zeros a thousandfold.
 _LARGEST_CHAPTER = 64 << 20
 _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]+)["'][^>]*\?>""")
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
 
 
 def read_epub(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each item of the spine that has text: chapters, as authors and printers divide a book.
+    """Yield a document for each item of the spine that has text, usually a chapter.
 
-    Nothing is unpacked to disk. A chapter that is missing, encrypted or oversized is reported and left out.
+    Nothing is unpacked to disk. A chapter that is missing, encrypted or oversized is reported and skipped.
     """
     with open_seekable(source, report) as stream:
         try:
@@ -40,15 +40,15 @@ def read_epub(source: Source, settings: CorpusSettings, report: FileReport) -> I
                     if text:
                         yield Document(text, f"{source.name}:{number}", source.location)
         except zipfile.BadZipFile as error:
-            raise CorpusError(f"is no whole EPUB: {error}") from None
+            raise CorpusError(f"is not a complete EPUB: {error}") from None
 
 
 def _spine(book: zipfile.ZipFile) -> list[str]:
-    """Paths of the pages in reading order."""
+    """Return the paths of the pages in reading order."""
     container = _xml(book, "META-INF/container.xml")
     root = next((element.get("full-path") for element in container.iter() if _tag(element) == "rootfile"), None)
     if not root:
-        raise CorpusError("is no EPUB: META-INF/container.xml names no package")
+        raise CorpusError("is not an EPUB: META-INF/container.xml names no package")
     package = _xml(book, root)
     pages = {
         element.get("id"): posixpath.normpath(posixpath.join(posixpath.dirname(root), unquote(element.get("href", ""))))
@@ -69,14 +69,14 @@ def _chapter(
     try:
         info = book.getinfo(path)
     except KeyError:
-        raise CorpusError("is named in the book but not in it") from None
-    # zipfile never yields more than the size that is stated here, whatever the compressed data say.
+        raise CorpusError("is listed in the book but missing") from None
+    # zipfile never yields more than the size stated here, whatever the compressed data contain.
     if info.file_size > _LARGEST_CHAPTER:
-        raise CorpusError(f"is {info.file_size:,} bytes long, more than any chapter")
+        raise CorpusError(f"has {info.file_size:,} bytes, more than the maximum of {_LARGEST_CHAPTER:,}")
     try:
         with book.open(info) as page:
             return visible_text(decode(page, settings, report, declared=declared_encoding))  # type: ignore[arg-type]
-    except (RuntimeError, NotImplementedError) as error:  # a password, or a compression of the future
+    except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
         raise CorpusError(f"cannot be unpacked: {error}") from None
 
 
@@ -90,11 +90,11 @@ def _encrypted(book: zipfile.ZipFile) -> set[str]:
 def _xml(book: zipfile.ZipFile, path: str) -> ElementTree.Element:
     try:
         if book.getinfo(path).file_size > _LARGEST_CHAPTER:
-            raise CorpusError(f"is no EPUB: its {path} is oversized")
+            raise CorpusError(f"is not an EPUB: its {path} is oversized")
         return _parsed(book.read(path))
     except KeyError:
-        raise CorpusError(f"is no EPUB: it has no {path}") from None
-    # What is not XML, or of an unknown encoding; what zipfile says of passwords and of ways to compress.
+        raise CorpusError(f"is not an EPUB: it has no {path}") from None
+    # Invalid XML, an unknown encoding, or zipfile's errors for passwords and unknown compressions.
     except (ElementTree.ParseError, ValueError, LookupError, RuntimeError) as error:
         raise CorpusError(f"is a broken EPUB: {path}: {error}") from None
 
@@ -103,7 +103,7 @@ def _parsed(raw: bytes) -> ElementTree.Element:
     declared = _DECLARED.match(raw)
     if declared is None or declared[1].lower() in (b"utf-8", b"utf-16"):
         return ElementTree.fromstring(raw)
-    # The parser knows no encoding of several bytes but these two; Chinese and Japanese books have others.
+    # The parser supports no other multi-byte encoding than these two; Chinese and Japanese books use others.
     return ElementTree.fromstring(raw[declared.end() :].decode(declared[1].decode("ascii")))
 
 

@@ -1,41 +1,41 @@
-"""The text of a row, by the name of its field or a dotted path."""
+"""Look up the text of a row by the name of its field or a dotted path."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from maskling.errors import suggestion
+from maskling.errors import listing, suggestion
 
 
 class FieldError(Exception):
-    """A row lacks the text; the message goes on after 'line 3 '."""
+    """A row lacks the text; the message continues a line that begins with 'line 3 '."""
 
 
 def get_text(row: Any, path: str) -> str:
-    """The text at `path`: 'text', or 'meta.body' for nested objects. A field with a dot in its name is found too.
+    """Return the text at `path`: 'text', or 'meta.body' for nested objects. Field names may contain dots.
 
     Raises FieldError.
     """
     value = _find(row, path)
     if not isinstance(value, str):
-        raise FieldError(f"has no text in the field '{path}' but {_kind(value)}")
+        raise FieldError(f"has {_kind(value)} in the field '{path}', not text")
     return value
 
 
 def get_name(row: Any, path: str | None, default: str) -> str:
-    """The text or number at `path` as a document's name; `default` if no path is set. Raises FieldError."""
+    """Return the text or number at `path` as the name of a document; `default` without a path. Raises FieldError."""
     if path is None:
         return default
     value = _find(row, path)
     if not isinstance(value, str | int):
-        raise FieldError(f"has no name in the field '{path}' but {_kind(value)}")
+        raise FieldError(f"has {_kind(value)} in the field '{path}', not a name")
     return str(value)
 
 
 def _find(row: Any, path: str) -> Any:
     if not isinstance(row, Mapping):
-        raise FieldError(f"is not an object with fields but {_kind(row)}")
+        raise FieldError(f"is {_kind(row)}, not an object with fields")
     value: Any = row.get(path, _MISSING)
     if value is _MISSING:
         value = row
@@ -47,9 +47,8 @@ def _find(row: Any, path: str) -> Any:
 
 
 def missing(path: str, names: list[str]) -> str:
-    """What to say of a row whose fields are `names` and which lacks `path`."""
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"has no field '{path}' but {shown or 'none at all'}{suggestion(path, names)}; set corpus.text_field"
+    """Return the message for a row that has the fields `names` but not `path`."""
+    return f"has no field '{path}'; its fields: {listing(names, 8)}{suggestion(path, names)}; set corpus.text_field"
 
 
 _MISSING = object()

@@ -1,4 +1,4 @@
-"""The visible text of HTML, a paragraph for each block."""
+"""Reader of HTML: the visible text, one paragraph per block element."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCKS = frozenset(
         *("thead", "tr", "ul"),
     )
 )
-# What a reader of the page does not read as its text.
+# Elements that are not part of the text of a page.
 _DROPPED = frozenset(
     (
         *("head", "script", "style", "nav", "noscript", "template", "svg", "math", "canvas", "iframe", "object"),
@@ -40,17 +40,17 @@ def read_html(source: Source, settings: CorpusSettings, report: FileReport) -> I
 
 
 def declared_encoding(block: bytes) -> str | None:
-    """The encoding that the page names for itself, if Python knows it."""
+    """Return the encoding that a page declares, or None if it declares none that Python supports."""
     found = _CHARSET.search(block[:4096])
     if not found:
         return None
     name = found[1].decode("ascii")
-    # A page that could be searched for these letters is not in UTF-16, whatever it says; browsers agree.
+    # A page in which these ASCII letters were found is not in UTF-16, whatever it declares; browsers agree.
     return name if is_encoding(name) and not name.lower().startswith(("utf-16", "utf-32")) else None
 
 
 def visible_text(blocks: Iterable[str]) -> str:
-    """The text of HTML that comes in blocks: a blank line between paragraphs, a line break for <br> and in <pre>."""
+    """Return the text of HTML given in blocks: blank lines between paragraphs, line breaks for <br> and in <pre>."""
     page = _Page()
     for block in blocks:
         page.feed(block)
@@ -66,19 +66,19 @@ class _Page(HTMLParser):
         self._pre = 0
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """'<![ endif]>' and the like, as word processors write it: no more than a comment to browsers."""
+        """Parse '<![ endif]>' and the like, which word processors write, as a comment, as browsers do."""
         try:
             return super().parse_marked_section(i, report)
-        except AssertionError:  # Python's own word for it, up to 3.13
+        except AssertionError:  # raised by Python up to 3.13
             return self.parse_bogus_comment(i)
 
     def text(self) -> str:
         text = re.sub(r"[ \t]+\n", "\n", "".join(self._parts))
         return re.sub(r"\n{3,}", "\n\n", text).strip()
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+    def handle_starttag(self, tag: str, _attrs: list[tuple[str, str | None]]) -> None:
         if self._dropped:
-            # </head> and <body> may be left out: whatever does not belong in a head ends it.
+            # </head> and <body> are optional: an element that does not belong in a head ends it.
             if self._dropped == ["head"] and tag not in _HEAD:
                 self._dropped.clear()
             elif tag == self._dropped[-1] or tag in ("script", "style"):
@@ -98,7 +98,7 @@ class _Page(HTMLParser):
             self.handle_data(" ")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # <script/> and <p/> are whole elements in XHTML, as EPUB has it.
+        # <script/> and <p/> are complete elements in XHTML, the HTML of EPUB.
         if tag not in _DROPPED:
             self.handle_starttag(tag, attrs)
             if tag == "pre":
@@ -119,7 +119,7 @@ class _Page(HTMLParser):
             return
         if not self._pre:
             data = _SPACE.sub(" ", data)
-            # A run of white space may lie on both sides of a tag, or of the border of two blocks.
+            # White space may continue across a tag, or across the border of two blocks.
             if self._parts and self._parts[-1].endswith((" ", "\n")):
                 data = data.removeprefix(" ")
         if data:

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub, streamed."""
+"""Reader of datasets of the Hugging Face Hub, streamed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from maskling.errors import CorpusError, MissingExtra
 
 
 def read_hugging_face(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each row of 'hf:NAME[:CONFIG[:SPLIT]]' (the split is 'train' unless given).
+    """Yield a document for each row of 'hf:NAME[:CONFIG[:SPLIT]]' (default split: 'train').
 
-    Raises MissingExtra without `datasets`, and CorpusError if the dataset cannot be had.
+    Raises MissingExtra without `datasets`, and CorpusError if the dataset cannot be loaded.
     """
     try:
         import datasets
@@ -34,7 +34,7 @@ def read_hugging_face(source: Source, settings: CorpusSettings, report: FileRepo
             else:
                 yield Document(text, identity, source.location)
     except (OSError, ValueError, RuntimeError) as error:
-        # DatasetNotFoundError, a wrong config or split, and the network's own errors are all among these.
+        # These include DatasetNotFoundError, a wrong config or split, and network errors.
         raise CorpusError(
-            f"cannot be had from the hub: {str(error).splitlines()[0] if str(error) else error!r}"
+            f"cannot be loaded from the Hub: {str(error).splitlines()[0] if str(error) else error!r}"
         ) from None

@@ -1,4 +1,4 @@
-"""JSON Lines: one JSON object a line, the text in a field of it."""
+"""Reader of JSON Lines: one JSON object per line, with the text in one of its fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from maskling.corpus.opening import FileReport, open_bytes
 from maskling.corpus.readers.fields import FieldError, get_name, get_text
 from maskling.corpus.settings import CorpusSettings
 
-# A line of 100 MB is a document; one of 256 million characters is a file that is no JSON Lines.
+# A line of 100 MB may be a document; a line of 256 million characters means that the file is not JSON Lines.
 LONGEST_LINE = 1 << 28
 
 
 def read_jsonl(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each line; lines that are no JSON or lack the field are reported and left out."""
+    """Yield a document for each line; lines that are not JSON or lack the field are reported and skipped."""
     with open_bytes(source, report) as stream:
         number, cut = 0, False
         for line in split_into_lines(decode(stream, settings, report), LONGEST_LINE):
@@ -47,7 +47,7 @@ def _parse(line: str) -> Any:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         pass
-    # NaN and halves of surrogate pairs are no JSON, but Python and JavaScript write them.
+    # NaN and lone surrogates are not JSON, but Python and JavaScript write them.
     try:
         return json.loads(line)
     except RecursionError:

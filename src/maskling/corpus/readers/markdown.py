@@ -1,4 +1,4 @@
-"""Markdown as the plain text a person reads in it."""
+"""Reader of Markdown: the plain text without markup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TABLE_RULE = re.compile(r"^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$")
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:\s*\S+")
 _FOOTNOTE = re.compile(r"^ {0,3}\[\^[^\]]+\]:\s*")
 _HTML = re.compile(r"</?[a-zA-Z][^<>]*>|<!--")
-# In order: what one takes away, the next no longer sees. Bounded repeats keep hostile input linear.
+# Applied in order. Bounded repeats keep the time linear on hostile input.
 _INLINE = (
     (re.compile(r"!\[([^\[\]]{0,1000})\]\([^()\s]{0,2000}(?:\s[^()]{0,500})?\)"), r"\1"),
     (re.compile(r"\[\^[^\[\]]{1,100}\]"), ""),
@@ -38,16 +38,16 @@ _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 def read_markdown(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     """Yield the file as one document."""
     with open_bytes(source, report) as stream:
-        text = plain_text(split_into_lines(decode(stream, settings, report), settings.max_document_characters))
+        text = strip_markdown(split_into_lines(decode(stream, settings, report), settings.max_document_characters))
     if text:
         yield Document(text, source.name, source.location)
 
 
-def plain_text(lines: Iterable[str]) -> str:
-    """Markdown without its marks: paragraphs on one line each, list items and table rows on lines of their own.
+def strip_markdown(lines: Iterable[str]) -> str:
+    """Return Markdown without markup: one line per paragraph, list item and table row.
 
-    The text of code blocks stays, line by line, as it is part of what the writer says; front
-    matter, link targets, images' addresses and HTML tags go.
+    The text of code blocks is kept, line by line, as part of the content; front
+    matter, link targets, image URLs and HTML tags are removed.
     """
     out: list[str] = []
     paragraph: list[str] = []
@@ -97,7 +97,7 @@ def plain_text(lines: Iterable[str]) -> str:
 
 
 def _without_front_matter(lines: Iterable[str]) -> Iterator[str]:
-    """Leave out a block between '---' lines at the very top (or '+++', as Hugo has it)."""
+    """Yield the lines without a block between '---' lines at the very top (or '+++', as in Hugo)."""
     held: list[str] = []
     rest = iter(lines)
     first = next(rest, None)
@@ -120,21 +120,21 @@ def _without_front_matter(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _inline(text: str) -> str:
-    """Take the marks out of a line, but leave what stands in `code` as it is."""
+    """Remove the inline markup of a line, except inside `code`."""
     parts: list[str] = []
     start = 0
     for code in _CODE.finditer(text):
-        parts.extend((_marks(text[start : code.start()]), code[2].strip()))
+        parts.extend((_without_marks(text[start : code.start()]), code[2].strip()))
         start = code.end()
-    parts.append(_marks(text[start:]))
+    parts.append(_without_marks(text[start:]))
     return "".join(parts).strip()
 
 
-def _marks(text: str) -> str:
+def _without_marks(text: str) -> str:
     for pattern, kept in _INLINE:
         text = pattern.sub(kept, text)
     if _HTML.search(text) or "&" in text:
-        # The parser trims the ends, which here are the spaces around a piece of code.
+        # The HTML parser strips the ends, which here are the spaces around inline code.
         front, back = text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
         text = front + visible_text([text]) + back
     return _ESCAPE.sub(r"\1", text)

@@ -1,4 +1,4 @@
-"""Parquet, a batch of rows at a time."""
+"""Reader of Parquet, one batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BATCH_ROWS = 256
 
 
 def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each row; settings.text_field names the column, with dots into structs.
+    """Yield a document for each row; settings.text_field is the name of the column, with dots for fields of structs.
 
     Raises MissingExtra without pyarrow, and CorpusError for a file that is damaged or lacks the column.
     """
@@ -29,7 +29,7 @@ def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -
             file = pyarrow.parquet.ParquetFile(stream)
             names = file.schema_arrow.names
             paths = [path for path in (settings.text_field, settings.id_field) if path]
-            # Only the columns asked for are read; a struct is read whole.
+            # Only the columns with text and name are read; a struct is read as a whole.
             columns = [path if path in names else path.split(".")[0] for path in paths]
             for path, column in zip(paths, columns, strict=True):
                 if column not in names:
@@ -49,16 +49,16 @@ def read_parquet(source: Source, settings: CorpusSettings, report: FileReport) -
                     else:
                         yield Document(text, name, source.location)
         except pyarrow.ArrowException as error:
-            raise CorpusError(f"is no whole Parquet file: {str(error).splitlines()[0]}") from None
+            raise CorpusError(f"is not a complete Parquet file: {str(error).splitlines()[0]}") from None
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """The rows of a batch; None for one that is no text, as other programs may write it."""
+    """Yield the rows of a batch; None for a row that is not valid UTF-8, which other programs may write."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
-        for place in range(batch.num_rows):
+        for index in range(batch.num_rows):
             try:
-                yield batch.slice(place, 1).to_pylist()[0]
+                yield batch.slice(index, 1).to_pylist()[0]
             except UnicodeDecodeError:
                 yield None

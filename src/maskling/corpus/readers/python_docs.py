@@ -1,4 +1,7 @@
-"""The corpus that every Python installation has: its manual, and the docstrings of its library, torch and numpy."""
+"""Reader of the documentation in every Python installation: the manual, and docstrings of stdlib, torch and numpy.
+
+Docstrings are extracted from source without importing it: nothing runs, prints, warns or opens a window.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,8 @@ from maskling.corpus.opening import FileReport
 from maskling.corpus.readers.restructured_text import prose
 from maskling.corpus.settings import CorpusSettings
 
-# FOLDED DOCS
-# [docstrings] Docstrings out of Python source, without importing it: nothing runs, prints, warns or opens a window.
-
-
 _PACKAGES = ("torch", "numpy")
-# Tests, vendored copies, tables of characters, and parts whose docstrings speak of their own insides only.
+# Tests, vendored copies, tables of characters, and packages whose docstrings describe internals only.
 _LEFT_OUT = frozenset(
     (
         *("site-packages", "dist-packages", "__pycache__", "test", "tests", "testing", "_pyinstaller", "idlelib"),
@@ -35,17 +34,20 @@ _LEFT_OUT = frozenset(
     )
 )
 _SHORTEST_OWN_DOCUMENT = 1500
+_SHORTEST_LOOSE = 80
+_FEWEST_COMMENT_LINES = 3
+# A paragraph that already begins with a name: 'torch.abs(input): ...'
+_NAMED = re.compile(r"^[\w.]+(?:\(.*\))?: ")
+
+# Heading, text, and whether double quotes mark code, of each piece of a document.
+Passages = list[tuple[str, str, bool]]
 
 
-def read_python_docs(
-    source: Source,
-    settings: CorpusSettings,  # noqa: ARG001
-    report: FileReport,  # noqa: ARG001
-) -> Iterator[Document]:
+def read_python_docs(source: Source, _settings: CorpusSettings, _report: FileReport) -> Iterator[Document]:
     """Yield a document for each topic of the manual, each module and each well-documented class.
 
     Source files are parsed, not imported; only the modules built into the interpreter, which have
-    no source, are looked at alive. A paragraph that stood in an earlier document is left out.
+    no source, are inspected at runtime. A paragraph of an earlier document is skipped.
     """
     seen: set[str] = set()
     for name, parts in _documents():
@@ -60,15 +62,10 @@ def read_python_docs(
             yield Document("\n\n".join(paragraphs), name, source.location)
 
 
-# A paragraph that begins with a name of its own: 'torch.abs(input): ...'
-_NAMED = re.compile(r"^[\w.]+(?:\(.*\))?: ")
-Parts = list[tuple[str, str, bool]]
-
-
-def _documents() -> Iterator[tuple[str, Parts]]:
+def _documents() -> Iterator[tuple[str, Passages]]:
     yield from _topics()
     for name in sorted({"builtins", *sys.builtin_module_names}):
-        yield from _grouped(name, list(_alive(name)))
+        yield from _grouped(name, list(_docstrings_at_runtime(name)))
     library = Path(sysconfig.get_path("stdlib"))
     yield from _package("", library)
     for package in _PACKAGES:
@@ -77,15 +74,15 @@ def _documents() -> Iterator[tuple[str, Parts]]:
             yield from _package(package, Path(spec.origin).parent)
 
 
-def _topics() -> Iterator[tuple[str, Parts]]:
+def _topics() -> Iterator[tuple[str, Passages]]:
     if find_spec("pydoc_data") is None:
-        return  # some systems split it off from the standard library
-    topics = importlib.import_module("pydoc_data.topics").topics  # a module that holds one dictionary
+        return  # some systems package it separately from the standard library
+    topics = importlib.import_module("pydoc_data.topics").topics  # a module with one dictionary
     for name in sorted(topics):
         yield f"topic:{name}", [("", topics[name], True)]
 
 
-def _package(name: str, folder: Path) -> Iterator[tuple[str, Parts]]:
+def _package(name: str, folder: Path) -> Iterator[tuple[str, Passages]]:
     for path in sorted(folder.rglob("*.py")):
         inner = path.relative_to(folder)
         if _LEFT_OUT.intersection(inner.parts[:-1]) or path.name.startswith(
@@ -93,22 +90,22 @@ def _package(name: str, folder: Path) -> Iterator[tuple[str, Parts]]:
         ):
             continue
         if name == "torch" and "docs" not in path.stem and _private(inner):
-            continue  # numpy's public functions live in private modules, torch's insides do
+            continue  # torch's internals are in private modules, but so are numpy's public functions
         module = ".".join(part for part in (name, *inner.with_suffix("").parts) if part and part != "__init__")
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
-            continue  # somebody else's file, and one of thousands
+            continue  # one unreadable file of a third party out of thousands
         found = list(loose_docstrings(text) if "docs" in path.stem else docstrings(text))
         if not name:
             found.extend(comments(text))
         yield from _grouped(module, found)
 
 
-def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Parts]]:
-    """The documents of a module: a class with much to say gets one of its own, the rest is the module's."""
-    rest: Parts = []
-    own: list[tuple[str, Parts]] = []
+def _grouped(module: str, found: list[Docstring]) -> Iterator[tuple[str, Passages]]:
+    """Yield the documents of a module: one for each class with long docstrings, and one for the rest."""
+    rest: Passages = []
+    own: list[tuple[str, Passages]] = []
     for owner, group in groupby(found, key=lambda docstring: docstring.owner):
         parts = [(_heading(item.name), item.text, False) for item in group]
         if owner and sum(len(text) for _, text, _ in parts) >= _SHORTEST_OWN_DOCUMENT:
@@ -124,11 +121,11 @@ def _private(path: Path) -> bool:
 
 
 def _heading(name: str) -> str:
-    """What a docstring is introduced by: 'Path.glob', but nothing for what is private or special."""
+    """Return the heading of a docstring: 'Path.glob', or nothing for private and special names."""
     return "" if any(part.startswith("_") for part in name.split(".")) else name
 
 
-def _alive(name: str) -> Iterator[Docstring]:
+def _docstrings_at_runtime(name: str) -> Iterator[Docstring]:
     module = importlib.import_module(name)
     yield Docstring("", "", module.__doc__ or "")
     for key, value in sorted(vars(module).items()):
@@ -137,7 +134,7 @@ def _alive(name: str) -> Iterator[Docstring]:
         owner = key if inspect.isclass(value) else ""
         yield Docstring(key, owner, _own_doc(value))
         for inner, member in sorted(vars(value).items()) if owner else ():
-            # The methods with two underscores say 'Return self+value.' on every class.
+            # Special methods have the same docstrings on every class ('Return self+value.').
             if not inner.startswith("__"):
                 yield Docstring(f"{key}.{inner}", owner, _own_doc(member))
 
@@ -147,12 +144,8 @@ def _own_doc(value: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-_SHORTEST_LOOSE = 80
-_FEWEST_COMMENT_LINES = 3
-
-
 class Docstring(NamedTuple):
-    """A docstring and the dotted name it stands under ('' for the module itself). owner: the outermost class, or ''."""
+    """A docstring and its dotted name ('' for the module itself). owner: the outermost class, or ''."""
 
     name: str
     owner: str
@@ -167,7 +160,7 @@ def docstrings(source: str) -> Iterator[Docstring]:
 
 
 def loose_docstrings(source: str) -> Iterator[Docstring]:
-    """Yield the docstrings that a module hands to others as strings, as modules full of add_docstr(f, '...') do."""
+    """Yield the docstrings that a module passes as arguments, as in modules of add_docstr(f, '...') calls."""
     tree = _parse(source)
     if tree is None:
         return
@@ -182,7 +175,7 @@ def loose_docstrings(source: str) -> Iterator[Docstring]:
 
 
 def comments(source: str) -> Iterator[Docstring]:
-    """Yield the blocks of at least three lines that are nothing but comment, where authors explain at length."""
+    """Yield comment blocks of at least three lines, where authors explain at length."""
     block: list[str] = []
     for line in [*source.split("\n"), ""]:
         stripped = line.strip()
@@ -196,7 +189,7 @@ def comments(source: str) -> Iterator[Docstring]:
 
 def _parse(source: str) -> ast.Module | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a backslash too many in somebody's string is not our user's concern
+        warnings.simplefilter("ignore")  # invalid escape sequences in third-party strings do not concern the user
         try:
             return ast.parse(source)
         except (SyntaxError, ValueError, RecursionError):

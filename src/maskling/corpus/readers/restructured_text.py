@@ -1,8 +1,8 @@
-"""Prose out of documentation: reStructuredText marks, code, tables and formulas go, sentences stay.
+"""Extract prose from docstrings: remove reStructuredText markup, code, tables and formulas; keep sentences.
 
-Docstrings are written for eyes and Sphinx. What a language model should learn from them is what
-they say, so examples at the prompt, literal blocks and grammar rules are dropped, paragraphs are
-joined into one line each, and a paragraph that is mostly signs is left out.
+Docstrings are written for people and Sphinx. A language model should learn from their sentences, so examples at the
+prompt, literal blocks and grammar rules are dropped, paragraphs are
+joined into one line each, and a paragraph that is mostly symbols is left out.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ _PROSE_SHARE = 0.86
 
 
 def prose(text: str, quoted_code: bool = False) -> list[str]:
-    """The paragraphs of a docstring that are prose, each on one line.
+    """Return the paragraphs of a docstring that are prose, one line each.
 
-    quoted_code: double quotes stand around code, as in the text form of Python's own manual.
+    quoted_code: double quotes mark code, as in the plain-text form of Python's own manual.
     """
     paragraphs: list[str] = []
     signature = ""
@@ -74,14 +74,14 @@ def prose(text: str, quoted_code: bool = False) -> list[str]:
         if _SIGNATURE.match(paragraph) and len(paragraph) <= 100:
             signature = paragraph
         elif _is_prose(paragraph):
-            # A signature goes with what it does: 'str.upper(): Return a copy ...'
+            # A signature is joined with its description: 'str.upper(): Return a copy ...'
             paragraphs.append(f"{signature.split('->')[0].strip()}: {paragraph}" if signature else paragraph)
             signature = ""
     return paragraphs
 
 
 def _blocks(text: str) -> Iterator[list[str]]:
-    """Runs of lines that belong together, with code, tables and directives left out."""
+    """Yield runs of lines that belong together, without code, tables and directives."""
     block: list[str] = []
     dropped_below: int | None = None  # lines deeper than this are a literal block or the body of a directive
     prompt = references = False
@@ -115,7 +115,7 @@ def _blocks(text: str) -> Iterator[list[str]]:
             if not directive or directive[2] not in _KEPT_DIRECTIVES:
                 dropped_below = indent
             continue
-        if _starts_anew(line, block):
+        if _starts_block(line, block):
             yield block
             block = []
         block.append(line)
@@ -126,7 +126,7 @@ def _blocks(text: str) -> Iterator[list[str]]:
     yield block
 
 
-def _starts_anew(line: str, block: list[str]) -> bool:
+def _starts_block(line: str, block: list[str]) -> bool:
     if not block:
         return False
     stripped = line.strip()
@@ -134,7 +134,7 @@ def _starts_anew(line: str, block: list[str]) -> bool:
         return True
     if _NUMPY_PARAMETER.match(stripped) or _PARAMETER.match(stripped):
         return True
-    # The text below 'name : type' or 'name (type): ...' is indented; the next name comes back to the left.
+    # The text below 'name : type' or 'name (type): ...' is indented; the next name is not.
     indent, first = (len(text) - len(text.lstrip()) for text in (line, block[0]))
     return indent < first or (indent == first and len(block) > 1 and len(block[-1]) - len(block[-1].lstrip()) > indent)
 
@@ -160,7 +160,7 @@ def _is_prose(paragraph: str) -> bool:
         return False
     if paragraph.count(",") > 0.4 * len(words) or _LEGAL.search(paragraph):  # bare lists of names; copyright notices
         return False
-    # Letters, spaces and the marks of sentences; code has its signs, grammar its bars, formulas their digits.
+    # The share of letters, spaces and punctuation is lower in code (operators), grammar (bars) and formulas (digits).
     plain = sum(character.isalpha() or character in " .,;:'()-_" for character in paragraph)
     lower = sum(word.strip("(),.;:'").islower() for word in words)
     return plain >= _PROSE_SHARE * len(paragraph) and lower >= 0.5 * len(words)

@@ -1,4 +1,4 @@
-"""Plain text under four conventions of where a document ends."""
+"""Reader of plain text, with four conventions for where a document ends."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from maskling.corpus.settings import CorpusSettings
 
 
 def read_plain(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield the documents of a text file; settings.plain says what they are.
+    """Yield the documents of a text file, as settings.plain defines them.
 
-    A document of more than settings.max_document_characters becomes several, so that one file of
-    any size never lies in memory whole.
+    A document of more than settings.max_document_characters becomes several, so that a large file is
+    never in memory as a whole.
     """
     with open_bytes(source, report) as stream:
         lines = split_into_lines(decode(stream, settings, report), settings.max_document_characters, at_spaces=True)

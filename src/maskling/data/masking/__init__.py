@@ -1,4 +1,8 @@
-"""Which tokens to predict."""
+"""Masking strategies: choose the tokens to predict.
+
+To add one, write a file with a subclass of `Masking` that has a `kind` and a `select`, and add the class to `MASKINGS`.
+Its fields become settings, command-line options and reference, and the contract tests cover it.
+"""
 
 from maskling.config import table
 from maskling.data.masking.bert2018 import Bert2018Masking

@@ -1,4 +1,4 @@
-"""The choice of google-research/bert's create_pretraining_data.py."""
+"""Masking as in google-research/bert's create_pretraining_data.py."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pydantic import Field
 
 from maskling.arrays import BoolArray, Int64Array, UInt64Array
 from maskling.data.masking.strategy import Masking, Rate
-from maskling.data.masking.words import Units, Words, token_units, word_units
+from maskling.data.masking.words import Units, WordIds, token_units, word_units
 
 
 class Bert2018Masking(Masking):
     """Mask as the original code does, flaws included (`create_masked_lm_predictions`).
 
-    The budget is `rate` times all tokens, [CLS] and [SEP] counted; [UNK] may be chosen; a word that
+    The budget is `rate` times all tokens, [CLS] and [SEP] included; [UNK] may be chosen; a word that
     no longer fits is skipped, so long words are chosen less often and the budget may not be spent.
-    Python 3's rounding, halves to even. `token` and `word` have none of this. Only an example of
-    which no word fits, left without predictions by the original, gets the first one drawn here.
+    Rounding is that of Python 3, halves to even. `token` and `word` have none of these flaws. One difference: in an
+    example where no word fits, which the original leaves without predictions, the first word drawn is predicted.
     """
 
     kind: Literal["bert2018"] = "bert2018"
     predicts_unknown: ClassVar[bool] = True
-    whole_word: bool = Field(False, description="choose whole words, as the flag do_whole_word_mask")
+    whole_word: bool = Field(False, description="choose whole words, as the flag do_whole_word_mask does")
     max_predictions_per_seq: int | None = Field(
-        None, ge=1, description="most predictions in an example; the original says 20 at length 128, 77 at 512"
+        None, ge=1, description="maximum predictions per example; the original uses 20 at length 128, 77 at 512"
     )
 
-    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
+    def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Go through the words of each example in random order and take each that fits the budget."""
         units = word_units(words) if self.whole_word else token_units(words)
         budget = np.maximum(1, np.rint(rate * np.bincount(words.example, minlength=words.num_examples)))
@@ -37,9 +37,9 @@ class Bert2018Masking(Masking):
 
 
 def _greedy(units: Units, order: Int64Array, budget: Int64Array) -> BoolArray:
-    """Which units are taken if each example takes its own in `order`, skipping those that exceed what is left.
+    """Take the units of each example in `order`, skipping those that exceed what is left of its budget.
 
-    order: (u,) int64; budget: (examples,) int64, used up here. Returns (u,) bool.
+    order: (u,) int64; budget: (examples,) int64, modified in place. Returns (u,) bool, the units taken.
     """
     taken = np.zeros(len(order), dtype=bool)
     count = units.count

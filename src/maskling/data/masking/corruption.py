@@ -1,4 +1,4 @@
-"""What the model sees where it is to predict: usually [MASK], sometimes another token, sometimes the token itself."""
+"""Corruption of the tokens to predict: the model gets mostly [MASK], sometimes a random or the original token."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pydantic import Field, model_validator
 
 from maskling.arrays import BoolArray, UInt64Array
 from maskling.config import Settings
-from maskling.data.masking.words import Words
+from maskling.data.masking.words import WordIds
 from maskling.randomness import below, uniforms
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class MaskingVocabulary:
-    """What batches need to know of a tokenizer.
+    """The ids that batches need from a tokenizer: special tokens, and the ordinary ids for random replacements.
 
-    ordinary_ids: (o,) int64, ids a random replacement is drawn from: not special, not kept free as [unused7] is.
-    special_ids: (s,) int64, all special ids; [UNK], which a text may hold, among them.
+    ordinary_ids: (o,) int64, ids that random replacements are drawn from: neither special nor unused as [unused7].
+    special_ids: (s,) int64, all special ids, including [UNK], which may occur in a text.
     """
 
     size: int
@@ -35,7 +35,7 @@ class MaskingVocabulary:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> MaskingVocabulary:
-        """The vocabulary of a tokenizer."""
+        """Return the vocabulary of a tokenizer."""
         special = tokenizer.special
         return cls(
             size=tokenizer.vocab_size,
@@ -55,60 +55,60 @@ class MaskingVocabulary:
         return table
 
 
-# The counters of the second draw of a token lie above all positions, where those of the first are.
+# The first draw of a token uses its position as counter; counters of the second draw are above all positions.
 _REPLACEMENT = 1 << 32
 
 
 class Corruption(Settings):
-    """Hide the tokens to predict: 80 % [MASK], 10 % random, 10 % as they are (Devlin et al. 2019, section 3.1).
+    """Corrupt the tokens to predict: 80 % [MASK], 10 % random, 10 % unchanged (Devlin et al. 2019, section 3.1).
 
     A random replacement is never a special token, unless `random_ids` is "all", as in the original code.
     """
 
     mask: float = Field(0.8, ge=0, le=1, description="fraction of predicted tokens replaced by [MASK]")
-    random: float = Field(0.1, ge=0, le=1, description="fraction replaced by a random token; the rest stays as it is")
+    random: float = Field(0.1, ge=0, le=1, description="fraction replaced by a random token; the rest is unchanged")
     unit: Literal["token", "span"] = Field(
-        "token", description="what shares one draw: a token, or a run of predicted tokens as in SpanBERT"
+        "token", description="unit that shares one draw: a token, or a run of predicted tokens as in SpanBERT"
     )
     random_ids: Literal["ordinary", "all"] = Field(
-        "ordinary", description="what random tokens are drawn from: ordinary ones, or special and unused ones too"
+        "ordinary", description="ids random tokens are drawn from: ordinary ones, or special and unused ones too"
     )
 
     @model_validator(mode="after")
     def _at_most_all(self) -> Self:
         if self.mask + self.random > 1 + 1e-9:
-            raise ValueError(f"mask {self.mask} and random {self.random} are fractions of one whole; lower one of them")
+            raise ValueError(f"mask {self.mask} and random {self.random} add up to more than 1; lower one of them")
         return self
 
     def corrupt(
         self,
         ids: NDArray[np.integer],
         chosen: BoolArray,
-        words: Words,
+        words: WordIds,
         keys: UInt64Array,
         vocabulary: MaskingVocabulary,
     ) -> NDArray[np.int32]:
-        """What the model sees.
+        """Return the input ids of the model.
 
-        ids: (n,) integers, the tokens of `words`; chosen: (n,) bool; keys: (examples,) uint64, other ones than those
+        ids: (n,) integers, the tokens of `words`; chosen: (n,) bool; keys: (examples,) uint64, different from those
         the choice was made with. Returns (n,) int32, equal to `ids` where `chosen` is False.
         """
-        seen = ids.astype(np.int32)
-        place = np.flatnonzero(chosen)
-        example, position = words.example[place], words.position[place]
+        input_ids = ids.astype(np.int32)
+        index = np.flatnonzero(chosen)
+        example, position = words.example[index], words.position[index]
         key = keys[example]
-        draw = uniforms(key, position[_leader(place, example)] if self.unit == "span" else position)
-        seen[place[draw < self.mask]] = vocabulary.mask
+        draw = uniforms(key, position[_first_of_run(index, example)] if self.unit == "span" else position)
+        input_ids[index[draw < self.mask]] = vocabulary.mask
         replaced = np.flatnonzero((draw >= self.mask) & (draw < self.mask + self.random))
         if self.random_ids == "ordinary":
             pick = below(key[replaced], position[replaced] + _REPLACEMENT, len(vocabulary.ordinary_ids))
-            seen[place[replaced]] = vocabulary.ordinary_ids[pick]
+            input_ids[index[replaced]] = vocabulary.ordinary_ids[pick]
         else:
-            seen[place[replaced]] = below(key[replaced], position[replaced] + _REPLACEMENT, vocabulary.size)
-        return seen
+            input_ids[index[replaced]] = below(key[replaced], position[replaced] + _REPLACEMENT, vocabulary.size)
+        return input_ids
 
 
-def _leader(place: NDArray[np.int64], example: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each chosen token, which chosen token its run begins with. place, example: (c,) int64. Returns (c,) int64."""
-    leads = np.flatnonzero((np.diff(place, prepend=-2) != 1) | (np.diff(example, prepend=-1) != 0))
-    return np.repeat(leads, np.diff(leads, append=len(place)))
+def _first_of_run(index: NDArray[np.int64], example: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return, per chosen token, the chosen token that its run begins with. index, example: (c,) int64. Returns (c,)."""
+    firsts = np.flatnonzero((np.diff(index, prepend=-2) != 1) | (np.diff(example, prepend=-1) != 0))
+    return np.repeat(firsts, np.diff(firsts, append=len(index)))

@@ -1,4 +1,4 @@
-"""Short n-grams of words."""
+"""Masking of n-grams of whole words."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pydantic import Field
 from maskling.arrays import BoolArray, UInt64Array
 from maskling.data.masking.runs import word_runs
 from maskling.data.masking.strategy import Masking, Rate, take
-from maskling.data.masking.words import Words
+from maskling.data.masking.words import WordIds
 
 
 class NgramMasking(Masking):
-    """Mask n-grams of whole words, n words with chance proportional to 1/n (Lan et al. 2020, ALBERT, section 4.1)."""
+    """Mask n-grams of whole words; length n has probability proportional to 1/n (Lan et al. 2020, ALBERT, 4.1)."""
 
     kind: Literal["ngram"] = "ngram"
     max_words: int = Field(3, ge=1, description="longest n-gram")
 
-    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
+    def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Cut the words into n-grams and take n-grams in random order until the rate is met."""
         return take(word_runs(words, 1 / np.arange(1, self.max_words + 1), rate, keys), rate, keys)

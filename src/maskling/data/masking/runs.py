@@ -1,4 +1,4 @@
-"""Ordinary tokens cut into runs of whole words of random lengths."""
+"""Runs of whole words of random lengths, for span and n-gram masking."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import UInt64Array
-from maskling.data.masking.strategy import LENGTHS, Rate
-from maskling.data.masking.words import Units, Words, word_units
+from maskling.data.masking.strategy import LENGTH_DRAW, Rate
+from maskling.data.masking.words import Units, WordIds, word_units
 from maskling.randomness import uniforms
 
 
-def word_runs(words: Words, probabilities: NDArray[np.floating], rate: Rate, keys: UInt64Array) -> Units:
-    """Cut each stretch of words between special tokens into runs that follow each other.
+def word_runs(words: WordIds, probabilities: NDArray[np.floating], rate: Rate, keys: UInt64Array) -> Units:
+    """Cut each stretch of words between special tokens into consecutive runs.
 
-    probabilities: (longest,) float64, the chance of a run of 1, 2, ... words. A run is cut off where
-    its stretch ends, and is never longer than the words that `rate` asks of its example (one at
-    least), so that a short example is not masked as a whole.
+    probabilities: (longest,) float64, relative probability of a run of 1, 2, ... words. A run is cut off where
+    its stretch ends, and is never longer than the number of words that `rate` asks of its example (at
+    least one), so that a short example is not masked as a whole.
 
-    Any run is later taken with the same chance, so every word is as likely to be masked as any
-    other, wherever it stands, and the lengths of masked runs are the lengths drawn here.
+    Every run is later taken with the same probability, so every word is equally likely to be masked,
+    whatever its position, and the lengths of masked runs are distributed as the lengths drawn here.
     """
     units = word_units(words)
     if not len(units.length):
         return units
-    # A word is as long as its tokens; where the next does not begin right behind it, a special token stands between.
+    # If the next word does not begin right after the tokens of this one, a special token separates them.
     ends = units.position + units.length
     opens = np.ones(len(ends), dtype=bool)
     opens[1:] = (units.example[1:] != units.example[:-1]) | (units.position[1:] != ends[:-1])
-    # Draw a length at every word, as if all runs had one: more than enough of them for each stretch.
+    # Draw one length per word, as if all runs had one word: more than enough for each stretch.
     total = np.cumsum(probabilities)
     drawn = 1 + np.searchsorted(
-        total[:-1], uniforms(keys[units.example], units.position + LENGTHS) * total[-1], "right"
+        total[:-1], uniforms(keys[units.example], units.position + LENGTH_DRAW) * total[-1], "right"
     )
     drawn = np.minimum(drawn, np.maximum(1, np.rint(rate * units.count).astype(np.int64))[units.example])
-    # Run number j of a stretch begins after the lengths of the runs before it, if the stretch is that long.
+    # Run j of a stretch begins after the lengths of the runs before it, if the stretch is that long.
     stretch = np.cumsum(opens) - 1
     first = np.flatnonzero(opens)
     before = np.cumsum(drawn) - drawn

@@ -1,4 +1,4 @@
-"""What every masking gives: tokens to predict, and a rate that may change over training."""
+"""The interface of a masking strategy: choose tokens to predict, at a rate that may change over training."""
 
 from __future__ import annotations
 
@@ -11,94 +11,93 @@ from pydantic import Field, model_validator
 
 from maskling.arrays import BoolArray, UInt64Array
 from maskling.config import Settings
-from maskling.data.masking.words import Units, Words
+from maskling.data.masking.words import Units, WordIds
 from maskling.randomness import uniforms
 
-# A fraction of the tokens: one for all examples, or (examples,) float64, one for each.
+# A fraction of the tokens: one for all examples, or (examples,) float64, one per example.
 Rate = float | NDArray[np.float64]
 
 
 class Masking(Settings, ABC):
-    """Which tokens to predict. Never special ones; at least one in every example that has an ordinary token."""
+    """Choose which tokens to predict: never special tokens, and at least one in every example with ordinary tokens."""
 
     kind: str
     rate: float = Field(0.15, gt=0, lt=1, description="fraction of ordinary tokens to predict")
-    final_rate: float | None = Field(None, gt=0, lt=1, description="rate at the end, reached in a straight line")
+    final_rate: float | None = Field(None, gt=0, lt=1, description="rate at the end of training, reached linearly")
     lowest_rate: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="draw the rate of each example evenly between this one and `rate`, as models that write text want",
+        description="draw the rate of each example uniformly between this and `rate`, for models that generate text",
     )
 
     predicts_unknown: ClassVar[bool] = False
-    """Whether tokens of the text that are special themselves, as [UNK] is, count as ordinary."""
+    """Whether special tokens of the text itself, such as [UNK], count as ordinary."""
 
     @model_validator(mode="after")
     def _lowest_is_lowest(self) -> Self:
         least = min(self.rate, self.rate if self.final_rate is None else self.final_rate)
         if self.lowest_rate is not None and self.lowest_rate > least:
             raise ValueError(
-                f"lowest_rate {self.lowest_rate} is above the rate {least} that it is the lower end of; lower it"
+                f"lowest_rate {self.lowest_rate} is above the rate {least}, the upper end of its range; lower it"
             )
         return self
 
     def rate_at(self, fraction: float) -> float:
-        """The rate after that fraction of training (Ankner et al. 2023 let it fall from 0.3 to 0.15).
+        """Return the rate after that fraction of training (Ankner et al. 2023 decay it from 0.3 to 0.15).
 
-        With `lowest_rate`, the upper end of the range that each example's is drawn from.
+        With `lowest_rate`, it is the upper end of the range that the rate of each example is drawn from.
         """
         if self.final_rate is None:
             return self.rate
         return self.rate + (self.final_rate - self.rate) * min(max(fraction, 0.0), 1.0)
 
     def rates(self, rate: float, keys: UInt64Array) -> Rate:
-        """The rate of each example: `rate`, or with `lowest_rate` a draw of its key alone.
+        """Return the rate of each example: `rate`, or with `lowest_rate` a draw that depends on its key alone.
 
-        Masked diffusion draws a time for each example and hides that fraction (Austin et al. 2021, D3PM, absorbing
-        states; Sahoo et al. 2024, MDLM). Theirs is drawn from all of (0, 1), and the loss of an example is weighed by
-        one over its rate, which makes the sum a bound on its likelihood; here each prediction weighs the same.
+        Masked diffusion draws a time per example and masks that fraction (Austin et al. 2021, D3PM, absorbing
+        states; Sahoo et al. 2024, MDLM). There it is drawn from all of (0, 1), and the loss of an example is weighted
+        by one over its rate, which makes the sum a bound on its likelihood; here every prediction has equal weight.
         """
         if self.lowest_rate is None:
             return rate
-        return self.lowest_rate + (rate - self.lowest_rate) * uniforms(keys, RATE)
+        return self.lowest_rate + (rate - self.lowest_rate) * uniforms(keys, RATE_DRAW)
 
     @abstractmethod
-    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
+    def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Choose the tokens to predict, for each example from its own words and key alone.
 
-        rate: the fraction to choose, one for all or for each; keys: (examples,) uint64. Returns (n,) bool, True where
-        a token is predicted.
+        rate: the fraction to choose, one for all examples or one each; keys: (examples,) uint64.
+        Returns (n,) bool, True where a token is to be predicted.
         """
 
 
-# Counters of the draws of one key: units are drawn at their positions, the rest above any position.
-ROUNDING = 1 << 32
-LENGTHS = 1 << 33
-RATE = 1 << 34
+# Counters of the draws of one key: units use their positions, other draws use counters above any position.
+ROUNDING_DRAW = 1 << 32
+LENGTH_DRAW = 1 << 33
+RATE_DRAW = 1 << 34
 
 
 def take(units: Units, rate: Rate, keys: UInt64Array) -> BoolArray:
     """Take whole units in random order until about `rate` of the ordinary tokens of each example is met.
 
-    A unit is taken if the tokens of those before it have not reached a mark. Its own length plays no
-    part in that, so long and short ones are equally likely; skipping what no longer fits, or
-    asking whether half of it fits, would favour the short. The last unit reaches beyond the mark by half
-    of its length on average, and is of length l with a chance proportional to l; so the mark is
-    set that much lower than the rate asks, and the rate is met on average. A draw for each example moves
-    the mark by up to half a token, so that rounding does not shift it either: for units of one
-    token this is rounding up or down at random. The first unit is taken in any case.
+    A unit is taken if the tokens of the units before it have not reached a threshold. Its own length has no influence
+    on that, so long and short units are equally likely; skipping what no longer fits, or testing whether half of it
+    fits, would favour short units. The last unit exceeds the threshold by half of its length on average, and has
+    length l with probability proportional to l; so the threshold is lowered by that much, and the rate is met on
+    average. A draw per example moves the threshold by up to half a token, so that rounding does not shift it either:
+    for units of one token this is rounding up or down at random. The first unit is always taken.
     Returns (n,) bool over the tokens of `units.words`.
     """
     words = units.words
     order = units.shuffled(keys)
     length = units.length[order]
-    # Tokens of the same example in units before this one; examples kept their order.
+    # Tokens of the same example in units before this one; the order of examples is unchanged.
     before = np.cumsum(length) - length
     before -= (np.cumsum(words.num_ordinary) - words.num_ordinary)[units.example]
     squares = np.bincount(units.example, weights=units.length**2, minlength=words.num_examples)
     beyond = 0.5 * squares / np.maximum(words.num_ordinary, 1)
-    mark = rate * words.num_ordinary - beyond + uniforms(keys, ROUNDING) - 0.5
+    threshold = rate * words.num_ordinary - beyond + uniforms(keys, ROUNDING_DRAW) - 0.5
     taken = np.empty(len(order), dtype=bool)
-    taken[order] = (before < mark[units.example]) | (before == 0)
+    taken[order] = (before < threshold[units.example]) | (before == 0)
     return units.tokens(taken)

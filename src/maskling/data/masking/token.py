@@ -1,4 +1,4 @@
-"""Single tokens."""
+"""Masking of single tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from maskling.arrays import BoolArray, UInt64Array
 from maskling.data.masking.strategy import Masking, Rate, take
-from maskling.data.masking.words import Words, token_units
+from maskling.data.masking.words import WordIds, token_units
 
 
 class TokenMasking(Masking):
@@ -17,6 +17,6 @@ class TokenMasking(Masking):
 
     kind: Literal["token"] = "token"
 
-    def select(self, words: Words, rate: Rate, keys: UInt64Array) -> BoolArray:
+    def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Take tokens in random order until the rate is met."""
         return take(token_units(words), rate, keys)

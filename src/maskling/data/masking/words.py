@@ -1,4 +1,4 @@
-"""The words of many examples at once, laid end to end."""
+"""Word ids of the tokens of many examples, end to end, and the units (tokens, words, runs) that a masking chooses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from maskling.randomness import bits
 
 
 @dataclass(frozen=True)
-class Words:
-    """Which word each token of some examples belongs to.
+class WordIds:
+    """The example, position and word of each token of some examples.
 
-    example: (n,) int64, which example, never falling; every example has a token.
-    position: (n,) int64, place within the example.
-    word: (n,) int64, running number of the word over all examples, never falling; -1 for tokens that must not be
-        predicted. The tokens of a word stand side by side.
-    num_examples: how many examples.
+    example: (n,) int64, index of the example, non-decreasing; every example has at least one token.
+    position: (n,) int64, position within the example.
+    word: (n,) int64, index of the word over all examples, non-decreasing; -1 for tokens that must not be predicted
+        (special tokens). The tokens of a word are adjacent.
+    num_examples: number of examples.
     """
 
     example: Int64Array
@@ -29,31 +29,31 @@ class Words:
 
     @cached_property
     def ordinary(self) -> Int64Array:
-        """(m,) int64, where the tokens are that may be predicted, ascending."""
+        """(m,) int64, indices of the tokens that may be predicted, ascending."""
         return np.flatnonzero(self.word >= 0)
 
     @cached_property
     def num_ordinary(self) -> Int64Array:
-        """(num_examples,) int64, how many tokens of each example may be predicted."""
+        """(num_examples,) int64, number of tokens of each example that may be predicted."""
         return np.bincount(self.example[self.ordinary], minlength=self.num_examples)
 
 
 @dataclass(frozen=True)
 class Units:
-    """What a masking takes whole: tokens, words or runs of words, in the order of the text.
+    """The units that a masking takes as a whole: tokens, words or runs of words, in the order of the text.
 
-    example: (u,) int64, the example of each unit, never falling; position: (u,) int64, of its first token;
-    length: (u,) int64, its tokens. End to end they are the ordinary tokens of `words`.
+    example: (u,) int64, the example of each unit, non-decreasing; position: (u,) int64, of its first token;
+    length: (u,) int64, tokens of the unit. Concatenated, units are the ordinary tokens of `words`.
     """
 
-    words: Words
+    words: WordIds
     example: Int64Array
     position: Int64Array
     length: Int64Array
 
     @classmethod
-    def beginning(cls, words: Words, begins: BoolArray) -> Units:
-        """Units from the ordinary tokens that begin one. begins: (m,) bool over `words.ordinary`, the first True."""
+    def beginning(cls, words: WordIds, begins: BoolArray) -> Units:
+        """Build units from the ordinary tokens that begin one. begins: (m,) bool over `words.ordinary`, first True."""
         first = np.flatnonzero(begins)
         token = words.ordinary[first]
         length = np.diff(first, append=len(begins))
@@ -61,13 +61,13 @@ class Units:
 
     @cached_property
     def count(self) -> Int64Array:
-        """(num_examples,) int64, how many units each example has."""
+        """(num_examples,) int64, number of units of each example."""
         return np.bincount(self.example, minlength=self.words.num_examples)
 
     def shuffled(self, keys: UInt64Array) -> Int64Array:
-        """The units of each example in a random order, the examples in theirs. keys: (examples,). Returns (u,) int64.
+        """Shuffle the units within each example. keys: (examples,) uint64. Returns (u,) int64, indices of units.
 
-        One sort of example, 32 random bits and number within the example packed into a word: ten
+        Sorts uint64 values that pack example, 32 random bits and index within the example: ten
         times as fast as a stable argsort. A tie, one pair in 2**32, keeps the order of the text.
         """
         assert self.words.num_examples <= 1 << 16
@@ -80,19 +80,19 @@ class Units:
         return (packed & np.uint64(0xFFFF)).astype(np.int64) + first
 
     def tokens(self, taken: BoolArray) -> BoolArray:
-        """The tokens of the taken units. taken: (u,) bool. Returns (n,) bool over all tokens of `words`."""
+        """Return the tokens of the taken units. taken: (u,) bool. Returns (n,) bool over all tokens of `words`."""
         chosen = np.zeros(len(self.words.word), dtype=bool)
         chosen[self.words.ordinary] = np.repeat(taken, self.length)
         return chosen
 
 
-def token_units(words: Words) -> Units:
-    """Each ordinary token by itself."""
+def token_units(words: WordIds) -> Units:
+    """Return every ordinary token as a unit."""
     token = words.ordinary
     return Units(words, words.example[token], words.position[token], np.ones(len(token), np.int64))
 
 
-def word_units(words: Words) -> Units:
-    """Each word."""
+def word_units(words: WordIds) -> Units:
+    """Return every word as a unit."""
     word = words.word[words.ordinary]
     return Units.beginning(words, np.diff(word, prepend=-1) != 0)

@@ -1,4 +1,8 @@
-"""How segments are made of spans."""
+"""Pairing strategies: make the segments A and B of an example, with or without a sentence objective (NSP, SOP).
+
+To add one, write a file with a subclass of `Pairing` that has a `kind`, a `plan` and `segments`, and add the class to
+`PAIRINGS`.
+"""
 
 from maskling.config import table
 from maskling.data.pairing.bert2018 import Bert2018Pairing

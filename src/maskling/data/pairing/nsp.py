@@ -1,4 +1,4 @@
-"""Two segments that follow each other, or do not."""
+"""Pairing for next sentence prediction (NSP)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from maskling.randomness import below, keys
 
 
 class NspPairing(Pairing):
-    """Next sentence prediction: B goes on from A, or comes from another document (Devlin et al. 2019, section 3.1).
+    """Next sentence prediction: B follows A, or comes from another document (Devlin et al. 2019, section 3.1).
 
     Unlike the original code, exactly half of the examples are random and a random B never comes
-    from A's own document. So that the text and little else tells the two apart, a random B begins
+    from A's own document. So that the two are distinguished by their text and little else, a random B begins
     where a true one might have (the split of another span), is about as long as the true one was,
     if its document is, and ends with a sentence or between two words as the true one did. The true
-    B that it replaces is not seen in that place in that epoch; the coin of another epoch shows it.
+    B that it replaces does not occur after its A in that epoch; it does in epochs with the other label.
     """
 
     kind: Literal["nsp"] = "nsp"
     has_pairs: ClassVar[bool] = True
 
     def plan(self, split: Split, seq_length: int) -> Plan:
-        """Spans of two words or more. Raises DataError for a split of one document."""
+        """Plan spans of at least two words. Raises DataError for a split of one document."""
         plan = HalvedPlan.of(split, seq_length - self.num_special)
         if len(plan.document_first) < 3:
             raise DataError(
@@ -39,7 +39,7 @@ class NspPairing(Pairing):
         return plan
 
     def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:
-        """Halve each span, and replace the second half of one of each two neighbours of the plan."""
+        """Halve each span, and replace the second half in one of every two neighbours of the plan."""
         assert isinstance(plan, HalvedPlan)
         key = keys(seed, "nsp", epoch, index)
         middle = plan.middles(index, key, 0)
@@ -54,24 +54,25 @@ class NspPairing(Pairing):
 def _elsewhere(
     plan: HalvedPlan, index: Int64Array, key: UInt64Array, middle: Int64Array
 ) -> tuple[Int64Array, Int64Array]:
-    """Begin and end of text from other documents, to stand in for the spans `index` after their `middle`. All (n,)."""
+    """Return begin and end of text from other documents, to replace the spans `index` after `middle`. All (n,)."""
     boundaries = plan.boundaries
     true_end = plan.start[index] + plan.length[index]
     room = true_end - middle
-    # Any span but those of the own document, in one draw: number the others and step over the own ones.
+    # Any span of another document, in one draw: count only those, and skip over the own ones.
     own, after_own = plan.of_same_document(index)
     other = below(key, 1, len(plan) - (after_own - own))
     other += (other >= own) * (after_own - own)
     first, after_last = plan.of_same_document(other)
     text_begin, text_end = plan.start[first], plan.start[after_last - 1] + plan.length[after_last - 1]
-    # Too near the end of its document to be as long as the true B, it begins some sentences sooner: a short
-    # example would else be a random one more often than not.
+    # A random B too near the end of its document to be as long as the true B begins some sentences earlier: otherwise
+    # a short example would more often than not be a random one.
     begin = np.minimum(plan.middles(other, key, 2), np.maximum(boundaries.last_sentence(text_end - room), text_begin))
     limit = np.minimum(begin + room, text_end)
-    # Where the true B ended with a sentence, the sentence end nearest to the same length; else the last word that fits.
-    sooner, later = boundaries.last_sentence(limit), boundaries.next_sentence(limit)
+    # If the true B ended with a sentence, end at the sentence nearest to the same length; else at the last word that
+    # fits.
+    earlier, later = boundaries.last_sentence(limit), boundaries.next_sentence(limit)
     farthest = np.minimum(begin + plan.goal - (middle - plan.start[index]), text_end)
-    nearest = np.where((later <= farthest) & (later - limit < limit - sooner), later, sooner)
+    nearest = np.where((later <= farthest) & (later - limit < limit - earlier), later, earlier)
     word = boundaries.word_start(begin + 1, limit + (limit < text_end), np.ones(len(begin)))
     whole = (boundaries.next_sentence(true_end) == true_end) & (nearest > begin)
     cut = np.where(word > begin, word, limit)

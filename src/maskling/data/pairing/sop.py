@@ -1,4 +1,4 @@
-"""Two consecutive segments, in order or swapped."""
+"""Pairing for sentence order prediction (SOP)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from maskling.randomness import keys
 class SopPairing(Pairing):
     """Sentence order prediction: the halves of a span, swapped in half of the examples (Lan et al. 2020, ALBERT, 3.1).
 
-    Label 0 is the right order, 1 swapped: the numbers of the pair, not ALBERT's
-    `sentence_order_label`, are the other way round in some ports. Exactly half are swapped.
+    Label 0 is the original order and 1 is swapped, as in ALBERT's `sentence_order_label`; some ports have it the other
+    way round. Exactly half are swapped.
     """
 
     kind: Literal["sop"] = "sop"
     has_pairs: ClassVar[bool] = True
 
     def plan(self, split: Split, seq_length: int) -> Plan:
-        """Spans of two words or more."""
+        """Plan spans of at least two words."""
         return HalvedPlan.of(split, seq_length - self.num_special)
 
     def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:
-        """Halve each span, and swap one of each two neighbours of the plan."""
+        """Halve each span, and swap the halves in one of every two neighbours of the plan."""
         assert isinstance(plan, HalvedPlan)
         begin = plan.start[index]
         middle = plan.middles(index, keys(seed, "sop", epoch, index), 0)

@@ -1,4 +1,4 @@
-"""What every pairing gives: a plan for all epochs, and the segments of any of its examples."""
+"""The interface of a pairing strategy: a plan for all epochs, and the segments of any of its examples."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from maskling.data.shards import Split
 
 @dataclass(frozen=True)
 class Segments:
-    """The two runs of tokens of each example, counted from the start of the split.
+    """The segments A and B of each example, as spans of tokens counted from the start of the split.
 
-    a_start, a_length, b_start, b_length: (n,) int64; B is empty where there is no pair.
-    label: (n,) int64, 0 for a true next or a right order, 1 for a random next or a swapped order, -1 for no pair.
+    a_start, a_length, b_start, b_length: (n,) int64; B is empty if there is no pair.
+    label: (n,) int64, 0 for a true next or the original order, 1 for a random next or swapped order, -1 for no pair.
     """
 
     a_start: Int64Array
@@ -39,23 +39,23 @@ class Segments:
 
 
 class Pairing(Settings, ABC):
-    """How an example is made of text: which tokens stand in segments A and B, and whether B belongs there."""
+    """Choose the tokens of segments A and B of each example, and the label of a sentence objective."""
 
     kind: str
     has_pairs: ClassVar[bool]
 
     @property
     def num_special(self) -> int:
-        """[CLS] A [SEP], and B [SEP] where there are pairs."""
+        """Number of special tokens: [CLS] A [SEP], then B [SEP] if there are pairs."""
         return 3 if self.has_pairs else 2
 
     @abstractmethod
     def plan(self, split: Split, seq_length: int) -> Plan:
-        """What all epochs are made of. Raises DataError where the split cannot give such examples."""
+        """Plan the spans of all epochs. Raises DataError if the split cannot give such examples."""
 
     @abstractmethod
     def segments(self, plan: Plan, epoch: Int64Array, index: Int64Array, seed: int) -> Segments:
-        """The segments of example `index` of `epoch`, a function of the arguments alone.
+        """Return the segments of example `index` of `epoch`, a function of the arguments alone.
 
         plan: what `plan` returned; epoch, index: (n,) int64.
         """

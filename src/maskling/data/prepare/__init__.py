@@ -1,3 +1,3 @@
-"""What `prepare` is made of: a stage a file, and what the stages share."""
+"""Prepare a corpus: one file per stage (clean, tokenizer, tokenize), and what the stages share."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `prepare` says while it works."""
+"""The events that `prepare` yields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_BAD_FILES = 5
 
 @dataclass(frozen=True)
 class Resumed:
-    """An earlier run was stopped; what it finished is kept. parts: parts of cleaned text; shards: parts in tokens."""
+    """A stopped run resumes with what it finished. parts: parts of clean text; shards: parts already tokenized."""
 
     parts: int
     shards: int
@@ -21,9 +21,9 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Reading:
-    """Text is read and cleaned.
+    """Progress of reading and cleaning.
 
-    documents, text_bytes: kept so far, in UTF-8; read_bytes: of the sources as they lie there, compressed or not,
+    documents, text_bytes: kept so far, in UTF-8; read_bytes: read from the sources as stored, compressed or not, out
     of total_bytes (None if a size is not known). Reading is some megabytes ahead of what is kept.
     """
 
@@ -35,14 +35,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class TokenizerTraining:
-    """A vocabulary is about to be trained on so many different words."""
+    """Training of a vocabulary starts. words: number of different words."""
 
     words: int
 
 
 @dataclass(frozen=True)
 class TokenizerTrained:
-    """The tokenizer is there: trained, or taken from `path`."""
+    """The tokenizer is ready: trained, or loaded from `path`."""
 
     vocab_size: int
     path: str | None
@@ -50,7 +50,7 @@ class TokenizerTrained:
 
 @dataclass(frozen=True)
 class ShardWritten:
-    """A part of the text became tokens. tokens: of all parts so far, both splits."""
+    """One part of the text was tokenized. tokens: of all parts so far, both splits."""
 
     parts: int
     num_parts: int
@@ -59,7 +59,7 @@ class ShardWritten:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The folder is complete. already: it was so before, and nothing was done."""
+    """The folder is complete. already: it was complete before, and nothing was done."""
 
     folder: Path
     manifest: Manifest
@@ -67,7 +67,7 @@ class Prepared:
 
     @property
     def train_tokens(self) -> int:
-        """Tokens to train on."""
+        """Tokens of the train split."""
         return sum(shard.tokens for shard in self.manifest.splits.train)
 
     @property
@@ -77,7 +77,7 @@ class Prepared:
 
     @property
     def train_documents(self) -> int:
-        """Documents to train on."""
+        """Documents of the train split."""
         return sum(shard.documents for shard in self.manifest.splits.train)
 
     @property
@@ -87,36 +87,36 @@ class Prepared:
 
     @property
     def bytes_per_token(self) -> float:
-        """Bytes of cleaned text (UTF-8) for each token."""
+        """Bytes of clean text (UTF-8) per token."""
         return self.manifest.text.kept_bytes / max(1, self.train_tokens + self.validation_tokens)
 
     @property
     def unknown_share(self) -> float:
-        """Fraction of the train tokens that the tokenizer had no piece for."""
+        """Fraction of unknown tokens in the train split."""
         return self.manifest.unknown_tokens / max(1, self.train_tokens)
 
     def warnings(self) -> list[str]:
-        """What a person should know before training on this, a line each."""
+        """Return what a person should know before training on this data, one line per item."""
         lines = []
         if self.unknown_share > MUCH_UNKNOWN:
             given = self.manifest.made_from is not None and self.manifest.made_from.tokenizer is not None
             lines.append(
                 f"{self.unknown_share:.1%} of the tokens are unknown: "
                 + (
-                    "the tokenizer does not fit this text; train one on it, or give one of its language with "
+                    "the tokenizer does not fit this text; train one on it, or give one for its language with "
                     "--tokenizer.path"
                     if given
                     else "the vocabulary has no room for every character, or the text is very short; "
-                    "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which knows all"
+                    "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which covers all"
                 )
             )
         made = self.manifest.made_from
         if not self.validation_documents:
             wanted = made is None or made.settings["shards"]["validation_fraction"] > 0
             lines.append(
-                "no document is held out, so there is nothing to measure on: "
+                "no document is held out, so there is nothing to evaluate on: "
                 + (
-                    "the corpus has only one document; see corpus.plain for other ways to divide a text"
+                    "the corpus has only one document; see corpus.plain for other ways to split a text"
                     if wanted
                     else "set shards.validation_fraction above 0"
                 )
@@ -125,7 +125,7 @@ class Prepared:
         lines += [f"{file.name}: {file.problem}" for file in bad[:SHOWN_BAD_FILES]]
         if self.manifest.text.num_bad_files > SHOWN_BAD_FILES:
             more = self.manifest.text.num_bad_files - SHOWN_BAD_FILES
-            lines.append(f"{more:,} more files had something wrong; manifest.json names them")
+            lines.append(f"{more:,} more files had problems; manifest.json names them")
         if self.manifest.text.replaced_bytes:
             lines.append(
                 f"{self.manifest.text.replaced_bytes:,} bytes were not valid text and were replaced; "
@@ -133,7 +133,7 @@ class Prepared:
             )
         if made is not None and made.sources.skipped:
             skipped = ", ".join(f"{count:,} {suffix or 'without'}" for suffix, count in made.sources.skipped.items())
-            lines.append(f"files passed over for their suffix, which no reader knows: {skipped}; name one to read it")
+            lines.append(f"files skipped because no reader handles their suffix: {skipped}; name one to read it")
         return lines
 
 

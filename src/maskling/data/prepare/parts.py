@@ -1,10 +1,12 @@
-"""Cleaned text between the stages: parts of about equal size, each with a note of what it holds.
+"""Clean text between the stages: parts of about equal size, each with a note of its contents.
 
-text/00000.jsonl.zst       a document a line: id, source, text, sentences (lengths in characters), digest
-text/00000.words.json.zst  how often each word occurs in its training documents, to train a vocabulary
-text/00000.seen.npy        (n,) uint64, the digests that became known while it was read
-text/00000.json            the note, written last: a part without it does not exist
-text/end.json              the note of what came after the last part: all text is read
+    text/00000.jsonl.zst       one document per line: id, source, text, sentences (lengths in characters), digest
+    text/00000.words.json.zst  how often each word occurs in its training documents, to train a vocabulary
+    text/00000.seen.npy        (n,) uint64, the digests that were new while it was read
+    text/00000.json            the note, written last: a part without it does not exist
+    text/end.json              the note after the last part: all text is read
+
+Notes are small JSON records, written after the files that they describe, with the checksums of those files.
 """
 
 from __future__ import annotations
@@ -23,22 +25,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from maskling.corpus.pipeline import CleanDocument
 from maskling.corpus.reading import ReadPosition
 from maskling.data.manifest import BadFile, Checksum, Count
-from maskling.data.npy import AGAIN, map_array, write_array
+from maskling.data.npy import PREPARE_AGAIN, map_array, write_array
 from maskling.errors import DataError
 from maskling.files import atomic_write, checksum, path_text
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.training import count_words
 
-# FOLDED DOCS
-# [notes] Notes: small records that say that the files beside them are whole; written after those.
-
-
 TEXT = "text"
 _LEVEL = 1  # the text is read once and deleted
 
+_N = TypeVar("_N", bound=BaseModel)
 
-class Tally(BaseModel):
-    """What was read for one part: counts, where it ended, and the reports of the sources that ended in it."""
+
+class ReadCounts(BaseModel):
+    """Counts of the documents read for one part, where reading stopped, and the bad files among its sources."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -54,17 +54,20 @@ class Tally(BaseModel):
 
     @property
     def position(self) -> ReadPosition:
-        """Where to go on reading after this."""
+        """The position to resume reading from."""
         return ReadPosition(self.source, self.document)
 
 
-class Part(BaseModel):
-    """A part and its files. digests: the smallest and the largest of its documents; seen: (count, checksum)."""
+class TextPart(BaseModel):
+    """The note of a part. text, words, seen: checksums of its files; digests: the smallest and the largest.
+
+    Field names are those of the JSON on disk.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     number: Count
-    tally: Tally
+    tally: ReadCounts
     text: Checksum
     words: Checksum | None
     num_seen: Count
@@ -72,13 +75,13 @@ class Part(BaseModel):
     digests: tuple[int, int]
 
 
-class End(BaseModel):
-    """After so many parts the text ended. tally: what was read after the last part."""
+class EndNote(BaseModel):
+    """The note after the last of `parts` parts. tally: counts of what was read after it."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     parts: Count
-    tally: Tally
+    tally: ReadCounts
 
 
 def write_part(
@@ -86,19 +89,23 @@ def write_part(
     number: int,
     documents: Sequence[CleanDocument],
     seen: Sequence[int],
-    tally: Tally,
+    tally: ReadCounts,
     counting: TokenizerSettings | None,
-    held_out_below: int,
-) -> Part:
-    """Write a part. counting: count words with these settings; held_out_below: not of documents with such digests."""
+    held_out_limit: int,
+) -> TextPart:
+    """Write a part, then its note.
+
+    counting: settings to count words with, None for a given tokenizer. Words of documents with digests below
+    `held_out_limit` are not counted.
+    """
     digests = [document.digest for document in documents]
     words = None
     if counting is not None:
-        trained = [document.text for document in documents if document.digest >= held_out_below]
-        # A part with nothing to train on (a corpus of two poems) counts all it has: better than no words.
+        trained = [document.text for document in documents if document.digest >= held_out_limit]
+        # A part without training documents (a corpus of two poems) counts all it has: better than no words.
         counts = count_words(trained or [document.text for document in documents], counting)
         words = _write_compressed(_words_file(folder, number), [orjson.dumps(counts)])
-    part = Part(
+    part = TextPart(
         number=number,
         tally=tally,
         text=_write_compressed(text_file(folder, number), map(_line, documents)),
@@ -111,47 +118,47 @@ def write_part(
     return part
 
 
-def write_end(folder: Path, end: End) -> None:
-    """Note that all text is read."""
+def write_end(folder: Path, end: EndNote) -> None:
+    """Write the note that all text is read."""
     write_note(folder / TEXT / "end.json", end)
 
 
-def whole_parts(folder: Path) -> tuple[list[Part], End | None]:
-    """The parts up to the first that is missing or damaged, and the end if that is all of them."""
-    parts: list[Part] = []
-    while (part := read_note(_note_file(folder, len(parts)), Part)) is not None and _is_whole(folder, part):
+def finished_parts(folder: Path) -> tuple[list[TextPart], EndNote | None]:
+    """Return the parts up to the first that is missing or damaged, and the end note if these are all of them."""
+    parts: list[TextPart] = []
+    while (part := read_note(_note_file(folder, len(parts)), TextPart)) is not None and _is_whole(folder, part):
         parts.append(part)
-    end = read_note(folder / TEXT / "end.json", End)
+    end = read_note(folder / TEXT / "end.json", EndNote)
     return parts, end if end is not None and end.parts == len(parts) else None
 
 
 def has_parts(folder: Path) -> bool:
-    """Whether anything was finished."""
+    """Return whether any part was finished."""
     return _note_file(folder, 0).exists()
 
 
-def read_documents(folder: Path, part: Part) -> Iterator[dict[str, Any]]:
-    """The documents of a part: id, source, text, sentences, digest. Raises DataError if it is damaged."""
+def read_documents(folder: Path, part: TextPart) -> Iterator[dict[str, Any]]:
+    """Yield the documents of a part: id, source, text, sentences, digest. Raises DataError if it is damaged."""
     for line in io.BufferedReader(_open_compressed(text_file(folder, part.number), part.text), 1 << 20):
         yield orjson.loads(line)
 
 
-def read_words(folder: Path, part: Part) -> dict[str, int]:
-    """How often each word occurs in a part. Raises DataError if it is damaged."""
+def read_words(folder: Path, part: TextPart) -> dict[str, int]:
+    """Return how often each word occurs in a part. Raises DataError if it is damaged."""
     if part.words is None:
         return {}
     counts: dict[str, int] = orjson.loads(_open_compressed(_words_file(folder, part.number), part.words).read())
     return counts
 
 
-def read_seen(folder: Path, part: Part) -> list[int]:
-    """The digests that became known while a part was read. Raises DataError if they are damaged."""
+def read_digests(folder: Path, part: TextPart) -> list[int]:
+    """Return the digests that were new while a part was read. Raises DataError if they are damaged."""
     digests: list[int] = map_array(_seen_file(folder, part.number), np.dtype(np.uint64), part.num_seen).tolist()
     return digests
 
 
 def text_file(folder: Path, number: int) -> Path:
-    """Where the text of a part lies."""
+    """Return the path of the text of a part."""
     return folder / TEXT / f"{number:05d}.jsonl.zst"
 
 
@@ -167,7 +174,7 @@ def _note_file(folder: Path, number: int) -> Path:
     return folder / TEXT / f"{number:05d}.json"
 
 
-def _is_whole(folder: Path, part: Part) -> bool:
+def _is_whole(folder: Path, part: TextPart) -> bool:
     files = [(text_file(folder, part.number), part.text), (_seen_file(folder, part.number), part.seen)]
     if part.words is not None:
         files.append((_words_file(folder, part.number), part.words))
@@ -180,7 +187,7 @@ def _line(document: CleanDocument) -> bytes:
         "source": path_text(document.source),
         "text": document.text,
         "sentences": document.sentences,
-        "digest": f"{document.digest:016x}",  # in full: as a number, many JSON readers would round it
+        "digest": f"{document.digest:016x}",  # as text: many JSON readers would round a number of 64 bits
     }
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -202,21 +209,18 @@ def _write_compressed(path: Path, pieces: Iterable[bytes]) -> str:
 def _open_compressed(path: Path, expected: str) -> zstandard.ZstdDecompressionReader:
     raw = path.read_bytes()
     if xxhash.xxh3_128_hexdigest(raw) != expected:
-        raise DataError(f"{path} is damaged: its checksum is not the one in its note; {AGAIN}")
+        raise DataError(f"{path} is damaged: its checksum is not the one in its note; {PREPARE_AGAIN}")
     return zstandard.ZstdDecompressor().stream_reader(raw)
 
 
-N = TypeVar("N", bound=BaseModel)
-
-
 def write_note(path: Path, note: BaseModel) -> None:
-    """Write a note, whole or not at all."""
+    """Write a note atomically."""
     with atomic_write(path) as file:
         file.write(orjson.dumps(note.model_dump(mode="json")))
 
 
-def read_note(path: Path, kind: type[N]) -> N | None:
-    """A note, or None where there is none or it cannot be understood: then its files count for nothing."""
+def read_note(path: Path, kind: type[_N]) -> _N | None:
+    """Return a note, or None if it is missing or invalid: then its files are ignored."""
     try:
         return kind.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):

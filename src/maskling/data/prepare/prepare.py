@@ -1,10 +1,10 @@
-"""`prepare`: from sources of text to a folder of shards, in stages that need not be done twice.
+"""`prepare`: from sources of text to a folder of shards, in stages that resume after an interruption.
 
     sources --read, clean, deduplicate--> text parts --count words, train--> tokenizer
                                           text parts --tokenize--> shards --> manifest.json
 
-Every file is written whole or not at all and is a function of the sources and the settings alone, so a
-run that was killed goes on from the files it finds, and the result is the same, byte for byte, whatever
+Every file is written atomically and is a function of the sources and the settings alone, so a
+run that was killed resumes from the files it finds, and the result is the same, byte for byte, whatever
 the number of workers and interruptions.
 """
 
@@ -25,14 +25,14 @@ from maskling.corpus.opening import ReadReport
 from maskling.corpus.sources import expand
 from maskling.data.manifest import MANIFEST, SHARDS, MadeFrom, Manifest, Splits, TextReport, dtype_name, load_manifest
 from maskling.data.npy import write_array
-from maskling.data.prepare.clean_stage import NOTED_BAD_FILES, clean_text, fitted_limit
+from maskling.data.prepare.clean_stage import NOTED_BAD_FILES, adjusted_held_out_limit, clean_text
 from maskling.data.prepare.events import Prepared, PrepareEvent, Resumed
-from maskling.data.prepare.parts import TEXT, Tally, has_parts, whole_parts
+from maskling.data.prepare.parts import TEXT, ReadCounts, finished_parts, has_parts
 from maskling.data.prepare.resume import (
     NOTE,
     before_training,
     check_free,
-    check_same,
+    check_same_inputs,
     differences_of,
     locked,
     made_from,
@@ -42,7 +42,7 @@ from maskling.data.prepare.resume import (
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.tokenize_stage import EncodedPart, tokenize
 from maskling.data.prepare.tokenizer_stage import given_tokenizer, make_tokenizer
-from maskling.data.prepare.workers import engine
+from maskling.data.prepare.workers import open_workers
 from maskling.data.shards import COUNTS, TOKENIZER, open_shards
 from maskling.errors import CorpusError, DataError
 from maskling.files import remove_partial
@@ -50,16 +50,14 @@ from maskling.metrics import entropy
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
-# FOLDED DOCS
-# [finishing] The last stage: what was made, added up and written into the manifest.
-
 
 def prepare(sources: Sequence[str], out: Path, settings: PrepareSettings | None = None) -> Iterator[PrepareEvent]:
-    """Make the folder `out` from the text that `sources` name; ends with `Prepared`.
+    """Prepare the folder `out` from the text of `sources`, yielding events; the last one is `Prepared`.
 
-    Run again after a stop it goes on; run again after the end it says so and does nothing.
+    Called again after a stop, it resumes; called again after the end, it yields `Prepared` with `already` and does
+    nothing.
     Raises CorpusError for text that cannot be read or of which nothing is left, TokenizerError, and
-    DataError when `out` cannot be written, is in use, or was made from other sources or settings.
+    DataError if `out` cannot be written, is in use, or was made from other sources or settings.
     """
     folder = Path(out)
     try:
@@ -67,94 +65,98 @@ def prepare(sources: Sequence[str], out: Path, settings: PrepareSettings | None 
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else folder
         raise DataError(
-            f"{where}: {error.strerror or error}; what was finished is kept: mend this and run the same command again"
+            f"{where}: {error.strerror or error}; finished work is kept: fix this and run the same command again"
         ) from error
 
 
 def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) -> Iterator[PrepareEvent]:
     report = ReadReport()
-    found = _outside(folder, expand(sources, report, any_suffix=settings.corpus.format != "auto"))
+    expanded = expand(sources, report, any_suffix=settings.corpus.format != "auto")
+    found = _without_outputs(folder, expanded)
     given = given_tokenizer(settings.tokenizer)
     made = made_from(found, report.skipped, settings, given.fingerprint if given is not None else None)
     if folder.is_dir():
-        check_free(folder)  # before a lock is left in a folder that is not ours
+        check_free(folder)  # before a lock file is left in a folder that holds other things
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if _is_finished(folder, made):
-            _tidy(folder, settings.shards.keep_text)
+            _remove_intermediate_files(folder, settings.shards.keep_text)
             yield Prepared(folder, open_shards(folder).manifest, already=True)
             return
-        made = _begin(folder, made)
-        parts, end = whole_parts(folder)
+        made = _start_or_resume(folder, made)
+        parts, end = finished_parts(folder)
         if parts:
             yield Resumed(len(parts), len(list((folder / SHARDS).glob("*.json"))))
-        with engine(settings.system.num_workers) as workers:
+        with open_workers(settings.system.num_workers) as workers:
             if end is None:
                 part_bytes = made.settings["shards"]["part_bytes"]
                 parts, end = yield from clean_text(folder, found, settings, part_bytes, parts, workers)
             text = text_report([*(part.tally for part in parts), end.tally])
-            check_something_left(text)
+            check_not_empty(text)
             tokenizer = yield from make_tokenizer(folder, parts, settings.tokenizer, given)
-            below = fitted_limit(settings.shards.validation_fraction, parts)
-            encoded, counts = yield from tokenize(folder, parts, tokenizer, below, workers)
-        manifest = finish(folder, made, text, tokenizer, encoded, counts)
-        _tidy(folder, settings.shards.keep_text)
+            limit = adjusted_held_out_limit(settings.shards.validation_fraction, parts)
+            encoded, counts = yield from tokenize(folder, parts, tokenizer, limit, workers)
+        manifest = write_manifest(folder, made, text, tokenizer, encoded, counts)
+        _remove_intermediate_files(folder, settings.shards.keep_text)
         yield Prepared(folder, manifest, already=False)
 
 
-def _outside(folder: Path, sources: Sequence[Source]) -> list[Source]:
-    """Without what `prepare` itself writes: `prepare . --out data` must not read its own vocab.txt the next time."""
+def _without_outputs(folder: Path, sources: Sequence[Source]) -> list[Source]:
+    """Leave out files that `prepare` itself writes: `prepare . --out data` must not read its own vocab.txt again."""
     root = folder.resolve()
 
-    @functools.cache  # of a million files most are in one folder with others
-    def holds(above: str) -> bool:
-        return Path(above).resolve().is_relative_to(root)
+    @functools.cache  # most of a million files share their folder with others
+    def is_below_root(path: str) -> bool:
+        return Path(path).resolve().is_relative_to(root)
 
     def is_inside(source: Source) -> bool:
-        place = source.location
-        if source.size is None or "://" in place:
+        path = source.location
+        if source.size is None or "://" in path:
             return False
-        return holds(place) if os.path.islink(place) else holds(os.path.dirname(place))  # noqa: PTH114, PTH120 (speed)
+        return is_below_root(path if os.path.islink(path) else os.path.dirname(path))  # noqa: PTH114, PTH120 (speed)
 
     return [source for source in sources if not is_inside(source)]
 
 
 def _is_finished(folder: Path, made: MadeFrom) -> bool:
-    """Whether the folder is complete. Raises DataError if it is, but made from something else."""
+    """Return whether the folder is complete. Raises DataError if it is, but from other sources or settings."""
     if not (folder / MANIFEST).exists():
         return False
     manifest = load_manifest(folder)
     if manifest.made_from is None:
         raise DataError(f"{folder} was not made by 'prepare'; give another folder with --out")
-    check_same(folder, manifest.made_from, made)
+    check_same_inputs(folder, manifest.made_from, made)
     if _from_standard_input(made):
         raise DataError(
-            f"{folder} is complete and was made from standard input, which cannot be compared with what comes now; "
+            f"{folder} is complete and was made from standard input, which cannot be compared with the new input; "
             f"use it as it is, give another folder with --out, or delete it"
         )
     return True
 
 
-def _begin(folder: Path, made: MadeFrom) -> MadeFrom:
-    """Take the folder, or go on in it; returns what it is made from. Raises DataError if it holds something else."""
+def _start_or_resume(folder: Path, made: MadeFrom) -> MadeFrom:
+    """Start in an empty folder or resume in an unfinished one; returns what it is made from.
+
+    Raises DataError if the folder holds something else.
+    """
     note = read_made_from(folder)
     if note is None:
         check_free(folder)
     elif _from_standard_input(made) or (differences_of(note, made) and not has_parts(folder)):
-        # What was read cannot be read again; or nothing was finished (a wrong setting, a missing field).
+        # Standard input cannot be read again; or nothing was finished (a wrong setting, a missing field).
         for name in (TEXT, TOKENIZER, SHARDS):
             shutil.rmtree(folder / name, ignore_errors=True)
     elif (folder / TOKENIZER).exists():
-        check_same(folder, note, made)
+        check_same_inputs(folder, note, made)
     else:
-        # 'No room for the characters' is said when all text is read: that need not be done again.
-        check_same(folder, before_training(note), before_training(made))
+        # A vocabulary too small for the characters is an error after all text is read; keep the text then.
+        check_same_inputs(folder, before_training(note), before_training(made))
     if note is None or differences_of(note, made):
         write_made_from(folder, made)
         note = made
-    for place in (folder, folder / TEXT, folder / SHARDS):
-        place.mkdir(exist_ok=True)
-        remove_partial(place)
+    for path in (folder, folder / TEXT, folder / SHARDS):
+        path.mkdir(exist_ok=True)
+        remove_partial(path)
     return note
 
 
@@ -162,8 +164,8 @@ def _from_standard_input(made: MadeFrom) -> bool:
     return any(source.name == "-" for source in made.sources.listed)
 
 
-def _tidy(folder: Path, keep_text: bool) -> None:
-    """Delete what only an unfinished folder needs."""
+def _remove_intermediate_files(folder: Path, keep_text: bool) -> None:
+    """Delete the files that only an unfinished folder needs."""
     if keep_text:
         for path in (folder / TEXT).glob("*"):
             if not path.name.endswith(".jsonl.zst"):
@@ -175,8 +177,8 @@ def _tidy(folder: Path, keep_text: bool) -> None:
     (folder / NOTE).unlink(missing_ok=True)
 
 
-def text_report(tallies: Sequence[Tally]) -> TextReport:
-    """What became of all documents."""
+def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
+    """Sum the counts of all parts."""
     rejected: Counter[str] = Counter()
     for tally in tallies:
         rejected.update(tally.rejected)
@@ -192,18 +194,18 @@ def text_report(tallies: Sequence[Tally]) -> TextReport:
     )
 
 
-def check_something_left(text: TextReport) -> None:
-    """Raises CorpusError if no document was kept."""
+def check_not_empty(text: TextReport) -> None:
+    """Raise CorpusError if no document was kept."""
     if not text.kept:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in text.rejected.items())
         what = "the one document that was read" if text.read == 1 else f"the {text.read:,} documents that were read"
         raise CorpusError(
             f"nothing is left of {what}: {reasons}; "
-            f"loosen corpus.filters, or see corpus.plain for other ways to divide a text into documents"
+            f"loosen corpus.filters, or see corpus.plain for other ways to split a text into documents"
         )
 
 
-def finish(
+def write_manifest(
     folder: Path,
     made: MadeFrom,
     text: TextReport,
@@ -211,19 +213,19 @@ def finish(
     encoded: Sequence[EncodedPart],
     counts: NDArray[np.int64],
 ) -> Manifest:
-    """Write the counts, then the manifest, which makes the folder complete. Raises DataError if it would be useless.
+    """Write the counts, then the manifest, which completes the folder. Raises DataError if there is nothing to learn.
 
     counts: (vocab_size,) int64, how often each id occurs in the train split.
     """
     unknown = int(counts[tokenizer.special.unk])
     if unknown and unknown == counts.sum():
         raise DataError(
-            f"the tokenizer knows no word of this text: all {unknown:,} tokens are unknown; "
-            f"raise tokenizer.vocab_size or lower tokenizer.min_count, or give a tokenizer of its language"
+            f"the tokenizer covers no word of this text: all {unknown:,} tokens are unknown; "
+            f"raise tokenizer.vocab_size or lower tokenizer.min_count, or give a tokenizer for its language"
         )
     if np.count_nonzero(counts) < 2:
         raise DataError(
-            f"the documents to train on make {counts.sum():,} tokens, and no two that differ: "
+            f"the training documents have {counts.sum():,} tokens, and no two different ones: "
             f"there is nothing to learn; give more text"
         )
     manifest = Manifest(

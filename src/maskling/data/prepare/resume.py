@@ -1,4 +1,4 @@
-"""What a prepared folder is made from, so that a rerun goes on with the same and refuses anything else."""
+"""Sources and settings that a prepared folder is made from: a rerun resumes with the same ones and refuses others."""
 
 from __future__ import annotations
 
@@ -21,37 +21,52 @@ from maskling.errors import DataError
 from maskling.files import ASIDE, fingerprint, lock_folder, path_text, write_json
 from maskling.tokenizer.characters import resolve_words
 
-# FOLDED DOCS
-# [lock] One `prepare` at a time in a folder.
-
-
 NOTE = "prepare.json"
 LISTED_SOURCES = 1000
 _SAMPLED_SOURCES = 10_000
 _SAMPLE_BYTES = 4096
 _SHOWN_DIFFERENCES = 3
-
+# Settings of a tokenizer that take effect only when its vocabulary is trained.
 _OF_TRAINING = ("vocab_size", "min_count", "max_alphabet")
-
+# shards.part_bytes = 'auto': a share of the sources within bounds, or a fixed size if their size is not known.
 _AUTO_PARTS = 32
 _AUTO_PART_BYTES = (2 << 20, 32 << 20)
 _UNKNOWN_PART_BYTES = 16 << 20
 
 
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Lock `folder` while the block runs, for one `prepare` at a time. Raises DataError if another process has it."""
+    return lock_folder(
+        folder,
+        DataError,
+        lambda _: f"another process is preparing {folder}; wait until it ends, or give another folder",
+        signed=False,
+    )
+
+
+def check_free(folder: Path) -> None:
+    """Raise DataError if a folder holds files that are not those of a preparation."""
+    # A record that was being written when the run was killed does not count.
+    names = (path.name for path in folder.iterdir() if not path.match(f"{NOTE}.*{ASIDE}"))
+    others = sorted(name for name in itertools.islice(names, 100) if not name.startswith("."))
+    if others and NOTE not in others and MANIFEST not in others:
+        raise DataError(f"{folder} already holds other files ({others[0]}, ...); give a new or empty folder with --out")
+
+
 def made_from(
     sources: Sequence[Source], skipped: Mapping[str, int], settings: PrepareSettings, tokenizer: str | None
 ) -> MadeFrom:
-    """Note settings and sources.
+    """Return the record of settings and sources.
 
-    skipped: suffixes of files that were passed over; tokenizer: fingerprint of the one that is given.
+    skipped: files per suffix without a reader; tokenizer: fingerprint of a given one, else None.
     """
-    notes = [_note(source, sampled=place < _SAMPLED_SOURCES) for place, source in enumerate(sources)]
+    notes = [_note(source, sampled=index < _SAMPLED_SOURCES) for index, source in enumerate(sources)]
     known = [note.bytes for note in notes if note.bytes is not None]
     total = sum(known) if len(known) == len(notes) else None
     chinese_words = resolve_words(settings.tokenizer.chinese_words)
     tree: dict[str, Any] = {
         "corpus": settings.corpus.model_dump(mode="json"),
-        # A given tokenizer stands for all that would have decided a trained one.
+        # The fingerprint of a given tokenizer replaces the settings that a trained one depends on.
         "tokenizer": {"chinese_words": chinese_words}
         if tokenizer
         else settings.tokenizer.model_dump(mode="json", exclude={"path"}) | {"chinese_words": chinese_words},
@@ -71,12 +86,12 @@ def made_from(
 
 
 def write_made_from(folder: Path, made: MadeFrom) -> None:
-    """Say in the folder what is being prepared in it."""
+    """Write the record into the folder that is being prepared."""
     write_json(folder / NOTE, made.model_dump(mode="json"))
 
 
 def read_made_from(folder: Path) -> MadeFrom | None:
-    """What an unfinished folder is being made from, or None. Raises DataError if the note is damaged."""
+    """Read the record of an unfinished folder, or return None. Raises DataError if it is damaged."""
     path = folder / NOTE
     if not path.exists():
         return None
@@ -86,39 +101,24 @@ def read_made_from(folder: Path) -> MadeFrom | None:
         raise DataError(f"{path} is damaged; delete {folder} and prepare it again") from None
 
 
-def before_training(made: MadeFrom) -> MadeFrom:
-    """Without the settings that matter only once the words are counted."""
-    tokenizer = {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
-    return made.model_copy(update={"settings": made.settings | {"tokenizer": tokenizer}})
-
-
-def check_same(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
-    """Refuse to go on in a folder made from something else. Raises DataError that names both."""
+def check_same_inputs(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
+    """Raise DataError, naming the differences, if a folder is made from other sources or settings."""
     differences = differences_of(old, new)
     if not differences:
         return
     shown = "; ".join(differences[:_SHOWN_DIFFERENCES])
     more = f"; and {len(differences) - _SHOWN_DIFFERENCES} more" if len(differences) > _SHOWN_DIFFERENCES else ""
     raise DataError(
-        f"{folder} was made otherwise: {shown}{more}; give another folder with --out, "
-        f"or delete {folder} to prepare it afresh"
+        f"{folder} was made differently: {shown}{more}; give another folder with --out, "
+        f"or delete {folder} to prepare it again"
     )
 
 
-def check_free(folder: Path) -> None:
-    """Refuse a folder that holds other things. Raises DataError."""
-    # A note that was being written when the run was killed is no other thing.
-    names = (path.name for path in folder.iterdir() if not path.match(f"{NOTE}.*{ASIDE}"))
-    others = sorted(name for name in itertools.islice(names, 100) if not name.startswith("."))
-    if others and NOTE not in others and MANIFEST not in others:
-        raise DataError(f"{folder} holds other files already ({others[0]}, ...); give a new or empty folder with --out")
-
-
 def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
-    """What differs, a clause each; nothing if the one goes on from the other. Files passed over do not matter."""
+    """Return the differences, one clause each; none if `new` can resume `old`. Skipped files do not matter."""
     before, now = flatten(old.settings), flatten(new.settings)
     if old.tokenizer != new.tokenizer:
-        # What else differs in [tokenizer] follows from this.
+        # Other differences in [tokenizer] follow from this one.
         before, now = ({k: v for k, v in tree.items() if not k.startswith("tokenizer.")} for tree in (before, now))
         lines = [f"its tokenizer was {_tokenizer(old)}, now it is {_tokenizer(new)}"]
     else:
@@ -129,6 +129,12 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     if old.sources.fingerprint != new.sources.fingerprint:
         lines.append(_source_difference(old.sources, new.sources))
     return lines
+
+
+def before_training(made: MadeFrom) -> MadeFrom:
+    """Return the record without the settings that take effect only after the words are counted."""
+    tokenizer = {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
+    return made.model_copy(update={"settings": made.settings | {"tokenizer": tokenizer}})
 
 
 def _tokenizer(made: MadeFrom) -> str:
@@ -144,7 +150,7 @@ def _source_difference(old: SourceNotes, new: SourceNotes) -> str:
         if before.bytes != now.bytes:
             return f"{now.name} had {before.bytes} bytes, now it has {now.bytes}"
         return f"{now.name} has changed since"
-    return f"its {old.count} sources are not the {new.count} of now"
+    return f"its {old.count} sources are not the {new.count} given now"
 
 
 def _listed(sources: SourceNotes) -> str:
@@ -155,7 +161,7 @@ def _listed(sources: SourceNotes) -> str:
 def _note(source: Source, sampled: bool) -> SourceNote:
     sample = None
     if source.location.startswith("python-docs:"):
-        sample = xxhash.xxh3_128_hexdigest(sys.version.encode())  # another Python has other documentation
+        sample = xxhash.xxh3_128_hexdigest(sys.version.encode())  # other Python versions have other documentation
     if sampled and source.size:
         try:
             with Path(source.location).open("rb") as file:
@@ -164,7 +170,7 @@ def _note(source: Source, sampled: bool) -> SourceNote:
                 digest.update(file.read(_SAMPLE_BYTES))
                 sample = digest.hexdigest()
         except (OSError, ValueError):
-            pass  # an address, or unreadable: the reader will say so
+            pass  # an address, or unreadable: the reader reports it
     return SourceNote(name=path_text(source.location), bytes=source.size, sample=sample)
 
 
@@ -174,15 +180,5 @@ def _part_bytes(settings: PrepareSettings, total: int | None) -> int:
     if total is None:
         return _UNKNOWN_PART_BYTES
     least, most = _AUTO_PART_BYTES
-    # Enough parts to keep many cores busy, few enough that a large corpus is not thousands of files.
+    # Enough parts to keep many cores busy, few enough that a large corpus does not become thousands of files.
     return max(least, min(most, total // _AUTO_PARTS))
-
-
-def locked(folder: Path) -> AbstractContextManager[None]:
-    """Hold `folder` while the block runs. Raises DataError if another process holds it."""
-    return lock_folder(
-        folder,
-        DataError,
-        lambda _: f"another process is preparing {folder} at this moment; wait until it ends, or give another folder",
-        signed=False,
-    )

@@ -13,39 +13,39 @@ from maskling.tokenizer.settings import TokenizerSettings
 
 
 class ShardSettings(Settings):
-    """How documents are divided between training and validation, and into files."""
+    """The split of documents between training and validation, and into files."""
 
     validation_fraction: float = Field(
         0.02,
         ge=0,
         lt=1,
-        description="fraction of documents held out, chosen by a hash of their text so that it stays as a corpus grows",
+        description="fraction of documents held out, chosen by a hash of their text: stable when the corpus grows",
     )
     part_bytes: Literal["auto"] | Annotated[int, Field(ge=1 << 10, le=1 << 30)] = Field(
         "auto",
-        description="cleaned text (UTF-8 bytes) of one part, which becomes one shard; 'auto': a 32nd of the sources, "
-        "but 2 to 32 MiB",
+        description="clean text (UTF-8 bytes) per part, which becomes one shard; 'auto': 1/32 of the sources, but at "
+        "least 2 and at most 32 MiB",
     )
-    keep_text: bool = Field(False, description="keep the cleaned text beside the shards as text/*.jsonl.zst")
+    keep_text: bool = Field(False, description="keep the clean text beside the shards as text/*.jsonl.zst")
 
 
 class PrepareSystem(Settings):
-    """What changes only how fast a folder is prepared."""
+    """Settings that change only the speed of `prepare`, never its result."""
 
     workers: Literal["auto"] | Annotated[int, Field(ge=0, le=1024)] = Field(
-        "auto", description="worker processes; 'auto': one for each core; 0 or 1: everything in this process"
+        "auto", description="worker processes; 'auto': one per core; 0 or 1: everything in this process"
     )
 
     @property
     def num_workers(self) -> int:
-        """`workers` with 'auto' filled in."""
+        """`workers` with 'auto' resolved to the number of cores."""
         if self.workers != "auto":
             return self.workers
         return cores()
 
 
 class PrepareSettings(Settings):
-    """Everything that `prepare` can be told."""
+    """All settings of `maskling prepare`."""
 
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()

@@ -1,4 +1,4 @@
-"""The third stage: each part of text to a shard of the train split and one of the validation split."""
+"""The third stage of `prepare`: tokenize each part of text into a shard of the train split and one of validation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from maskling.arrays import BoolArray, Int64Array
 from maskling.data.manifest import (
-    FILES,
+    SHARD_ARRAYS,
     SHARDS,
     Checksum,
     Count,
@@ -23,8 +23,8 @@ from maskling.data.manifest import (
     write_shard,
 )
 from maskling.data.prepare.events import ShardWritten
-from maskling.data.prepare.parts import Part, read_documents, read_note, write_note
-from maskling.data.prepare.workers import Engine, in_order
+from maskling.data.prepare.parts import TextPart, read_documents, read_note, write_note
+from maskling.data.prepare.workers import Workers, in_order
 from maskling.data.shards import TOKENIZER
 from maskling.errors import DataError
 from maskling.files import checksum
@@ -37,7 +37,10 @@ _BATCH_CHARACTERS = 1 << 20
 
 
 class Job(BaseModel):
-    """What decides the shards of a part. text: checksum of its text; below: digests held out."""
+    """Everything that determines the shards of a part. text: checksum of its text; below: limit of digests held out.
+
+    Field names are those of the JSON on disk.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -48,7 +51,10 @@ class Job(BaseModel):
 
 
 class EncodedPart(BaseModel):
-    """The shards of a part; a split that gets nothing has none. ids: of the train split; counts: how often each."""
+    """The note of the shards of a part; None for a split without text.
+
+    ids: of the train split; counts: occurrences of each. Field names are those of the JSON on disk.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -65,31 +71,32 @@ class EncodedPart(BaseModel):
 
 
 def tokenize(
-    folder: Path, parts: Sequence[Part], tokenizer: Tokenizer, below: int, engine: Engine
+    folder: Path, parts: Sequence[TextPart], tokenizer: Tokenizer, limit: int, workers: Workers
 ) -> Generator[ShardWritten, None, tuple[list[EncodedPart], Int64Array]]:
-    """Make the shards of every part that does not have them yet.
+    """Write the shards of every part that does not have them yet.
 
-    Returns them in order, and how often each id occurs in the train split, (vocab_size,) int64.
+    limit: documents with smaller digests are held out.
+    Returns the notes in order, and how often each id occurs in the train split, (vocab_size,) int64.
     """
     words = tokenizer.chinese_words
-    jobs = [Job(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=below) for part in parts]
+    jobs = [Job(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=limit) for part in parts]
     calls = ((folder, part, job) for part, job in zip(parts, jobs, strict=True))
     done: list[EncodedPart] = []
     counts = np.zeros(tokenizer.vocab_size, np.int64)
     tokens = 0
-    for encoded in in_order(engine, encode_part, calls):
+    for encoded in in_order(workers, encode_part, calls):
         counts[np.array(encoded.ids, np.int64)] += np.array(encoded.counts, np.int64)
-        # Of a hundred gigabytes of text they would be seven themselves.
+        # Kept for all parts, they would take seven gigabytes for a hundred gigabytes of text.
         done.append(encoded.model_copy(update={"ids": (), "counts": ()}))
         tokens += encoded.tokens
         yield ShardWritten(len(done), len(parts), tokens)
     return done, counts
 
 
-def encode_part(folder: Path, part: Part, job: Job) -> EncodedPart:
-    """The shards of a part, made unless they are there and whole. Raises DataError if its text is damaged."""
+def encode_part(folder: Path, part: TextPart, job: Job) -> EncodedPart:
+    """Write the shards of a part, unless they exist undamaged. Raises DataError if its text is damaged."""
     note = folder / SHARDS / f"{part.number:05d}.json"
-    found = _made_before(folder, note, job)
+    found = _existing(folder, note, job)
     if found is not None:
         return found
     tokenizer = _tokenizer(folder / TOKENIZER, job.chinese_words, job.tokenizer)
@@ -117,7 +124,7 @@ def encode_part(folder: Path, part: Part, job: Job) -> EncodedPart:
 
 
 class _Columns:
-    """The arrays of one shard while it grows."""
+    """The arrays of one shard, growing."""
 
     def __init__(self, vocab_size: int) -> None:
         self._vocab_size = vocab_size
@@ -129,9 +136,9 @@ class _Columns:
         self.num_tokens = 0
 
     def add(self, encoded: Encoded, document: Int64Array, chosen: BoolArray) -> None:
-        """Add the chosen sentences; those without tokens are passed over, and documents of nothing else too.
+        """Add the chosen sentences, without empty sentences and empty documents.
 
-        document: (sentences,) int64, non-decreasing, which document a sentence is of; chosen: (sentences,) bool.
+        document: (sentences,) int64, non-decreasing, the document of each sentence; chosen: (sentences,) bool.
         """
         lengths = np.diff(encoded.offsets)
         chosen = chosen & (lengths > 0)
@@ -147,7 +154,7 @@ class _Columns:
         self.num_tokens += len(ids)
 
     def arrays(self) -> ShardArrays:
-        """The whole shard."""
+        """Return the complete shard."""
         return ShardArrays.of(
             self._vocab_size,
             np.concatenate(self._tokens),
@@ -157,12 +164,12 @@ class _Columns:
         )
 
 
-def _made_before(folder: Path, note: Path, job: Job) -> EncodedPart | None:
+def _existing(folder: Path, note: Path, job: Job) -> EncodedPart | None:
     found = read_note(note, EncodedPart)
     if found is None or found.job != job:
         return None
     for shard in filter(None, (found.train, found.validation)):
-        for part in FILES:
+        for part in SHARD_ARRAYS:
             path = shard_file(folder, shard.name, part)
             if not path.is_file() or checksum(path) != getattr(shard.checksums, part):
                 return None
@@ -170,7 +177,7 @@ def _made_before(folder: Path, note: Path, job: Job) -> EncodedPart | None:
 
 
 def _sentences(documents: Sequence[dict[str, Any]]) -> tuple[list[str], Int64Array]:
-    """The sentences of some documents, each as the slice of its text, and (sentences,) which document it is of."""
+    """Return the sentences of some documents as slices of their text, and the document of each, (sentences,) int64."""
     pieces: list[str] = []
     for document in documents:
         text, start = document["text"], 0
@@ -183,8 +190,8 @@ def _sentences(documents: Sequence[dict[str, Any]]) -> tuple[list[str], Int64Arr
 
 @functools.lru_cache(maxsize=1)
 def _tokenizer(folder: Path, chinese_words: ChineseWords, fingerprint: str) -> Tokenizer:
-    """A worker keeps its tokenizer, with the words it has seen, from part to part."""
+    """Load the tokenizer once per worker; it keeps its cache of words from part to part."""
     tokenizer = Tokenizer.load(folder, chinese_words)
     if tokenizer.fingerprint != fingerprint:
-        raise DataError(f"{folder} is not the tokenizer that this preparation began with; delete it and run again")
+        raise DataError(f"{folder} is not the tokenizer that this preparation started with; delete it and run again")
     return tokenizer

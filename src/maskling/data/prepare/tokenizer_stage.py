@@ -1,4 +1,7 @@
-"""The second stage: the tokenizer of the folder, trained on the counted words or taken from where it was given."""
+"""The second stage of `prepare`: the tokenizer of the folder, trained on the counted words or copied from a path.
+
+Also `train_tokenizer`, which trains a tokenizer from text without writing shards.
+"""
 
 from __future__ import annotations
 
@@ -15,52 +18,49 @@ from maskling.corpus.pipeline import CleanDocument, drop_duplicates
 from maskling.corpus.reading import read_documents
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
-from maskling.data.prepare.clean_stage import chunked, process_all
+from maskling.data.prepare.clean_stage import CHUNK_CHARACTERS, num_characters, process_chunk
 from maskling.data.prepare.events import Reading, TokenizerTrained, TokenizerTraining
-from maskling.data.prepare.parts import Part, read_words
+from maskling.data.prepare.parts import TextPart, read_words
 from maskling.data.prepare.settings import PrepareSystem
-from maskling.data.prepare.workers import engine, in_order
+from maskling.data.prepare.workers import in_order, open_workers
 from maskling.data.shards import TOKENIZER
 from maskling.errors import CorpusError
 from maskling.files import atomic_folder, recover_folder
+from maskling.grouping import grouped
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train_vocabulary
 
-# FOLDED DOCS
-# [vocabulary] A tokenizer from text, without shards: read, clean, deduplicate, count words, train.
-
-
-# A corpus of 10 GB has some ten million different words, most of them misspelt and seen once or twice.
+# A corpus of 10 GB has some ten million different words, most of them misspelt and occurring once or twice.
 WORDS_MAX = 6_000_000
 
 
 def given_tokenizer(settings: TokenizerSettings) -> Tokenizer | None:
-    """The tokenizer that the settings name, if they name one. Raises TokenizerError if it cannot be used."""
+    """Load the tokenizer that the settings name, if any. Raises TokenizerError if it cannot be used."""
     return Tokenizer.load(settings.path, settings.chinese_words) if settings.path is not None else None
 
 
 def make_tokenizer(
-    folder: Path, parts: Sequence[Part], settings: TokenizerSettings, given: Tokenizer | None
+    folder: Path, parts: Sequence[TextPart], settings: TokenizerSettings, given: Tokenizer | None
 ) -> Generator[TokenizerTraining | TokenizerTrained, None, Tokenizer]:
-    """Put the tokenizer into `folder/tokenizer` unless it is there, and return it as it is read from there."""
-    place = folder / TOKENIZER
-    recover_folder(place)
-    if not place.exists():
+    """Write the tokenizer into `folder/tokenizer` unless it is there, and return it as loaded from there."""
+    path = folder / TOKENIZER
+    recover_folder(path)
+    if not path.exists():
         tokenizer = given
         if tokenizer is None:
             counts = merged_counts(folder, parts)
             yield TokenizerTraining(len(counts))
             tokenizer = train_vocabulary(counts, settings)
-        with atomic_folder(place) as aside:
+        with atomic_folder(path) as aside:
             tokenizer.save(aside)
-    tokenizer = Tokenizer.load(place, settings.chinese_words)
+    tokenizer = Tokenizer.load(path, settings.chinese_words)
     yield TokenizerTrained(tokenizer.vocab_size, settings.path)
     return tokenizer
 
 
-def merged_counts(folder: Path, parts: Sequence[Part], most: int = WORDS_MAX) -> Counter[str]:
-    """The words of all parts, added up in order; beyond `most` different words the rarest are forgotten."""
+def merged_counts(folder: Path, parts: Sequence[TextPart], most: int = WORDS_MAX) -> Counter[str]:
+    """Sum the word counts of all parts in order; beyond `most` different words the rarest are dropped."""
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(read_words(folder, part))
@@ -72,7 +72,7 @@ def merged_counts(folder: Path, parts: Sequence[Part], most: int = WORDS_MAX) ->
 
 
 class TokenizerTrainingSettings(Settings):
-    """Everything that training a tokenizer can be told."""
+    """All settings of `maskling tokenizer`."""
 
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
@@ -83,18 +83,18 @@ class TokenizerTrainingSettings(Settings):
 def train_tokenizer(
     sources: Sequence[str], out: Path, settings: TokenizerTrainingSettings, report: ReadReport | None = None
 ) -> Iterator[Reading | TokenizerTraining | TokenizerTrained]:
-    """Train a tokenizer on what `sources` name and write its files into the folder `out`, whole or not at all.
+    """Train a tokenizer on the text of `sources` and write its files into the folder `out`, atomically.
 
-    `prepare` learns from the training documents alone, this from all. report: gets what was wrong with which file.
-    Raises CorpusError if no text is left, TokenizerError.
+    `prepare` trains on the training documents alone, this function on all documents. report: collects problems per
+    file. Raises CorpusError if no text is left, TokenizerError.
     """
     report, seen = report or ReadReport(), SeenDigests()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     counts: Counter[str] = Counter()
     documents = text_bytes = 0
-    with engine(settings.system.num_workers) as workers:
-        chunks = ((chunk, settings.corpus) for chunk in chunked(read_documents(found, settings.corpus, report)))
-        for outcomes in in_order(workers, process_all, chunks):
+    with open_workers(settings.system.num_workers) as workers:
+        chunks = grouped(read_documents(found, settings.corpus, report), num_characters, CHUNK_CHARACTERS)
+        for outcomes in in_order(workers, process_chunk, ((chunk, settings.corpus) for chunk in chunks)):
             kept = [
                 drop_duplicates(outcome, seen, settings.corpus)
                 for _, outcome in outcomes
@@ -106,7 +106,7 @@ def train_tokenizer(
             text_bytes += sum(len(text.encode()) for text in texts)
             yield Reading(documents, text_bytes, report.read_bytes, report.total_bytes)
     if not counts:
-        raise CorpusError("no text was left to train a tokenizer on; see corpus.filters for what leaves documents out")
+        raise CorpusError("no text is left to train a tokenizer on; see corpus.filters for what rejects documents")
     yield TokenizerTraining(len(counts))
     tokenizer = train_vocabulary(counts, settings.tokenizer)
     with atomic_folder(out) as aside:

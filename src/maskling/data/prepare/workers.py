@@ -1,4 +1,11 @@
-"""Calls in worker processes, or at once in this one; the caller sees no difference but the time."""
+"""Calls in worker processes, or in this process; results are the same either way.
+
+A worker is a plain child process that reads pickled calls from standard input and writes pickled results to standard
+output, not a process of `multiprocessing` or a `ProcessPoolExecutor`, for three reasons. `spawn` and `forkserver`
+import the main module of the user's script again, which therefore needs an `if __name__ == "__main__"` guard; a worker
+here never imports it. A worker starts without importing anything that its calls do not need. And when its parent is
+killed, its standard input ends and so does the worker; a worker of an executor would wait forever.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +22,41 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from maskling.errors import DataError
 
-# FOLDED DOCS
-# [worker] What runs in a worker process: take a call from standard input, do it, put the answer on standard output. A worker is a plain child process, not one of `multiprocessing`: it needs no guarded main module, it starts without importing anything it does not need, and when its parent is killed its input ends and so does it.
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_START = "from maskling.data.prepare.workers import serve_calls; serve_calls()"
 
 
-P = ParamSpec("P")
-R = TypeVar("R")
+def open_workers(num_workers: int) -> Workers:
+    """Return a pool of `num_workers` processes, or a substitute in this process for fewer than two."""
+    return Pool(num_workers) if num_workers > 1 else InProcess()
 
-_START = "from maskling.data.prepare.workers import main; main()"
 
-
-class Engine(Protocol):
-    """Something that runs calls."""
-
-    workers: int
-
-    def submit(self, function: Callable[P, R], *arguments: P.args, **none: P.kwargs) -> Future[R]:
-        """Ask for a call of a module's function; arguments and answer must be picklable."""
+def in_order(workers: Workers, function: Callable[..., _R], calls: Iterable[tuple[Any, ...]]) -> Iterator[_R]:
+    """Yield the result of `function` for each tuple of arguments, in order; a bounded number of calls is in flight."""
+    in_flight: deque[Future[_R]] = deque()
+    for arguments in calls:
+        in_flight.append(workers.submit(function, *arguments))
+        while len(in_flight) >= 2 * workers.num_workers:
+            yield in_flight.popleft().result()
+    while in_flight:
+        yield in_flight.popleft().result()
 
 
 class InProcess:
-    """Runs each call at once, in this process."""
+    """The interface of `Pool` without processes: each call runs immediately."""
 
-    workers = 1
+    num_workers = 1
 
-    def submit(self, function: Callable[P, R], *arguments: P.args, **none: P.kwargs) -> Future[R]:
-        future: Future[R] = Future()
+    def submit(self, function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) -> Future[_R]:
+        future: Future[_R] = Future()
         try:
-            future.set_result(function(*arguments, **none))
+            future.set_result(function(*arguments, **named))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -59,10 +69,10 @@ class InProcess:
 
 
 class Pool:
-    """Some worker processes. Leaving the block stops them; calls that no worker has begun are dropped."""
+    """Worker processes. Leaving the `with` block stops them and drops calls that no worker has begun."""
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None] = (
             queue.SimpleQueue()
         )
@@ -70,12 +80,13 @@ class Pool:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
 
-    def submit(self, function: Callable[P, R], *arguments: P.args, **none: P.kwargs) -> Future[R]:
-        assert not none, "calls travel with plain arguments"
-        # One more process for each call until all are there: a small corpus does not wait for many to start.
-        if len(self._processes) < self.workers:
+    def submit(self, function: Callable[_P, _R], *arguments: _P.args, **named: _P.kwargs) -> Future[_R]:
+        """Schedule a call of a module-level function; arguments and result must be picklable."""
+        assert not named, "calls have positional arguments only"
+        # Each call starts one process until all are there: a small corpus does not wait for many to start.
+        if len(self._processes) < self.num_workers:
             self._start()
-        future: Future[R] = Future()
+        future: Future[_R] = Future()
         self._calls.put((future, function, arguments))
         return future
 
@@ -95,11 +106,11 @@ class Pool:
             process.wait()
 
     def _start(self) -> None:
-        # Each worker is one core: the libraries below must not start threads of their own.
+        # Each worker uses one core: the libraries in it must not start threads of their own.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
         environment = {**os.environ, **threads, "TOKENIZERS_PARALLELISM": "false"}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        # -P: a file in the current folder must not pass for a module.
+        # -P: a file in the current folder must not be imported as a module.
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
@@ -109,9 +120,10 @@ class Pool:
         thread.start()
 
     def _serve(self, process: subprocess.Popen[bytes]) -> None:
-        calls, answers = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
-        # Closing a pipe to a process that died complains once more.
-        with contextlib.suppress(OSError), calls, answers:
+        """Send calls to one process, and set their futures, until the pool is closed."""
+        calls, results = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
+        # Closing a pipe to a process that died raises once more.
+        with contextlib.suppress(OSError), calls, results:
             while (call := self._calls.get()) is not None:
                 future, function, arguments = call
                 if self._closed:
@@ -119,11 +131,11 @@ class Pool:
                     continue
                 try:
                     send(calls, (function, arguments))
-                    del call, arguments  # text that nobody needs here any more
-                    done, value = pickle.loads(receive(answers))
+                    del call, arguments  # text that is not needed here any more
+                    done, value = pickle.loads(receive(results))
                 except (EOFError, OSError):
-                    future.set_exception(_lost(process))
-                except Exception as error:  # what cannot be pickled
+                    future.set_exception(_worker_died(process))
+                except Exception as error:  # the call cannot be pickled
                     future.set_exception(error)
                 else:
                     if done:
@@ -132,30 +144,49 @@ class Pool:
                         future.set_exception(value)
 
 
-def engine(workers: int) -> Pool | InProcess:
-    """`workers` processes, or this one alone for fewer than two."""
-    return Pool(workers) if workers > 1 else InProcess()
+Workers = Pool | InProcess
 
 
-def in_order(engine: Engine, function: Callable[..., R], calls: Iterable[tuple[Any, ...]]) -> Iterator[R]:
-    """What `function` makes of each tuple of arguments, in their order; a bounded number is under way."""
-    under_way: deque[Future[R]] = deque()
-    for arguments in calls:
-        under_way.append(engine.submit(function, *arguments))
-        while len(under_way) >= 2 * engine.workers:
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
-
-
-def _lost(process: subprocess.Popen[bytes]) -> DataError:
+def _worker_died(process: subprocess.Popen[bytes]) -> DataError:
     code = process.wait()
-    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
     hint = " (often: out of memory)" if code == -9 else ""
     return DataError(
-        f"a worker process was ended {how}{hint}; what was finished is kept: run the same command again, "
-        f"with fewer workers (--system.workers 1) if it happens once more"
+        f"a worker process {how}{hint}; finished work is kept: run the same command again, "
+        f"with fewer workers (--system.workers 1) if it happens again"
     )
+
+
+def serve_calls() -> None:
+    """Run calls until the parent closes the pipe or is gone. The main function of a worker process."""
+    # Ctrl-C reaches the whole process group; only the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    calls = os.fdopen(os.dup(0), "rb")
+    results = os.fdopen(os.dup(1), "wb")
+    # Output that a library prints must not mix with the results.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    while True:
+        try:
+            send_bytes(results, run_call(receive(calls)))
+        except (EOFError, BrokenPipeError):
+            return
+
+
+def run_call(call: bytes) -> bytes:
+    """Run a pickled (function, arguments); returns, pickled, (True, result) or (False, error with a note)."""
+    try:
+        function, arguments = pickle.loads(call)
+        return pickle.dumps((True, function(*arguments)), protocol=5)
+    except Exception as error:
+        error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+        try:
+            message = pickle.dumps((False, error))
+            pickle.loads(message)
+        except Exception:  # an error that cannot be pickled
+            message = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")))
+        return message
 
 
 HEADER_BYTES = 8
@@ -174,7 +205,7 @@ def send_bytes(stream: BinaryIO, message: bytes) -> None:
 
 
 def receive(stream: BinaryIO) -> bytes:
-    """Read one message, still pickled. Raises EOFError when the other side is gone."""
+    """Read one message, still pickled. Raises EOFError if the other side is gone."""
     header = stream.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES:
         raise EOFError
@@ -183,35 +214,3 @@ def receive(stream: BinaryIO) -> bytes:
     if len(message) < length:
         raise EOFError
     return message
-
-
-def main() -> None:
-    """Serve calls until the parent closes the pipe or is gone."""
-    # Ctrl-C goes to the whole group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    calls = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
-    # Whatever a library prints must not get between the answers.
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    while True:
-        try:
-            send_bytes(answers, answer(receive(calls)))
-        except (EOFError, BrokenPipeError):
-            return
-
-
-def answer(call: bytes) -> bytes:
-    """Do a pickled (function, arguments); returns, pickled, (True, its value) or (False, its error with a note)."""
-    try:
-        function, arguments = pickle.loads(call)
-        return pickle.dumps((True, function(*arguments)), protocol=5)
-    except Exception as error:
-        error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-        try:
-            message = pickle.dumps((False, error))
-            pickle.loads(message)
-        except Exception:  # an error that cannot travel
-            message = pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")))
-        return message

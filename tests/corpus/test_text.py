@@ -36,7 +36,7 @@ def test_four_conventions(read_file: Any, plain: str, expected: list[str]) -> No
 def test_an_empty_file_is_reported(read_file: Any, content: bytes) -> None:
     documents, report = read_file("a.txt", content)
     assert documents == []
-    assert report.bad_files[0].problem().endswith("a.txt: there is no text in it; nothing kept")
+    assert report.bad_files[0].problem().endswith("a.txt: has no text; nothing kept")
 
 
 @pytest.mark.parametrize("plain", ["file", "blank-line", "line"])

@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from maskling.data.prepare.workers import InProcess, Pool, answer, engine, in_order
+from maskling.data.prepare.workers import InProcess, Pool, in_order, open_workers, run_call
 from maskling.errors import DataError, MissingExtra
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_answers_come_in_the_order_of_the_calls(workers: int):
-    with engine(workers) as some:
-        assert list(in_order(some, pow, ((n, 2) for n in range(50)))) == [n * n for n in range(50)]
+def test_results_come_in_the_order_of_the_calls(workers: int):
+    with open_workers(workers) as workers:
+        assert list(in_order(workers, pow, ((n, 2) for n in range(50)))) == [n * n for n in range(50)]
 
 
-def test_calls_are_taken_as_they_are_needed():
+def test_calls_are_read_lazily():
     taken = []
 
     def calls():
@@ -32,14 +32,14 @@ def test_calls_are_taken_as_they_are_needed():
             taken.append(n)
             yield (n,)
 
-    with engine(2) as some:
-        answers = in_order(some, abs, calls())
+    with open_workers(2) as workers:
+        answers = in_order(workers, abs, calls())
         assert next(answers) == 0
         assert len(taken) <= 4
         assert list(answers) == list(range(1, 1000))
 
 
-def test_an_error_in_a_worker_arrives_with_the_place_it_came_from():
+def test_an_error_in_a_worker_is_raised_with_its_traceback():
     with Pool(1) as pool:
         error = pool.submit(math.sqrt, -1).exception()
         assert isinstance(error, ValueError)
@@ -48,15 +48,15 @@ def test_an_error_in_a_worker_arrives_with_the_place_it_came_from():
 
 
 @pytest.mark.parametrize("error", [MissingExtra("ftfy", "data", "mending"), DataError("a file: a fault; a remedy")])
-def test_the_errors_of_this_project_arrive_as_they_are(error: Exception):
-    done, arrived = pickle.loads(answer(pickle.dumps((raises, (error,)))))
+def test_errors_of_this_project_keep_type_and_message(error: Exception):
+    done, arrived = pickle.loads(run_call(pickle.dumps((raises, (error,)))))
     assert not done
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)
 
 
-def test_an_error_that_cannot_travel_arrives_as_text():
-    done, arrived = pickle.loads(answer(pickle.dumps((raises, (SecretError(),)))))
+def test_an_error_that_cannot_be_pickled_is_raised_as_text():
+    done, arrived = pickle.loads(run_call(pickle.dumps((raises, (SecretError(),)))))
     assert not done
     assert "SecretError: a secret" in str(arrived)
 
@@ -77,14 +77,14 @@ def raises(error: Exception) -> None:
     raise error
 
 
-def test_what_cannot_travel_is_an_error_and_not_a_hang():
+def test_a_call_that_cannot_be_pickled_is_an_error_not_a_hang():
     with Pool(1) as pool:
         assert pool.submit(len, (n for n in ())).exception() is not None
         assert pool.submit(len, "abc").result() == 3
 
 
-def test_a_worker_that_dies_is_an_error_that_says_what_to_do():
-    with Pool(1) as pool, pytest.raises(DataError, match=r"ended with exit code 7.*run the same command again"):
+def test_a_worker_that_dies_is_an_error_with_a_remedy():
+    with Pool(1) as pool, pytest.raises(DataError, match=r"exited with code 7.*run the same command again"):
         pool.submit(os._exit, 7).result()
     with Pool(1) as pool:
         pid = pool.submit(os.getpid).result()
@@ -105,7 +105,7 @@ def test_leaving_with_an_error_drops_the_calls_that_wait():
     assert sum(call.cancelled() for call in waiting) > 150
 
 
-def test_what_a_worker_prints_does_not_get_between_the_answers(capfd: pytest.CaptureFixture[str]):
+def test_output_of_a_worker_does_not_mix_with_results(capfd: pytest.CaptureFixture[str]):
     with Pool(1) as pool:
         pool.submit(print, "noise").result()
         pool.submit(os.write, 1, b"more noise\n").result()
@@ -127,8 +127,8 @@ def test_workers_start_no_threads_of_their_own_and_take_no_module_from_the_curre
 def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from maskling.data.prepare.workers import engine, in_order\n"
-        "with engine(2) as some: print(list(in_order(some, abs, [(-1,), (2,)])))\n"
+        "from maskling.data.prepare.workers import open_workers, in_order\n"
+        "with open_workers(2) as workers: print(list(in_order(workers, abs, [(-1,), (2,)])))\n"
     )
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == ("[1, 2]\n", "")

@@ -49,8 +49,8 @@ def test_no_rows_is_an_empty_batch():
     assert (batch.input_ids.shape, batch.fill, len(batch.labels)) == ((0, 8), 0, 0)
 
 
-def test_pairs_stand_between_special_tokens_and_words_begin_with_their_segment():
-    # Words: 20 21 | 22 23 24 | 25. A begins inside the second word.
+def test_pairs_are_surrounded_by_special_tokens_and_words_begin_with_their_segment():
+    # WordIds: 20 21 | 22 23 24 | 25. A begins inside the second word.
     split = in_memory([[[20, 21, 22, 23, 24, 25]]], [[[True, False, True, False, False, True]]])
     ids, words = assemble(split, segments([3], [3], [0], [3], [1]), VOCABULARY, True, False)
     assert ids.tolist() == [1, 23, 24, 25, 2, 20, 21, 22, 2]

@@ -14,19 +14,19 @@ kinds = pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark
 
 
 @kinds
-def test_all_steps_come_in_order(workers):
+def test_results_come_in_order(workers):
     assert list(prefetch(factorial, range(3, 20), workers)) == [factorial(step) for step in range(3, 20)]
 
 
 @kinds
-def test_an_error_comes_up_where_its_step_would_have(workers):
+def test_an_error_is_raised_where_its_result_would_be(workers):
     made = prefetch(factorial, [0, 1, 3, -1, 5], workers)
     assert list(itertools.islice(made, 3)) == [1, 1, 6]
     with pytest.raises(ValueError, match="negative"):
         next(made)
 
 
-def test_it_works_ahead_but_not_far():
+def test_it_prefetches_no_more_than_depth():
     started, may_go = [], threading.Event()
 
     def make(step):
@@ -51,6 +51,6 @@ def test_closing_leaves_no_thread_behind():
     assert set(threading.enumerate()) == before
 
 
-def test_an_endless_range_and_none_at_all():
+def test_endless_and_empty_ranges():
     assert list(prefetch(factorial, range(0))) == []
     assert list(itertools.islice(prefetch(factorial, itertools.count(2)), 3)) == [2, 6, 24]
