@@ -45,7 +45,7 @@ from maskling.tokenizer.lookup import (
     WordSpans,
     split_bytes,
 )
-from maskling.tokenizer.pre_split import Chunking, Split
+from maskling.tokenizer.pre_split import Chunking, Splitter
 from maskling.tokenizer.word_starts import TokenSpelling, word_starts
 
 MAX_TABLE_TEXTS: Final = 1 << 18  # about 40 MB; then the tables start afresh
@@ -189,7 +189,7 @@ class FastEncoder:
         return normal[space] in SPACES or normal[-1] in SPACES
 
 
-def _split_all(split: Split, texts: Sequence[str]) -> tuple[list[str], Int64Array]:
+def _split_all(split: Splitter, texts: Sequence[str]) -> tuple[list[str], Int64Array]:
     """Return the pieces of all texts, and (texts + 1,) int64, the number of pieces before each text."""
     pieces: list[str] = []
     counts = np.zeros(len(texts) + 1, dtype=np.int64)

@@ -36,7 +36,7 @@ _SPLIT_INSIDE_WORD: Final = re.compile("[A-Za-z][0-9]|[0-9][A-Za-z]|'(?:s|t|re|v
 # Characters that NFC turns into ASCII characters (Kelvin sign, Greek question mark, varia).
 _COMPOSED_TO_ASCII: Final = ("\u212a", "\u037e", "\u1fef")
 
-Split = Callable[[str], list[str]]
+Splitter = Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Chunking:
     byte_split: rules that give the same words as bytes, for BERT's tokenizers; None for others.
     """
 
-    split: Split
-    split_words: Split
+    split: Splitter
+    split_words: Splitter
     markers: tuple[str, ...]
     keeps_space: bool
     splits_chinese: bool
@@ -88,7 +88,7 @@ def chunking(tokenizer_json: TokenizerJson) -> Chunking | None:
     if not normalizers <= {"NFC", "NFD", "Lowercase", "StripAccents"}:
         return None
     if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not model["dropout"]:
-        split_words: Split = _whole
+        split_words: Splitter = _whole
         if not pre["add_prefix_space"]:
             split_words = _byte_level_words_lowercase if "Lowercase" in normalizers else _byte_level_words
         return Chunking(_SPACE_AND_WORD.findall, split_words, markers, keeps_space=True, splits_chinese=False)

@@ -102,7 +102,7 @@ def _write_vocab(file: Path, vocabulary: Mapping[str, int]) -> None:
             out.write(token.encode() + b"\n")
 
 
-def identity(tokenizer_json: TokenizerJson, special_tokens: Mapping[str, str]) -> Any:
+def canonical_form(tokenizer_json: TokenizerJson, special_tokens: Mapping[str, str]) -> Any:
     """Return the parts of a tokenizer that determine the ids of a text, in one canonical form."""
     parts = {key: tokenizer_json[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     return json.loads(json.dumps({**parts, "names": dict(special_tokens)}))

@@ -120,7 +120,7 @@ class Tokenizer:
     @functools.cached_property
     def fingerprint(self) -> str:
         """A hash of everything that determines ids: equal for tokenizers with equal pipelines and special tokens."""
-        return files.fingerprint(saving.identity(self._json, self._special_tokens))
+        return files.fingerprint(saving.canonical_form(self._json, self._special_tokens))
 
     @functools.cached_property
     def special_ids(self) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from maskling.tokenizer import loading, pipeline
 from maskling.tokenizer.characters import looks_chinese
 from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, library_errors, replace_surrogates
 from maskling.tokenizer.lookup import WordHashTable, split_bytes
-from maskling.tokenizer.pre_split import Split, bert_byte_split, split_at_spaces, split_bert, split_bert_chinese
+from maskling.tokenizer.pre_split import Splitter, bert_byte_split, split_at_spaces, split_bert, split_bert_chinese
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.train_bpe import alphabet, byte_level, word_pieces
@@ -188,7 +188,7 @@ def _safe_cut(text: str, position: int) -> int:
     return found.start() if found else len(text)
 
 
-def _split(settings: TokenizerSettings) -> Split:
+def _split(settings: TokenizerSettings) -> Splitter:
     if settings.kind == "wordpiece":
         return split_bert_chinese if settings.split_chinese else split_bert
     return _split_keeping_space if settings.kind == "bpe" else split_at_spaces

@@ -52,7 +52,7 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
 
 
 class TokenSpelling:
-    """What the spelling of each token of a vocabulary says about words.
+    """Word starts and continuations of a vocabulary, from the spelling of its tokens.
 
     continuing: (vocab_size,) bool for WordPiece, True where a token continues a word (##); None for other models.
     can_start: (vocab_size,) bool, True where a word can start with the token. After an opening quote a byte-level model
