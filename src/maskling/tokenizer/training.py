@@ -107,6 +107,11 @@ class _WordCounter:
         self._chunks: Counter[str] = Counter()
         self._reset_hash()
 
+    def _reset_hash(self) -> None:
+        self._hash = WordHashTable()
+        self._hashed: dict[str, int] = {}  # chunk -> its index
+        self._hashed_counts: Int64Array = np.zeros(0, np.int64)
+
     def add(self, texts: Sequence[str]) -> None:
         """Count the words of texts."""
         as_strings = texts
@@ -118,7 +123,7 @@ class _WordCounter:
                 as_strings = texts
             else:
                 indices = self._hash.indices(spans, self._index_new)
-                counts = np.bincount(indices, minlength=len(self._hashed))
+                counts: Int64Array = np.bincount(indices, minlength=len(self._hashed))
                 counts[: len(self._hashed_counts)] += self._hashed_counts
                 self._hashed_counts = counts
         for text in as_strings:
@@ -130,11 +135,6 @@ class _WordCounter:
         """Return the counts of all words."""
         self._flush()
         return self._words
-
-    def _reset_hash(self) -> None:
-        self._hash = WordHashTable()
-        self._hashed: dict[str, int] = {}  # chunk -> its index
-        self._hashed_counts: Int64Array = np.zeros(0, np.int64)
 
     def _index_new(self, chunks: list[str]) -> Int64Array:
         hashed = self._hashed
