@@ -1,4 +1,4 @@
-"""New words are one token each, ordinary ones, and all other text keeps its ids: for every kind of tokenizer."""
+"""New words become one ordinary token each and all other text keeps its ids, for every kind of tokenizer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_text_with_the_new_words_is_the_same_text_in_no_more_tokens(recipe: str,
     assert len(after.encode(text)) <= len(before.encode(text))
 
 
-def test_a_longer_word_goes_on_from_the_new_one_where_pieces_do_that():
+def test_a_longer_word_continues_from_the_new_token_where_the_model_does_that():
     plural = {name: with_words(name) for name in ("wordpiece", "bpe", "unigram")}
     wordpiece_plural = plural["wordpiece"].encode("fibroblasts").ids.tolist()
     assert [plural["wordpiece"].token(id_) for id_ in wordpiece_plural] == ["fibroblast", "##s"]
@@ -80,7 +80,7 @@ def test_a_longer_word_goes_on_from_the_new_one_where_pieces_do_that():
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_words_of_a_text_are_found_by_what_they_save(recipe: str):
+def test_words_of_a_text_are_chosen_by_tokens_saved(recipe: str):
     tokenizer = small(recipe)
     fragments = count_fragments(tokenizer, [DOMAIN, ["fibroblast"] * 2])
     assert fragments.num_tokens == sum(len(tokenizer.encode(text)) for text in [*DOMAIN, "fibroblast", "fibroblast"])
@@ -94,35 +94,35 @@ def test_words_of_a_text_are_found_by_what_they_save(recipe: str):
     assert recount_tokens(tokenizer, after, fragments) == (sum(len(after.encode(text)) for text in texts), {})
 
 
-def test_counting_forgets_the_rarest_words_first():
+def test_counting_drops_the_rarest_words_first():
     tokenizer = small("wordpiece")
-    fragments = count_fragments(tokenizer, [["fibroblast fibroblast zymurgist zymurgy quizzology"]], most=2)
-    assert [tokenizer.decode(run) for run in fragments.runs] == ["fibroblast"]
+    fragments = count_fragments(tokenizer, [["fibroblast fibroblast zymurgist zymurgy quizzology"]], max_words=2)
+    assert [tokenizer.decode(run) for run in fragments.counts] == ["fibroblast"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["fibroblast", "the", "dog"], "'the' is one token already|'the', 'dog' are one token already"),
-        (["Fibroblast"], "'Fibroblast' is read as 'fibroblast'"),
-        (["covid-19"], "cuts it into covid - 19 first"),
+        (["Fibroblast"], "'Fibroblast' is normalized to 'fibroblast'"),
+        (["covid-19"], "splits it into covid - 19 first"),
         (["cell line"], "cannot be one token"),
         ([" ", ""], "no word to add"),
         (["x" * 101], "cannot be one token"),
     ],
 )
-def test_what_cannot_be_added_is_refused(words: list[str], said: str):
-    with pytest.raises(TokenizerError, match=said):
+def test_words_that_cannot_be_added_are_an_error(words: list[str], message: str):
+    with pytest.raises(TokenizerError, match=message):
         given_words(small("wordpiece"), words)
 
 
-def test_a_text_without_words_to_add_is_refused():
+def test_a_text_without_words_to_add_is_an_error():
     fragments = count_fragments(small("wordpiece"), [["the dog"]])
-    with pytest.raises(TokenizerError, match="no word of this text occurs 2 times"):
+    with pytest.raises(TokenizerError, match="no word of this text that occurs 2 times"):
         choose_words(small("wordpiece"), fragments, count=5, min_count=2)
 
 
-def test_a_word_that_would_leave_another_without_a_spelling_is_not_found_and_is_told_of(tmp_path: Path):
+def test_a_word_that_makes_another_unspellable_is_reported_and_not_chosen(tmp_path: Path):
     tokenizer = wordpiece(tmp_path)  # has "##uven" and "##ir", but no "##v"
     words = given_words(tokenizer, ["sou"]) if len(tokenizer.encode("sou")) > 1 else []
     assert words == []
@@ -149,15 +149,15 @@ def test_tokens_beside_the_vocabulary_keep_their_ids(tmp_path: Path):
     assert after.encode("a <mask>").ids.tolist() == before.encode("a <mask>").ids.tolist()
 
 
-def test_byte_level_tokens_that_merges_never_make_are_not_made_from_now_on(tmp_path: Path):
+def test_a_byte_level_vocabulary_with_unreachable_tokens_cannot_be_extended(tmp_path: Path):
     before = byte_level(tmp_path)
     tree = json.loads(json.dumps(before.tree))
     tree["model"]["vocab"] |= {"<mask>": before.special.mask, "Ġstray": before.vocab_size}
     with pytest.raises(TokenizerError, match="'Ġstray', which its own merges never make"):
-        given_words(before.with_tree(tree), ["zymurgist"])
+        given_words(before.with_json(tree), ["zymurgist"])
 
 
-def test_unknown_words_of_a_table_of_words_are_added(tmp_path: Path):
+def test_unknown_words_are_added_to_a_word_level_model(tmp_path: Path):
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     library = tokenizers.Tokenizer(models.WordLevel({word: i for i, word in enumerate([*special, "C", "O"])}, "[UNK]"))
     library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -1,4 +1,4 @@
-"""A tokenizer folder from a stranger: it works, or is refused in one line, whatever its bytes say."""
+"""An untrusted tokenizer folder works or is refused in one line, whatever its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equal counts give equal bytes; vocabularies are what they say."""
+"""Counting words, and training: equal counts give equal bytes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import models, pre_tokenizers, trainers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer import train_bpe
+from maskling.tokenizer import pipeline, train_bpe, training
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train_vocabulary
@@ -21,13 +24,52 @@ from oracles.small_text import texts
 
 KINDS = ["wordpiece", "bpe", "unigram"]
 
+# Text with special rules (split, lowercased, dropped or kept), and words that repeat.
+ODD = [
+    "\0",
+    "\ud800",
+    "\x0b",
+    "\x1f",
+    "\x7f",
+    "\u00a0",
+    "\u200b",
+    "\u0301",
+    "İ",
+    "ß",
+    "ﬁ",
+    "’",
+    "…",
+    "¿",
+    "中国",
+    "的",
+    "，",
+    "𝒳",
+]
+COMMON = [
+    "the",
+    "The",
+    "THE",
+    "don't",
+    "naïve",
+    "e\u0301",
+    "x" * 16,
+    "x" * 17,
+    "y" * 40,
+    "(a)",
+    "3.14",
+    "a_b",
+    "$5",
+    "--",
+]
+TEXT = st.lists(st.sampled_from([*ODD, *COMMON, " ", " ", "\n", "\t", "  "]), max_size=30).map("".join)
+
 TRAIN = """
 import sys
 from oracles.small_text import texts
 from maskling.tokenizer.settings import TokenizerSettings
-from maskling.tokenizer.training import count_words, train
+from maskling.tokenizer.training import count_words, train_vocabulary
 settings = TokenizerSettings(kind=sys.argv[1], vocab_size=500, min_count=1)
-train(count_words(texts(), settings), settings).save(sys.argv[2])
+train_vocabulary(count_words(texts(), settings), settings).save(sys.argv[2])
 """
 
 
@@ -49,7 +91,7 @@ def test_the_same_bytes_in_every_process(kind: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_neither_the_order_of_texts_nor_the_parts_they_are_counted_in_matter(kind: str):
+def test_the_order_of_texts_and_the_parts_of_a_corpus_do_not_matter(kind: str):
     settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1)
     forwards = count_words(texts(), settings)
     parts = sum((count_words([text], settings) for text in texts()[5:] + texts()[:5]), Counter())
@@ -60,7 +102,7 @@ def test_neither_the_order_of_texts_nor_the_parts_they_are_counted_in_matter(kin
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_counts_are_of_the_words_that_the_tokenizer_itself_cuts(kind: str):
+def test_counted_words_are_those_that_the_tokenizer_splits_off(kind: str):
     settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1)
     counts = count_words(texts(), settings)
     library = train_vocabulary(counts, settings)._library
@@ -88,7 +130,7 @@ def test_wordpiece_on_counts_done_by_hand():
     assert tokens[11:] == ["ab", "ac"]
 
 
-def test_the_special_tokens_lead_and_the_size_is_kept_to(tokenizer: Tokenizer):
+def test_special_tokens_come_first_and_the_size_is_kept(tokenizer: Tokenizer):
     assert [tokenizer.token(id_) for id_ in range(5)] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     special = tokenizer.special
     assert (special.pad, special.unk, special.cls, special.sep, special.mask) == (0, 1, 2, 3, 4)
@@ -106,7 +148,7 @@ def test_a_corpus_of_one_word_gives_a_small_vocabulary(kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_words_is_one_clear_line(kind: str):
+def test_no_words_is_an_error(kind: str):
     settings = TokenizerSettings(kind=kind)
     with pytest.raises(TokenizerError, match="no words"):
         train_vocabulary(count_words(["", " \n"], settings), settings) if kind != "bpe" else train_vocabulary(
@@ -114,7 +156,7 @@ def test_no_words_is_one_clear_line(kind: str):
         )
 
 
-def test_too_small_a_vocabulary_for_bytes_is_said():
+def test_a_vocabulary_too_small_for_bytes_is_an_error():
     with pytest.raises(TokenizerError, match="set it to 261 or more"):
         train_vocabulary({"word": 3}, TokenizerSettings(kind="bpe", vocab_size=200))
 
@@ -144,12 +186,12 @@ def test_scaling_large_counts_down_keeps_the_vocabulary(kind: str, monkeypatch: 
     settings = TokenizerSettings(kind=kind, vocab_size=400, min_count=1)
     counts = count_words(texts(), settings)
     plain = train_vocabulary(counts, settings)
-    monkeypatch.setattr(train_bpe, "MOST_WORDS", sum(counts.values()) * 10)
+    monkeypatch.setattr(train_bpe, "MAX_TRAINING_WORDS", sum(counts.values()) * 10)
     scaled = train_vocabulary(Counter({word: count * 100 for word, count in counts.items()}), settings)
     assert scaled.fingerprint == plain.fingerprint
 
 
-def test_words_too_long_to_be_encoded_teach_nothing():
+def test_words_too_long_to_be_encoded_are_ignored():
     settings = TokenizerSettings(vocab_size=60, min_count=1)
     tokenizer = train_vocabulary(count_words(["xy" * 60, "ab ab"], settings), settings)
     assert tokenizer.id("xy") is None
@@ -169,3 +211,65 @@ def test_unigram_spells_with_fewer_tokens_than_characters_and_close_to_the_libra
     length = len(ours.encode(" ".join(texts())).ids)
     assert length < 1.1 * length_of_theirs
     assert length < 0.7 * sum(map(len, words))
+
+
+def counted_by_library(texts: list[str], settings: TokenizerSettings) -> Counter[str]:
+    normalizer, pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer("wordpiece")
+    words: Counter[str] = Counter()
+    for text in texts:
+        whole = text.encode("utf-16", "surrogatepass").decode(
+            "utf-16", "replace"
+        )  # half a surrogate pair is no text for the library
+        words.update(word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(whole)))
+    return words
+
+
+@given(
+    texts=st.lists(TEXT, max_size=12),
+    lowercase=st.booleans(),
+    strips=st.sampled_from([None, True, False]),
+    chinese=st.booleans(),
+    first=st.sampled_from([1, 20, 1 << 14]),
+    max_chunks=st.sampled_from([3, 1 << 18]),
+)
+def test_counts_equal_those_of_the_library(
+    texts: list[str], lowercase: bool, strips: bool | None, chinese: bool, first: int, max_chunks: int
+):
+    settings = TokenizerSettings(lowercase=lowercase, strip_accents=strips, split_chinese=chinese)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_FIRST_BATCH", first)
+        patch.setattr(training, "_MAX_CHUNKS", max_chunks)
+        assert count_words(texts, settings) == counted_by_library(texts, settings)
+
+
+def test_plain_words_skip_the_library(monkeypatch: pytest.MonkeyPatch):
+    split: list[str] = []
+    real = pipeline.pre_tokenizer("wordpiece")
+
+    class Recorder:
+        def pre_tokenize_str(self, text: str) -> object:
+            split.append(text)
+            return real.pre_tokenize_str(text)
+
+    monkeypatch.setattr(pipeline, "pre_tokenizer", lambda _: Recorder())
+    texts = ["The quick brown fox, the lazy dog. " * 1000] * 20
+    counts = count_words(texts, TokenizerSettings())
+    assert counts["the"] == 2 * counts["fox"] == 40_000
+    assert set(split) == {",", "."}
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+@given(text=TEXT, times=st.integers(1, 5), first=st.integers(1, 30))
+def test_a_long_text_is_counted_in_parts(kind: Any, text: str, times: int, first: int):
+    settings = TokenizerSettings(kind=kind)
+    whole = count_words([text * times], settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_FIRST_BATCH", first)
+        patch.setattr(training, "_MAX_BATCH", 2 * first)
+        assert count_words([text * times], settings) == whole
+
+
+def test_batches_of_a_book_on_one_line_are_bounded():
+    book = "the quick brown fox jumps over the lazy dog " * 50_000
+    longest = max(sum(map(len, batch)) for batch in training._batches([book, book]))
+    assert longest < 1.1 * (1 << 20)

@@ -1,1 +1,1 @@
-"""Vocabularies: trained, loaded, applied and saved."""
+"""Tokenizers: train, load, extend, apply and save subword vocabularies."""

@@ -1,4 +1,4 @@
-"""Tokens of several texts in one block."""
+"""Encodings as numpy arrays: many texts in one block, or one text with the character span of each token."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
 
-# FOLDED DOCS
-# [offsets] Which characters of a text each of its tokens stands for.
-
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The tokens of several texts end to end.
+    """The tokens of several texts, concatenated.
 
-    ids: (tokens,) int32; word_starts: (tokens,) bool; offsets: (texts + 1,) int64, where each text's tokens start.
+    ids: (tokens,) int32; word_starts: (tokens,) bool, True where a token starts a word; offsets: (texts + 1,) int64,
+    text i has the tokens offsets[i] to offsets[i + 1] - 1.
     """
 
     ids: NDArray[np.int32]
@@ -29,7 +27,7 @@ class Encoded:
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
-    """The texts of all parts, one part after the other."""
+    """Concatenate the texts of all parts, in order."""
     ends = offsets_of([len(part.ids) for part in parts])
     offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends, strict=False)]
     return Encoded(
@@ -40,7 +38,10 @@ def join(parts: Sequence[Encoded]) -> Encoded:
 
 
 def interleave(first: Encoded, second: Encoded, from_second: Sequence[bool]) -> Encoded:
-    """Texts of two blocks in one order: the next of `second` where `from_second` says so, else the next of `first`."""
+    """Merge the texts of two blocks: the next text of `second` where `from_second` is True, else the next of `first`.
+
+    from_second: one bool per text of the result.
+    """
     chosen = np.array(from_second, dtype=bool)
     lengths = np.empty(len(chosen), dtype=np.int64)
     lengths[~chosen], lengths[chosen] = np.diff(first.offsets), np.diff(second.offsets)
@@ -53,10 +54,11 @@ def interleave(first: Encoded, second: Encoded, from_second: Sequence[bool]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """A text as tokens. ids: (n,) int32; begins, ends: (n,) int32, its characters begins to ends - 1, no white space.
+class TokenSpans:
+    """The tokens of one text with their character spans, without surrounding white space.
 
-    The pieces of one character share it; a token of white space alone has begins == ends.
+    ids: (n,) int32; begins, ends: (n,) int32, token i covers the characters begins[i] to ends[i] - 1. Several tokens of
+    one character have the same span; a token of white space only has begins == ends.
     """
 
     ids: NDArray[np.int32]
@@ -67,17 +69,17 @@ class Located:
         return len(self.ids)
 
 
-def located(texts: Sequence[str], encodings: Sequence[Any]) -> list[Located]:
-    """Encodings of the library, without special tokens, as arrays."""
-    found = []
+def token_spans(texts: Sequence[str], encodings: Sequence[Any]) -> list[TokenSpans]:
+    """Convert the library's Encoding objects, made without special tokens, to arrays. texts: the encoded texts."""
+    spans = []
     for text, encoding in zip(texts, encodings, strict=True):
-        spans = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-        # Byte-level and Unigram tokens bring the space before them; an answer should not.
-        black = np.flatnonzero(characters.kinds(text) != characters.SPACE)
-        first, last = np.searchsorted(black, spans[:, 0]), np.searchsorted(black, spans[:, 1])
-        some = first < last
-        begins, ends = spans[:, 0].copy(), spans[:, 0].copy()
-        begins[some] = black[first[some]]
-        ends[some] = black[last[some] - 1] + 1
-        found.append(Located(np.array(encoding.ids, np.int32), begins, ends))
-    return found
+        offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        # Byte-level and Unigram tokens include the space before them; an answer should not.
+        visible = np.flatnonzero(characters.kinds(text) != characters.SPACE)
+        first, last = np.searchsorted(visible, offsets[:, 0]), np.searchsorted(visible, offsets[:, 1])
+        has_visible = first < last
+        begins, ends = offsets[:, 0].copy(), offsets[:, 0].copy()
+        begins[has_visible] = visible[first[has_visible]]
+        ends[has_visible] = visible[last[has_visible] - 1] + 1
+        spans.append(TokenSpans(np.array(encoding.ids, np.int32), begins, ends))
+    return spans

@@ -1,7 +1,7 @@
-"""The one place where the `tokenizers` library is touched with things it may choke on.
+"""Calls into the `tokenizers` library that can fail, and the special tokens a masked language model needs.
 
-Its Rust panics surface as exceptions outside Exception's tree, and its own errors are bare `Exception`s:
-both become one TokenizerError line here.
+The library's Rust panics surface as exceptions outside Exception's tree, and its own errors are bare `Exception`s;
+both become a one-line TokenizerError here.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import tokenizers
 
 from maskling.errors import TokenizerError
 
-# FOLDED DOCS
-# [special] The five tokens a masked language model cannot do without: which they are, and whether they are there.
+TokenizerJson = dict[str, Any]
+MAX_WORD_CHARACTERS: Final = 100  # BertTokenizer's limit: a longer word is [UNK]
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-
-Tree = dict[str, Any]
-_SURROGATE = re.compile("[\ud800-\udfff]")
-MAX_WORD_CHARACTERS = 100  # BertTokenizer's limit: a longer word is [UNK]
+ROLES: Final = ("pad", "unk", "cls", "sep", "mask")
+BERT_SPECIAL_TOKENS: Final = {role: f"[{role.upper()}]" for role in ROLES}
+_ROBERTA_SPECIAL_TOKENS: Final = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+_SUBSTITUTE_ROLES: Final = {"cls": "bos", "sep": "eos"}
+UNUSED: Final = re.compile(r"\[unused\d+\]")
 
 
 @contextlib.contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn whatever the library throws while doing `what` into a TokenizerError."""
+def library_errors(message: str) -> Iterator[None]:
+    """Turn any exception of the library into a TokenizerError that reads "`message`: reason"."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, TokenizerError):
@@ -38,42 +40,35 @@ def guarded(what: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise TokenizerError(f"{what}: {reason}") from None
+        raise TokenizerError(f"{message}: {reason}") from None
 
 
-def mended(text: str) -> str:
-    """A text that the library takes: half a surrogate pair (from a broken JSON escape) is no character."""
+def replace_surrogates(text: str) -> str:
+    """Replace each half of a surrogate pair, which the library refuses (from a broken JSON escape), by U+FFFD."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
-def from_tree(tree: Tree, where: str) -> tokenizers.Tokenizer:
-    """A tokenizer from the parsed tokenizer.json. Raises TokenizerError naming `where`."""
-    with guarded(f"{where} is not a usable tokenizer.json"):
-        library = tokenizers.Tokenizer.from_str(json.dumps(tree))
-        # A file saved during fine-tuning often cuts at 512 tokens or pads; neither belongs to a vocabulary.
+def library_from_json(tokenizer_json: TokenizerJson, where: str) -> tokenizers.Tokenizer:
+    """Build the library's tokenizer from a parsed tokenizer.json. Raises TokenizerError naming `where`."""
+    with library_errors(f"{where} is not a usable tokenizer.json"):
+        library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
+        # A file saved during fine-tuning often truncates at 512 tokens or pads; neither belongs to a vocabulary.
         library.no_truncation()
         library.no_padding()
     return library
 
 
-def to_tree(library: tokenizers.Tokenizer) -> Tree:
-    """tokenizer.json as nested dicts, in the library's own present form."""
-    tree: Tree = json.loads(library.to_str())
-    return tree
+def library_to_json(library: tokenizers.Tokenizer) -> TokenizerJson:
+    """Return tokenizer.json as nested dicts, in the form that the installed version of the library writes."""
+    tokenizer_json: TokenizerJson = json.loads(library.to_str())
+    return tokenizer_json
 
 
-def without_specials(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """A copy that reads special tokens written in a text as plain text."""
+def with_special_as_text(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Return a copy that encodes special tokens written in a text as plain text."""
     copy = tokenizers.Tokenizer.from_str(library.to_str())
     copy.encode_special_tokens = True
     return copy
-
-
-ROLES: Final = ("pad", "unk", "cls", "sep", "mask")
-BERT_NAMES: Final = {role: f"[{role.upper()}]" for role in ROLES}
-_ROBERTA_NAMES: Final = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-_STAND_INS: Final = {"cls": "bos", "sep": "eos"}
-UNUSED: Final = re.compile(r"\[unused\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,37 +82,39 @@ class SpecialIds:
     mask: int
 
 
-def find_names(vocabulary: Mapping[str, int], configs: list[Mapping[str, Any]], where: str) -> dict[str, str]:
-    """The token of each role: as the folder's configuration files say, else by the names of BERT or RoBERTa.
+def find_special_tokens(vocabulary: Mapping[str, int], configs: list[Mapping[str, Any]], where: str) -> dict[str, str]:
+    """Return the special token of each role: from the folder's configuration files, else by BERT's or RoBERTa's names.
 
-    Raises TokenizerError naming the roles that nothing fills.
+    Raises TokenizerError naming the roles without a token.
     """
-    names: dict[str, str] = {}
+    special_tokens: dict[str, str] = {}
     for role in ROLES:
-        said = [
-            _content(config.get(f"{name}_token")) for config in configs for name in (role, _STAND_INS.get(role, role))
+        configured = [
+            _content(config.get(f"{name}_token"))
+            for config in configs
+            for name in (role, _SUBSTITUTE_ROLES.get(role, role))
         ]
-        for name in [*said, BERT_NAMES[role], _ROBERTA_NAMES[role]]:
-            if name is not None and name in vocabulary:
-                names[role] = name
+        for token in [*configured, BERT_SPECIAL_TOKENS[role], _ROBERTA_SPECIAL_TOKENS[role]]:
+            if token is not None and token in vocabulary:
+                special_tokens[role] = token
                 break
-    missing = [role for role in ROLES if role not in names]
+    missing = [role for role in ROLES if role not in special_tokens]
     if missing:
-        wanted = ", ".join(f"{BERT_NAMES[role]} (or {_ROBERTA_NAMES[role]})" for role in missing)
+        wanted = ", ".join(f"{BERT_SPECIAL_TOKENS[role]} (or {_ROBERTA_SPECIAL_TOKENS[role]})" for role in missing)
         raise TokenizerError(
-            f"{where} has no {wanted}, and masked language modelling needs it; add the token to the vocabulary, "
-            f"choose another vocabulary, or leave tokenizer.path out to train one"
+            f"{where} has no {wanted}, which masked language modelling needs; add the token to the vocabulary, "
+            f"choose another vocabulary, or leave tokenizer.path unset to train one"
         )
-    if len(set(names.values())) < len(ROLES):
+    if len(set(special_tokens.values())) < len(ROLES):
         raise TokenizerError(
-            f"{where} uses one token for two special roles ({names}); masked language modelling needs five different "
-            f"ones: give each its own token in special_tokens_map.json"
+            f"{where} uses one token for two special roles ({special_tokens}), but masked language modelling needs "
+            f"five different special tokens; give each role its own token in special_tokens_map.json"
         )
-    return names
+    return special_tokens
 
 
 def _content(value: Any) -> str | None:
-    """A token as configuration files write it: a string, or an object with its content."""
+    """Return a token from a configuration file, which writes a string or an object with its content."""
     if isinstance(value, Mapping):
         value = value.get("content")
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Tokenizers that exist already: vocab.txt, tokenizer.json, and the folders that hold them."""
+"""Load existing tokenizers: vocab.txt, tokenizer.json, vocab.json with merges.txt, and folders that hold them."""
 
 from __future__ import annotations
 
@@ -17,78 +17,50 @@ from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
 from maskling.tokenizer import pipeline
-from maskling.tokenizer.library import MAX_WORD_CHARACTERS, Tree, find_names, from_tree, guarded, to_tree
+from maskling.tokenizer.library import (
+    MAX_WORD_CHARACTERS,
+    TokenizerJson,
+    find_special_tokens,
+    library_errors,
+    library_from_json,
+    library_to_json,
+)
 
-_INSIDE: Final = ("tokenizer", "model")
-_NAME: Final = re.compile(r"\[.*\]|<.*>")
+_SUBFOLDERS: Final = ("tokenizer", "model")  # of prepared folders, and of run folders
+_BRACKETED: Final = re.compile(r"\[.*\]|<.*>")
 _BERT_CLASSES: Final = ("BertTokenizer", "BertTokenizerFast")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A tokenizer read from disk: the library's object, the token of each special role, and what its folder says."""
+class LoadedTokenizer:
+    """A tokenizer as loaded from disk.
+
+    special_tokens: the token of each special role; config: the content of tokenizer_config.json, or empty.
+    """
 
     library: tokenizers.Tokenizer
-    names: dict[str, str]
+    special_tokens: dict[str, str]
     config: Mapping[str, Any]
 
     @property
     def token_types(self) -> bool:
-        """Whether its models take token_type_ids, as far as the tokenizer tells: RoBERTa's do not."""
-        return (to_tree(self.library)["post_processor"] or {}).get("type") != "RobertaProcessing"
+        """Whether its models take token_type_ids, as far as the tokenizer shows: RoBERTa's do not."""
+        return (library_to_json(self.library)["post_processor"] or {}).get("type") != "RobertaProcessing"
 
 
-def read(path: Path) -> Found:
-    """Read whatever tokenizer `path` is or holds. Raises TokenizerError if there is none or it cannot be used."""
+def load_tokenizer_files(path: Path) -> LoadedTokenizer:
+    """Load the tokenizer from a file or folder. Raises TokenizerError if there is none or it cannot be used."""
     if path.is_dir():
-        found = _read_folder(path)
-    elif path.is_file():
-        found = _read_file(path, {})
-    else:
-        raise TokenizerError(
-            f"{path}: there is no such file or folder; give a vocab.txt, a tokenizer.json or a folder that holds one"
-        )
-    return found
-
-
-def _read_folder(folder: Path) -> Found:
-    config = _read_json(folder / "tokenizer_config.json")
-    if (folder / "tokenizer.json").is_file():
-        return _read_file(folder / "tokenizer.json", config)
-    if (folder / "vocab.txt").is_file():
-        return _read_file(folder / "vocab.txt", config)
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        library = _byte_level(folder / "vocab.json", folder / "merges.txt", config)
-        return _with_names(library, config, folder)
-    for name in _INSIDE:
-        if (folder / name).is_dir():
-            return _read_folder(folder / name)
+        return _load_folder(path)
+    if path.is_file():
+        return _load_file(path, {})
     raise TokenizerError(
-        f"{folder} holds no tokenizer (tokenizer.json, vocab.txt, or vocab.json with merges.txt, there or in "
-        f"'tokenizer' or 'model' inside it); give a folder that holds one"
+        f"{path}: there is no such file or folder; give a vocab.txt, a tokenizer.json or a folder that holds one"
     )
 
 
-def _read_file(file: Path, config: Mapping[str, Any]) -> Found:
-    if file.suffix == ".json":
-        tree = _with_flags(_json_object(file), config)
-        return _with_names(from_tree(tree, str(file)), config, file)
-    vocabulary = read_vocab(file)
-    names = find_names(vocabulary, [config], str(file))
-    lowercase = config.get("do_lower_case")
-    if not isinstance(lowercase, bool):
-        lowercase = looks_uncased(vocabulary)
-    strip_accents = config.get("strip_accents")
-    if not isinstance(strip_accents, bool):
-        # None follows lowercase, as in BERT: right but for a vocabulary of small letters that has accents.
-        strip_accents = False if lowercase and "strip_accents" not in config and looks_accented(vocabulary) else None
-    split_chinese = config.get("tokenize_chinese_chars") is not False
-    library = wordpiece(vocabulary, names, pipeline.bert_normalizer(lowercase, strip_accents, split_chinese))
-    return Found(library, names, config)
-
-
 def read_vocab(file: Path) -> dict[str, int]:
-    """vocab.txt as {token: line number from 0}. Raises TokenizerError if it is not such a file.
+    """Read vocab.txt as {token: line number, from 0}. Raises TokenizerError if it is not such a file.
 
     Lines end at "\\n" only: BERT's Chinese vocabulary has U+2028 as a token, where str.splitlines would cut.
     """
@@ -106,38 +78,40 @@ def read_vocab(file: Path) -> dict[str, int]:
     while tokens and not tokens[-1]:
         tokens.pop()
     if not tokens:
-        raise TokenizerError(f"{file} is empty; a vocabulary has one token on each line")
+        raise TokenizerError(f"{file} is empty; a vocabulary has one token per line")
     vocabulary = {token: line for line, token in reversed(list(enumerate(tokens)))}
     if len(vocabulary) < len(tokens):
         token, count = Counter(tokens).most_common(1)[0]
         raise TokenizerError(
             f"{file} has the token {token!r} on {count} lines (first on line {vocabulary[token] + 1}), and "
-            f"{len(tokens) - len(vocabulary)} duplicates in all; every line must be another token: mend the file"
+            f"{len(tokens) - len(vocabulary)} duplicates in all; every line must be a different token: fix the file"
         )
     return dict(sorted(vocabulary.items(), key=lambda item: item[1]))
 
 
 def looks_uncased(vocabulary: Mapping[str, int]) -> bool:
-    """True if no token has an upper-case letter: then text must be lower-cased to be found in it.
+    """Return whether no token has an upper-case letter, so that text must be lowercased to be found.
 
     Tokens in brackets are names, not text ([CLS], and <S> in BERT's Chinese vocabulary).
     """
-    return not any(token != token.lower() for token in vocabulary if not _NAME.fullmatch(token))
+    return not any(token != token.lower() for token in vocabulary if not _BRACKETED.fullmatch(token))
 
 
 def looks_accented(vocabulary: Mapping[str, int]) -> bool:
-    """True if some token has an accent, so that accents must not be stripped from the text."""
-    marks = (unicodedata.category(c) for token in vocabulary for c in unicodedata.normalize("NFD", token))
-    return "Mn" in marks
+    """Return whether some token has an accent, so that accents must not be stripped from the text."""
+    categories = (unicodedata.category(c) for token in vocabulary for c in unicodedata.normalize("NFD", token))
+    return "Mn" in categories
 
 
-def wordpiece(vocabulary: Mapping[str, int], names: Mapping[str, str], normalizer: Any) -> tokenizers.Tokenizer:
-    """BERT's tokenizer over a vocabulary, as transformers' BertTokenizer builds it."""
-    with guarded("this vocabulary cannot be used as WordPiece"):
+def wordpiece(
+    vocabulary: Mapping[str, int], special_tokens: Mapping[str, str], normalizer: Any
+) -> tokenizers.Tokenizer:
+    """Return a WordPiece tokenizer over a vocabulary, as transformers' BertTokenizer builds it."""
+    with library_errors("this vocabulary cannot be used as WordPiece"):
         library = tokenizers.Tokenizer(
             models.WordPiece(
                 vocab=dict(vocabulary),
-                unk_token=names["unk"],
+                unk_token=special_tokens["unk"],
                 max_input_chars_per_word=MAX_WORD_CHARACTERS,
                 continuing_subword_prefix="##",
             )
@@ -145,44 +119,67 @@ def wordpiece(vocabulary: Mapping[str, int], names: Mapping[str, str], normalize
         library.normalizer = normalizer
         library.pre_tokenizer = pipeline.pre_tokenizer("wordpiece")
         library.decoder = pipeline.decoder("wordpiece")
-    return with_specials(library, names)
+    return with_special_tokens(library, special_tokens)
 
 
-def with_specials(library: tokenizers.Tokenizer, names: Mapping[str, str]) -> tokenizers.Tokenizer:
-    """Mark the special tokens as such, and add the template where there is no post-processor."""
-    tree = to_tree(library)
-    marked = {token["content"] for token in tree["added_tokens"] if token["special"]}
-    library.add_special_tokens([AddedToken(name, normalized=False) for name in names.values() if name not in marked])
+def with_special_tokens(library: tokenizers.Tokenizer, special_tokens: Mapping[str, str]) -> tokenizers.Tokenizer:
+    """Mark the special tokens as special, in place; add the [CLS] A [SEP] template if there is no post-processor."""
+    marked = {token["content"] for token in library_to_json(library)["added_tokens"] if token["special"]}
+    missing = [token for token in special_tokens.values() if token not in marked]
+    library.add_special_tokens([AddedToken(token, normalized=False) for token in missing])
     if library.post_processor is None:
-        cls, sep = names["cls"], names["sep"]
+        cls, sep = special_tokens["cls"], special_tokens["sep"]
         ids = library.get_vocab(with_added_tokens=True)
         library.post_processor = pipeline.template(ids[cls], ids[sep], cls, sep)
     return library
 
 
+def _load_folder(folder: Path) -> LoadedTokenizer:
+    config = _read_json(folder / "tokenizer_config.json")
+    if (folder / "tokenizer.json").is_file():
+        return _load_file(folder / "tokenizer.json", config)
+    if (folder / "vocab.txt").is_file():
+        return _load_file(folder / "vocab.txt", config)
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return _checked(_byte_level(folder / "vocab.json", folder / "merges.txt", config), config, folder)
+    for name in _SUBFOLDERS:
+        if (folder / name).is_dir():
+            return _load_folder(folder / name)
+    raise TokenizerError(
+        f"{folder} holds no tokenizer (tokenizer.json, vocab.txt, or vocab.json with merges.txt, directly or in its "
+        f"subfolder 'tokenizer' or 'model'); give a folder that holds one"
+    )
+
+
+def _load_file(file: Path, config: Mapping[str, Any]) -> LoadedTokenizer:
+    if file.suffix == ".json":
+        tokenizer_json = _with_flags(_json_object(file), config)
+        return _checked(library_from_json(tokenizer_json, str(file)), config, file)
+    vocabulary = read_vocab(file)
+    special_tokens = find_special_tokens(vocabulary, [config], str(file))
+    lowercase = config.get("do_lower_case")
+    if not isinstance(lowercase, bool):
+        lowercase = looks_uncased(vocabulary)
+    strip_accents = config.get("strip_accents")
+    if not isinstance(strip_accents, bool):
+        # None follows lowercase, as in BERT; wrong only for a lower-case vocabulary that has accents.
+        strip_accents = False if lowercase and "strip_accents" not in config and looks_accented(vocabulary) else None
+    split_chinese = config.get("tokenize_chinese_chars") is not False
+    library = wordpiece(vocabulary, special_tokens, pipeline.bert_normalizer(lowercase, strip_accents, split_chinese))
+    return LoadedTokenizer(library, special_tokens, config)
+
+
 def _byte_level(vocab: Path, merges: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    with guarded(f"{vocab} and {merges.name} are not a byte-level BPE"):
+    with library_errors(f"{vocab} and {merges.name} are not a byte-level BPE"):
         library = tokenizers.Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
         library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space", False)))
         library.decoder = pipeline.decoder("bpe")
     return library
 
 
-def _with_names(library: tokenizers.Tokenizer, config: Mapping[str, Any], where: Path) -> Found:
-    _check_ids(library, where)
-    folder = where if where.is_dir() else where.parent
-    said = [config, _read_json(folder / "special_tokens_map.json")] if config or where.is_dir() else [config]
-    names = find_names(library.get_vocab(with_added_tokens=True), said, str(where))
-    with guarded(f"{where} cannot be used"):
-        library = with_specials(library, names)
-        # The first text finds what the file's own checks did not (a broken pattern, an unknown token out of range).
-        library.encode_batch(["A first try: 中文 ünïcödé \U0001f600", ""])
-    return Found(library, names, config)
-
-
-def _with_flags(tree: Tree, config: Mapping[str, Any]) -> Tree:
-    """Case and accents as tokenizer_config.json says, where transformers would follow it rather than tokenizer.json."""
-    normalizer = tree.get("normalizer")
+def _with_flags(tokenizer_json: TokenizerJson, config: Mapping[str, Any]) -> TokenizerJson:
+    """Apply the flags of tokenizer_config.json (case, accents) where transformers prefers them to tokenizer.json."""
+    normalizer = tokenizer_json.get("normalizer")
     if config.get("tokenizer_class") in _BERT_CLASSES and isinstance(normalizer, dict):
         flags = {
             "do_lower_case": "lowercase",
@@ -191,21 +188,34 @@ def _with_flags(tree: Tree, config: Mapping[str, Any]) -> Tree:
         }
         if normalizer.get("type") == "BertNormalizer":
             changes = {ours: config[theirs] for theirs, ours in flags.items() if theirs in config}
-            return {**tree, "normalizer": {**normalizer, **changes}}
-    return tree
+            return {**tokenizer_json, "normalizer": {**normalizer, **changes}}
+    return tokenizer_json
+
+
+def _checked(library: tokenizers.Tokenizer, config: Mapping[str, Any], where: Path) -> LoadedTokenizer:
+    """Check the ids, find the special tokens, and encode a first text. Raises TokenizerError naming `where`."""
+    _check_ids(library, where)
+    folder = where if where.is_dir() else where.parent
+    configs = [config, _read_json(folder / "special_tokens_map.json")] if config or where.is_dir() else [config]
+    special_tokens = find_special_tokens(library.get_vocab(with_added_tokens=True), configs, str(where))
+    with library_errors(f"{where} cannot be used"):
+        library = with_special_tokens(library, special_tokens)
+        # Encoding finds what the checks of the file did not (a broken pattern, an unknown token out of range).
+        library.encode_batch(["A first try: 中文 ünïcödé \U0001f600", ""])
+    return LoadedTokenizer(library, special_tokens, config)
 
 
 def _check_ids(library: tokenizers.Tokenizer, where: Path) -> None:
-    # Before anything else is asked of the library: it makes a row for every number up to the highest id, and where
-    # a file gives a token the id 2**31 that ends the process.
+    # Must be the first check: the library makes a row for every id up to the highest, so an id of 2**31 in the file
+    # would end the process.
     vocabulary = library.get_vocab(with_added_tokens=True)
     ids = sorted(vocabulary.values())
     if ids != list(range(len(ids))):
         repeated = next((one for one, next_ in itertools.pairwise(ids) if one == next_), None)
         wrong = f"id {repeated} twice" if repeated is not None else f"{len(ids)} tokens but ids up to {ids[-1]}"
         raise TokenizerError(
-            f"{where} has {wrong}; the ids must be 0, 1, 2, ... without gaps, because each is a row of the model: "
-            f"renumber them, or add placeholders such as [unused0]"
+            f"{where} has {wrong}; the ids must be 0, 1, 2, ... without gaps, because each is a row of the model's "
+            f"embedding: renumber them, or add placeholders such as [unused0]"
         )
 
 
@@ -213,7 +223,7 @@ def _read_json(file: Path) -> Mapping[str, Any]:
     return _json_object(file) if file.is_file() else {}
 
 
-def _json_object(file: Path) -> Tree:
+def _json_object(file: Path) -> TokenizerJson:
     try:
         value = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What happens to text before the vocabulary sees it, for each kind that is trained here."""
+"""Normalizer, pre-tokenizer, decoder and post-processor for each kind of tokenizer that can be trained."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors
 
-from maskling.tokenizer.library import BERT_NAMES
+from maskling.tokenizer.library import BERT_SPECIAL_TOKENS
 from maskling.tokenizer.settings import TokenizerSettings
 
-# A mark of punctuation is a piece of its own, with the space before it if there is one.
+# A punctuation mark is a piece of its own, with the space before it if there is one.
 _UNIGRAM_PIECE = r"▁?[\p{P}$+<=>^`|~]"
 
 
 def normalizer(settings: TokenizerSettings) -> Any:
-    """BERT's own for WordPiece; composed Unicode, with case and accents as asked, for the others."""
+    """Return BERT's normalizer for WordPiece; for BPE and Unigram, NFC with optional lowercasing and accent removal."""
     if settings.kind == "wordpiece":
         return bert_normalizer(settings.lowercase, settings.strip_accents, settings.split_chinese)
     steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
@@ -24,14 +24,14 @@ def normalizer(settings: TokenizerSettings) -> Any:
 
 
 def bert_normalizer(lowercase: bool, strip_accents: bool | None, split_chinese: bool) -> Any:
-    """What `BertTokenizer` of transformers builds from its three flags."""
+    """Return the normalizer that transformers' `BertTokenizer` builds from its three flags."""
     return normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=split_chinese, strip_accents=strip_accents, lowercase=lowercase
     )
 
 
 def pre_tokenizer(kind: str) -> Any:
-    """What cuts a text into the pieces that tokens never cross."""
+    """Return the pre-tokenizer, which cuts a text into pieces that no token crosses."""
     if kind == "wordpiece":
         return pre_tokenizers.BertPreTokenizer()
     if kind == "bpe":
@@ -46,7 +46,7 @@ def pre_tokenizer(kind: str) -> Any:
 
 
 def decoder(kind: str) -> Any:
-    """What puts tokens together again."""
+    """Return the decoder, which joins tokens back into text."""
     if kind == "wordpiece":
         return decoders.WordPiece(prefix="##")
     if kind == "bpe":
@@ -54,8 +54,10 @@ def decoder(kind: str) -> Any:
     return decoders.Metaspace(replacement="▁", prepend_scheme="always", split=False)
 
 
-def template(cls_id: int, sep_id: int, cls: str = BERT_NAMES["cls"], sep: str = BERT_NAMES["sep"]) -> Any:
-    """[CLS] A [SEP] B [SEP], with token types 0 and 1."""
+def template(
+    cls_id: int, sep_id: int, cls: str = BERT_SPECIAL_TOKENS["cls"], sep: str = BERT_SPECIAL_TOKENS["sep"]
+) -> Any:
+    """Return the post-processor for `[CLS] A [SEP] B [SEP]`, with token type 0 for A and 1 for B."""
     return processors.TemplateProcessing(
         single=f"{cls}:0 $A:0 {sep}:0",
         pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",

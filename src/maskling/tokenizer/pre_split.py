@@ -1,7 +1,7 @@
-"""How a text may be cut before it is tokenized, so that the pieces' tokens are the text's tokens.
+"""Splitting a text before it is tokenized, so that the tokens of the pieces are the tokens of the text.
 
-A cut is allowed only where no token can cross it and nothing on one side changes the other. Where that cannot
-be known for a tokenizer, `chunking` says None and whole texts go to the library.
+A split is allowed only where no token can cross it and nothing on one side changes the other. If that cannot be
+established for a tokenizer, `chunking` returns None and whole texts go to the library.
 """
 
 from __future__ import annotations
@@ -15,89 +15,99 @@ from typing import Any, Final
 
 from maskling.tokenizer import pipeline
 from maskling.tokenizer.characters import IDEOGRAPHS, SPACES, looks_chinese
-from maskling.tokenizer.library import Tree
-from maskling.tokenizer.lookup import ByteCut, byte_kinds
+from maskling.tokenizer.library import TokenizerJson
+from maskling.tokenizer.lookup import ByteSplit, byte_kinds
 
 _CHINESE_MARKS: Final = "、。〈〉《》「」『』【】！（），．：；？“”‘’…—"
 _BERT_SPACES: Final = " \t\n\r"
-_BERT_WORD: Final = re.compile(f"[^{_BERT_SPACES}]+")
+_BERT_CHUNK: Final = re.compile(f"[^{_BERT_SPACES}]+")
 _BERT_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^{_BERT_SPACES}{IDEOGRAPHS}{_CHINESE_MARKS}]+")
 _SPACE_AND_WORD: Final = re.compile(f"[{SPACES}]*[^{SPACES}]+|[{SPACES}]+")
 _WORD: Final = re.compile(f"[^{SPACES}]+")
-# A mark of punctuation is a word for BertPreTokenizer.
+# A punctuation mark is a word for BertPreTokenizer.
 _ASCII_MARKS: Final = string.punctuation
 _BERT_MARKS: Final = re.escape(_ASCII_MARKS) + _CHINESE_MARKS
 _BERT_WORDS: Final = re.compile(f"[{_BERT_MARKS}]|[^{_BERT_MARKS}]+")
-# The byte-level pattern (GPT-2's) on ASCII and some marks, which no normalizer changes. A letter beside a digit, or
-# after 's and its like, is cut there too, but is no new word: such chunks are left whole.
+# The byte-level pattern (GPT-2's) on ASCII and some marks, which no normalizer changes. The pattern also splits letters
+# from digits, and after 's and the like, but no new word starts there: such chunks stay whole.
 _BYTE_LEVEL: Final = re.compile("'s|'t|'re|'ve|'m|'ll|'d| ?[A-Za-z]+| ?[0-9]+| ?[^ A-Za-z0-9]+")
 _PLAIN: Final = re.compile("[ -~‘’“”—…]+")
-_CUT_INSIDE_WORD: Final = re.compile("[A-Za-z][0-9]|[0-9][A-Za-z]|'(?:s|t|re|ve|m|ll|d)[A-Za-z0-9]", re.IGNORECASE)
-# Plain characters that composing makes out of others (Kelvin sign, Greek question mark, varia).
+_SPLIT_INSIDE_WORD: Final = re.compile("[A-Za-z][0-9]|[0-9][A-Za-z]|'(?:s|t|re|ve|m|ll|d)[A-Za-z0-9]", re.IGNORECASE)
+# Characters that NFC turns into ASCII characters (Kelvin sign, Greek question mark, varia).
 _COMPOSED_TO_ASCII: Final = ("\u212a", "\u037e", "\u1fef")
 
-Cut = Callable[[str], list[str]]
+Splitter = Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """How to cut, and which texts not to.
+    """How texts of a tokenizer may be split, and which must stay whole.
 
-    markers: texts that hold one of these may hold an added token, and go to the library whole.
-    keeps_space: chunks bring their leading white space with them (byte-level models tokenize it).
-    finer: cuts a chunk into words that are encoded by themselves; so "word" is learnt once for "Word," and "(word)".
+    split: splits a text into chunks that are encoded independently.
+    split_words: splits a chunk into words that are encoded independently, so that "word" is encoded once for "Word,"
+    and "(word)".
+    markers: a text that contains one of these may contain an added token, and goes to the library whole.
+    keeps_space: chunks include their leading white space (byte-level models tokenize it).
     splits_chinese: every Chinese character is one token (or one [UNK]).
-    packed: how to cut into the same words in bytes, for BERT's tokenizers; None where words are not made so.
+    byte_split: rules that give the same words as bytes, for BERT's tokenizers; None for others.
     """
 
-    cut: Cut
-    finer: Cut
+    split: Splitter
+    split_words: Splitter
     markers: tuple[str, ...]
     keeps_space: bool
     splits_chinese: bool
-    packed: ByteCut | None = None
+    byte_split: ByteSplit | None = None
 
 
-def chunking(tree: Tree) -> Chunking | None:
-    """The cuts that are right for a tokenizer, given as its parsed tokenizer.json; None if none is known to be."""
-    added = [token for token in tree["added_tokens"] if not token["special"]]
-    normalizers = _steps(tree["normalizer"])
+def chunking(tokenizer_json: TokenizerJson) -> Chunking | None:
+    """Return how texts of a tokenizer may be split, or None if no split is known to be safe.
+
+    tokenizer_json: the parsed tokenizer.json.
+    """
+    added = [token for token in tokenizer_json["added_tokens"] if not token["special"]]
+    normalizers = _normalizer_types(tokenizer_json["normalizer"])
     if any(token["normalized"] for token in added) and not normalizers <= {"NFC"}:
         return None
     markers = tuple(sorted({token["content"][:3] for token in added} | (set(_COMPOSED_TO_ASCII) if added else set())))
-    kind, pre = tree["model"]["type"], tree["pre_tokenizer"] or {}
+    model, pre = tokenizer_json["model"], tokenizer_json["pre_tokenizer"] or {}
+    kind = model["type"]
     if kind == "WordPiece" and normalizers == {"BertNormalizer"} and pre.get("type") == "BertPreTokenizer":
-        if not tree["normalizer"]["clean_text"]:
+        normalizer = tokenizer_json["normalizer"]
+        if not normalizer["clean_text"]:
             return None
-        splits = bool(tree["normalizer"]["handle_chinese_chars"])
-        lowers = bool(tree["normalizer"]["lowercase"])
-        cut = cut_bert_chinese if splits else cut_bert
-        finer = _bert_words_lowered if lowers else _BERT_WORDS.findall
-        packed = packed_bert(lowers)
-        return Chunking(cut, finer, markers, keeps_space=False, splits_chinese=splits, packed=packed)
+        splits_chinese, lowercase = bool(normalizer["handle_chinese_chars"]), bool(normalizer["lowercase"])
+        return Chunking(
+            split=split_bert_chinese if splits_chinese else split_bert,
+            split_words=_bert_words_lowercase if lowercase else _BERT_WORDS.findall,
+            markers=markers,
+            keeps_space=False,
+            splits_chinese=splits_chinese,
+            byte_split=bert_byte_split(lowercase),
+        )
     if not normalizers <= {"NFC", "NFD", "Lowercase", "StripAccents"}:
         return None
-    if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not tree["model"]["dropout"]:
-        finer = _itself
+    if kind == "BPE" and pre.get("type") == "ByteLevel" and pre.get("use_regex", True) and not model["dropout"]:
+        split_words: Splitter = _whole
         if not pre["add_prefix_space"]:
-            finer = _byte_level_words_lowered if "Lowercase" in normalizers else _byte_level_words
-        return Chunking(_SPACE_AND_WORD.findall, finer, markers, keeps_space=True, splits_chinese=False)
+            split_words = _byte_level_words_lowercase if "Lowercase" in normalizers else _byte_level_words
+        return Chunking(_SPACE_AND_WORD.findall, split_words, markers, keeps_space=True, splits_chinese=False)
     if kind == "Unigram" and pre == _unigram_pre_tokenizer():
-        return Chunking(cut_words, _itself, markers, keeps_space=False, splits_chinese=False)
+        return Chunking(split_at_spaces, _whole, markers, keeps_space=False, splits_chinese=False)
     return None
 
 
-def packed_bert(lowers: bool) -> ByteCut:
-    """How to cut in bytes where BertNormalizer and BertPreTokenizer cut. lowers: whether they fold capitals."""
-    return ByteCut(byte_kinds(_BERT_SPACES, _ASCII_MARKS), lowers)
+def bert_byte_split(lowercase: bool) -> ByteSplit:
+    """Return rules that split bytes where BertNormalizer and BertPreTokenizer split text."""
+    return ByteSplit(byte_kinds(_BERT_SPACES, _ASCII_MARKS), lowercase)
 
 
-def cut_bert(text: str) -> list[str]:
-    """Cut at white space, which BertPreTokenizer drops.
+def split_bert(text: str) -> list[str]:
+    """Split at white space, which BertPreTokenizer drops.
 
-    BertNormalizer drops some control characters and joins what they part, but str.split cuts there.
+    BertNormalizer removes some control characters, which joins the text around them, but str.split splits there.
     """
-    # Written out, because it runs for every sentence: seven searches for one character cost 0.2 us, a loop 1.3 us.
+    # Not a loop, because it runs for every sentence: seven searches for one character cost 0.2 us, a loop 1.3 us.
     if (
         "\x0b" in text
         or "\x0c" in text
@@ -107,44 +117,44 @@ def cut_bert(text: str) -> list[str]:
         or "\x1f" in text
         or "\x85" in text
     ):
-        return _BERT_WORD.findall(text)
+        return _BERT_CHUNK.findall(text)
     return text.split()
 
 
-def cut_bert_chinese(text: str) -> list[str]:
-    """As `cut_bert`, and around each Chinese character and mark: they make a chunk of every sentence otherwise."""
-    return _BERT_CHINESE.findall(text) if looks_chinese(text) else cut_bert(text)
+def split_bert_chinese(text: str) -> list[str]:
+    """Split as `split_bert`, and around each Chinese character and mark; otherwise every sentence is one chunk."""
+    return _BERT_CHINESE.findall(text) if looks_chinese(text) else split_bert(text)
 
 
-def cut_words(text: str) -> list[str]:
-    """Cut at what the library calls white space."""
+def split_at_spaces(text: str) -> list[str]:
+    """Split at every character that is white space for the library."""
     return _WORD.findall(text)
 
 
-def _bert_words_lowered(chunk: str) -> list[str]:
+def _bert_words_lowercase(chunk: str) -> list[str]:
     return _BERT_WORDS.findall(chunk.lower() if chunk.isascii() else chunk)
 
 
 def _byte_level_words(chunk: str) -> list[str]:
-    # White space alone, and two spaces in front, are cut by rules of their own.
-    if chunk[1:2] in (" ", "") or not _PLAIN.fullmatch(chunk) or _CUT_INSIDE_WORD.search(chunk):
+    # The pattern has separate rules for white space alone, and for two leading spaces.
+    if chunk[1:2] in (" ", "") or not _PLAIN.fullmatch(chunk) or _SPLIT_INSIDE_WORD.search(chunk):
         return [chunk]
     return _BYTE_LEVEL.findall(chunk)
 
 
-def _byte_level_words_lowered(chunk: str) -> list[str]:
+def _byte_level_words_lowercase(chunk: str) -> list[str]:
     return _byte_level_words(chunk.lower() if chunk.isascii() else chunk)
 
 
-def _itself(chunk: str) -> list[str]:
+def _whole(chunk: str) -> list[str]:
     return [chunk]
 
 
-def _steps(normalizer: Tree | None) -> set[str]:
+def _normalizer_types(normalizer: TokenizerJson | None) -> set[str]:
     if normalizer is None:
         return set()
     if normalizer["type"] == "Sequence":
-        return set().union(*map(_steps, normalizer["normalizers"]))
+        return set().union(*map(_normalizer_types, normalizer["normalizers"]))
     return {normalizer["type"]}
 
 

@@ -1,8 +1,8 @@
-"""Writing a tokenizer so that AutoTokenizer of transformers 4.57 and 5.x makes the same ids of it.
+"""Save a tokenizer in files from which AutoTokenizer of transformers 4.57 and 5.x makes the same ids.
 
-Since 5.0 `BertTokenizer` builds everything from flags and reads only the vocabulary of tokenizer.json, and
-4.57 cannot open what 5.x's own save_pretrained writes for the general class. So: BERT's own pipeline is
-written as BertTokenizer with every flag, everything else as PreTrainedTokenizerFast with every special token.
+Since 5.0 `BertTokenizer` builds everything from flags and reads only the vocabulary of tokenizer.json, and 4.57 cannot
+open the files that 5.x's own save_pretrained writes for the general class. Therefore BERT's own pipeline is written as
+BertTokenizer with every flag, and everything else as PreTrainedTokenizerFast with every special token.
 """
 
 from __future__ import annotations
@@ -10,23 +10,30 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from maskling.files import atomic_write, write_json
-from maskling.tokenizer.library import MAX_WORD_CHARACTERS, Tree
+from maskling.tokenizer.library import MAX_WORD_CHARACTERS, TokenizerJson
 
-_NO_LIMIT = int(1e30)  # what transformers writes for "as long as you like"
+_NO_LIMIT: Final = int(1e30)  # transformers' value for a tokenizer without a maximum length
 
 
-def write(folder: Path, tree: Tree, names: Mapping[str, str], max_length: int | None, token_types: bool) -> None:
-    """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and, for BERT's own kind, vocab.txt.
+def save_tokenizer_files(
+    folder: Path,
+    tokenizer_json: TokenizerJson,
+    special_tokens: Mapping[str, str],
+    max_length: int | None,
+    token_types: bool,
+) -> None:
+    """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and, for BERT's own pipeline, vocab.txt.
 
-    tree: the parsed tokenizer.json; names: the token of each special role.
+    tokenizer_json: parsed; special_tokens: the token of each role; max_length: tokens per sequence, None without a
+    limit; token_types: whether models of this tokenizer take token_type_ids.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    special = {f"{role}_token": name for role, name in names.items()}
+    special = {f"{role}_token": name for role, name in special_tokens.items()}
     inputs = ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
-    config: Tree = {
+    config: TokenizerJson = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **special,
         "model_max_length": max_length if max_length is not None else _NO_LIMIT,
@@ -36,12 +43,12 @@ def write(folder: Path, tree: Tree, names: Mapping[str, str], max_length: int | 
         "clean_up_tokenization_spaces": False,
         "added_tokens_decoder": {
             str(token["id"]): {key: value for key, value in token.items() if key != "id"}
-            for token in tree["added_tokens"]
+            for token in tokenizer_json["added_tokens"]
         },
     }
-    write_json(folder / "tokenizer.json", tree)
-    if is_bert(tree):
-        normalizer = tree["normalizer"]
+    write_json(folder / "tokenizer.json", tokenizer_json)
+    if is_bert(tokenizer_json):
+        normalizer = tokenizer_json["normalizer"]
         config |= {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": normalizer["lowercase"],
@@ -50,28 +57,28 @@ def write(folder: Path, tree: Tree, names: Mapping[str, str], max_length: int | 
             "do_basic_tokenize": True,
             "never_split": None,
         }
-        if not any("\n" in token for token in tree["model"]["vocab"]):
-            _write_vocab(folder / "vocab.txt", tree["model"]["vocab"])
+        if not any("\n" in token for token in tokenizer_json["model"]["vocab"]):
+            _write_vocab(folder / "vocab.txt", tokenizer_json["model"]["vocab"])
     write_json(folder / "tokenizer_config.json", config)
     write_json(folder / "special_tokens_map.json", special)
 
 
-def is_bert(tree: Tree) -> bool:
-    """Whether transformers' BertTokenizer, built from flags, is exactly this tokenizer."""
-    model, normalizer = tree["model"], tree["normalizer"] or {}
+def is_bert(tokenizer_json: TokenizerJson) -> bool:
+    """Return whether transformers' BertTokenizer, built from flags, is exactly this tokenizer."""
+    model, normalizer = tokenizer_json["model"], tokenizer_json["normalizer"] or {}
     return (
         model["type"] == "WordPiece"
         and model["continuing_subword_prefix"] == "##"
         and model["max_input_chars_per_word"] == MAX_WORD_CHARACTERS
         and normalizer.get("type") == "BertNormalizer"
         and bool(normalizer["clean_text"])
-        and (tree["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
-        and _is_template(tree["post_processor"])
+        and (tokenizer_json["pre_tokenizer"] or {}).get("type") == "BertPreTokenizer"
+        and _is_template(tokenizer_json["post_processor"])
     )
 
 
 def _is_template(processor: Any) -> bool:
-    """[CLS] A [SEP] B [SEP] with types 0 and 1, in either of the library's two spellings."""
+    """Return whether a post-processor is [CLS] A [SEP] B [SEP] with types 0 and 1, in either form of the library."""
     if not processor:
         return False
     if processor["type"] == "BertProcessing":
@@ -95,7 +102,7 @@ def _write_vocab(file: Path, vocabulary: Mapping[str, int]) -> None:
             out.write(token.encode() + b"\n")
 
 
-def decides_ids(tree: Tree, names: Mapping[str, str]) -> Any:
-    """The parts of a tokenizer.json that decide which ids a text gets, in one canonical form."""
-    parts = {key: tree[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
-    return json.loads(json.dumps({**parts, "names": dict(names)}))
+def canonical_form(tokenizer_json: TokenizerJson, special_tokens: Mapping[str, str]) -> Any:
+    """Return the parts of a tokenizer that determine the ids of a text, in one canonical form."""
+    parts = {key: tokenizer_json[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    return json.loads(json.dumps({**parts, "names": dict(special_tokens)}))

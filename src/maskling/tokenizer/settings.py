@@ -1,4 +1,4 @@
-"""How a vocabulary is made, or where it is taken from."""
+"""The `[tokenizer]` settings: train a WordPiece, BPE or Unigram vocabulary, or use an existing one."""
 
 from __future__ import annotations
 
@@ -12,30 +12,38 @@ ChineseWords = Literal["auto", "jieba", "characters"]
 
 
 class TokenizerSettings(Settings):
-    """[tokenizer]: `path` takes an existing tokenizer as it is; without it one is trained on the corpus."""
+    """[tokenizer]: `path` uses an existing tokenizer unchanged; without it, one is trained on the corpus."""
 
     kind: Literal["wordpiece", "bpe", "unigram"] = Field(
-        "wordpiece", description="model to train: wordpiece (BERT), bpe (byte-level, RoBERTa), unigram (SentencePiece)"
+        "wordpiece",
+        description="subword model to train: wordpiece (BERT), bpe (byte-level, RoBERTa), unigram (SentencePiece)",
     )
-    vocab_size: int = Field(16_000, ge=16, le=2**24, description="most tokens to learn, the special five included")
-    lowercase: bool = Field(True, description="fold capitals to small letters")
-    strip_accents: bool | None = Field(None, description="remove accents; left out, it follows lowercase")
-    split_chinese: bool = Field(True, description="wordpiece: every Chinese character is a token of its own")
-    min_count: int = Field(2, ge=1, description="how often a character or a pair must occur to enter the vocabulary")
+    vocab_size: int = Field(
+        16_000, ge=16, le=2**24, description="maximum number of tokens, including the five special tokens"
+    )
+    lowercase: bool = Field(True, description="convert text to lowercase")
+    strip_accents: bool | None = Field(None, description="remove accents; default: same as lowercase")
+    split_chinese: bool = Field(True, description="wordpiece: make every Chinese character a separate token")
+    min_count: int = Field(
+        2, ge=1, description="minimum occurrences of a character or a merged pair to enter the vocabulary"
+    )
     max_alphabet: float = Field(
         0.75,
         gt=0,
         le=1,
-        description="largest part of the vocabulary given to single characters; the rarest are left out",
+        description="maximum fraction of the vocabulary for single characters; the rarest are dropped",
     )
     path: str | None = Field(
-        None, description="use this vocab.txt, tokenizer.json, Hugging Face folder or maskling folder; train nothing"
+        None,
+        description="existing tokenizer to use instead of training: vocab.txt, tokenizer.json, or a Hugging Face or "
+        "maskling folder",
     )
     chinese_words: ChineseWords = Field(
-        "auto", description="words of Chinese text for whole-word masking: jieba, characters, or jieba if installed"
+        "auto",
+        description="Chinese word segmentation for whole-word masking: jieba, characters, or auto (jieba if installed)",
     )
 
     @property
     def strips_accents(self) -> bool:
-        """Whether accents go, with the default filled in as BERT fills it in."""
+        """`strip_accents` with BERT's default filled in: the value of `lowercase`."""
         return self.lowercase if self.strip_accents is None else self.strip_accents

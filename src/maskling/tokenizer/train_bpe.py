@@ -1,8 +1,8 @@
-"""Vocabularies learned by merging: WordPiece and byte-level BPE, on the library's BpeTrainer.
+"""Train WordPiece and byte-level BPE vocabularies by merging pairs, with the library's BpeTrainer.
 
-The library's own WordPiece trainer gives other ids on every run (huggingface/tokenizers issue 1794); its
-BPE trainer does not. So a word is spelled with its first character as it is and every later one replaced by
-a 'shadow' from Unicode's private planes; BPE is trained on that, and the shadows become ##.
+The library's own WordPiece trainer gives different ids on every run (huggingface/tokenizers issue 1794); its BPE
+trainer does not. Therefore each word is spelled with its first character unchanged and every later character replaced
+by a stand-in from Unicode's private-use planes; BPE is trained on that spelling, and the stand-ins become ## subwords.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.library import MAX_WORD_CHARACTERS, guarded
+from maskling.tokenizer.library import MAX_WORD_CHARACTERS, library_errors
 
 # Private-use characters never reach a vocabulary: BERT's normalizer drops them as "other".
-_FIRST_SHADOW: Final = 0xF0000
-_SHADOWS: Final = 0xFFFE
+_FIRST_STAND_IN: Final = 0xF0000
+_MAX_STAND_INS: Final = 0xFFFE
 _BOTH_FORMS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-# The trainer is fed each word as often as it occurs, 0.3 us a time; larger corpora are scaled down to this many.
-MOST_WORDS: Final = 50_000_000
-_WORDS_A_LINE: Final = 1000
+# The trainer gets each word as often as it occurs, at 0.3 us per occurrence; larger corpora are scaled down to this.
+MAX_TRAINING_WORDS: Final = 50_000_000
+_WORDS_PER_LINE: Final = 1000
 
 
 def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabet: float) -> list[str]:
-    """WordPiece's vocabulary, at most `room` pieces: characters first, then the merges in the order they were made."""
+    """Train a WordPiece vocabulary of at most `room` subwords: characters first, then merges in the order made.
+
+    words: how often each word occurs; min_count: minimum occurrences of a character or a merged pair; max_alphabet:
+    maximum fraction of `room` for single characters. Raises TokenizerError if no character is frequent enough.
+    """
     usable = {word: count for word, count in words.items() if len(word) <= MAX_WORD_CHARACTERS}
     first: Counter[str] = Counter()
     later: Counter[str] = Counter()
@@ -38,66 +42,73 @@ def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabe
             later[character] += count
     # "a" and "##a" are two pieces.
     forms = first + Counter({f"##{character}": count for character, count in later.items()})
-    # A letter or digit seen in one place may start or continue a word not seen yet.
+    # A letter or digit that occurs in one position may start or continue a word not in the corpus.
     for form in list(forms):
         if form[-1] in _BOTH_FORMS:
             forms[form[-1]] += 0
             forms[f"##{form[-1]}"] += 0
-    seen = {form[-1] for form, count in forms.items() if count >= min_count and form[-1] in _BOTH_FORMS}
+    frequent = {form[-1] for form, count in forms.items() if count >= min_count and form[-1] in _BOTH_FORMS}
     kept = _most_frequent(
-        {form: count for form, count in forms.items() if count >= min_count or form[-1] in seen},
-        min(int(room * max_alphabet), _SHADOWS),
+        {form: count for form, count in forms.items() if count >= min_count or form[-1] in frequent},
+        min(int(room * max_alphabet), _MAX_STAND_INS),
     )
     if not kept:
         raise TokenizerError(
             "no character occurs often enough to enter the vocabulary; give more text, a smaller tokenizer.min_count "
             "or a larger tokenizer.vocab_size"
         )
-    shadow = {form: chr(_FIRST_SHADOW + number) for number, form in enumerate(f for f in sorted(kept) if len(f) == 3)}
-    light = {dark: form for form, dark in shadow.items()}
+    continuations = [form for form in sorted(kept) if len(form) == 3]
+    stand_in = {form: chr(_FIRST_STAND_IN + index) for index, form in enumerate(continuations)}
+    form_of = {character: form for form, character in stand_in.items()}
 
-    shades = {form[2]: dark for form, dark in shadow.items()}
-    darken = str.maketrans(shades)
+    later_characters = {form[2]: character for form, character in stand_in.items()}
+    translation = str.maketrans(later_characters)
     # One unknown character makes the whole word [UNK].
     spelled = {
-        word[0] + word[1:].translate(darken): count
+        word[0] + word[1:].translate(translation): count
         for word, count in usable.items()
-        if word[0] in kept and shades.keys() >= set(word[1:])
+        if word[0] in kept and later_characters.keys() >= set(word[1:])
     }
-    learned, _ = _merge(spelled, room, min_count, sorted(shadow.get(form, form) for form in kept))
-    return ["".join([light.get(piece[0], piece[0]), *(light[dark][2:] for dark in piece[1:])]) for piece in learned]
+    learned, _ = _merge(spelled, room, min_count, sorted(stand_in.get(form, form) for form in kept))
+    return [
+        "".join([form_of.get(piece[0], piece[0]), *(form_of[character][2:] for character in piece[1:])])
+        for piece in learned
+    ]
 
 
 def byte_level(words: Mapping[str, int], room: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:
-    """Byte-level BPE: at most `room` pieces (the 256 bytes first, so that nothing is unknown) and the merges."""
+    """Train byte-level BPE; return at most `room` subwords and the merges.
+
+    The 256 bytes come first, so that nothing is unknown. Raises TokenizerError if `room` is too small for them.
+    """
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     if room < len(letters):
         raise TokenizerError(
-            f"tokenizer.vocab_size leaves room for {room} pieces, but byte-level BPE needs the {len(letters)} bytes "
-            f"besides the special tokens; set it to {len(letters) + 5} or more"
+            f"tokenizer.vocab_size leaves room for {room} subwords, but byte-level BPE needs {len(letters)} for single "
+            f"bytes, besides the special tokens; set it to {len(letters) + 5} or more"
         )
     return _merge(words, room, min_count, letters)
 
 
-def alphabet(words: Mapping[str, int], most: int, min_count: int) -> set[str]:
-    """The most frequent characters: at most `most`, each occurring at least `min_count` times."""
+def alphabet(words: Mapping[str, int], max_characters: int, min_count: int) -> set[str]:
+    """Return the most frequent characters: at most `max_characters`, each occurring at least `min_count` times."""
     characters: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
             characters[character] += count
-    return _most_frequent({c: count for c, count in characters.items() if count >= min_count}, most)
+    return _most_frequent({c: count for c, count in characters.items() if count >= min_count}, max_characters)
 
 
-def _most_frequent(counts: Mapping[str, int], most: int) -> set[str]:
-    """The `most` keys with the highest counts; among equals the first in the order of code points."""
-    return set(sorted(counts, key=lambda key: (-counts[key], key))[:most])
+def _most_frequent(counts: Mapping[str, int], max_keys: int) -> set[str]:
+    """Return the `max_keys` keys with the highest counts; ties go to the lower code point."""
+    return set(sorted(counts, key=lambda key: (-counts[key], key))[:max_keys])
 
 
 def _merge(
     words: Mapping[str, int], room: int, min_count: int, letters: list[str]
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """Train BPE on words without white space; returns the pieces in the order of their ids, and the merges."""
-    with guarded("training the vocabulary failed"):
+    """Train BPE on words without white space; return the pieces in id order, and the merges."""
+    with library_errors("training the vocabulary failed"):
         library = tokenizers.Tokenizer(models.BPE())
         library.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         trainer = trainers.BpeTrainer(
@@ -110,12 +121,12 @@ def _merge(
 
 
 def _lines(words: Mapping[str, int]) -> Iterator[str]:
-    """Each word as often as it occurs (scaled down when that is too often), many on a line."""
+    """Yield lines of words, each word as often as it occurs, scaled down to MAX_TRAINING_WORDS in all."""
     total = sum(words.values())
-    scale = min(1.0, MOST_WORDS / max(total, 1))
+    scale = min(1.0, MAX_TRAINING_WORDS / max(total, 1))
     for word, count in words.items():
         left = count if scale == 1.0 else int(count * scale + 0.5)
         while left > 0:
-            now = min(left, _WORDS_A_LINE)
+            now = min(left, _WORDS_PER_LINE)
             yield f"{word} " * now
             left -= now

@@ -1,4 +1,8 @@
-"""Training a vocabulary from word counts: the same counts give the same bytes, on any machine, in any order."""
+"""Count words and train a vocabulary from the counts.
+
+Counts of parts of a corpus add up, so parts can be counted anywhere, in any order. Equal counts give equal bytes on
+any machine.
+"""
 
 from __future__ import annotations
 
@@ -9,58 +13,71 @@ from typing import Any, Final
 
 import numpy as np
 import tokenizers
-from numpy.typing import NDArray
 from tokenizers import models
 
+from maskling.arrays import Int64Array
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, pipeline
 from maskling.tokenizer.characters import looks_chinese
-from maskling.tokenizer.library import BERT_NAMES, ROLES, guarded, mended
-from maskling.tokenizer.lookup import PackedWords, cut
-from maskling.tokenizer.pre_split import Cut, cut_bert, cut_bert_chinese, cut_words, packed_bert
+from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, library_errors, replace_surrogates
+from maskling.tokenizer.lookup import WordHashTable, split_bytes
+from maskling.tokenizer.pre_split import Splitter, bert_byte_split, split_at_spaces, split_bert, split_bert_chinese
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.train_bpe import alphabet, byte_level, word_pieces
 from maskling.tokenizer.train_unigram import unigram_pieces
 
-# FOLDED DOCS
-# [counting] Counting words for training: counts add up, so parts of a corpus can be counted anywhere, in any order.
+SPECIAL_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
 
-
-__all__ = ["count_words", "train_vocabulary"]
-
-SPECIALS: Final = [BERT_NAMES[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
+_MAX_CHUNKS: Final = 1 << 18
+# Characters of the first batch and of the largest. Each batch is twice as long as the one before, because all words of
+# the first are new, and become strings.
+_FIRST_BATCH: Final = 1 << 14
+_MAX_BATCH: Final = 1 << 20
+_ONE_SPACE: Final = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
 def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> Tokenizer:
-    """Train the vocabulary that `settings` describe on the words of `count_words`.
+    """Train a WordPiece, BPE or Unigram vocabulary on word counts from `count_words`.
 
-    A corpus with fewer pieces than `vocab_size` gives a smaller vocabulary (see `Tokenizer.vocab_size`).
+    A corpus with fewer subwords than `vocab_size` gives a smaller vocabulary (see `Tokenizer.vocab_size`).
     Raises TokenizerError if there are no words, or no room for the characters.
     """
     if not counts:
         raise TokenizerError("there are no words to train a vocabulary on; give a corpus with text in it")
-    room = settings.vocab_size - len(SPECIALS)
-    # Whatever order the counts came in, training sees the words in one order.
+    room = settings.vocab_size - len(SPECIAL_TOKENS)
+    # Training visits the words in one order, whatever order the counts came in.
     words = Counter(dict(sorted((word, count) for word, count in counts.items() if count > 0)))
     library = _TRAINERS[settings.kind](words, room, settings)
     if settings.kind != "wordpiece":
         library.normalizer = pipeline.normalizer(settings)
         library.pre_tokenizer = pipeline.pre_tokenizer(settings.kind)
         library.decoder = pipeline.decoder(settings.kind)
-    library = loading.with_specials(library, BERT_NAMES)
-    return Tokenizer(library, BERT_NAMES, chinese_words=settings.chinese_words)
+    library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS)
+    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words)
+
+
+def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:
+    """Count the words of texts, normalized and split as the tokenizer will do it.
+
+    The sum of the counts of two corpora is the count of both. Memory grows with the number of distinct words only.
+    """
+    counter = _WordCounter(settings)
+    for batch in _batches(texts):
+        counter.add(batch)
+    return counter.words()
 
 
 def _wordpiece(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     learned = word_pieces(words, room, settings.min_count, settings.max_alphabet)
-    vocabulary = {piece: id_ for id_, piece in enumerate([*SPECIALS, *(p for p in learned if p not in SPECIALS)])}
-    return loading.wordpiece(vocabulary, BERT_NAMES, pipeline.normalizer(settings))
+    tokens = [*SPECIAL_TOKENS, *(piece for piece in learned if piece not in SPECIAL_TOKENS)]
+    vocabulary = {token: id_ for id_, token in enumerate(tokens)}
+    return loading.wordpiece(vocabulary, BERT_SPECIAL_TOKENS, pipeline.normalizer(settings))
 
 
 def _bpe(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     learned, merges = byte_level(words, room, settings.min_count)
-    vocabulary = {piece: id_ for id_, piece in enumerate([*SPECIALS, *learned])}
+    vocabulary = {token: id_ for id_, token in enumerate([*SPECIAL_TOKENS, *learned])}
     return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
 
 
@@ -68,130 +85,115 @@ def _unigram(words: Counter[str], room: int, settings: TokenizerSettings) -> tok
     kept = alphabet(words, int(room * settings.max_alphabet), settings.min_count)
     scored = unigram_pieces(words, kept, room)
     # A special token is matched before the model runs, so its score is never used.
-    vocabulary = [*((special, 0.0) for special in SPECIALS), *scored]
+    vocabulary = [*((token, 0.0) for token in SPECIAL_TOKENS), *scored]
     return tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=ROLES.index("unk"), byte_fallback=False))
 
 
 _TRAINERS: Final[dict[str, Any]] = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}
 
 
-_MOST_CHUNKS: Final = 1 << 18
-# Characters of the first batch and of the largest: each is twice as long as the one before, because all words of the
-# first are new, and become strings.
-_FIRST_BATCH: Final = 1 << 14
-_LONGEST_BATCH: Final = 1 << 20
-_ONE_SPACE: Final = re.compile(r"(?<=\S)[ \n](?=\S)")
+class _WordCounter:
+    """Counts chunks of text, and normalizes and splits each distinct chunk into words once.
 
-
-def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:
-    """How often each word occurs, as the vocabulary will see it: normalized, cut at white space and punctuation.
-
-    The sum of the counts of two corpora is the count of both. Memory grows with the distinct words only.
-    """
-    counting = _Counting(settings)
-    for batch in _batches(texts):
-        counting.add(batch)
-    return counting.words()
-
-
-class _Counting:
-    """Counts chunks of text, and makes words of each chunk once.
-
-    BERT's are counted as numbers, without making a string of each; Chinese, and what has no place there, as strings.
+    For WordPiece, chunks are found as bytes (`WordHashTable`), without making a string of each; Chinese text, and text
+    that cannot be split as bytes, is counted as strings.
     """
 
     def __init__(self, settings: TokenizerSettings) -> None:
         self._normalizer, self._pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer(settings.kind)
-        self._cut = _cut(settings)
-        self._packed = packed_bert(settings.lowercase) if settings.kind == "wordpiece" else None
+        self._split = _split(settings)
+        self._byte_split = bert_byte_split(settings.lowercase) if settings.kind == "wordpiece" else None
         self._words: Counter[str] = Counter()
         self._chunks: Counter[str] = Counter()
-        self._begin()
+        self._reset_hash()
 
-    def _begin(self) -> None:
-        self._known = PackedWords()
-        self._places: dict[str, int] = {}
-        self._times = np.zeros(0, np.int64)
+    def _reset_hash(self) -> None:
+        self._hash = WordHashTable()
+        self._hashed: dict[str, int] = {}  # chunk -> its index
+        self._hashed_counts: Int64Array = np.zeros(0, np.int64)
 
     def add(self, texts: Sequence[str]) -> None:
         """Count the words of texts."""
-        others = texts
-        if self._packed is not None:
-            others = [text for text in texts if looks_chinese(text)]
-            together = [text for text in texts if not looks_chinese(text)] if others else texts
-            found = cut(together, self._packed)
-            if found is None:
-                others = texts
+        as_strings = texts
+        if self._byte_split is not None:
+            as_strings = [text for text in texts if looks_chinese(text)]
+            as_bytes = [text for text in texts if not looks_chinese(text)] if as_strings else texts
+            spans = split_bytes(as_bytes, self._byte_split)
+            if spans is None:
+                as_strings = texts
             else:
-                places = self._known.places(found, self._learn)
-                times = np.bincount(places, minlength=len(self._places))
-                times[: len(self._times)] += self._times
-                self._times = times
-        for text in others:
-            self._chunks.update(self._cut(text))
-        if len(self._chunks) + len(self._places) > _MOST_CHUNKS:
-            self._settle()
+                indices = self._hash.indices(spans, self._index_new)
+                counts: Int64Array = np.bincount(indices, minlength=len(self._hashed))
+                counts[: len(self._hashed_counts)] += self._hashed_counts
+                self._hashed_counts = counts
+        for text in as_strings:
+            self._chunks.update(self._split(text))
+        if len(self._chunks) + len(self._hashed) > _MAX_CHUNKS:
+            self._flush()
 
     def words(self) -> Counter[str]:
-        """All that was counted."""
-        self._settle()
+        """Return the counts of all words."""
+        self._flush()
         return self._words
 
-    def _learn(self, chunks: list[str]) -> NDArray[np.int64]:
-        places = self._places
-        return np.array([places.setdefault(chunk, len(places)) for chunk in chunks], np.int64)
+    def _index_new(self, chunks: list[str]) -> Int64Array:
+        hashed = self._hashed
+        return np.array([hashed.setdefault(chunk, len(hashed)) for chunk in chunks], np.int64)
 
-    def _settle(self) -> None:
-        """Make words of the chunks, and forget them."""
+    def _flush(self) -> None:
+        """Convert the counted chunks to words, and clear them."""
         words = self._words
-        with guarded("the tokenizer failed on a text"):
-            for chunk, count in (*self._chunks.items(), *zip(self._places, self._times.tolist(), strict=True)):
-                if self._is_plain(chunk):
+        chunks = (*self._chunks.items(), *zip(self._hashed, self._hashed_counts.tolist(), strict=True))
+        with library_errors("the tokenizer failed on a text"):
+            for chunk, count in chunks:
+                if self._is_word(chunk):
                     words[chunk] += count
                     continue
-                for word, _ in self._pre_tokenizer.pre_tokenize_str(self._normalizer.normalize_str(mended(chunk))):
+                normal = self._normalizer.normalize_str(replace_surrogates(chunk))
+                for word, _ in self._pre_tokenizer.pre_tokenize_str(normal):
                     words[word] += count
         self._chunks.clear()
-        self._begin()
+        self._reset_hash()
 
-    def _is_plain(self, chunk: str) -> bool:
-        """Whether it is one word of BERT's that nothing changes."""
-        if self._packed is None or not chunk.isascii() or not chunk.isalnum():
+    def _is_word(self, chunk: str) -> bool:
+        """Return whether a chunk is one word that BERT's normalizer and pre-tokenizer leave unchanged."""
+        if self._byte_split is None or not chunk.isascii() or not chunk.isalnum():
             return False
-        return not self._packed.lowers or chunk.islower() or chunk.isdigit()
+        return not self._byte_split.lowercase or chunk.islower() or chunk.isdigit()
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield texts in batches of bounded size; a long text is cut between words."""
     batch: list[str] = []
-    size, longest = 0, _FIRST_BATCH
+    size, max_size = 0, _FIRST_BATCH
     for text in texts:
         start = 0
         while start < len(text):
-            end = _cut_near(text, start + longest - size)
+            end = _safe_cut(text, start + max_size - size)
             batch.append(text[start:end])
             size += end - start
             start = end
-            if size >= longest:
+            if size >= max_size:
                 yield batch
-                batch, size, longest = [], 0, min(2 * longest, _LONGEST_BATCH)
+                batch, size, max_size = [], 0, min(2 * max_size, _MAX_BATCH)
     if batch:
         yield batch
 
 
-def _cut_near(text: str, place: int) -> int:
-    """Where a text may be cut at `place` or after it, so that both parts have the words of the whole."""
-    if place >= len(text):
+def _safe_cut(text: str, position: int) -> int:
+    """Return the first position, from `position` on, where both parts of a text have the words of the whole."""
+    if position >= len(text):
         return len(text)
-    found = _ONE_SPACE.search(text, place)
+    found = _ONE_SPACE.search(text, position)
     return found.start() if found else len(text)
 
 
-def _cut(settings: TokenizerSettings) -> Cut:
+def _split(settings: TokenizerSettings) -> Splitter:
     if settings.kind == "wordpiece":
-        return cut_bert_chinese if settings.split_chinese else cut_bert
-    return _cut_keeping_space if settings.kind == "bpe" else cut_words
+        return split_bert_chinese if settings.split_chinese else split_bert
+    return _split_keeping_space if settings.kind == "bpe" else split_at_spaces
 
 
-def _cut_keeping_space(text: str) -> list[str]:
+def _split_keeping_space(text: str) -> list[str]:
     first, *rest = text.split(" ")
     return [first, *(f" {word}" for word in rest)]

@@ -1,9 +1,8 @@
-"""Where words start in a sequence of tokens, for every kind of tokenizer.
+"""Word starts: whether each token of a sequence starts a word, for every kind of tokenizer.
 
-A word is what white space and punctuation leave; a mark of punctuation is a word, and so is a Chinese
-character unless a dictionary says otherwise. Two ways to know, which agree: `word_starts` reads the library's
-offsets and works on any encoding of any tokenizer; `Looks` goes by the spelling of the tokens, for many chunks
-at once.
+A word is what white space and punctuation leave; a punctuation mark is a word, and so is a Chinese character unless
+a dictionary says otherwise. There are two methods, which agree. `word_starts` reads the library's offsets and works
+on any encoding of any tokenizer. `TokenSpelling` uses the spelling of the tokens, for many chunks at once.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from maskling.tokenizer import characters
 
 
 def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
-    """Whether each token of an encoding starts a word.
+    """Return whether each token of an encoding starts a word, (tokens,) bool.
 
-    text: what was encoded; encoding: the library's Encoding of it, without special tokens.
-    Returns (tokens,) bool. The space before a word belongs to it when the library made them one piece;
-    other white space that has tokens is a word of its own.
+    text: the encoded text; encoding: the library's Encoding of it, without special tokens; jieba: segment Chinese into
+    dictionary words. The space before a word belongs to the word if the pre-tokenizer kept both in one piece; other
+    white space that has tokens is a word of its own.
     """
     at = characters.starts(text, jieba)
     space = characters.kinds(text) == characters.SPACE
@@ -35,14 +34,14 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
         while body < end and space[body]:
             body += 1
         if first == end:
-            # Nothing of the text: a lone "▁" put before punctuation, or a piece the normalizer made.
+            # No character of the text: a lone "▁" put before punctuation, or a piece the normalizer made.
             starts[index], space_open = new_piece, True
         elif body == end:
             starts[index] = first >= last_end and (new_piece or first == 0 or not space[first - 1])
             space_open = True
         else:
             # Bytes of one character share its offsets: only the first of them can start a word.
-            # (What lies between two tokens the normalizer dropped: an accent before the word's first letter, say.)
+            # (Characters between two tokens were dropped by the normalizer, such as an accent before the first letter.)
             begins = bool(at[body] or space[last_end:first].any()) and (first >= last_end or body > first)
             starts[index] = begins and not (space_open and not new_piece and body == first)
             space_open = False
@@ -52,16 +51,17 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
     return starts
 
 
-class Looks:
-    """What the tokens of a vocabulary show of words by their spelling.
+class TokenSpelling:
+    """Word starts and continuations of a vocabulary, from the spelling of its tokens.
 
-    continuing: (vocab,) bool for WordPiece, whether a token continues a word (##); None for other models.
-    can_start: (vocab,) bool, whether a word can start with the token. After an opening quote a byte-level model starts
-    a word without its space; such tokens count as continuations, as they are nearly everywhere else.
+    continuing: (vocab_size,) bool for WordPiece, True where a token continues a word (##); None for other models.
+    can_start: (vocab_size,) bool, True where a word can start with the token. After an opening quote a byte-level model
+    starts a word without its space; such tokens count as continuations, as they are nearly everywhere else.
+    in_bytes: whether tokens are spelled in the byte-level alphabet.
     """
 
     def __init__(self, tokens: Sequence[str], model: Mapping[str, Any]) -> None:
-        """tokens: the vocabulary in the order of its ids; model: the part of that name of tokenizer.json."""
+        """Classify the tokens. tokens: the vocabulary in id order; model: the "model" object of tokenizer.json."""
         self.continuing: NDArray[np.bool_] | None = None
         self.in_bytes = model["type"] == "BPE"
         prefix = model.get("continuing_subword_prefix") if model["type"] == "WordPiece" else None
@@ -77,16 +77,19 @@ class Looks:
         else:
             self._lengths = np.array([len(token) for token in plain], dtype=np.int64)
         self._one_space = np.array([token == " " for token in plain], dtype=bool)
-        self.can_start = np.array([characters.kind(token[:1] or " ") != characters.PART for token in plain], dtype=bool)
+        self.can_start = np.array(
+            [characters.character_kind(token[:1] or " ") != characters.PART for token in plain], dtype=bool
+        )
 
     def word_starts(
         self, ids: NDArray[np.int32], offsets: NDArray[np.int64], chunks: Sequence[str]
     ) -> tuple[NDArray[np.bool_], list[int]]:
-        """Whether each token starts a word, in chunks that have at most one white-space character, at their front.
+        """Return whether each token starts a word, in chunks with at most one white-space character, at the front.
 
-        ids: (tokens,); offsets: (chunks + 1,), where the tokens of each chunk start; chunks: as they were normalized,
-        with the space that the model puts before them. Returns (tokens,) bool and the numbers of the chunks whose
-        tokens do not spell them out (unknown characters): there the answer is not to be used.
+        ids: (tokens,); offsets: (chunks + 1,), where the tokens of each chunk start; chunks: the normalized chunks,
+        with the space that the model puts before them.
+        Returns (tokens,) bool, and the indices of the chunks whose tokens do not spell them out (unknown characters):
+        the result is not valid there.
         """
         if self.continuing is not None:
             return ~self.continuing[ids], []
@@ -104,31 +107,31 @@ class Looks:
         ends = offsets_of(lengths)
         spelled = ends[offsets[1:]] - ends[offsets[:-1]]
         wrong = np.flatnonzero(spelled != sizes)
-        # Where each token starts in `text`: shift by what the wrong chunks before it have too much or too little.
+        # The position of each token in `text`, corrected by the excess or shortfall of the wrong chunks before it.
         drift = np.cumsum(sizes - spelled) - (sizes - spelled)
-        places = ends[:-1] + np.repeat(drift, np.diff(offsets))
-        starts = at[np.minimum(places, len(at) - 1)] if len(at) else np.zeros(len(ids), dtype=bool)
+        positions = ends[:-1] + np.repeat(drift, np.diff(offsets))
+        starts = at[np.minimum(positions, len(at) - 1)] if len(at) else np.zeros(len(ids), dtype=bool)
         first = np.zeros(len(ids), dtype=bool)
         first[offsets[:-1][np.diff(offsets) > 0]] = True
-        # "Ġ" + "word" out of one piece " word": the space is the start.
+        # If one piece " word" becomes "Ġ" + "word", the space is the start.
         starts[1:] &= ~(first[:-1] & self._one_space[ids[:-1]])
         return starts | first, wrong.tolist()
 
 
 def _text(spelled: str) -> str:
-    """A token's bytes as text; a token that starts inside a character is no start of anything."""
+    """Return a token's bytes as text; "x" for a token that begins inside a character, which can start no word."""
     try:
         data = spelled.encode("latin-1")
     except UnicodeEncodeError:
-        return spelled  # an added token: it is spelled as it is
+        return spelled  # an added token is spelled as it is
     return data.decode("utf-8", "replace") if not 0x80 <= data[0] < 0xC0 else "x"
 
 
 def _byte_characters() -> dict[int, str]:
-    """The byte-level alphabet (GPT-2's) for str.translate: which character stands for each byte that has no shape."""
-    shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    hidden = [byte for byte in range(0x100) if byte not in shown]
-    return {0x100 + place: chr(byte) for place, byte in enumerate(hidden)}
+    """Return the byte-level alphabet (GPT-2's) for str.translate: from the stand-ins of unprintable bytes to bytes."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {0x100 + index: chr(byte) for index, byte in enumerate(others)}
 
 
 _BYTES: Final = _byte_characters()

@@ -1,4 +1,4 @@
-"""The table of chunks changes nothing but the speed."""
+"""The fast encoder gives the ids and word starts of the library."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskling.tokenizer import characters, fast_encoder, word_starts
-from maskling.tokenizer.fast_encoder import by_encodings
-from maskling.tokenizer.library import to_tree, without_specials
+from maskling.tokenizer.fast_encoder import from_encodings
+from maskling.tokenizer.library import library_to_json, with_special_as_text
 from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import FRAGMENTS, nasty
@@ -21,33 +21,33 @@ MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_sc
 
 
 @pytest.fixture(params=["strings", "bytes"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The way in which short texts are cut; without this they would all be cut as strings."""
+def split_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How short texts are split; without this fixture they would all be split as strings."""
     if request.param == "bytes":
-        monkeypatch.setattr(fast_encoder, "_WORTH_PACKING", 0)
+        monkeypatch.setattr(fast_encoder, "_MIN_BYTES_CHARACTERS", 0)
     return request.param
 
 
 def plain(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
-    """The library's own object, reading specials as plain text."""
-    return without_specials(tokenizer._library)
+    """The library's tokenizer, which encodes special tokens as plain text."""
+    return with_special_as_text(tokenizer._library)
 
 
 @MANY
 @given(batch=st.lists(nasty, max_size=6))
-def test_ids_equal_the_library_s_on_nasty_text(tokenizer: Tokenizer, batch: list[str]):
+def test_ids_equal_those_of_the_library_on_nasty_text(tokenizer: Tokenizer, batch: list[str]):
     expected = [encoding.ids for encoding in plain(tokenizer).encode_batch(batch, add_special_tokens=False)]
-    for _ in range(2):  # learnt, then looked up
+    for _ in range(2):  # encoded by the library, then looked up
         assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
 
 @MANY
 @given(text=nasty)
-def test_word_starts_are_those_of_the_whole_text_read_by_offsets(tokenizer: Tokenizer, text: str):
+def test_word_starts_equal_those_from_the_offsets_of_the_whole_text(tokenizer: Tokenizer, text: str):
     tokens = tokenizer.encode(text)
     encoding = plain(tokenizer).encode(text, add_special_tokens=False)
     if tokenizer.chinese_words == "jieba":
-        expected = by_encodings([text], [encoding], tokenizer._looks, jieba=True).word_starts.tolist()
+        expected = from_encodings([text], [encoding], tokenizer._spelling, jieba=True).word_starts.tolist()
     elif tokenizer.kind == "WordPiece":
         expected = [not token.startswith("##") for token in encoding.tokens]
     else:
@@ -55,8 +55,8 @@ def test_word_starts_are_those_of_the_whole_text_read_by_offsets(tokenizer: Toke
     assert tokens.word_starts.tolist() == expected
 
 
-def test_every_kind_trained_here_is_cut_into_chunks(tokenizer: Tokenizer):
-    assert chunking(to_tree(tokenizer._library)) is not None
+def test_every_trained_kind_can_be_split_into_chunks(tokenizer: Tokenizer):
+    assert chunking(library_to_json(tokenizer._library)) is not None
 
 
 def test_fragments_alone_and_in_pairs(tokenizer: Tokenizer):
@@ -77,15 +77,15 @@ def test_every_character_between_letters_and_alone(tokenizer: Tokenizer):
     assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
 
-def test_white_space_is_the_library_s():
+def test_white_space_is_that_of_the_library():
     splitter = tokenizers.pre_tokenizers.WhitespaceSplit()
     codes = [code for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
     found = {chr(code) for code in codes if len(splitter.pre_tokenize_str(f"a{chr(code)}b")) == 2}
     assert found == set(characters.SPACES)
 
 
-def test_a_full_table_starts_afresh_and_goes_on_right(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fast_encoder, "MOST_CHUNKS", 5)
+def test_a_full_table_is_replaced_without_changing_ids(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fast_encoder, "MAX_TABLE_TEXTS", 5)
     tokenizer = pickle.loads(pickle.dumps(tokenizer))
     for first in range(0, len(FRAGMENTS), 10):
         batch = FRAGMENTS[first : first + 10]
@@ -94,17 +94,17 @@ def test_a_full_table_starts_afresh_and_goes_on_right(tokenizer: Tokenizer, monk
         assert len(tokenizer._encoder._chunks) < 60
 
 
-def test_long_batches_are_cut_between_texts(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+def test_long_batches_are_split_between_texts(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
     batch = ["the quick brown fox", "", "jumps", " ", "over 1,000 dogs. " * 5, ""]
     expected = [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)]
-    monkeypatch.setattr(fast_encoder, "_LONGEST_BATCH", 10)
+    monkeypatch.setattr(fast_encoder, "_MAX_BATCH_CHARACTERS", 10)
     assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
 
-def test_texts_for_bert_are_cut_as_bytes_where_that_pays(tokenizer: Tokenizer, way: str):
+def test_only_bert_tokenizers_split_texts_as_bytes(tokenizer: Tokenizer, split_as: str):
     tokenizer = pickle.loads(pickle.dumps(tokenizer))
     tokenizer.encode_batch(["The quick brown fox.", "It jumps!"])
-    as_bytes = way == "bytes" and tokenizer.kind == "WordPiece"
+    as_bytes = split_as == "bytes" and tokenizer.kind == "WordPiece"
     assert (len(tokenizer._encoder._chunks) == 0) == as_bytes
 
 
@@ -117,7 +117,7 @@ def test_no_texts_and_empty_texts(tokenizer: Tokenizer):
     assert flat.word_starts.dtype == np.bool_
 
 
-def test_half_a_surrogate_pair_is_taken_as_the_replacement_character(tokenizer: Tokenizer):
+def test_half_a_surrogate_pair_is_encoded_as_the_replacement_character(tokenizer: Tokenizer):
     for special in (False, True):
         half, whole = (tokenizer.encode(f"the {mark} fox", special).ids.tolist() for mark in ("\ud800", "\ufffd"))
         assert half == whole
@@ -125,12 +125,12 @@ def test_half_a_surrogate_pair_is_taken_as_the_replacement_character(tokenizer: 
 
 @MANY
 @given(pieces=st.lists(nasty.map(str.strip).filter(bool), min_size=1, max_size=5))
-def test_slices_that_bring_their_white_space_make_the_whole(tokenizer: Tokenizer, pieces: list[str]):
+def test_slices_with_their_leading_white_space_have_the_tokens_of_the_whole(tokenizer: Tokenizer, pieces: list[str]):
     slices = [pieces[0].strip(characters.SPACES) or "x"]
-    for number, piece in enumerate(pieces[1:]):
-        slices.append((" ", "\n", "\n\n", "  ")[number % 4] + (piece.strip(characters.SPACES) or "x"))
+    for index, piece in enumerate(pieces[1:]):
+        slices.append((" ", "\n", "\n\n", "  ")[index % 4] + (piece.strip(characters.SPACES) or "x"))
     if tokenizer.kind != "WordPiece":
-        # A slice that is nothing once accents are stripped leaves two runs of white space to meet.
+        # A slice that is empty after accents are removed would join two runs of white space.
         normal = tokenizer._library.normalizer.normalize_str
         slices = [piece for piece in slices if normal(piece.strip(characters.SPACES)).strip(characters.SPACES)]
         slices = [piece for piece in slices if normal(piece)[-1] not in characters.SPACES]

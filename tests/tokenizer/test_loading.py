@@ -1,4 +1,4 @@
-"""Existing vocabularies: what is accepted, and one clear line for what is not."""
+"""Loading existing vocabularies: accepted files, and one-line errors for the others."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def test_windows_line_ends_a_byte_order_mark_and_blank_lines_at_the_end(tmp_path
 @pytest.mark.parametrize(
     ("tokens", "text", "expected"),
     [
-        (["a", "hello", "e"], "HELLO é", ["hello", "e"]),  # small letters, no accents: uncased
-        (["a", "Hello", "é"], "Hello é hello", ["Hello", "é", "[UNK]"]),  # a capital: cased
-        (["hello", "é", "e"], "HELLO É", ["hello", "é"]),  # small letters with accents: accents stay
+        (["a", "hello", "e"], "HELLO é", ["hello", "e"]),  # lowercase, no accents: uncased
+        (["a", "Hello", "é"], "Hello é hello", ["Hello", "é", "[UNK]"]),  # an uppercase letter: cased
+        (["hello", "é", "e"], "HELLO É", ["hello", "é"]),  # lowercase with accents: accents stay
         (["<S>", "hello"], "HELLO", ["hello"]),  # names in brackets do not count
     ],
 )
-def test_case_and_accents_are_told_by_the_vocabulary(tokens: list[str], text: str, expected: list[str], tmp_path: Path):
+def test_case_and_accents_follow_the_vocabulary(tokens: list[str], text: str, expected: list[str], tmp_path: Path):
     assert spelled(Tokenizer.load(vocab(tmp_path, [*SPECIALS, *tokens])), text) == expected
 
 
-def test_a_folder_s_flags_decide_over_the_vocabulary(tmp_path: Path):
+def test_flags_of_a_folder_win_over_the_vocabulary(tmp_path: Path):
     vocab(tmp_path, [*SPECIALS, "hello", "é", "中国"])
     flags = {"do_lower_case": False, "strip_accents": False, "tokenize_chinese_chars": False, "model_max_length": 128}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(flags))
@@ -76,13 +76,13 @@ def test_flags_of_a_bert_class_win_over_tokenizer_json_as_in_transformers(tmp_pa
 
 
 @pytest.mark.parametrize("inside", ["tokenizer", "model"])
-def test_prepared_and_run_folders_hold_theirs_inside(inside: str, tmp_path: Path):
+def test_prepared_and_run_folders_hold_a_tokenizer_in_a_subfolder(inside: str, tmp_path: Path):
     tokenizer = Tokenizer.load(vocab(tmp_path, [*SPECIALS, "hello"]))
     tokenizer.save(tmp_path / "run" / inside)
     assert Tokenizer.load(tmp_path / "run").fingerprint == tokenizer.fingerprint
 
 
-def test_truncation_and_padding_of_a_file_are_left_behind(tmp_path: Path, tokenizer: Tokenizer):
+def test_truncation_and_padding_of_a_file_are_ignored(tmp_path: Path, tokenizer: Tokenizer):
     library = tokenizer._library.from_str(tokenizer._library.to_str())
     library.enable_truncation(4)
     library.enable_padding(length=9)
@@ -120,7 +120,7 @@ WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_used_is_one_line_that_names_it(case: str, tmp_path: Path):
+def test_an_unusable_file_is_one_line_that_names_it(case: str, tmp_path: Path):
     make, pattern = WRONG[case]
     make(tmp_path)
     with pytest.raises(TokenizerError, match=pattern) as caught:
@@ -129,7 +129,7 @@ def test_what_cannot_be_used_is_one_line_that_names_it(case: str, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
-def test_a_path_that_is_not_there(tmp_path: Path):
+def test_a_missing_path(tmp_path: Path):
     with pytest.raises(TokenizerError, match="there is no such file or folder"):
         Tokenizer.load(tmp_path / "none")
 
@@ -194,7 +194,7 @@ def test_a_hostile_tokenizer_json_is_refused_or_works(case: str, tmp_path: Path)
     assert "\n" not in str(caught.value)
 
 
-def test_the_good_one_is_good(tmp_path: Path):
+def test_the_unbroken_file_works(tmp_path: Path):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(good()))
     assert spelled(Tokenizer.load(path), "ac b") == ["a", "##c", "b"]

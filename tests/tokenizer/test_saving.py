@@ -1,4 +1,4 @@
-"""What is saved here, transformers reads the same way (5.x here, 4.57 in its own environment)."""
+"""Saved tokenizers give the same ids in transformers (5.x here, 4.57 in its own environment)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_auto_tokenizer_gives_the_same_ids(tokenizer: Tokenizer, model: str, tmp
     check(tokenizer, tmp_path)
 
 
-def test_two_segments_have_types_and_the_input_names_are_those_asked_for(tokenizer: Tokenizer, tmp_path: Path):
+def test_two_segments_have_token_types_and_input_names_follow_the_model(tokenizer: Tokenizer, tmp_path: Path):
     tokenizer.save(tmp_path / "bert", max_length=77)
     tokenizer.save(tmp_path / "modern", token_types=False)
     bert = transformers.AutoTokenizer.from_pretrained(tmp_path / "bert")
@@ -85,7 +85,7 @@ def test_saved_and_loaded_is_the_same_tokenizer(tokenizer: Tokenizer, tmp_path: 
         assert (tmp_path / "again" / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
-def test_bert_s_own_kind_is_written_as_such_with_its_vocab(tmp_path: Path, tokenizer: Tokenizer):
+def test_a_bert_pipeline_is_saved_as_bert_tokenizer_with_vocab_txt(tmp_path: Path, tokenizer: Tokenizer):
     tokenizer.save(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     wordpiece = tokenizer.kind == "WordPiece"

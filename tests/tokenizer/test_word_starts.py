@@ -1,4 +1,4 @@
-"""Where words start, which tokens can start one, and what decoding gives back."""
+"""Word starts, tokens that can start a word, and decoded text."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def words(tokenizer: Tokenizer, text: str) -> list[str]:
         ("", []),
     ],
 )
-def test_words_are_what_white_space_and_punctuation_leave(recipe: str, text: str, expected: list[str]):
+def test_words_are_split_at_white_space_and_punctuation(recipe: str, text: str, expected: list[str]):
     assert [word for word in words(small(recipe, backwards=True), text) if word] == expected
 
 
 @pytest.mark.parametrize("recipe", ["wordpiece", "wordpiece-cased", "bpe", "unigram"])
-def test_jieba_joins_chinese_characters_to_words_and_changes_no_ids(recipe: str):
+def test_jieba_joins_chinese_characters_into_words_and_changes_no_ids(recipe: str):
     pytest.importorskip("rjieba")
     text = "BERT, 我来到北京清华大学，中国的文字 was here。北京"
     plain = small(recipe, backwards=True)
@@ -81,7 +81,7 @@ def test_jieba_in_text_that_has_none_of_the_common_characters():
     assert tokens.word_starts.astype(int).tolist() == [1, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0, 1]
 
 
-def test_jieba_asked_for_but_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+def test_jieba_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(characters, "_installed", lambda: False)
     assert characters.resolve_words("auto") == "characters"
     with pytest.raises(MissingExtra, match=r"maskling\[data\]"):
@@ -117,7 +117,7 @@ def test_ordinary_ids_leave_out_special_unused_and_added_tokens(tmp_path: Path):
 
 
 @pytest.mark.parametrize("recipe", KINDS)
-def test_special_tokens_in_the_text_are_plain_unless_asked_for(recipe: str):
+def test_special_tokens_in_the_text_are_plain_text_by_default(recipe: str):
     tokenizer = small(recipe)
     text = "The [MASK] fox [SEP]"
     assert not set(tokenizer.encode(text).ids.tolist()) & {0, 2, 3, 4}
@@ -141,9 +141,9 @@ def test_decoded_text_reads_well(recipe: str):
 
 
 @given(ids=st.lists(st.integers(-5, 10_000), min_size=1, max_size=9))
-def test_ids_outside_the_vocabulary_are_refused(tokenizer: Tokenizer, ids: list[int]):
+def test_ids_outside_the_vocabulary_are_an_error(tokenizer: Tokenizer, ids: list[int]):
     if min(ids) < 0 or max(ids) >= tokenizer.vocab_size:
-        with pytest.raises(TokenizerError, match="ids must lie in 0 to"):
+        with pytest.raises(TokenizerError, match="token ids must be between 0 and"):
             tokenizer.decode(ids)
     else:
         assert isinstance(tokenizer.decode(ids), str)
@@ -168,10 +168,10 @@ def test_a_copy_in_a_worker_process_is_the_same(tokenizer: Tokenizer):
     ]
 
 
-def test_the_fingerprint_is_of_what_decides_ids_only(tokenizer: Tokenizer):
+def test_the_fingerprint_depends_only_on_what_determines_ids(tokenizer: Tokenizer):
     library = tokenizer._library.from_str(tokenizer._library.to_str())
     library.decoder = None
-    same = Tokenizer(library, tokenizer._names, max_length=9, token_types=False)
+    same = Tokenizer(library, tokenizer._special_tokens, max_length=9, token_types=False)
     assert same.fingerprint == tokenizer.fingerprint
     others = {small(recipe).fingerprint for recipe in KINDS}
     assert len(others) == len(KINDS)
