@@ -48,7 +48,7 @@ def test_the_first_is_not_held_back_and_those_that_wait_share_a_call() -> None:
     asked = [("a", ["1"]), ("a", ["2", "3"]), ("b", ["4"]), ("a", ["5"])]
     assert asyncio.run(all_of(batcher, slow, asked)) == [["11"], ["22", "33"], ["44"], ["55"]]
     assert slow.calls == [["1"], ["2", "3", "5"], ["4"]]
-    assert (batcher.calls, batcher.items, batcher.num_waiting) == (3, 5, 0)
+    assert (batcher.calls, batcher.items, batcher.num_queued) == (3, 5, 0)
 
 
 def test_a_mistake_is_its_own() -> None:
@@ -60,7 +60,7 @@ def test_a_mistake_is_its_own() -> None:
 
 
 def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
-    batcher, slow = Batcher(most_together=4), Slow()
+    batcher, slow = Batcher(max_call_characters=4), Slow()
     large = ["aa", "bb", "cc", "dd", "ee", "ff", "ggggg", "h"]
     found = asyncio.run(all_of(batcher, slow, [("a", large), ("a", ["x"]), ("b", ["y"]), ("a", ["zz"])]))
     assert found == [[2 * item for item in large], ["xx"], ["yy"], ["zzzz"]]
@@ -69,16 +69,16 @@ def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
 
 
 def test_of_a_large_request_that_fails_the_rest_is_not_done() -> None:
-    batcher, slow = Batcher(most_together=2), Slow()
+    batcher, slow = Batcher(max_call_characters=2), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["a", "b", "c!", "d", "e", "f", "g"]), ("a", ["x"])]))
     assert str(found[0]) == "what is c!"
     assert found[1] == ["xx"]
     assert slow.calls == [["a", "b"], ["x"], ["c!"]]
-    assert batcher.num_waiting == 0
+    assert batcher.num_queued == 0
 
 
 def test_too_many_that_wait_are_refused_and_the_others_answered() -> None:
-    batcher, slow = Batcher(most_waiting=3), Slow()
+    batcher, slow = Batcher(max_queued=3), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["0"]), ("a", ["1", "2"]), ("a", ["3", "4"]), ("a", ["5"])]))
     assert isinstance(found[2], BusyError)
     assert [found[0], found[1], found[3]] == [["00"], ["11", "22"], ["55"]]
@@ -103,7 +103,7 @@ def test_nobody_is_asked_for_what_nobody_waits_for() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_many_at_once_each_get_their_own(seed: int) -> None:
-    batcher = Batcher(most_together=20)
+    batcher = Batcher(max_call_characters=20)
 
     def call(times: int) -> Callable[[list[str]], list[str]]:
         return lambda items: [times * item for item in items]
@@ -118,13 +118,13 @@ def test_many_at_once_each_get_their_own(seed: int) -> None:
         await asyncio.gather(*map(one, range(60)))
 
     asyncio.run(run())
-    assert batcher.num_waiting == 0
+    assert batcher.num_queued == 0
     assert batcher.items == sum(number % 5 for number in range(60))
     assert 0 < batcher.calls < 48  # requests that have something to ask
 
 
 def test_a_large_request_is_not_put_off_for_ever() -> None:
-    batcher = Batcher(most_together=4)
+    batcher = Batcher(max_call_characters=4)
     done: list[str] = []
 
     def call(items: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a server refuses, and how it says so; where it listens, and under which names it answers."""
+"""Refused requests and their messages; addresses, and accepted host names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from maskling.errors import SettingsError
-from maskling.serve.app import PAGE, address_of, application, listening, names_of
-from maskling.serve.middleware import WholeRequests
+from maskling.serve.app import PAGE, create_app, listen, local_hosts, url_of
+from maskling.serve.middleware import BufferedRequests
 from maskling.serve.service import Service
 from served_models import Client, Opened
 
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
-        ("/fill", '{"text": "a"', "the request is no JSON"),
+        ("/fill", '{"text": "a"', "the request is not JSON"),
         ("/fill", '{"text": "a", "topk": 3}', "topk: there is no such key here"),
         ("/fill", '{"text": "a [MASK]", "top_k": 0}', "top_k: input should be greater than or equal to 1"),
         ("/fill", '{"top_k": 1}', "text: field required"),
@@ -31,7 +31,7 @@ JSON = {"Content-Type": "application/json"}
         ("/fill", '{"text": []}', "text: "),
         ("/fill", '{"text": "a"}', "there is no [MASK] in 'a'"),
         ("/score", '{"text": "a", "method": "best"}', "method: input should be 'original' or 'within-word-l2r'"),
-        ("/predict", '{"inputs": "a"}', "plain has no head for a task; it is for: fill-mask"),
+        ("/predict", '{"inputs": "a"}', "plain has no task head; it is for: fill-mask"),
     ],
 )
 def test_a_mistake_is_one_clear_line(client: Client, path: str, body: str, said: str) -> None:
@@ -70,8 +70,8 @@ def pieces(size: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("whole", [True, False], ids=["said", "in pieces"])
 def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    monkeypatch.setattr(WholeRequests.__init__, "__defaults__", (10_000,))
-    with TestClient(application(Service.of(opened("plain"), "plain"))) as client:
+    monkeypatch.setattr(BufferedRequests.__init__, "__defaults__", (10_000,))
+    with TestClient(create_app(Service.of(opened("plain"), "plain"))) as client:
         long = b" " * 20_000 if whole else pieces(20_000)
         answer = client.post("/embed", content=long, headers=JSON)
         assert answer.status_code == 413
@@ -85,8 +85,8 @@ def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("path", "asked", "said"),
     [
-        ("/fill", {"text": "a " * 5000 + "[MASK]", "top_k": 1000}, "too large an answer"),
-        ("/fill", {"text": "[MASK] " * 20, "top_k": 20, "joint": True}, "too many to be filled together"),
+        ("/fill", {"text": "a " * 5000 + "[MASK]", "top_k": 1000}, "response would be too large"),
+        ("/fill", {"text": "[MASK] " * 20, "top_k": 20, "joint": True}, "too many to be filled jointly"),
         ("/score", {"text": "dog " * 1100}, "1,100 tokens, and each would be masked by itself"),
         ("/tokenize", {"inputs": "a" * 500_001}, "500,001 characters"),
     ],
@@ -113,7 +113,7 @@ def test_answers_that_would_be_too_large_or_take_too_long_are_refused(
 def test_half_a_character_is_a_mistake(client: Client, path: str, asked: dict[str, object]) -> None:
     answer = client("plain").post(path, content=json.dumps(asked), headers=JSON)
     assert answer.status_code == 422
-    assert "half of one" in answer.text
+    assert "half a character" in answer.text
 
 
 def test_a_whole_character_beyond_the_first_plane_is_none(client: Client) -> None:
@@ -161,33 +161,33 @@ def test_what_balancers_ask(client: Client) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
 def test_on_this_machine_alone_it_answers_under_its_own_names_alone(opened: Opened, host: str) -> None:
     service = Service.of(opened("plain"), "plain")
-    with listening(host, 0) as socket:
-        names = names_of(host, socket)
-    with TestClient(application(service, names)) as client:
+    with listen(host, 0) as socket:
+        names = local_hosts(host, socket)
+    with TestClient(create_app(service, names)) as client:
         for name in ("localhost:8000", "127.0.0.1:8000", "LOCALHOST", "[::1]:8000", f"{host}:1"):
             assert client.get("/health", headers={"Host": name}).status_code == 200, name
         for path in ("/embed", "/v1/embeddings"):
             answer = client.post(path, json={"inputs": "a"}, headers={"Host": "evil.example"})
             assert answer.status_code == 400
             assert "not as 'evil.example'" in answer.text
-    with listening("0.0.0.0", 0) as socket:
-        assert names_of("0.0.0.0", socket) is None
-    with TestClient(application(service)) as client:
+    with listen("0.0.0.0", 0) as socket:
+        assert local_hosts("0.0.0.0", socket) is None
+    with TestClient(create_app(service)) as client:
         assert client.get("/health", headers={"Host": "model.example"}).status_code == 200
 
 
 def test_a_port_that_is_taken_is_said_to_be() -> None:
-    with listening("127.0.0.1", 0) as taken:
+    with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        assert address_of(taken) == f"http://127.0.0.1:{port}"
+        assert url_of(taken) == f"http://127.0.0.1:{port}"
         assert taken.proto == socket.IPPROTO_TCP  # or small answers wait for 40 ms
-        with pytest.raises(SettingsError, match=f"127.0.0.1:{port} cannot be listened at: address already in use"):
-            listening("127.0.0.1", port)
+        with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: address already in use"):
+            listen("127.0.0.1", port)
 
 
 def test_an_address_that_is_none() -> None:
     with pytest.raises(SettingsError, match="there is no such address"):
-        listening("no such host.invalid", 0)
+        listen("no such host.invalid", 0)
 
 
 class Bound(socket.socket):
@@ -198,11 +198,11 @@ class Bound(socket.socket):
 
 
 def test_addresses_as_a_browser_wants_them() -> None:
-    with listening("0.0.0.0", 0) as opened:
-        assert address_of(opened) == f"http://localhost:{opened.getsockname()[1]}"
+    with listen("0.0.0.0", 0) as opened:
+        assert url_of(opened) == f"http://localhost:{opened.getsockname()[1]}"
     with Bound() as bound:
-        assert address_of(bound) == "http://[::1]:8000"
-        names = names_of("::1", bound)
+        assert url_of(bound) == "http://[::1]:8000"
+        names = local_hosts("::1", bound)
         assert names is not None
         assert "[::1]" in names
 

@@ -1,4 +1,4 @@
-"""Clients that leave are not worked for, and a server that is stopped is gone in time."""
+"""Requests of clients that have disconnected are cancelled."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def waiting(address: str) -> int:
     return int(float(next(line for line in lines if line.startswith("maskling_waiting_texts ")).split()[1]))
 
 
-def test_a_client_that_has_left_is_not_worked_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_request_of_a_client_that_has_disconnected_is_cancelled(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, where = Gate(monkeypatch), address("plain")
     first = post(where, "a dog")
     assert gate.reached.wait(30)

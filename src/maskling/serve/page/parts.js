@@ -1,18 +1,21 @@
 /* What several views show. */
 import { html } from "./vendor/htm-preact.js";
 
-/* A text to give and a button to ask with; Ctrl-Enter asks too. */
+/* A text field and a button; Ctrl-Enter submits too. One root element: with several, of which the last comes and goes,
+   Preact would put the next answer above the form. */
 export function Form({ text, setText, asked, state, label, children, name = "text", rows = 2 }) {
   const keys = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) asked();
   };
   return html`
-    <textarea aria-label=${name} rows=${rows} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys} />
-    <div class="row">
-      <button class="main" disabled=${state.busy || !text.trim()} onClick=${asked}>${state.busy ? "…" : label}</button>
-      ${children}
+    <div>
+      <textarea aria-label=${name} rows=${rows} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys} />
+      <div class="row">
+        <button class="main" disabled=${state.busy || !text.trim()} onClick=${asked}>${state.busy ? "…" : label}</button>
+        ${children}
+      </div>
+      ${state.problem && html`<p class="problem" role="alert">${state.problem}</p>`}
     </div>
-    ${state.problem && html`<p class="problem" role="alert">${state.problem}</p>`}
   `;
 }
 

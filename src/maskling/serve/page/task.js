@@ -28,7 +28,7 @@ function OfTexts({ about }) {
 function Said({ about, text, said }) {
   if (about.task === "tag") {
     const spans = said.map((one) => ({ start: one.start, end: one.end, note: one.entity_group ?? one.entity }));
-    return html`<${Marked} text=${text} spans=${spans} />${!said.length && html`<p class="hint">Nothing was found in it.</p>`}`;
+    return html`<div><${Marked} text=${text} spans=${spans} />${!said.length && html`<p class="hint">Nothing was found in it.</p>`}</div>`;
   }
   if (about.task === "regress") return html`<p class="card">${said[0].label}: <b>${shown(said[0].score)}</b></p>`;
   return html`<section class="card"><${Bars} rows=${said.map((one) => ({ name: one.label, share: one.score }))} /></section>`;
