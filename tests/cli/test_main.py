@@ -30,8 +30,9 @@ LATER = {
     "while a thread is waited for": """
 def press():
     ended.wait()
-    again()
-    time.sleep(60)
+    while True:  # one that comes just before a lock is waited for is handled at the next
+        again()
+        time.sleep(0.01)
 
 def stopped(console, text="", stopped=main.Console.stopped):
     stopped(console, text)

@@ -76,8 +76,8 @@ def test_the_same_kind_said_again_keeps_what_was_set():
         ),
         ([("seed", "x")], "seed: should be a whole number, not 'x' (from --seed)"),
         ([("masking.kind", "spam")], "masking: there is no kind 'spam'; did you mean 'span'? (there are token, span)"),
-        ([("train", "3")], "train: this is a section of settings; say one of them, such as train.batch_size"),
-        ([("train.batch-size.x", "3")], "train.batch_size: this is one setting and no section"),
+        ([("train", "3")], "train: this is a section of settings; give one of them, such as train.batch_size"),
+        ([("train.batch-size.x", "3")], "train.batch_size: this is a single setting, not a section"),
         ([("train.workers", "many")], "train.workers: should be 'auto' or a whole number, not 'many'"),
         (
             [("masking.kind", "span"), ("masking.max-word", "3")],

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from maskling.cli import EXIT_DONE, EXIT_MENDABLE, EXIT_STOPPED, VERBS
+from maskling.cli import EXIT_DONE, EXIT_USER_ERROR, EXIT_STOPPED, VERBS
 from maskling.cli.options import bind, overview, verb_help
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError, suggestion
@@ -87,10 +87,10 @@ def _exit_code(words: list[str], console: Console) -> int:
         return _run(words, console)
     except SettingsError as error:
         console.error(*str(error).split("\n"))  # one line per setting
-        return EXIT_MENDABLE
+        return EXIT_USER_ERROR
     except MasklingError as error:
         console.error(str(error))
-        return EXIT_MENDABLE
+        return EXIT_USER_ERROR
     except BrokenPipeError:
         # The reader of our output has exited (`maskling fill ... | head`). Python would complain again at exit.
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -98,7 +98,7 @@ def _exit_code(words: list[str], console: Console) -> int:
         return EXIT_DONE
     except OSError as error:
         console.error(_os_error_message(error))
-        return EXIT_MENDABLE
+        return EXIT_USER_ERROR
 
 
 def _run(words: list[str], console: Console) -> int:
