@@ -98,7 +98,7 @@ class Console:
             self._print(f"stopped{text}", self._err)
 
     def progress(self, text: str, done: float, total: float | None, last: bool = False, share: bool = True) -> None:
-        """Show the progress of a job: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last).
+        """Show progress: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last).
 
         text: fields separated by three spaces; a narrow terminal drops those before the last first.
         share: start the line of a log with the finished share in percent.

@@ -149,7 +149,6 @@ def flush_folder(path: Path) -> None:
         os.close(handle)
 
 
-
 @contextlib.contextmanager
 def lock_folder(
     folder: Path, error: type[Exception], taken: Callable[[str], str], signed: bool = True

@@ -138,7 +138,7 @@ def test_an_encoder_alone_gives_the_vectors_that_it_gave(maskling: Command, tmp_
     write_pooling(encoder, 24, 30, "cls", normalized=True)
     said = maskling("export", encoder, "--out", out)
     assert said.code == 0, said
-    assert "left out: 2 weights with no place in BertModel (pooler.dense" in said.err
+    assert "left out: 2 weights that BertModel does not have (pooler.dense" in said.err
     one, other = load(encoder, device="cpu"), load(out, device="cpu")
     assert other.max_length == 30
     np.testing.assert_array_equal(other.embed(TEXTS), one.embed(TEXTS))

@@ -52,7 +52,7 @@ def waiting(address: str) -> int:
     return int(float(next(line for line in lines if line.startswith("maskling_waiting_texts ")).split()[1]))
 
 
-def test_the_request_of_a_client_that_has_disconnected_is_cancelled(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_request_of_a_disconnected_client_is_cancelled(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, where = Gate(monkeypatch), address("plain")
     first = post(where, "a dog")
     assert gate.reached.wait(30)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from maskling.cli import EXIT_DONE, EXIT_USER_ERROR, EXIT_STOPPED, VERBS
+from maskling.cli import EXIT_DONE, EXIT_STOPPED, EXIT_USER_ERROR, VERBS
 from maskling.cli.options import bind, overview, verb_help
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError, suggestion

@@ -79,9 +79,7 @@ class Batcher:
             raise BusyError(f"{self.num_queued:,} texts are queued already; try again later, or start another server")
         arrival, loop = next(self._arrivals), asyncio.get_running_loop()
         pieces = [
-            _Piece(
-                (arrival + _YIELDS * index, arrival), kind, call, part, sum(map(_size, part)), loop.create_future()
-            )
+            _Piece((arrival + _YIELDS * index, arrival), kind, call, part, sum(map(_size, part)), loop.create_future())
             for index, part in enumerate(self._split(items))
         ]
         self._queue += pieces

@@ -191,7 +191,7 @@ def _task_input(one: Any) -> Asked:
         case {"text": str(text)}:
             return text
     raise SettingsError(
-        'inputs holds something else than a model input: give a text, a pair of texts, '
+        "inputs holds something else than a model input: give a text, a pair of texts, "
         '{"text": ..., "text_pair": ...} or {"question": ..., "context": ...}'
     )
 

@@ -114,7 +114,8 @@ class Service:
             masks = len(mask_pattern(self.model.tokenizer).findall(text))
             if joint and masks * max(top_k, 16) > _MAX_JOINT:
                 raise SettingsError(
-                    f"{masks:,} masks are too many to be filled jointly with {top_k} candidates; give fewer, or leave joint out"
+                    f"{masks:,} masks are too many to be filled jointly with {top_k} candidates; give fewer, or "
+                    f"leave joint out"
                 )
             if masks * top_k * len(text) > _MAX_FILL_CHARACTERS:
                 raise SettingsError(
@@ -135,12 +136,15 @@ class Service:
         longest = max(lengths, default=0)
         if longest > max_tokens and not truncate:
             raise SettingsError(
-                f"a text has {longest:,} tokens, and this model reads at most {max_tokens:,}; give shorter texts, or cut "
-                f'them with "truncate": true'
+                f"a text has {longest:,} tokens, and this model reads at most {max_tokens:,}; give shorter texts, or "
+                f'cut them with "truncate": true'
             )
         normalize = self.normalizing if normalize is None else normalize
         embedded = embed_texts(model, texts, pooling=self.pooling, normalize=normalize)
-        return [Vector(vector, min(length, max_tokens) + 2) for vector, length in zip(embedded.vectors, lengths, strict=True)]
+        return [
+            Vector(vector, min(length, max_tokens) + 2)
+            for vector, length in zip(embedded.vectors, lengths, strict=True)
+        ]
 
     def score(self, texts: list[str], method: Method) -> list[ScoredText]:
         """Score texts, see `Model.score`. Raises SettingsError for a text that is too long."""
@@ -148,8 +152,8 @@ class Service:
             tokens = len(self.model.tokenizer.encode(text).ids)
             if tokens > _MAX_SCORE_TOKENS:
                 raise SettingsError(
-                    f"a text has {tokens:,} tokens, and each would be masked by itself; give at most {_MAX_SCORE_TOKENS:,} "
-                    f"tokens, or score it with 'maskling score'"
+                    f"a text has {tokens:,} tokens, and each would be masked by itself; give at most "
+                    f"{_MAX_SCORE_TOKENS:,} tokens, or score it with 'maskling score'"
                 )
         return score_texts(self.model, texts, method=method)
 
