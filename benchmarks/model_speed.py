@@ -100,7 +100,7 @@ def repeated(run: Callable[[], None]) -> Callable[[], None]:
 def peer(
     ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: ModelConfig, compute: Compute
 ) -> Callable[[], None]:
-    """Return transformers' model with default settings, except for dropout."""
+    """Return a pass of transformers' model with default settings, except for dropout."""
     model = BertForMaskedLM(transformers_config(config)).train()
     everywhere = torch.full((ids.numel(),), -100)
     everywhere[chosen] = labels

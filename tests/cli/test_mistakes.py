@@ -1,4 +1,4 @@
-"""Every mistake on a command line is one line that names it and the remedy, and exit code 2."""
+"""Every user error on a command line gives one line with the error and the remedy, and exit code 2."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[words for words, _ in MISTAKES])
-def test_a_mistake_is_one_line_and_writes_no_file(maskling: Command, here: Path, words: str, said: str):
+def test_an_error_is_one_line_and_writes_no_file(maskling: Command, here: Path, words: str, said: str):
     before = files(here)
     assert said in maskling(*words.split()).complaint
     assert files(here) == before
@@ -133,14 +133,14 @@ def test_a_run_goes_on_only_as_it_began(maskling: Command, here: Path):
     assert "runs/mine holds a run with seed = 0, but this command asks for 5" in other
 
 
-def test_an_empty_name_is_a_mistake(maskling: Command, here: Path):
+def test_an_empty_name_is_an_error(maskling: Command, here: Path):
     for verb in ("prepare", "tokenizer"):
         assert "an empty name" in maskling(verb, "", "--out", "x").complaint
     assert "an empty name" in maskling("evaluate", "runs/mine", "").complaint
     assert "an empty name" in maskling("inspect", "").complaint
 
 
-def test_a_file_of_settings_is_named_in_its_mistakes(maskling: Command, here: Path):
+def test_a_settings_file_is_named_in_its_errors(maskling: Command, here: Path):
     (here / "typo.toml").write_text('[corpus]\nplian = "line"\n')
     said = maskling("prepare", "books", "--out", "x", "--config", "typo.toml")
     assert said.complaint == "corpus.plian: there is no such setting; did you mean 'plain'? (from typo.toml)"
@@ -152,7 +152,7 @@ def test_two_wrong_settings_are_two_lines(maskling: Command, here: Path):
     assert len(said.err.splitlines()) == 2
 
 
-def test_a_run_that_lost_its_data_says_what_to_give(maskling: Command, here: Path):
+def test_a_run_without_its_data_names_the_remedy(maskling: Command, here: Path):
     (here / "data").rename(here / "moved")
     assert "was trained on data, which is not there" in maskling("evaluate", "runs/mine").complaint
     assert "--data.path FOLDER" in maskling("inspect", "runs/mine", "--example", "1").complaint
@@ -166,7 +166,7 @@ def test_a_model_with_another_tokenizer_is_not_evaluated(maskling: Command, here
     assert "was prepared with tokenizer" in said
 
 
-def test_a_tokenizer_is_written_over_only_when_told_to(maskling: Command, here: Path):
+def test_a_tokenizer_is_overwritten_only_with_force(maskling: Command, here: Path):
     words = ["tokenizer", "books", "--out", "tok", "--tokenizer.vocab-size", "90"]
     assert maskling(*words).code == 0
     assert "holds a tokenizer already" in maskling(*words).complaint
@@ -174,19 +174,19 @@ def test_a_tokenizer_is_written_over_only_when_told_to(maskling: Command, here: 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_to_is_one_line(maskling: Command, here: Path):
+def test_a_folder_without_write_permission_is_one_line(maskling: Command, here: Path):
     (here / "mine").mkdir(mode=0o500)
     assert "mine" in maskling("init", "mine/train.toml").complaint
 
 
-def test_the_names_of_files_cannot_write_over_the_screen(maskling: Command, here: Path):
+def test_file_names_cannot_overwrite_the_screen(maskling: Command, here: Path):
     name = "new\nline \x1b[31m.jsonl"
     (here / name).write_text("this is no JSON\n")
     said = maskling("prepare", name, "--out", "x", *PREPARE)
     assert r"new\nline \x1b[31m.jsonl: line 1 is not JSON" in said.complaint
 
 
-def test_a_name_that_is_no_text_is_read_like_any_other(maskling: Command, here: Path):
+def test_a_file_name_that_is_not_text_is_read_like_any_other(maskling: Command, here: Path):
     try:
         os.link(here / "books" / "00.txt", b"strange-\xff.txt")
     except OSError:

@@ -53,7 +53,7 @@ def points(chart: Chart) -> dict[str, list[tuple[float, float]]]:
     return {curve.name: list(zip(curve.x, curve.y, strict=True)) for curve in chart.curves}
 
 
-def test_every_number_is_in_its_chart(runs: Path) -> None:
+def test_every_metric_is_in_its_chart(runs: Path) -> None:
     found = {chart.title: chart for chart in charts_of([read_run(runs / "one")])}
     assert points(found["loss, nats per prediction"]) == {
         "training": [(1, 9.0), (10, 8.0), (20, 7.0)],
@@ -81,13 +81,13 @@ def test_several_runs_share_the_charts_and_show_where_they_differ(runs: Path) ->
     assert re.findall(r"<t[hd]>([^<]*)</t[hd]>", differing) == ["", "one", "two", "seed", "0", "5"]
 
 
-def test_runs_on_other_text_have_lines_of_their_own(runs: Path) -> None:
+def test_runs_on_different_text_have_separate_unigram_lines(runs: Path) -> None:
     write(runs / "two", [step(5, 8.5), evaluation(5, 8.25, unigram_entropy=7.0)])
     chart = charts_of([read_run(runs / "one"), read_run(runs / "two")])[0]
     assert [name for name in points(chart) if "unigram" in name] == ["one unigram", "two unigram"]
 
 
-def test_a_step_that_was_taken_again_counts_once_and_what_is_no_number_not_at_all(runs: Path) -> None:
+def test_a_repeated_step_counts_once_and_non_finite_values_are_skipped(runs: Path) -> None:
     entries = [step(1, 9.0), step(10, 8.0), step(10, 7.9, lr=None), step(15, math.nan), step(20, 7.0, lr=True)]
     write(runs / "one", entries)
     found = {chart.title: chart for chart in charts_of([read_run(runs / "one")])}
@@ -102,7 +102,7 @@ def test_long_runs_are_thinned_to_means(runs: Path, monkeypatch: pytest.MonkeyPa
     assert points(chart)["training"] == [(2, 2), (5, 5), (7, 7)]
 
 
-def test_the_page_needs_and_asks_nothing(runs: Path) -> None:
+def test_the_page_is_self_contained(runs: Path) -> None:
     page = page_of([read_run(runs / "one")])
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
     assert "import " not in page[page.index('id="data"') :].split("</script>")[0]
@@ -112,7 +112,7 @@ def test_the_page_needs_and_asks_nothing(runs: Path) -> None:
     assert len(page) < 150_000
 
 
-def test_nothing_in_a_run_breaks_out_of_the_page(runs: Path) -> None:
+def test_text_of_a_run_is_escaped_in_the_page(runs: Path) -> None:
     evil = "</script><script>alert(1)</script>"
     write(runs / "one", [step(1, 9.0), {**evaluation(1, 2.0), evil: 0.5}])
     shutil.copytree(runs / "one", runs / "<b>bold")
@@ -124,7 +124,7 @@ def test_nothing_in_a_run_breaks_out_of_the_page(runs: Path) -> None:
     assert page.count("</script>") == 3
 
 
-def test_lines_that_are_damaged_are_counted_and_said(maskling: Command, runs: Path) -> None:
+def test_damaged_lines_are_counted_and_reported(maskling: Command, runs: Path) -> None:
     write(runs / "one", [step(1, 9.0)], '{"kind": "step", "st\n[]\n')
     said = maskling("report", runs / "one")
     assert said.code == 0

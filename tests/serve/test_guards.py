@@ -34,14 +34,14 @@ JSON = {"Content-Type": "application/json"}
         ("/predict", '{"inputs": "a"}', "plain has no task head; it is for: fill-mask"),
     ],
 )
-def test_a_mistake_is_one_clear_line(client: Client, path: str, body: str, said: str) -> None:
+def test_an_invalid_request_gets_one_clear_line(client: Client, path: str, body: str, said: str) -> None:
     answer = client("plain").post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert said in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
 
 
-def test_other_places_and_methods(client: Client) -> None:
+def test_unknown_paths_and_methods(client: Client) -> None:
     serving = client("plain")
     assert serving.get("/nowhere").json()["error"].startswith("there is nothing at /nowhere")
     assert serving.get("/fill").status_code == 405
@@ -50,7 +50,7 @@ def test_other_places_and_methods(client: Client) -> None:
     assert serving.get("/page/%2e%2e/app.py").status_code == 404
 
 
-def test_a_fault_of_ours_shows_nothing_of_its_insides(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_shows_no_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
@@ -69,7 +69,7 @@ def pieces(size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["said", "in pieces"])
-def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+def test_a_request_that_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     monkeypatch.setattr(BufferedRequests.__init__, "__defaults__", (10_000,))
     with TestClient(create_app(Service.of(opened("plain"), "plain"))) as client:
         long = b" " * 20_000 if whole else pieces(20_000)
@@ -91,7 +91,7 @@ def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.Monkey
         ("/tokenize", {"inputs": "a" * 500_001}, "500,001 characters"),
     ],
 )
-def test_answers_that_would_be_too_large_or_take_too_long_are_refused(
+def test_responses_that_would_be_too_large_or_too_slow_are_refused(
     client: Client, path: str, asked: dict[str, object], said: str
 ) -> None:
     answer = client("plain").post(path, json=asked)
@@ -110,13 +110,13 @@ def test_answers_that_would_be_too_large_or_take_too_long_are_refused(
         ("/v1/embeddings", {"input": "\ud800"}),
     ],
 )
-def test_half_a_character_is_a_mistake(client: Client, path: str, asked: dict[str, object]) -> None:
+def test_a_lone_surrogate_is_an_error(client: Client, path: str, asked: dict[str, object]) -> None:
     answer = client("plain").post(path, content=json.dumps(asked), headers=JSON)
     assert answer.status_code == 422
     assert "half a character" in answer.text
 
 
-def test_a_whole_character_beyond_the_first_plane_is_none(client: Client) -> None:
+def test_a_surrogate_pair_is_a_character(client: Client) -> None:
     body = json.dumps({"inputs": "a 😀"})
     assert "\\ud83d" in body
     assert client("plain").post("/embed", content=body, headers=JSON).status_code == 200
@@ -133,15 +133,13 @@ def test_a_whole_character_beyond_the_first_plane_is_none(client: Client) -> Non
         ("/fill", {"text": "a [MASK]", "strict": 1}, "strict"),
     ],
 )
-def test_what_would_change_an_answer_is_not_passed_over(
-    client: Client, path: str, asked: dict[str, object], key: str
-) -> None:
+def test_unsupported_parameters_are_refused(client: Client, path: str, asked: dict[str, object], key: str) -> None:
     answer = client("plain").post(path, json=asked)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith(f"{key}: ")
 
 
-def test_a_request_that_is_not_said_to_be_json_is_told_how(client: Client) -> None:
+def test_a_request_without_the_json_content_type_gets_a_remedy(client: Client) -> None:
     serving = client("plain")
     body = '{"text": "a [MASK]"}'
     for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
@@ -151,7 +149,7 @@ def test_a_request_that_is_not_said_to_be_json_is_told_how(client: Client) -> No
     assert "JSON in UTF-8" in serving.post("/fill", content=b'{"text": "\xff"}', headers=JSON).json()["error"]
 
 
-def test_what_balancers_ask(client: Client) -> None:
+def test_requests_of_load_balancers(client: Client) -> None:
     serving = client("plain")
     assert serving.head("/health").status_code == serving.head("/").status_code == 200
     answer = serving.get("/fill")
@@ -159,7 +157,7 @@ def test_what_balancers_ask(client: Client) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
-def test_on_this_machine_alone_it_answers_under_its_own_names_alone(opened: Opened, host: str) -> None:
+def test_a_local_server_accepts_only_its_own_host_names(opened: Opened, host: str) -> None:
     service = Service.of(opened("plain"), "plain")
     with listen(host, 0) as socket:
         names = local_hosts(host, socket)
@@ -176,7 +174,7 @@ def test_on_this_machine_alone_it_answers_under_its_own_names_alone(opened: Open
         assert client.get("/health", headers={"Host": "model.example"}).status_code == 200
 
 
-def test_a_port_that_is_taken_is_said_to_be() -> None:
+def test_a_port_in_use_is_named() -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert url_of(taken) == f"http://127.0.0.1:{port}"
@@ -185,7 +183,7 @@ def test_a_port_that_is_taken_is_said_to_be() -> None:
             listen("127.0.0.1", port)
 
 
-def test_an_address_that_is_none() -> None:
+def test_an_address_that_does_not_exist() -> None:
     with pytest.raises(SettingsError, match="there is no such address"):
         listen("no such host.invalid", 0)
 
@@ -197,7 +195,7 @@ class Bound(socket.socket):
         return ("::1", 8000, 0, 0)
 
 
-def test_addresses_as_a_browser_wants_them() -> None:
+def test_urls_for_a_browser() -> None:
     with listen("0.0.0.0", 0) as opened:
         assert url_of(opened) == f"http://localhost:{opened.getsockname()[1]}"
     with Bound() as bound:
@@ -207,7 +205,7 @@ def test_addresses_as_a_browser_wants_them() -> None:
         assert "[::1]" in names
 
 
-def test_the_page_takes_nothing_from_elsewhere_and_asks_what_there_is(client: Client) -> None:
+def test_the_page_loads_nothing_from_other_sites_and_uses_existing_endpoints(client: Client) -> None:
     serving = client("plain")
     page = serving.get("/")
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
@@ -226,7 +224,7 @@ def test_the_page_takes_nothing_from_elsewhere_and_asks_what_there_is(client: Cl
     assert {f"/{name}" for name in asked} <= set(paths)
 
 
-def test_licences_lie_beside_what_is_not_ours() -> None:
+def test_vendored_files_have_their_licences() -> None:
     vendored = PAGE / "vendor"
     assert {path.name for path in vendored.iterdir()} == {"htm-preact.js", "LICENSE-htm", "LICENSE-preact"}
     assert "Apache License" in Path(vendored / "LICENSE-htm").read_text()

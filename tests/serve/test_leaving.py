@@ -16,7 +16,7 @@ from served_models import Address
 
 
 class Gate:
-    """Stands before a Service's scores; notes which texts came through."""
+    """Blocks a Service's scores until opened; records the scored texts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.goes = threading.Event(), threading.Event()

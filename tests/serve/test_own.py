@@ -39,7 +39,7 @@ def words_of(filled: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("ways", [{"targets": ["dog", "fox"]}, {"whole_words": True}, {"joint": True}])
-def test_every_way_to_fill_is_there(client: Client, opened: Opened, ways: dict[str, object]) -> None:
+def test_every_option_of_fill_is_supported(client: Client, opened: Opened, ways: dict[str, object]) -> None:
     texts = [TEXT, "a [MASK]"]
     said = client("plain").post("/fill", json={"text": texts, "top_k": 2, **ways}).json()
     expected = [one.as_dict() for one in opened("plain").fill(texts, top_k=2, **ways)]  # type: ignore[call-overload]
@@ -48,7 +48,7 @@ def test_every_way_to_fill_is_there(client: Client, opened: Opened, ways: dict[s
     assert said != plain
 
 
-def test_a_list_of_one_is_answered_with_a_list(client: Client) -> None:
+def test_a_list_of_one_text_gets_a_list(client: Client) -> None:
     serving = client("plain")
     assert isinstance(serving.post("/fill", json={"text": [TEXT]}).json(), list)
     assert isinstance(serving.post("/score", json={"text": ["a dog"]}).json(), list)
