@@ -119,7 +119,8 @@ def tokenizer_extend(
     console.clear()
     console.warn_of(report.problems())
     rows = [
-        [word.text, f"{word.count:,}" if text else "", f"{len(word.pieces)} pieces"] for word in done.words[:_MAX_SHOWN]
+        [word.text, f"{word.count:,}" if text else "", counted(len(word.pieces), "piece")]
+        for word in done.words[:_MAX_SHOWN]
     ]
     for line in table(rows):
         console.result(line)
