@@ -1,7 +1,7 @@
-"""What the benchmarks share: options, text made ready once, turns in processes of their own, a table and its JSON.
+"""Shared parts of the benchmarks: options, text prepared once, runs in separate processes, a table and its JSON.
 
-Turns alternate, so that what else the machine does hits every side alike; medians are what counts, and ratios more
-than numbers.
+The sides take turns, so that other load on the machine affects all of them alike; medians count, and ratios more than
+absolute numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDER = Path("build/benchmarks")
 VOCAB = 16_000
 # Options that more than one benchmark takes.
 SHARED: dict[str, dict[str, Any]] = {
-    "--text": {"nargs": "+", "default": ["python-docs:"], "help": "sources, as `maskling prepare` takes them"},
+    "--text": {"nargs": "+", "default": ["python-docs:"], "help": "sources, as for `maskling prepare`"},
     "--threads": {"type": int},
     "--processor-time": {
         "dest": "clock",
@@ -33,14 +33,14 @@ SHARED: dict[str, dict[str, Any]] = {
         "default": "perf_counter",
         "help": "for busy machines; use one thread with it",
     },
-    "--quick": {"action": "store_true", "help": "tiny and short: does it run?"},
-    "--json": {"type": Path, "help": f"file for the rows; in {FOLDER}, if left out"},
+    "--quick": {"action": "store_true", "help": "tiny and short, to check that it runs"},
+    "--json": {"type": Path, "help": f"file for the rows (default: in {FOLDER})"},
     "--turn": {"help": argparse.SUPPRESS},
 }
 
 
 def parser_of(about: str | None, *shared: str) -> argparse.ArgumentParser:
-    """A parser that takes these of SHARED; `about` is the docstring of the benchmark."""
+    """Return a parser with these options of SHARED; `about` is the docstring of the benchmark."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in shared:
         parser.add_argument(name, **SHARED[name])
@@ -48,7 +48,7 @@ def parser_of(about: str | None, *shared: str) -> argparse.ArgumentParser:
 
 
 def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:
-    """A prepared folder of the text that `sources` name, made if it is not there."""
+    """Return a prepared folder of the text in `sources`; prepare it if it does not exist."""
     from maskling.config import Layer, resolve
     from maskling.data.prepare.prepare import prepare
     from maskling.data.prepare.settings import PrepareSettings
@@ -62,7 +62,7 @@ def prepared(sources: Sequence[str], folder: Path = FOLDER) -> Path:
 
 
 def lines(sources: Sequence[str], characters: int) -> list[str]:
-    """The first paragraphs of the text, about so many characters of them."""
+    """Return the first paragraphs of the text, about `characters` in total."""
     from maskling.corpus.opening import ReadReport
     from maskling.corpus.reading import read_documents
     from maskling.corpus.settings import CorpusSettings
@@ -80,7 +80,7 @@ def lines(sources: Sequence[str], characters: int) -> list[str]:
 
 
 def in_its_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
-    """Run `script --turn TASK`, which prints one line of JSON last. A failure is an answer too."""
+    """Run `script --turn TASK`, whose last line of output is JSON, and return it. A failure is returned as 'error'."""
     command = [sys.executable, script, "--turn", json.dumps(task)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -90,7 +90,7 @@ def in_its_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of one call."""
+    """Return the seconds of one call."""
     start = clock()
     run()
     return clock() - start
@@ -99,7 +99,7 @@ def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_coun
 def alternating(
     runs: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Median seconds of each, in turns, after one that does not count."""
+    """Return the median seconds of each, taking turns, after one warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -110,14 +110,14 @@ def alternating(
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had."""
+    """Return the peak memory of this process."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def conditions() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Return the conditions of the measurement: machine, load, versions."""
     import numpy
     import torch
 

@@ -1,11 +1,11 @@
-"""Fine-tuning: maskling beside transformers' Trainer, the same model, records and settings; scores and speed.
+"""Fine-tuning: maskling vs. transformers' Trainer with the same model, records and settings; scores and speed.
 
     python benchmarks/finetune.py MODEL --train FILE --test FILE [--seeds 0 1 2] [--quick]
 
 MODEL is a BERT folder; files are JSON Lines with `text` and `label`. Both get the same batch size, epochs, learning
 rate, schedule, weight decay and dropout, and bf16 where the processor has it; the Trainer pads each batch to its
-longest text. Turns alternate, each in a process of its own; the time is that of the steps, without loading,
-tokenizing or measuring.
+longest text. The sides take turns, each in a separate process; only the steps are timed, without loading, tokenizing
+or evaluation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--max-length", type=int, default=128)
-    parser.add_argument("--records", type=int, default=None, help="of the training file; all, if left out")
+    parser.add_argument("--records", type=int, default=None, help="training records to use (default: all)")
     options = parser.parse_args()
     if options.turn:
         task = json.loads(options.turn)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def records(task: dict[str, Any], which: str) -> tuple[list[str], list[str]]:
-    """Texts and labels."""
+    """Return texts and labels."""
     lines = Path(task[which]).read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines if line.strip()]
     found = found[: task["records"]] if which == "train" else found
@@ -90,7 +90,7 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
             "seed": task["seed"],
             "task": {"kind": "classify"},
             "encoder": {"path": task["model"], "dropout": 0.1, "head_dropout": 0.1},
-            # The last weights are what the Trainer leaves; a dev file of a few records decides nothing here.
+            # Keep the last weights, as the Trainer does; a dev file of a few records selects nothing here.
             "data": {"train": str(train), "dev": task["test"], "test": task["test"], "max_length": task["max_length"]},
             "optimizer": {"kind": "adamw", "lr": task["lr"], "weight_decay": 0.01, "beta2": 0.999, "eps": 1e-8},
             "schedule": {"kind": "linear", "warmup": 0.1},

@@ -1,19 +1,19 @@
-"""A training step on a GPU: maskling beside transformers at its best, on one card, in one run.
+"""A training step on a GPU: maskling vs. transformers at its best, on one card, in one run.
 
     python benchmarks/gpu.py [--size base large] [--seq 128 512 8192] [--rounds 3] [--tokens 65536] [--quick]
 
-Random tokens in full rows, 15 % of them predicted, forward, backward and a fused AdamW step; so it is the model and
-the kernels that are compared, not how text is prepared. Sides:
+Random tokens in full rows, 15 % of them predicted, forward, backward and a fused AdamW step: it compares the model and
+the kernels, not data preparation. Sides:
 
-    bert            maskling's BERT of that size (no rows beyond 512: it has no positions for them)
+    bert            maskling's BERT of that size (rows up to 512 tokens, its number of positions)
     modern          maskling's ModernBERT of that size
-    bert packed     the same as bert, each row four examples that do not see each other
+    bert packed     the same as bert, with four examples packed into each row, without attention between them
     hf bert         transformers' BertForMaskedLM: bf16, compiled, with SDPA, and with FlashAttention where installed
     hf modern       transformers' ModernBertForMaskedLM, likewise
 
-Everything in bf16 autocast without dropout, compiled on both sides where a compiler is there. 'tokens/s' is a median;
-MFU is against the largest bf16 matrix product timed in the same run; memory is the peak that torch allocated. Without a
-GPU it runs on the CPU, which says only that it runs. Nobody has run it on a GPU yet.
+Everything in bf16 autocast without dropout, compiled on both sides if a compiler is installed. 'tokens/s' is a median;
+MFU is relative to the largest bf16 matrix product timed in the same run; memory is the peak that torch allocated.
+Without a GPU it runs on the CPU, which only shows that it works. It has not been run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["base", "large"], choices=SIZES)
     parser.add_argument("--seq", nargs="+", type=int, default=[128, 512, 8192])
     parser.add_argument("--side", nargs="+", default=list(SIDES), choices=SIDES)
-    parser.add_argument("--tokens", type=int, default=65_536, help="tokens a step")
-    parser.add_argument("--steps", type=int, default=10, help="steps that count in a round")
+    parser.add_argument("--tokens", type=int, default=65_536, help="tokens per step")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def compare(size: str, seq: int, compute: Compute, peak: float, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each side in turn, so many rounds; one whose model or kernel is not there says so in its note."""
+    """Run the sides in turns; a side whose model or kernel is missing has the reason in its note."""
     count = max(1, options.tokens // seq)
     ways = [
         (side, attention)
@@ -101,10 +101,10 @@ def timed(
     compute: Compute,
     options: argparse.Namespace,
 ) -> tuple[float, float | None, str]:
-    """Seconds of a step, the median; the most MB that torch allocated, on a GPU; the kernel of attention."""
+    """Return the median seconds per step, the peak MB that torch allocated (on a GPU), and the attention kernel."""
     torch.manual_seed(0)
     cuda = compute.device.type == "cuda"
-    # Or each size would find the compiler's memory of the sizes before it, and after a few it gives up.
+    # Otherwise each size finds the compiler's cache of the previous sizes, and after a few it stops compiling.
     torch.compiler.reset()
     if cuda:
         torch.cuda.empty_cache()

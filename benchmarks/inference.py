@@ -1,12 +1,12 @@
-"""Using a model: fill, embed and evaluate, beside transformers' pipeline and sentence-transformers.
+"""Inference: fill, embed and evaluate, vs. transformers' pipeline and sentence-transformers.
 
     python benchmarks/inference.py [--size mini base] [--text FOLDER ...] [--rounds 7] [--threads 1] [--quick]
 
-Random weights, exported by maskling and opened by both sides. fill: one sentence of about 16 tokens, milliseconds.
-embed: lines of text of mixed lengths, real tokens a second, the peer at its best batch size and dtype, both searched
-first. evaluate: tokens a second over fixed masks; there is nothing to compare it with. cold: a process that is
-started, opens the model and fills once, beside one that only imports torch. The last column is against the best peer.
-bf16 takes part where the processor has it.
+Random weights, exported by maskling and loaded by both sides. fill: one sentence of about 16 tokens, milliseconds.
+embed: lines of text of mixed lengths, real tokens per second, the peer at its best batch size and dtype, both searched
+first. evaluate: tokens per second over fixed masks, without a peer. cold: a new process that loads the model and fills
+once, vs. one that only imports torch. The last column is relative to the best peer. bf16 is included where the
+processor supports it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
                 ("evaluate", evaluates(model, data, options.quick), 1e-3, "ms"),
                 ("cold fill", colds(model), 1.0, "s"),
             ):
-                # Of other processes only the clock on the wall knows.
+                # Other processes can only be timed by the wall clock.
                 took = alternating(runs, options.rounds, time.perf_counter if what == "cold fill" else clock)
                 peers = [seconds for side, seconds in took.items() if not side.startswith("maskling")]
                 rows += [
@@ -87,7 +87,7 @@ def exported(size: str, data: Path, out: Path) -> Path:
 
 
 def torch_dtypes() -> dict[str, Any]:
-    """What the peers run in; emulated, bf16 would take them minutes."""
+    """Return the dtypes of the peers; emulated bf16 would take minutes."""
     import torch
 
     from maskling.model.device import pick_device
@@ -141,7 +141,7 @@ def embeds(model: Path, texts: list[str], clock: Callable[[], float]) -> dict[st
             found[f"sentence-transformers {name}, batches of {size}"] = lambda peer=peer, size=size: peer.encode(
                 texts, batch_size=size, show_progress_bar=False
             )
-    # The search: each once to warm up and twice in turns; the best of each dtype takes part.
+    # The search: each once to warm up and twice in turns; the best of each dtype is kept.
     took = alternating(found, 2, clock)
     for name in torch_dtypes():
         best = min((side for side in found if f" {name}," in side), key=took.__getitem__)

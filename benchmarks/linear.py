@@ -1,4 +1,4 @@
-"""Linear models of words for labelled tasks, by scikit-learn: the least that an encoder has to beat."""
+"""Linear models of words for labelled tasks, by scikit-learn: the baseline that an encoder has to beat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def linear_score(task: Any, folder: Path, chinese: bool = False) -> float:
-    """The test score of the strength of regularisation that is best on dev. chinese: nothing stands between words."""
+    """Return the test score with the regularisation strength that is best on dev. chinese: no spaces between words."""
     train, test = read(task.kind, folder / task.train), read(task.kind, folder / task.test)
     if task.dev:
         dev = read(task.kind, folder / task.dev)
@@ -76,12 +76,12 @@ def numbers(
 
 
 def units(chinese: bool) -> dict[str, Any]:
-    """What is counted: words and pairs of words, in Chinese up to three characters."""
+    """Return the vectorizer's n-gram settings: one or two words, in Chinese one to three characters."""
     return {"analyzer": "char", "ngram_range": (1, 3)} if chinese else {"ngram_range": (1, 2)}
 
 
 def of_texts(train: Sequence[Any], chinese: bool) -> Callable[[Sequence[Any]], Any]:
-    """TF-IDF of `units`; of a pair of texts what they share, what differs, and how alike they are."""
+    """Return a function that computes TF-IDF features; for pairs overlap, difference and cosine similarity."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -126,13 +126,13 @@ def tags(
 
 
 def narrow(matrix: Any) -> Any:
-    """The same with indices of 32 bits, which is all that scikit-learn's solver takes."""
+    """Return the matrix with 32-bit indices, the only ones that scikit-learn's solver takes."""
     matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
     return matrix
 
 
 def surroundings(records: Iterable[Any], chinese: bool) -> list[dict[str, Any]]:
-    """For each word: itself, its ends, its shape, and its neighbours; for each character of Chinese also pairs."""
+    """Return features of each word: itself, its ends, shape and neighbours; in Chinese also character bigrams."""
     found = []
     for record in records:
         words = ["<s>", "<s>", *record.words, "</s>", "</s>"]
@@ -159,7 +159,7 @@ def surroundings(records: Iterable[Any], chinese: bool) -> list[dict[str, Any]]:
 def answers(
     train: Sequence[Any], dev: Sequence[Any], test: Sequence[Any], chinese: bool, _strength: float
 ) -> tuple[float, float]:
-    """No linear model: the sentence that is most like the question by TF-IDF, cut to 8 words or 12 characters."""
+    """Answer with the sentence most similar to the question by TF-IDF, cut to 8 words or 12 characters."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     from maskling.corpus.sentences import split_sentences

@@ -1,8 +1,8 @@
-"""Masking and batching in one process: real tokens a second, each strategy, beside transformers' collators.
+"""Masking and batching in one process: real tokens per second of each strategy, vs. transformers' collators.
 
     python benchmarks/masking.py [--text FOLDER ...] [--seq 128 512] [--rows 32 256] [--quick]
 
-Ours goes from shards to finished batches: spans gathered, masked, corrupted, packed and laid out. The peer's collators
+maskling goes from shards to finished batches: it gathers, masks, corrupts, packs and pads spans. The peer's collators
 get rows that were cut beforehand and only mask and stack them.
 """
 
@@ -68,7 +68,7 @@ def theirs(
     except ImportError:
         return {}
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(data / "tokenizer"))
-    # Its collator finds whole words by offsets, so rows are cut from long pieces of text and not run together.
+    # Its collator finds whole words by offsets, so rows are cut from long texts, not concatenated.
     long = [" ".join(text[first : first + seq // 8]) for first in range(0, len(text), seq // 8)]
     runs = {}
     for kind, whole in (("transformers token", False), ("transformers whole word", True)):

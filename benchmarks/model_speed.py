@@ -1,9 +1,9 @@
-"""Forward and backward of one micro-batch, beside transformers' BertForMaskedLM in the same run.
+"""Forward and backward of one micro-batch, vs. transformers' BertForMaskedLM in the same run.
 
     python benchmarks/model_speed.py [--seq 128 512] [--size mini small] [--rounds 5] [--tokens 4096] [--quick]
 
-bf16 autocast where the processor multiplies it, no dropout, 15 % masked, full rows of random tokens; the peer computes
-its head everywhere, as it does for its users. Turns are interleaved, so that what else the machine does hits all alike;
+bf16 autocast where the processor supports it, no dropout, 15 % masked, full rows of random tokens; the peer computes
+its head at every token, as by default. The sides take turns, so that other load on the machine affects all alike;
 medians are printed.
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["mini", "small"], choices=SIZES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=4096)
-    parser.add_argument("--examples", type=int, default=1, help="examples packed into a row")
+    parser.add_argument("--examples", type=int, default=1, help="examples packed into each row")
     parser.add_argument("--only", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16"])
     parser.add_argument("--compile", action="store_true")
@@ -88,7 +88,7 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> list[dict[str, 
 
 
 def repeated(run: Callable[[], None]) -> Callable[[], None]:
-    """Several passes, as one turn."""
+    """Return a function that runs several passes."""
 
     def turn() -> None:
         for _ in range(REPEATS):
@@ -100,7 +100,7 @@ def repeated(run: Callable[[], None]) -> Callable[[], None]:
 def peer(
     ids: torch.Tensor, chosen: torch.Tensor, labels: torch.Tensor, config: ModelConfig, compute: Compute
 ) -> Callable[[], None]:
-    """transformers, told nothing that its users would not tell it, but without dropout."""
+    """Return a pass of transformers' model with default settings, except for dropout."""
     model = BertForMaskedLM(transformers_config(config)).train()
     everywhere = torch.full((ids.numel(),), -100)
     everywhere[chosen] = labels

@@ -1,4 +1,4 @@
-"""The models that the benchmarks compare: a table of sizes, and one size as maskling and as transformers calls it."""
+"""Model sizes of the benchmarks, and their configurations for maskling and for transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZES = {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 512, 8), "base":
 
 
 def maskling_config(size: str, vocab_size: int = 0, kind: str = "bert", **more: Any) -> ModelConfig:
-    """A model of that size, without dropout; `more` are further fields."""
+    """Return a configuration of that size, without dropout; `more` are further fields."""
     num_layers, width, heads = SIZES[size]
     same = {"hidden_size": width, "num_layers": num_layers, "num_heads": heads, "vocab_size": vocab_size, **more}
     if kind == "bert":
@@ -22,12 +22,12 @@ def maskling_config(size: str, vocab_size: int = 0, kind: str = "bert", **more: 
 
 
 def recipe_model(config: ModelConfig) -> dict[str, Any]:
-    """The same as the model of a recipe, which takes its vocabulary from the tokenizer."""
+    """Return the configuration as the model of a recipe, whose vocabulary comes from the tokenizer."""
     return config.model_dump(exclude={"vocab_size", "pad_id", "cls_id", "sep_id"})
 
 
 def transformers_config(config: ModelConfig, **more: Any) -> Any:
-    """The same for transformers; `more` is said in its words."""
+    """Return the configuration for transformers; `more` uses its names."""
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**{**to_hugging_face(config), **more})

@@ -1,12 +1,12 @@
-"""Raw text to something to train on: maskling beside datasets' map-tokenize-group, or beside tokenizers alone.
+"""Data preparation: maskling vs. datasets' map-tokenize-group, or vs. tokenizers alone.
 
     python benchmarks/prepare.py [--text FOLDER ...] [--megabytes 20] [--workers 2] [--quick]
 
-All sides use one vocabulary, made beforehand and not timed. Ours reads, cleans, drops duplicates, splits sentences,
-tokenizes, writes shards with checksums; the peers only tokenize and group:
+All sides use one vocabulary, trained beforehand and not timed. maskling reads, cleans, deduplicates, splits sentences,
+tokenizes and writes shards with checksums; the peers only tokenize and group:
 
-    run_mlm    the recipe of transformers' run_mlm.py on a text file: a row a line, every column grouped
-    datasets   the least that could do: documents as JSON, ids alone
+    run_mlm    the recipe of transformers' run_mlm.py on a text file: one row per line, every column grouped
+    datasets   the minimum: documents as JSON, ids only
 
 Without `pip install datasets` the peer is `tokenizers` alone, encoding batches in memory on the same number of threads.
 """
@@ -39,7 +39,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         file = folder / "text.jsonl"
-        # Forty lines are a document: as long as an encyclopedia's.
+        # Forty lines per document, about as long as an encyclopedia article.
         documents = ["\n".join(text[first : first + 40]) for first in range(0, len(text), 40)]
         file.write_text("".join(json.dumps({"text": one}) + "\n" for one in documents), encoding="utf-8")
         size = file.stat().st_size

@@ -1,11 +1,11 @@
-"""Does the fast path learn the same? Its losses beside those of transformers' model on the same examples.
+"""Loss equivalence: the training losses of maskling's fast path vs. transformers' model on the same examples.
 
     python benchmarks/same_loss.py [--text FOLDER ...] [--size mini] [--steps 300]
 
 Four runs from the same weights over the same examples with the same masks: `maskling train` in bf16 and in fp32, as it
 is (packed rows, its own kernels, the head at masked tokens only), and BertForMaskedLM in fp32 and under bf16 autocast,
-one example to a padded row, the head everywhere, its own attention, torch's AdamW. What the first strays from the
-third should be no more than what the fourth does.
+one example per padded row, the head at every token, its own attention, torch's AdamW. The first should deviate from
+the third no more than the fourth does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     parser = parser_of(__doc__, "--text", "--quick", "--json")
     parser.add_argument("--size", choices=SIZES, default="mini")
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--rows", type=int, default=16, help="rows of 128 tokens in a step")
+    parser.add_argument("--rows", type=int, default=16, help="rows of 128 tokens per step")
     options = parser.parse_args()
     if options.quick:
         options.size, options.steps, options.rows = "tiny", 3, 4
@@ -72,7 +72,7 @@ def the_recipe(data: Path, size: str, steps: int, rows: int) -> Any:
 
 
 def ours(recipe: Any, dtype: str) -> list[float]:
-    """The loss of each step of a run."""
+    """Return the loss of each step of a run."""
     from maskling.train.events import Step
     from maskling.train.pretrain import pretrain
 
@@ -83,7 +83,7 @@ def ours(recipe: Any, dtype: str) -> list[float]:
 
 
 def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
-    """The loss of each step of a plain loop over the same examples."""
+    """Return the loss of each step of a plain loop over the same examples."""
     import torch
     from transformers import BertForMaskedLM
 
@@ -92,7 +92,7 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
 
     material = PreparedData.open(Path(recipe.data.path))
     recipe = completed(recipe, material.tokenizer, None)
-    # An id of [PAD] would keep its row from learning.
+    # With an id of [PAD], the embedding row of that id would not be trained.
     peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))
     peer.load_state_dict(first_module(recipe).to_hugging_face(), strict=False)
     peer.tie_weights()
@@ -120,7 +120,7 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
 
 
 def padded(step: Any) -> tuple[Any, Any, Any]:
-    """input_ids, attention_mask and labels of a step, (examples, longest) int64, each example in a padded row."""
+    """Return input_ids, attention_mask and labels of a step: (examples, longest) int64, one example per padded row."""
     import numpy as np
     import torch
 

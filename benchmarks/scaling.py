@@ -1,9 +1,9 @@
-"""How cost grows: with sequence length, model size, micro-batch, corpus and ranks.
+"""Scaling of cost with sequence length, model size, micro-batch, corpus and ranks.
 
     python benchmarks/scaling.py [--what seq size micro corpus ranks] [--rounds 3] [--quick]
 
-seq, size, micro: one training turn each, as in train.py, real tokens a second and peak memory. corpus: `prepare` of
-1, 2, 4, ... megabytes. ranks: `torchrun` of 1, 2, ... processes with a thread each, the clock on the wall.
+seq, size, micro: one training run each, as in train.py; real tokens per second and peak memory. corpus: `prepare` of
+1, 2, 4, ... megabytes. ranks: `torchrun` with 1, 2, ... processes of one thread each; wall-clock time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Requests a second: `maskling serve` beside sentence-transformers behind the endpoint that one would write.
+"""Requests per second: `maskling serve` vs. sentence-transformers behind a simple hand-written endpoint.
 
     python benchmarks/serving.py MODEL [--text FOLDER ...] [--clients 1 8 32] [--seconds 10] [--rounds 3] [--quick]
 
-MODEL is a folder that SentenceTransformer opens. Clients ask for the vector of one line of text, and ask again as soon
-as it is there. The peer is a FastAPI endpoint that calls `encode` for each request in a thread, fp32 on both sides.
+MODEL is a folder that SentenceTransformer loads. Each client requests the vector of one line of text, and the next as
+soon as it has it. The peer is a FastAPI endpoint that calls `encode` for each request in a thread, fp32 on both
+sides.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def main() -> None:
             found: dict[str, list[Load]] = {side: [] for side in sides}
             for turn in range(options.rounds + 1):
                 for side, address in sides.items():
-                    load = asyncio.run(asked(address, texts, clients, options.seconds if turn else 1))
-                    if turn:  # the first warms both up
+                    load = asyncio.run(load_of(address, texts, clients, options.seconds if turn else 1))
+                    if turn:  # the first is a warm-up
                         found[side].append(load)
             rows += [row(side, clients, loads) for side, loads in found.items()]
             ahead = rows[-2]["requests/s"] / rows[-1]["requests/s"]
@@ -89,8 +90,8 @@ def row(side: str, clients: int, loads: list[Load]) -> dict[str, Any]:
     }
 
 
-async def asked(address: str, texts: list[str], clients: int, seconds: float) -> Load:
-    """How long it took, and how long each request waited."""
+async def load_of(address: str, texts: list[str], clients: int, seconds: float) -> Load:
+    """Return the total seconds and the latency of each request."""
     import httpx
 
     source, waits = cycle(texts), list[float]()
@@ -99,7 +100,9 @@ async def asked(address: str, texts: list[str], clients: int, seconds: float) ->
     async def ask(client: httpx.AsyncClient) -> None:
         while time.perf_counter() < end:
             began = time.perf_counter()
-            (await client.post("/embed", json={"inputs": [next(source)]})).raise_for_status()
+            # `encode` truncates long texts silently; `maskling serve` refuses them without "truncate".
+            body = {"inputs": [next(source)], "truncate": True}
+            (await client.post("/embed", json=body)).raise_for_status()
             waits.append(time.perf_counter() - began)
 
     began = time.perf_counter()
@@ -110,7 +113,7 @@ async def asked(address: str, texts: list[str], clients: int, seconds: float) ->
 
 @contextmanager
 def started(command: list[str]) -> Iterator[str]:
-    """A server in a process of its own; its address."""
+    """Start a server in a separate process; yield its address."""
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as process:
         assert process.stdout is not None

@@ -1,13 +1,13 @@
-"""What an encoder is worth on labelled tasks: fine-tuned, the same from random weights, and a linear model of words.
+"""Scores on labelled tasks: a fine-tuned encoder, the same from random weights, and a linear model of words.
 
     python benchmarks/tasks.py MODEL --tasks FOLDER [--only sst2 mrpc ... | --chinese] [--seeds 0 1 2] [--tune]
 
-FOLDER holds one folder for each task, with train, dev and test files; those in English are taken, or those in Chinese.
-Settings are those of `maskling finetune` but for the epochs below; both encoders get the same. With --tune, the
-learning rate and the epochs are those that come out best on dev with the first seed, chosen for each encoder by itself.
-The linear models (scikit-learn) are what one would try first: TF-IDF of words and pairs of words for texts (in Chinese
-of up to three characters), overlap and differences of TF-IDF for pairs, the surroundings of each word for tags; their
-strength of regularisation is chosen on dev. Scores are on the test file, of the weights that dev chose.
+FOLDER holds one folder per task, with train, dev and test files; either the English or the Chinese tasks are run.
+Settings are the defaults of `maskling finetune` except for the epochs below; both encoders get the same. With --tune,
+the learning rate and the epochs are selected on dev with the first seed, separately for each encoder. The linear models
+(scikit-learn) are simple baselines: TF-IDF of words and word bigrams for texts (in Chinese of up to three characters),
+overlap and differences of TF-IDF for pairs, the context of each word for tags; their regularisation strength is
+selected on dev. Scores are on the test file, with the weights selected on dev.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from linear import linear_score
 
 @dataclass(frozen=True)
 class Task:
-    """kind: as --task takes it; metric: what is reported; files as they are named in the folder.
+    """A labelled task. kind: as for --task; metric: the one reported; train, dev, test: file names in the folder.
 
-    epochs: the usual; longer: those that --tune tries too.
+    epochs: the default; longer: a second value that --tune tries.
     """
 
     kind: str
@@ -58,14 +58,14 @@ TASKS = {
 CHINESE = ("chnsenticorp", "peopledaily_ner", "xquad_zh")
 
 
-# What --tune tries, with few epochs and with more.
+# Learning rates that --tune tries, with both numbers of epochs.
 RATES = (1e-4, 3e-4, 1e-3)
 SIDES = ("pretrained", "random weights")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """lr: None is finetune's own."""
+    """Hyperparameters of a run. lr: None is finetune's default."""
 
     lr: float | None
     epochs: int
@@ -76,7 +76,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of the best weights by dev."""
+    """Scores of the weights selected on dev."""
 
     dev: float
     test: float
@@ -89,8 +89,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(TASKS))
     parser.add_argument("--chinese", action="store_true", help="the Chinese tasks instead of the English ones")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path, default=FOLDER / "tasks", help="where runs are kept; finished ones stay")
-    parser.add_argument("--tune", action="store_true", help="choose rate and epochs on dev, for each encoder")
+    parser.add_argument(
+        "--runs", type=Path, default=FOLDER / "tasks", help="folder of the runs; finished ones are reused"
+    )
+    parser.add_argument("--tune", action="store_true", help="select learning rate and epochs on dev, for each encoder")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     for name in options.only or [name for name in TASKS if (name in CHINESE) == options.chinese]:
@@ -115,13 +117,13 @@ def main() -> None:
 
 
 def spread(scores: list[float]) -> str:
-    """The mean in per cent, and the standard deviation over seeds."""
+    """Return the mean in percent and the standard deviation over seeds."""
     mean = 100 * statistics.mean(scores)
     return f"{mean:.1f}" if len(scores) < 2 else f"{mean:.1f} ± {100 * statistics.stdev(scores):.1f}"
 
 
 def finetuned(options: argparse.Namespace, name: str, setting: Setting, seed: int, side: str) -> Scores:
-    """What one run comes to; it is kept and not done again."""
+    """Return the scores of one run; a finished run is reused."""
     task, folder = TASKS[name], options.tasks / name
     usual = setting == Setting(None, task.epochs)
     out = options.runs / f"{name}-{side}-{seed}{'' if usual else f'-{setting}'}".replace(" ", "-").replace(",", "")

@@ -1,16 +1,16 @@
-"""Training: maskling beside transformers' Trainer on the same text, vocabulary and tokens a step.
+"""Pretraining: maskling vs. transformers' Trainer on the same text, vocabulary and tokens per step.
 
     python benchmarks/train.py [--text FOLDER ...] [--size mini small base] [--seq 128 512] [--rounds 3] [--quick]
 
-Each turn is a process of its own, because an allocator is chosen once in a process. Sides:
+Each turn is a separate process, because the allocator is chosen once per process. Sides:
 
     maskling               bert of that size, bf16 where the processor has it, as `maskling train` runs it
     maskling fp32          the same in fp32
-    grouped, lines         the recipe of transformers' run_mlm.py, text run together or a line a row; bf16; as it comes
+    grouped, lines         the recipe of transformers' run_mlm.py, text concatenated or one line per row; bf16; defaults
     grouped fp32, lines fp32
-    grouped tuned          like for like: no dropout, and the allocator told to keep its memory, as maskling does
+    grouped tuned          like for like: no dropout, and an allocator that keeps freed memory, as maskling does
 
-'tokens/s' counts real tokens, not padding; MFU is against the largest matrix product timed in the same process. The
+'tokens/s' counts real tokens, not padding; MFU is relative to the largest matrix product timed in the same process. The
 peer needs `pip install accelerate`. Model shapes are Turc's (2019) and, for large, Devlin's (2019); 15 % masked, single
 segments on both sides.
 """
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["mini", "small", "base"], choices=SIZES)
     parser.add_argument("--seq", nargs="+", type=int, default=[128, 512])
     parser.add_argument("--side", nargs="+", default=list(SIDES), choices=SIDES)
-    parser.add_argument("--tokens", type=int, default=4096, help="tokens a step")
-    parser.add_argument("--steps", type=int, default=20, help="steps that count in a turn")
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens per step")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps per turn")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.turn:
@@ -92,9 +92,9 @@ def compare(size: str, seq: int, data: Path, options: argparse.Namespace) -> lis
 
 
 def turn(task: dict[str, Any]) -> dict[str, Any]:
-    """One side, once: speed in real tokens a second, fill, MFU, peak memory."""
+    """Run one side once; return its real tokens per second, fill, MFU and peak memory."""
     if task["side"].removesuffix(" fp32") in ("grouped", "lines"):
-        # What `import maskling` asked of libraries that are not loaded yet: their users would not have it.
+        # Environment variables set by `import maskling`, which users of the peer would not have.
         for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
             os.environ.pop(name, None)
     import torch
@@ -131,7 +131,7 @@ def shape(task: dict[str, Any]) -> Any:
 
 
 def ours(task: dict[str, Any]) -> list[tuple[float, int, int]]:
-    """`maskling train`, left after so many steps. Returns for each (time at its end, real tokens, places)."""
+    """Run `maskling train` for so many steps. Return (end time, real tokens, tokens with padding) per step."""
     from maskling.config import Layer
     from maskling.train.events import Step
     from maskling.train.pretrain import pretrain
@@ -164,7 +164,7 @@ def ours(task: dict[str, Any]) -> list[tuple[float, int, int]]:
 
 
 def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
-    """transformers' Trainer by the recipe of run_mlm.py. Returns as `ours`."""
+    """Run transformers' Trainer by the recipe of run_mlm.py. Return the same as `ours`."""
     import torch
     from transformers import (
         BertForMaskedLM,
@@ -185,7 +185,7 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(Path(task["data"]) / "tokenizer"))
     wanted = task["tokens"] * (WARM_UP + task["steps"] + 1) * 6
     dataset = examples(tokenizer, lines(task["text"], wanted), seq, grouped=task["side"] != "lines")
-    # As it comes, its BertConfig drops a tenth.
+    # By default its BertConfig has a dropout of 0.1.
     dropout = {} if tuned else {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     config = transformers_config(shape(task), **dropout)
     masks = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
@@ -226,7 +226,7 @@ def theirs(task: dict[str, Any]) -> list[tuple[float, int, int]]:
 
 
 def examples(tokenizer: Any, text: list[str], seq: int, grouped: bool) -> list[dict[str, list[int]]]:
-    """Rows as run_mlm.py makes them: all text run together and cut, or a line each, cut at `seq`."""
+    """Return rows as run_mlm.py makes them: all text concatenated and cut, or one line each, cut at `seq`."""
     if not grouped:
         return [{"input_ids": ids} for ids in tokenizer(text, truncation=True, max_length=seq)["input_ids"]]
     ids = [token for line in tokenizer(text)["input_ids"] for token in line]

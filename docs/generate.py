@@ -1,7 +1,7 @@
-"""Write the pages of docs/reference that follow from the code: settings.md, presets.md and cli.md.
+"""Generate the pages of docs/reference that follow from the code: settings.md, presets.md and cli.md.
 
 python docs/generate.py            write them
-python docs/generate.py --check    say which are not what the code says, and write nothing
+python docs/generate.py --check    list those that are out of date, and write nothing
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from generator.settings import settings_page
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES = {"settings.md": settings_page, "presets.md": presets_page, "cli.md": cli_page}
-MADE_BY = "<!-- Made by docs/generate.py from the code; change the code, not this page. -->\n\n"
+MADE_BY = "<!-- Generated from the code by docs/generate.py; change the code, not this page. -->\n\n"
 
 
 def main(check: bool) -> int:
-    """Write or check the pages; returns the exit code."""
+    """Write or check the pages; return the exit code."""
     stale = 0
     for name, page in PAGES.items():
         path, text = REFERENCE / name, MADE_BY + page()
@@ -27,7 +27,7 @@ def main(check: bool) -> int:
             continue
         if check:
             stale += 1
-            sys.stderr.write(f"docs/reference/{name} is not what the code says; run: python docs/generate.py\n")
+            sys.stderr.write(f"docs/reference/{name} is out of date; run: python docs/generate.py\n")
         else:
             path.write_text(text, encoding="utf-8")
     return min(stale, 1)

@@ -1,4 +1,4 @@
-"""Running a command, in this process or one of its own, and what it said."""
+"""Commands run in a separate process, and their output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAIN = [
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Said:
 
     @property
     def complaint(self) -> str:
-        """The one line of an error, without its 'error: '; fails if there is another line of it, or a traceback."""
+        """The single line of an error, without its 'error: '; fails if there are several, or a traceback."""
         assert self.code == 2, self
         assert "Traceback" not in self.err
         *_, last = self.err.splitlines()
@@ -45,13 +45,13 @@ Command = Callable[..., Said]
 
 
 def started(words: list[str], folder: Path) -> subprocess.Popen[str]:
-    """A command in a process of its own, which hears Ctrl-C."""
+    """Start a command in a separate process that receives Ctrl-C."""
 
-    def ctrl_c_counts() -> None:
-        # What a shell starts in the background is deaf to it, and so is all that it starts in turn: these tests too.
+    def restore_ctrl_c() -> None:
+        # A process that a shell starts in the background ignores it, and so do its children, such as these tests.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, preexec_fn=ctrl_c_counts
+        [*MASKLING, *words], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, preexec_fn=restore_ctrl_c
     )

@@ -1,4 +1,4 @@
-"""What kinds of models the tests of the server serve, and the types of their fixtures."""
+"""Kinds of models that the server tests serve, and the types of their fixtures."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Makes the reference pages that follow from the code; docs/generate.py runs it."""
+"""Generator of the reference pages that follow from the code; run by docs/generate.py."""

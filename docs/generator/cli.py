@@ -1,4 +1,4 @@
-"""docs/reference/cli.md: what every verb does and takes, from the functions that the command line calls."""
+"""docs/reference/cli.md: the description, arguments and options of every verb, from the functions of the verbs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from maskling.cli.options import SettingPairs
 _INTRODUCTION = """\
 # Commands
 
-`maskling --help` lists the verbs, `maskling VERB --help` says what one takes, `maskling --version` which maskling it
-is. Results go to stdout, progress and warnings to stderr; with `--json` stdout carries JSON and nothing else.
+`maskling --help` lists the verbs, `maskling VERB --help` shows the options of one, `maskling --version` the version.
+Results go to stdout, progress and warnings to stderr; with `--json` stdout carries JSON and nothing else.
 
-Exit codes: 0 done, 2 something you can mend (the message says how), 1 a fault of ours, 130 stopped by hand.
+Exit codes: 0 success, 2 an error that you can fix (the message says how), 1 an internal error, 130 stopped by Ctrl-C or
+SIGTERM.
 """
 
 
 def cli_page() -> str:
-    """The whole page."""
+    """Return the page."""
     parts = [_INTRODUCTION]
     for verb, where in VERBS.items():
         module, name = where.split(":")
@@ -40,13 +41,15 @@ def _verb(verb: str, function: Any) -> str:
         if hint == SettingPairs:
             continue
         if parameter.kind is parameter.KEYWORD_ONLY:
-            options.append([f"`--{parameter.name.replace('_', '-')}`", _takes(hint), _default(parameter), _help(hint)])
+            options.append(
+                [f"`--{parameter.name.replace('_', '-')}`", _value_type(hint), _default(parameter), _help(hint)]
+            )
             continue
         usage.append(_argument(parameter))
-        arguments.append([f"`{parameter.name.upper()}`", _takes(hint), _default(parameter), _help(hint)])
+        arguments.append([f"`{parameter.name.upper()}`", _value_type(hint), _default(parameter), _help(hint)])
     settings = " [--SECTION.KEY VALUE ...]" if SettingPairs in hints.values() else ""
     about, _, example = prose(inspect.getdoc(function) or "").partition("Example: ")
-    rows = table(("argument or option", "takes", "default", "what it is"), [*arguments, *options])
+    rows = table(("argument or option", "value", "default", "description"), [*arguments, *options])
     return (
         f"\n## {verb}\n\n```\n{' '.join(usage)} [OPTIONS]{settings}\n```\n\n{about.strip()}\n\n"
         f"Example:\n\n```\n{' '.join(example.split())}\n```\n\n{rows}"
@@ -60,9 +63,9 @@ def _argument(parameter: inspect.Parameter) -> str:
     return name if parameter.default is parameter.empty else f"[{name}]"
 
 
-def _takes(hint: Any) -> str:
+def _value_type(hint: Any) -> str:
     kind = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-    return "nothing: it is a switch" if kind is bool else type_name(kind).removesuffix(" or none")
+    return "no value (a switch)" if kind is bool else type_name(kind).removesuffix(" or none")
 
 
 def _default(parameter: inspect.Parameter) -> str:
@@ -71,5 +74,5 @@ def _default(parameter: inspect.Parameter) -> str:
 
 
 def _help(hint: Any) -> str:
-    """What the command line says of a parameter."""
+    """Return the help of a parameter."""
     return next((prose(part.help) for part in get_args(hint) if isinstance(part, Parameter) and part.help), "")

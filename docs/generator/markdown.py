@@ -1,4 +1,4 @@
-"""Tables, values and types as the reference pages write them."""
+"""Markdown for the reference pages: tables, values and types."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(" ".join(cell.split()) for cell in line) + " |\n" for line in lines)
 
 
 def prose(text: str) -> str:
-    """Words from the code, with nothing in them that Markdown would take for its own."""
+    """Escape text from the code for Markdown."""
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def value(found: Any) -> str:
-    """A value as a settings file has it; large ones in a form that can be read."""
+    """Return a value as in a settings file; large numbers in a readable form."""
     if found is None:
         return "none"
     if isinstance(found, bool):
@@ -46,7 +46,7 @@ def value(found: Any) -> str:
 
 
 def limits(metadata: Sequence[Any]) -> list[str]:
-    """['≥ 0', '< 1'] from what pydantic keeps of a field's bounds."""
+    """Return ['≥ 0', '< 1'] from a field's bounds in pydantic."""
     found: list[str] = []
     for part in metadata:
         nested = getattr(part, "metadata", ())  # of Annotated[int, Field(ge=1)], in a union
@@ -56,7 +56,7 @@ def limits(metadata: Sequence[Any]) -> list[str]:
 
 
 def type_name(annotation: Any) -> str:
-    """An annotation in words."""
+    """Return an annotation in words."""
     if annotation in _PLAIN:
         return _PLAIN[annotation]
     origin, inside = get_origin(annotation), get_args(annotation)

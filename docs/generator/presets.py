@@ -1,4 +1,4 @@
-"""docs/reference/presets.md: every preset, its size, its values and where each number comes from."""
+"""docs/reference/presets.md: the size, settings and sources of every preset."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from maskling.train.recipe import DEFAULT_PRESET, Recipe, preset_names, read_rec
 _INTRODUCTION = f"""\
 # Presets
 
-A preset is a short file of settings. Take one with `maskling train --preset NAME`, and give any other setting beside
-it. A name without its family is of the modern one: `small` is `modern-small`. Without `--preset` it is
-`{DEFAULT_PRESET}`. What to take for which text and machine: [Choosing a preset](../guides/choosing-a-preset.md).
+A preset is a short file of settings. Use one with `maskling train --preset NAME`; any other setting can be given in
+addition. A name without a family means the modern one: `small` is `modern-small`. The default is `{DEFAULT_PRESET}`.
+Which preset to use for which text and machine: [Choosing a preset](../guides/choosing-a-preset.md).
 
 Parameters are in millions, for a vocabulary of 8,000 and of 30,522 tokens.
 
@@ -31,9 +31,9 @@ _WITH_COMMENT = re.compile(r"^(\w+)\s*=.*?#\s*(.*)$")
 
 
 def presets_page() -> str:
-    """The whole page."""
+    """Return the page."""
     names = preset_names()
-    header = ("preset", "layers x width", "parameters", "tokens a row", "rows a step", "steps", "masking", "pairs")
+    header = ("preset", "layers x width", "parameters", "tokens per row", "rows per step", "steps", "masking", "pairs")
     return _INTRODUCTION + table(header, [_summary(name) for name in names]) + "".join(map(_preset, names))
 
 
@@ -63,7 +63,7 @@ def _preset(name: str) -> str:
 
 
 def _comments(lines: list[str]) -> dict[str, str]:
-    """What stands behind each setting of a TOML file, by its dotted path."""
+    """Return the comment after each setting of a TOML file, by dotted path."""
     section, comments = "", {}
     for line in lines:
         if line.startswith("["):
@@ -74,7 +74,7 @@ def _comments(lines: list[str]) -> dict[str, str]:
 
 
 def _parameters(recipe: Recipe, vocab_size: int) -> int:
-    """Counted on a model that has shapes and no memory."""
+    """Count parameters on the meta device, which allocates no memory."""
     model = recipe.model.model_copy(update={"vocab_size": vocab_size, "pair_head": recipe.pairing.has_pairs})
     with torch.device("meta"):
         module = Bert(model) if isinstance(model, BertConfig) else Modern(model)

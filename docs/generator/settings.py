@@ -1,4 +1,4 @@
-"""docs/reference/settings.md: every setting, a table for each section and each strategy a section may hold."""
+"""docs/reference/settings.md: every setting, in a table per section and per strategy of a section."""
 
 from __future__ import annotations
 
@@ -18,44 +18,43 @@ from maskling.train.recipe import Recipe
 _INTRODUCTION = """\
 # Settings
 
-A setting is given on the command line as `--section.key value` (dashes and underscores are the same), or in a TOML
-file given with `--config`, as `key = value` under `[section]`. Where a setting allows it, the text `none` means no
-value. `maskling train --show` and `maskling prepare --show` print the values that would be used, and where each comes
-from. [Settings](../guides/settings.md) explains how files, presets and options are merged.
+Settings are given on the command line as `--section.key value` (dashes and underscores are the same), or in a TOML file
+given with `--config`, as `key = value` under `[section]`. Where a setting allows it, the text `none` means no value.
+`maskling train --show` and `maskling prepare --show` print the values that would be used and the origin of each.
+[Settings](../guides/settings.md) explains how files, presets and options are merged.
 
-Where a section has a `kind`, choosing another kind starts the section afresh, with that kind's settings and defaults.
-The defaults here are those of the code; `train` starts from a preset, which says otherwise in places:
-see [Presets](presets.md).
+If a section has a `kind`, choosing another kind resets the section to that kind's settings and defaults. The defaults
+here are those of the code; `train` starts from a preset, which overrides some of them: see [Presets](presets.md).
 """
 
 
 _OF_TRAIN = """
 ## train
 
-Taken by `maskling train` and `maskling init`; `maskling inspect --example` takes those that decide an example.
+Used by `maskling train` and `maskling init`; `maskling inspect --example` takes those that define an example.
 """
 _OF_FINETUNE = """
 ## finetune
 
-Taken by `maskling finetune`, beside `[packing]`, `[optimizer]`, `[schedule]` and `[system]` as in `train`; there the
-learning rate follows the size of the model, and the schedule is `linear` with a warm-up of 0.1.
+Used by `maskling finetune`, in addition to `[packing]`, `[optimizer]`, `[schedule]` and `[system]` as in `train`; the
+default learning rate depends on the size of the model, and the default schedule is `linear` with a warm-up of 0.1.
 """
 _OF_PREPARE = """
 ## prepare
 
-Taken by `maskling prepare`; `maskling evaluate` and `maskling inspect` take `[corpus]` for text they read.
+Used by `maskling prepare`; `maskling evaluate` and `maskling inspect` use `[corpus]` for text they read.
 """
 _OF_TOKENIZER = """
 ## tokenizer
 
-Taken by `maskling tokenizer`: `[corpus]`, `[tokenizer]` and `[system]` of `prepare`, and in a file given with
+Used by `maskling tokenizer`: `[corpus]`, `[tokenizer]` and `[system]` of `prepare`, and, in a file given with
 `--config`, above all sections:
 """
 
 
 def settings_page() -> str:
-    """The whole page."""
-    of_prepare = tuple(PrepareSettings.model_fields)
+    """Return the page."""
+    prepare_sections = tuple(PrepareSettings.model_fields)
     parts = [
         _INTRODUCTION,
         _OF_TRAIN,
@@ -65,21 +64,19 @@ def settings_page() -> str:
         _OF_PREPARE,
         section(PrepareSettings),
         _OF_TOKENIZER,
-        section(TokenizerTrainingSettings, left_out=of_prepare),
+        section(TokenizerTrainingSettings, left_out=prepare_sections),
     ]
     return "".join(parts)
 
 
 def section(model: type[BaseModel], path: str = "", left_out: Sequence[str] = ()) -> str:
-    """The table of a model's own settings, then the sections inside it."""
-    fields = {
-        name: field for name, field in model.model_fields.items() if name not in left_out and not _tells_apart(field)
-    }
+    """Return the table of a model's own settings, followed by its sections."""
+    fields = {name: field for name, field in model.model_fields.items() if name not in left_out and not _is_kind(field)}
     inner = {name: sections for name, field in fields.items() if (sections := _models(field.annotation))}
     rows = [[f"`{name}`", *_row(field)] for name, field in fields.items() if name not in inner]
-    parts = ["\n" + table(("setting", "type", "default", "what it is"), rows)] if rows else []
+    parts = ["\n" + table(("setting", "type", "default", "description"), rows)] if rows else []
     if not fields:
-        parts.append("\nIt has no settings.\n")
+        parts.append("\nNo settings.\n")
     for name, sections in inner.items():
         here = f"{path}.{name}" if path else name
         for found in sections:
@@ -100,8 +97,8 @@ def _row(field: FieldInfo) -> list[str]:
     return [kind, f"`{value(field.default)}`", prose(field.description or "")]
 
 
-def _tells_apart(field: FieldInfo) -> bool:
-    """Whether a field is the `kind` of a strategy: the heading says it."""
+def _is_kind(field: FieldInfo) -> bool:
+    """Return whether a field is the `kind` of a strategy, which is in the heading."""
     return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
 
 

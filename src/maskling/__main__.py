@@ -1,4 +1,4 @@
-"""`python -m maskling` is `maskling`; torchrun starts it this way."""
+"""`python -m maskling`, the same as `maskling`; for torchrun."""
 
 from maskling.cli.main import main
 

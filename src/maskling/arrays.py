@@ -1,4 +1,4 @@
-"""Type aliases for numpy arrays whose dtype is part of a function's contract."""
+"""Type aliases for numpy arrays whose dtype is part of a function's contract, and offsets of concatenated arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UInt64Array = NDArray[np.uint64]
 
 
 def offsets_of(lengths: ArrayLike) -> Int64Array:
-    """Return where pieces that lie end to end begin, and where the last one ends.
+    """Return the start of each of several concatenated pieces, and the end of the last one.
 
     lengths: (n,) integers. Returns (n + 1,) int64: piece i is [offsets[i], offsets[i + 1]).
     """

@@ -1,7 +1,7 @@
-"""Settings: what they are, how layers of them are merged, and one line for each mistake.
+"""Settings: their base class, the merging of layers, and one-line error messages.
 
-A layer is a nested dict with a name (a preset, a file, the command line). Each is merged onto
-the tree before it; the result remembers which layer every value came from.
+A layer is a nested dict with a name (a preset, a file, the command line). Each layer is merged over
+the ones before it, and the result records which layer every value came from.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from maskling.errors import SettingsError, suggestion
 
-# FOLDED DOCS
-# [registry] Tables of strategies: a name for each, and the pydantic union that a settings field needs.
+_S = TypeVar("_S", bound="Settings")
+_Tree = dict[str, Any]
 
 
 class Settings(BaseModel):
@@ -30,53 +30,49 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _none_as_text(cls, values: Any) -> Any:
-        """TOML and the command line have no null: the text 'none' is None wherever a field allows None."""
+        """Read the text 'none' as None wherever a field allows None: TOML and the command line have no null."""
         if not isinstance(values, Mapping):
             return values
         return {
-            key: None if _says_none(value) and key in cls.model_fields and _allows_none(cls, key) else value
+            key: None if _is_none_text(value) and key in cls.model_fields and _allows_none(cls, key) else value
             for key, value in values.items()
         }
 
 
-S = TypeVar("S", bound=Settings)
-Tree = dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Layer:
-    """Some settings and where they came from ('preset modern-small', 'train.toml', '--train.steps')."""
+    """Settings from one source, and its name ('preset modern-small', 'train.toml', '--train.steps')."""
 
     origin: str
     tree: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Resolved(Generic[S]):
-    """Settings with every value filled in, and the origin of each by dotted path ('default' if no layer set it)."""
+class Resolved(Generic[_S]):
+    """Complete settings, and the origin of each value by dotted path ('default' if no layer set it)."""
 
-    settings: S
+    settings: _S
     origins: dict[str, str]
 
 
 def refuse_idle(resolved: Resolved[Any], idle: Sequence[str], why: str) -> None:
-    """Raise SettingsError if the command line gives one of the settings `idle`, which would change nothing.
+    """Raise SettingsError if the command line gives one of the settings `idle`, which would have no effect.
 
-    idle: dotted paths, or beginnings of them. Presets and files may hold them; they were not written for this command.
+    idle: dotted paths, or prefixes of them. Presets and files may hold them; they were not written for this command.
     """
     for path, origin in resolved.origins.items():
         if origin.startswith("--") and path.startswith(tuple(idle)):
-            raise SettingsError(f"{origin} would change nothing, as {why}; leave one of the two out")
+            raise SettingsError(f"{origin} has no effect, because {why}; leave one of the two out")
 
 
-def resolve(model: type[S], layers: Iterable[Layer]) -> Resolved[S]:
-    """Merge layers, later over earlier, and check the whole.
+def resolve(model: type[_S], layers: Iterable[Layer]) -> Resolved[_S]:
+    """Merge layers, later over earlier, and validate the result.
 
-    Choosing another `kind` in a section starts that section afresh: what an earlier layer said
-    of the old kind does not apply to the new one.
+    Choosing another `kind` in a section resets that section: values of the old kind from earlier
+    layers do not apply to the new one.
     Raises SettingsError with the dotted path, the value and its origin.
     """
-    tree: Tree = {}
+    tree: _Tree = {}
     origins: dict[str, str] = {}
     for layer in layers:
         _merge(tree, layer.tree, layer.origin, origins, ())
@@ -100,7 +96,7 @@ def load_toml(path: Path) -> Layer:
 
 
 def overrides(pairs: Iterable[tuple[str, Any]], prefix: str = "--") -> list[Layer]:
-    """A layer for each ('train.batch-size', '32'): dashes become underscores, dots become sections."""
+    """Return a layer per pair ('train.batch-size', '32'): dashes become underscores, dots become sections."""
     layers = []
     for name, value in pairs:
         path = name.replace("-", "_").split(".")
@@ -112,7 +108,7 @@ def overrides(pairs: Iterable[tuple[str, Any]], prefix: str = "--") -> list[Laye
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{'train': {'steps': 5}} as {'train.steps': 5}."""
+    """Flatten {'train': {'steps': 5}} into {'train.steps': 5}."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -122,7 +118,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _merge(tree: Tree, new: Mapping[str, Any], origin: str, origins: dict[str, str], path: tuple[str, ...]) -> None:
+def _merge(tree: _Tree, new: Mapping[str, Any], origin: str, origins: dict[str, str], path: tuple[str, ...]) -> None:
     if "kind" in new and tree.get("kind", new["kind"]) != new["kind"]:
         tree.clear()
         prefix = ".".join(path) + "."
@@ -141,7 +137,7 @@ def _merge(tree: Tree, new: Mapping[str, Any], origin: str, origins: dict[str, s
 
 
 def _literal(value: Any) -> Any:
-    """A command-line word as pydantic should see it: '[1, 2]' is a list, the rest stays text."""
+    """Parse a command-line value for pydantic: '[1, 2]' becomes a list, the rest stays text."""
     if isinstance(value, str) and value.startswith("["):
         try:
             return tomllib.loads(f"value = {value}")["value"]
@@ -150,7 +146,7 @@ def _literal(value: Any) -> Any:
     return value
 
 
-def _says_none(value: Any) -> bool:
+def _is_none_text(value: Any) -> bool:
     return isinstance(value, str) and value.lower() == "none"
 
 
@@ -159,53 +155,53 @@ def _allows_none(model: type[BaseModel], key: str) -> bool:
 
 
 def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
-    """A line for each setting that is wrong: its path, what is wrong with it, where it was set."""
-    said: dict[str, list[str]] = {}
-    ends: dict[str, str] = {}
+    """Return one line per invalid setting: its path, what is wrong with it, and where it was set."""
+    messages: dict[str, list[str]] = {}
+    suffixes: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        place = [str(part) for part in problem["loc"]]
-        # A discriminated union adds the chosen kind to the location; people do not write it.
-        keys, known = _walk(model, place)
-        path, got = ".".join(keys), problem.get("input")
+        location = [str(part) for part in problem["loc"]]
+        # A discriminated union adds the chosen kind to the location; it is not part of the path that a user writes.
+        keys, known = _walk(model, location)
+        path, value = ".".join(keys), problem.get("input")
         chosen_kind = problem["type"] == "union_tag_invalid"
         origin = origins.get(f"{path}.kind" if chosen_kind else path)
-        ends[path] = f" (from {origin})" if origin else ""
+        suffixes[path] = f" (from {origin})" if origin else ""
         if problem["type"] == "extra_forbidden":
             close = suggestion(keys[-1], known) or f"; there are {', '.join(known)}"
             message = f"there is no such setting{close}"
         elif problem["type"] == "missing":
-            message = "this setting is needed"
+            message = "this setting is required"
         elif chosen_kind:
             kinds = [kind.strip("' ") for kind in problem["ctx"]["expected_tags"].split(",")]
             kind = problem["ctx"]["tag"]
             message = f"there is no kind '{kind}'{suggestion(kind, kinds)} (there are {', '.join(kinds)})"
         elif problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
-            inside = _walk(model, [*place, "?"])[1]
-            message = f"this is a section of settings; say one of them, such as {path}.{inside[0]}"
-        elif isinstance(got, Mapping) and problem["type"] != "value_error":
-            message, ends[path] = f"this is one setting and no section; say {path} alone", ""
+            inside = _walk(model, [*location, "?"])[1]
+            message = f"this is a section of settings; give one of them, such as {path}.{inside[0]}"
+        elif isinstance(value, Mapping) and problem["type"] != "value_error":
+            message, suffixes[path] = f"this is a single setting, not a section; give {path} alone", ""
         else:
-            message = _plainer(problem)
-            if path and isinstance(got, str | int | float | bool | list | type(None)):
-                shown = f", not {got!r}" if message.startswith("should be") else f" (got {got!r})"
-                ends[path] = shown + ends[path]
-        said.setdefault(path, []).append(message)
+            message = _plain_message(problem)
+            if path and isinstance(value, str | int | float | bool | list | type(None)):
+                shown = f", not {value!r}" if message.startswith("should be") else f" (got {value!r})"
+                suffixes[path] = shown + suffixes[path]
+        messages.setdefault(path, []).append(message)
     return "\n".join(
-        f"{path}: {_either(messages)}{ends[path]}" if path else messages[0] for path, messages in said.items()
+        f"{path}: {_joined(found)}{suffixes[path]}" if path else found[0] for path, found in messages.items()
     )
 
 
-def _either(messages: Sequence[str]) -> str:
-    """What a value that may be of several types should be."""
+def _joined(messages: Sequence[str]) -> str:
+    """Join the messages of a value that may be of several types: 'should be a number or a list'."""
     first, *others = dict.fromkeys(messages)
     return first + "".join(f" or {message.removeprefix('should be ')}" for message in others)
 
 
-def _plainer(problem: Mapping[str, Any]) -> str:
-    """What pydantic says is wrong with a value, in our words."""
+def _plain_message(problem: Mapping[str, Any]) -> str:
+    """Return pydantic's message in plainer words."""
     kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "tuple": "a list"}
-    kind, _, what = problem["type"].partition("_")
-    if kind in kinds and what in ("type", "parsing", "from_float"):
+    kind, _, failure = problem["type"].partition("_")
+    if kind in kinds and failure in ("type", "parsing", "from_float"):
         return f"should be {kinds[kind]}"
     message: str = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
@@ -213,13 +209,13 @@ def _plainer(problem: Mapping[str, Any]) -> str:
 
 
 def _walk(model: type[BaseModel] | None, parts: list[str]) -> tuple[list[str], list[str]]:
-    """Follow a location into the models; return the keys a person would write and the keys known at the last level."""
+    """Follow a location into the models; return the keys a user writes and the keys known at the last level."""
     keys: list[str] = []
     known: list[str] = list(model.model_fields) if model else []
     candidates = [model] if model else []
     for part in parts:
         if not candidates:
-            break  # what pydantic adds below a single setting are the types that it tried
+            break  # below a single setting, pydantic adds the types that it tried
         fields = [found.model_fields[part] for found in candidates if part in found.model_fields]
         if fields or part not in {_kind(found) for found in candidates}:
             keys.append(part)
@@ -242,16 +238,16 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models(part)]
 
 
-T = TypeVar("T", bound=Settings)
+# Strategies: a table of classes by their `kind`, and the pydantic union that a settings field needs.
 
 
-def table(*strategies: type[T]) -> dict[str, type[T]]:
-    """{'token': TokenMasking, ...} from classes that each have a `kind` with a default."""
+def table(*strategies: type[_S]) -> dict[str, type[_S]]:
+    """Return {'token': TokenMasking, ...} from classes that each have a `kind` with a default."""
     return {str(strategy.model_fields["kind"].default): strategy for strategy in strategies}
 
 
 def choice(strategies: Mapping[str, type[Any]]) -> Any:
-    """The annotation of a field that holds one of `strategies`, told apart by `kind`."""
+    """Return the annotation of a field that holds one of `strategies`, discriminated by `kind`."""
     if len(strategies) == 1:
         return next(iter(strategies.values()))
     return Annotated[reduce(or_, strategies.values()), Field(discriminator="kind")]

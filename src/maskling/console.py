@@ -1,7 +1,7 @@
-"""The one place that prints: results on stdout, everything else on stderr, and only from rank 0.
+"""Console output, the only module that prints: results on stdout, all else on stderr, from rank 0 only.
 
-On a terminal a job shows a bar that is redrawn in place. In a log file a bar would be noise, so
-there the same report is one plain line every few seconds.
+On a terminal, progress is a bar redrawn in place. In a log file a bar would be noise, so the same
+report is one plain line every few seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-# Names and texts come from files; one that holds a newline or an escape code must not write over the screen.
+# Names and texts come from files; a newline or an escape code in one must not overwrite the screen.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) != "\t"}
 _ERASE = "\r\x1b[K"
 _BAR = 24
@@ -26,12 +26,12 @@ _REDRAW_SECONDS = 0.1
 
 
 def counted(count: int, what: str) -> str:
-    """'1 document', '2 documents'."""
+    """Return '1 document', '2 documents'."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 class Console:
-    """Prints for one command. With `as_json`, stdout carries JSON and nothing else."""
+    """Output of one command. With `as_json`, stdout carries JSON and nothing else."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Console:
         self._every_seconds = every_seconds
         # A stream that the shell has closed (>&-) is None.
         self._out, self._err = out or sys.stdout, err or sys.stderr
-        self._speaks = os.environ.get("RANK", "0") == "0"
+        self._is_main = os.environ.get("RANK", "0") == "0"
         self._terminal = (
             self._err is not None and self._err.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
         )
@@ -52,58 +52,58 @@ class Console:
         self._bar = ""
 
     def result(self, text: str = "") -> None:
-        """A line of the answer, for a person; with `as_json` it is left out."""
-        if self._speaks and not self.as_json:
+        """Print a line of the result for a person; nothing with `as_json`."""
+        if self._is_main and not self.as_json:
             self.clear()
             self._print(printable(text), self._out)
 
     def data(self, value: Any) -> None:
-        """The answer for a machine: one line of JSON, only with `as_json`. A number that is none becomes null."""
-        if self._speaks and self.as_json:
+        """Print the result for a program: one line of JSON, only with `as_json`. NaN and infinity become null."""
+        if self._is_main and self.as_json:
             self.clear()
             self._print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False), self._out)
 
     def note(self, text: str) -> None:
-        """A line about the work, on stderr."""
-        if self._speaks:
+        """Print a line about the work on stderr."""
+        if self._is_main:
             bar = self._bar
             self.clear()
             self._print(printable(text), self._err)
             self._show(bar)
 
     def warn(self, text: str) -> None:
-        """Something a person should know, on stderr."""
+        """Print a warning on stderr."""
         self.note(f"warning: {text}")
 
     def warn_of(self, problems: Iterable[str]) -> None:
-        """What was wrong with the files that were read."""
+        """Print a warning per problem with the files that were read."""
         for problem in problems:
             self.warn(problem)
 
     def error(self, *lines: str) -> None:
-        """Why the command ends without doing what it was asked."""
-        if self._speaks:
+        """Print why the command failed; further lines are indented."""
+        if self._is_main:
             if self._terminal:
-                self._write(_ERASE)  # a bar may stand there, drawn for the verb that has failed
+                self._write(_ERASE)  # erase the bar that the failed verb may have drawn
             for line in lines[:1]:
                 self._print(f"error: {printable(line)}", self._err)
             for line in lines[1:]:
                 self._print(f"       {printable(line)}", self._err)
 
     def stopped(self, text: str = "") -> None:
-        """A person has stopped the command."""
-        if self._speaks:
+        """Print that the command was stopped."""
+        if self._is_main:
             if self._terminal:
-                self._write(_ERASE)  # a bar, and the ^C that the terminal has put behind it
+                self._write(_ERASE)  # erase the bar, and the ^C that the terminal has printed after it
             self._print(f"stopped{text}", self._err)
 
     def progress(self, text: str, done: float, total: float | None, last: bool = False, share: bool = True) -> None:
-        """How far a job is: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last).
+        """Show progress: a bar on a terminal; elsewhere a line, at most one every few seconds (and the last).
 
-        text: fields with three spaces between them; where a terminal is narrow the ones before the last go first.
-        share: whether the line of a log begins with the part that is done, in per cent.
+        text: fields separated by three spaces; a narrow terminal drops those before the last first.
+        share: start the line of a log with the finished share in percent.
         """
-        if not self._speaks:
+        if not self._is_main:
             return
         now = time.monotonic()
         if self._terminal:
@@ -114,12 +114,12 @@ class Console:
             self.note((f"{100 * done / total:3.0f}%  " if share and total else "") + text)
 
     def doing(self, text: str) -> None:
-        """What takes a while and does not say how far it is: on a terminal, until the next line."""
-        if self._speaks and self._terminal:
+        """Show work of unknown length on a terminal, until the next line."""
+        if self._is_main and self._terminal:
             self._show_bar(text, None)
 
     def clear(self) -> None:
-        """Take the bar off the screen."""
+        """Erase the bar."""
         if self._bar:
             self._write(_ERASE)
             self._bar = ""
@@ -141,7 +141,7 @@ class Console:
         self._put(f"{line}\n", stream)
 
     def _put(self, text: str, stream: TextIO | None) -> None:
-        """Write to a stream, or nowhere once it was a terminal that has gone away: the work goes on without it."""
+        """Write to a stream; once it is a terminal that has disconnected, write nothing and let the work continue."""
         if stream is None:
             return
         try:
@@ -157,12 +157,12 @@ class Console:
 
 
 def printable(text: str) -> str:
-    """A text on one line, with control characters written out."""
+    """Return a text on one line, with control characters escaped."""
     return text.translate(_CONTROLS)
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a text takes: Chinese characters take two, accents of their own none."""
+    """Return the terminal columns of a text: two per Chinese character, none per combining accent."""
     if text.isascii():
         return len(text)
     return sum(
@@ -172,7 +172,7 @@ def columns_of(text: str) -> int:
 
 
 def bar_line(text: str, share: float | None, width: int, blocks: str = _BLOCKS) -> str:
-    """Per cent, bar and text in `width` columns; the bar is the first to go, then fields of the text."""
+    """Return percent, bar and text in `width` columns; the bar is dropped first, then fields of the text."""
     percent = "" if share is None else f"{100 * share:3.0f}%  "
     fields = printable(text).split("   ")
     while len(fields) > 2 and len(percent) + columns_of("   ".join(fields)) > width:

@@ -1,18 +1,18 @@
-"""Every error a person can mend, in one tree.
+"""Every error that a user can fix, in one tree.
 
     MasklingError            exit code 2; the message says what was wrong, where, and what to do
     ├── SettingsError        an unknown key, a value out of range, settings that contradict each other
     ├── CorpusError          text that cannot be read: missing, unreadable, broken, not text
-    ├── TokenizerError       a vocabulary that cannot be used, or text it cannot take
+    ├── TokenizerError       a vocabulary that cannot be used, or text it cannot encode
     ├── DataError            a prepared folder that is missing, damaged or made for something else
     ├── ModelError           a model folder or configuration that cannot be used
     ├── CheckpointError      a run folder or checkpoint that is missing, damaged or of another run
     ├── RankError            another process of the same run has failed
-    ├── NumericsError        a loss or gradient that is no longer a number
+    ├── NumericsError        a loss or gradient that is not a number (NaN) or infinite
     └── MissingExtra         an optional package is needed; names the extra to install
 
-An OSError, of a disk that is full or a file that may not be read, is one of these too. Anything else that escapes is a
-fault of ours: exit code 1, with a traceback.
+An OSError (disk full, permission denied) is reported in the same way. Any other exception that escapes is a bug: exit
+code 1, with a traceback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 
 class MasklingError(Exception):
-    """What went wrong, where, and what to do about it, in one line."""
+    """Base class: what went wrong, where, and what to do about it, in one line."""
 
 
 class SettingsError(MasklingError):
@@ -50,11 +50,11 @@ class CheckpointError(MasklingError):
 
 
 class RankError(MasklingError):
-    """Another process of the same run failed, was killed, or does not answer."""
+    """Another process of the same run failed, was killed, or does not respond."""
 
 
 class NumericsError(MasklingError):
-    """A loss or gradient stopped being a number."""
+    """A loss or gradient became NaN or infinite."""
 
 
 class MissingExtra(MasklingError):  # noqa: N818  (an extra is missing: the name says it)
@@ -67,7 +67,7 @@ class MissingExtra(MasklingError):  # noqa: N818  (an extra is missing: the name
         self.purpose = purpose
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
-        # Raised in a worker process, it must arrive as what it is.
+        # Pickled in a worker process, it must keep its type.
         return MissingExtra, (self.package, self.extra, self.purpose)
 
 
@@ -77,6 +77,6 @@ def listing(values: Sequence[object], shown: int = 5) -> str:
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """'; did you mean X?' for the known word most like `word`, or nothing."""
+    """Return '; did you mean X?' for the known word most similar to `word`, or an empty string."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""

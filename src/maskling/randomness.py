@@ -1,9 +1,9 @@
-"""Randomness without state: every draw is a function of (seed, purpose, numbers).
+"""Stateless random numbers: every draw is a function of (seed, purpose, numbers).
 
 Two ways to draw, for two needs. `stream` gives a numpy generator, for draws made one after
 another. `keys` and `uniforms` give draw number c of key k directly, for whole arrays at once:
 example 7 of epoch 2 gets the same masks whichever batch, worker or rank builds it. `Shuffle`
-is a permutation that can be read at any place without being laid out.
+is a permutation that can be read at any index without being stored.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
 def stream(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
-    """A fresh generator for (seed, purpose, numbers); equal arguments give equal draws."""
+    """Return a new generator for (seed, purpose, numbers); equal arguments give equal draws."""
     digest = hashlib.blake2b(repr((seed, purpose, *map(int, numbers))).encode(), digest_size=16)
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest.digest(), "little")))
 
 
 def integer(seed: int, purpose: str, *numbers: int) -> int:
-    """One integer in [0, 2**63) for (seed, purpose, numbers), to seed another library's generator."""
+    """Return an integer in [0, 2**63) for (seed, purpose, numbers), to seed another library's generator."""
     digest = hashlib.blake2b(repr((seed, purpose, *map(int, numbers))).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little") >> 1
 
 
 def keys(seed: int, purpose: str, epoch: NDArray[np.integer] | int, index: NDArray[np.integer]) -> UInt64Array:
-    """One key for each (epoch, index).
+    """Return one key per (epoch, index).
 
     epoch: (n,) integers or one integer; index: (n,) integers. Returns (n,) uint64.
     """
@@ -45,18 +45,18 @@ def keys(seed: int, purpose: str, epoch: NDArray[np.integer] | int, index: NDArr
 
 
 def bits(key: UInt64Array, counter: NDArray[np.integer] | int) -> UInt64Array:
-    """Draw number `counter` of each key, broadcast together: uint64, uniform over all 64 bits."""
+    """Return draw number `counter` of each key, broadcast together: uint64, uniform over all 64 bits."""
     with np.errstate(over="ignore"):
         return _mix(key + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
 
 
 def uniforms(key: UInt64Array, counter: NDArray[np.integer] | int) -> NDArray[np.float64]:
-    """Draw number `counter` of each key as float64 in [0, 1)."""
+    """Return draw number `counter` of each key as float64 in [0, 1)."""
     return (bits(key, counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def below(key: UInt64Array, counter: NDArray[np.integer] | int, limit: NDArray[np.integer] | int) -> NDArray[np.int64]:
-    """Draw number `counter` of each key as an integer in [0, limit); 0 where limit is 0.
+    """Return draw number `counter` of each key as an integer in [0, limit); 0 where limit is 0.
 
     The bias of taking a 53-bit fraction of `limit` is below limit / 2**53.
     """
@@ -64,10 +64,10 @@ def below(key: UInt64Array, counter: NDArray[np.integer] | int, limit: NDArray[n
 
 
 class Shuffle:
-    """A random order of `size` things, readable at any place in constant time and memory.
+    """A random permutation of [0, size), readable at any index in constant time and memory.
 
     A four-round Feistel network on the smallest even number of bits that holds `size`; a value
-    outside is sent through again until it falls inside (cycle walking), at most four times on
+    outside is encrypted again until it falls inside (cycle walking), at most four times on
     average. Black and Rogaway 2002, "Ciphers with arbitrary finite domains", section 3.
     """
 
@@ -81,11 +81,11 @@ class Shuffle:
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, places: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The things at the given places. places: (n,) integers in [0, size). Returns (n,) int64."""
-        value = np.asarray(places).astype(np.uint64)
+    def __getitem__(self, indices: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Return the permuted values. indices: (n,) integers in [0, size). Returns (n,) int64."""
+        value = np.asarray(indices).astype(np.uint64)
         if value.size and int(value.max()) >= self.size:
-            raise IndexError(f"place {int(value.max())} of a shuffle of {self.size}")
+            raise IndexError(f"index {int(value.max())} of a shuffle of {self.size}")
         value = self._once(value)
         outside = np.flatnonzero(value >= self.size)
         while outside.size:
@@ -102,7 +102,7 @@ class Shuffle:
 
 
 def _mix(value: UInt64Array) -> UInt64Array:
-    """SplitMix64's finaliser (Steele, Lea and Flood 2014): a bijection of 64-bit words."""
+    """Apply the finaliser of SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64-bit words."""
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
     value = (value ^ (value >> np.uint64(27))) * _MIX_2
     return value ^ (value >> np.uint64(31))

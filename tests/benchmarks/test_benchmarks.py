@@ -36,7 +36,7 @@ def test_a_benchmark_runs_and_writes_what_it_found(name: str, tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_serving_answers_clients_beside_its_peer(tmp_path: Path):
+def test_serving_runs_with_its_peer(tmp_path: Path):
     tokenizer = wordpiece(tmp_path / "vocabulary")
     export_model(bert(tokenizer), tokenizer, tmp_path / "model", CardFacts())
     file = tmp_path / "found.json"

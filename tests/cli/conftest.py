@@ -1,4 +1,4 @@
-"""A small corpus, prepared and trained on for three steps, and a way to run a command and see what it said."""
+"""Fixtures: a small corpus, prepared and trained on for three steps, and a runner of commands that captures output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maskling.cli.main import run
 
 @pytest.fixture
 def maskling(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command in this process: maskling('fill', 'runs/mine', 'a [MASK]')."""
+    """A runner of commands in this process: maskling('fill', 'runs/mine', 'a [MASK]')."""
 
     def command(*words: object) -> Said:
         capsys.readouterr()
@@ -27,7 +27,7 @@ def maskling(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with books/, data/ and runs/mine in it. Not to be written to."""
+    """A read-only folder with books/, data/ and runs/mine."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "books").mkdir()
     for number, text in enumerate(tiny_corpus.texts(60, sentences=9)):
@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of what was made, to write to, as the current folder."""
+    """A writable copy of `made`, as the current folder."""
     folder = tmp_path / "here"
     shutil.copytree(made, folder)
     monkeypatch.chdir(folder)

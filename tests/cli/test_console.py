@@ -1,4 +1,4 @@
-"""What is printed stays on its line, in its columns and on its stream."""
+"""Printed text stays on its line, in its columns and on its stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maskling.console import Console, bar_line, columns_of, counted, printable
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that is a terminal."""
 
     encoding = "utf-8"
 
@@ -35,7 +35,7 @@ def test_a_bar_fits_its_terminal(text: str, share: float | None, width: int):
     assert columns_of(bar_line(text, share, width)) <= width
 
 
-def test_where_there_is_no_room_the_bar_goes_first_then_the_fields_before_the_last():
+def test_without_room_the_bar_is_dropped_first_then_the_fields_before_the_last():
     text = "step 5/20   loss 4.8   12,400 tok/s   18m left"
     assert bar_line(text, 0.25, 100) == f" 25%  {'━' * 6}{'─' * 18}  {text}"
     assert bar_line(text, 0.25, 60) == f" 25%  {text}"
@@ -53,14 +53,14 @@ def test_control_characters_are_written_out():
     assert printable("a\nb\x1b[31m\tc\x9b") == "a\\nb\\x1b[31m\tc\\x9b"
 
 
-def test_columns_line_up_and_numbers_stand_to_the_right_in_any_script():
+def test_columns_line_up_and_numbers_are_right_aligned_in_any_script():
     rows = [["的", "5.1%", "x"], ["word", "10.2%", "-"], ["é", "3%", ""]]
     assert table(rows) == ["  的     5.1%  x", "  word  10.2%  -", "  é        3%"]
     assert len({columns_of(line[: line.index("%") + 1]) for line in table(rows)}) == 1
     assert table([]) == []
 
 
-def test_a_head_does_not_make_its_column_one_of_words():
+def test_a_heading_does_not_make_its_column_left_aligned():
     assert table([["step", "loss"], ["5", "10.25"]], heads=True) == ["  step   loss", "     5  10.25"]
 
 
@@ -79,11 +79,11 @@ def test_a_head_does_not_make_its_column_one_of_words():
         (duration(3725), "1h 02m"),
     ],
 )
-def test_numbers_are_written_as_people_read_them(said: str, expected: str):
+def test_sizes_counts_and_durations_are_readable(said: str, expected: str):
     assert said == expected
 
 
-def test_a_log_has_plain_lines_and_no_more_than_one_in_a_while():
+def test_a_log_has_plain_lines_at_most_one_every_few_seconds():
     log = io.StringIO()
     console = Console(err=log, every_seconds=3600)
     for step in range(1, 51):
@@ -103,7 +103,7 @@ def test_on_a_terminal_the_bar_is_redrawn_below_the_notes_and_gone_at_the_end(te
     assert shown[2] == "a note\n"
 
 
-def test_what_takes_a_while_is_shown_at_once_on_a_terminal_and_in_no_log(terminal: Terminal):
+def test_work_of_unknown_length_is_shown_on_a_terminal_and_not_in_a_log(terminal: Terminal):
     console, log = Console(err=terminal), io.StringIO()
     console.progress("step 1", 1, 4)
     console.doing("measuring")
@@ -114,7 +114,7 @@ def test_what_takes_a_while_is_shown_at_once_on_a_terminal_and_in_no_log(termina
     assert log.getvalue() == ""
 
 
-def test_an_error_wipes_the_bar_that_another_console_has_drawn(terminal: Terminal):
+def test_an_error_erases_the_bar_of_another_console(terminal: Terminal):
     Console(err=terminal).progress("reading", 5, 10)
     Console(err=terminal).error("the disk is full")
     assert terminal.getvalue().endswith("\r\x1b[Kerror: the disk is full\n")
@@ -139,7 +139,7 @@ def test_json_is_printed_only_when_asked_for_and_then_alone():
     assert out.getvalue() == ""
 
 
-def test_only_the_first_rank_speaks(monkeypatch: pytest.MonkeyPatch):
+def test_only_rank_0_prints(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RANK", "1")
     out = io.StringIO()
     console = Console(as_json=True, out=out, err=out)

@@ -1,4 +1,4 @@
-"""An export answers as what it was made from, whatever that was, and never takes the place of other things."""
+"""An export gives the same outputs as its source, and never overwrites other files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def answers(folder: str | Path) -> list[float]:
     return [one.probability for filled in load(folder, device="cpu").fill(TEXTS) for mask in filled for one in mask]
 
 
-def test_a_run_gives_its_best_weights_and_its_card(maskling: Command, here: Path):
+def test_a_run_exports_its_best_weights_and_its_card(maskling: Command, here: Path):
     said = maskling("export", "runs/mine", "--out", "exported", "--json")
     assert said.code == 0
     assert json.loads(said.out)["folder"] == "exported"
@@ -36,7 +36,7 @@ def test_a_run_gives_its_best_weights_and_its_card(maskling: Command, here: Path
     assert (here / "exported/README.md").read_text() == (here / "runs/mine/model/README.md").read_text()
 
 
-def test_a_checkpoint_gives_the_weights_of_its_step(maskling: Command, here: Path):
+def test_a_checkpoint_exports_the_weights_of_its_step(maskling: Command, here: Path):
     assert maskling("export", "runs/mine", "--step", "2", "--out", "two").code == 0
     assert maskling("export", "runs/mine", "--step", "3", "--out", "three").code == 0
     assert answers("two") != answers("three")
@@ -52,7 +52,7 @@ def test_a_checkpoint_can_be_exported_when_its_data_is_gone(maskling: Command, h
     assert "bring one of them back" in maskling("export", "runs/mine", "--step", "3", "--out", "four").complaint
 
 
-def test_a_folder_of_2018_is_brought_into_the_layout_of_today(maskling: Command, tmp_path: Path):
+def test_a_folder_of_2018_is_converted_to_the_current_layout(maskling: Command, tmp_path: Path):
     tokenizer = small_models.wordpiece(tmp_path / "vocabulary")
     module = small_models.bert(tokenizer)
     export_model(module, tokenizer, tmp_path / "now", CardFacts())
@@ -103,7 +103,7 @@ CLASSES = {"tag": "AutoModelForTokenClassification", "answer": "AutoModelForQues
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "modern"])
 @pytest.mark.parametrize("kind", HEADS)
-def test_a_fine_tuned_model_stays_what_it_is(maskling: Command, tmp_path: Path, kind: HeadKind, family: str):
+def test_a_fine_tuned_model_keeps_its_task(maskling: Command, tmp_path: Path, kind: HeadKind, family: str):
     transformers = pytest.importorskip("transformers")
     tokenizer = (small_models.byte_level if family == "roberta" else small_models.wordpiece)(tmp_path / "vocabulary")
     model = new_task_model(getattr(small_models, family)(tokenizer).config, HEADS[kind], seed=3).eval()
@@ -128,7 +128,7 @@ def test_a_fine_tuned_model_stays_what_it_is(maskling: Command, tmp_path: Path, 
     assert "converted from `theirs`" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_an_encoder_alone_gives_the_vectors_that_it_gave(maskling: Command, tmp_path: Path):
+def test_an_exported_encoder_gives_the_same_vectors(maskling: Command, tmp_path: Path):
     transformers = pytest.importorskip("transformers")
     tokenizer = small_models.wordpiece(tmp_path / "vocabulary")
     export_model(small_models.bert(tokenizer), tokenizer, tmp_path / "whole", CardFacts(seq_length=40))
@@ -138,7 +138,7 @@ def test_an_encoder_alone_gives_the_vectors_that_it_gave(maskling: Command, tmp_
     write_pooling(encoder, 24, 30, "cls", normalized=True)
     said = maskling("export", encoder, "--out", out)
     assert said.code == 0, said
-    assert "left out: 2 weights with no place in BertModel (pooler.dense" in said.err
+    assert "left out: 2 weights that BertModel does not have (pooler.dense" in said.err
     one, other = load(encoder, device="cpu"), load(out, device="cpu")
     assert other.max_length == 30
     np.testing.assert_array_equal(other.embed(TEXTS), one.embed(TEXTS))
@@ -160,7 +160,7 @@ def test_a_step_is_of_a_pretraining_run(maskling: Command, tmp_path: Path):
     assert "only the best weights are exported; leave out --step" in complaint
 
 
-def test_an_export_takes_the_place_of_an_export_and_of_nothing_else(maskling: Command, here: Path):
+def test_an_export_replaces_only_another_export(maskling: Command, here: Path):
     assert maskling("export", "runs/mine", "--out", "exported").code == 0
     assert maskling("export", "runs/mine", "--step", "2", "--out", "exported").code == 0
     (here / "exported" / "notes.txt").write_text("mine")
@@ -173,7 +173,7 @@ def test_an_export_takes_the_place_of_an_export_and_of_nothing_else(maskling: Co
     assert maskling("export", "runs/mine", "--out", "empty").code == 0
 
 
-def test_the_card_has_the_numbers_of_an_evaluation_and_keeps_its_other_words(maskling: Command, here: Path):
+def test_the_card_gets_the_metrics_of_an_evaluation_and_keeps_its_other_text(maskling: Command, here: Path):
     card = here / "runs/mine/model/README.md"
     card.write_text(card.read_text() + "\nMy own words.\n")
     numbers = json.loads(maskling("evaluate", "runs/mine", "books/00.txt", "books/01.txt", "--card", "--json").out)

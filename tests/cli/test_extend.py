@@ -48,7 +48,7 @@ def test_named_words_are_added_and_the_model_goes_on_from_there(maskling: Comman
     said = maskling("tokenizer", "extend", "runs/mine", "--words", "words.txt", "--out", "more")
     assert said.code == 0, said
     assert "kalokalomi" in said.out
-    assert "2 tokens more" in said.err
+    assert "2 new tokens" in said.err
     prepare = ["prepare", "books", "--out", "data-more", "--tokenizer.path", "more", "--system.workers", "1"]
     assert maskling(*prepare, "--shards.validation-fraction", "0.2").code == 0
     train = ["train", "--data", "data-more", "--init", "more", "--out", "runs/more", "--train.steps", "2"]
@@ -87,8 +87,8 @@ def test_more_positions(maskling: Command, tmp_path: Path):
 
 
 def test_what_is_missing_is_asked_for(maskling: Command, here: Path):
-    assert "say which words" in maskling("tokenizer", "extend", "runs/mine", "--out", "x").complaint
-    assert "say where to write" in maskling("tokenizer", "extend", "runs/mine", "--text", "books").complaint
+    assert "give the words to add" in maskling("tokenizer", "extend", "runs/mine", "--out", "x").complaint
+    assert "give a folder to write" in maskling("tokenizer", "extend", "runs/mine", "--text", "books").complaint
     assert "say how long" in maskling("extend", "runs/mine", "--out", "x").complaint
     assert "there is no such folder" in maskling("extend", "runs/none", "--positions", "600", "--out", "x").complaint
     assert (

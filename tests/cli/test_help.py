@@ -1,4 +1,4 @@
-"""Help fits a terminal, tells of every option, and ends with an example that works."""
+"""Help fits a terminal, lists every option, and ends with an example that works."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 
 def example_of(help_text: str) -> list[str]:
-    """The words of the example that ends a help text, without 'maskling'."""
+    """Return the words of the example at the end of a help text, without 'maskling'."""
     *_, mark, example = help_text.rstrip("\n").split("\n")
     assert mark == "Example:"
     program, *words = shlex.split(example)
@@ -25,7 +25,7 @@ def example_of(help_text: str) -> list[str]:
     return words
 
 
-def test_the_overview_has_a_line_for_every_verb_and_no_words_asks_for_it(maskling: Command):
+def test_the_overview_has_a_line_per_verb_and_is_the_default(maskling: Command):
     said = maskling("--help")
     assert said.code == 0
     assert said.err == ""
@@ -45,7 +45,7 @@ def test_help_fits_a_terminal_of_80_columns(maskling: Command, verb: str, monkey
     assert maskling("help", verb) == maskling(verb, "-h") == said
 
 
-def test_a_very_narrow_terminal_is_no_fault(maskling: Command, monkeypatch: pytest.MonkeyPatch):
+def test_a_very_narrow_terminal_works(maskling: Command, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "5")
     assert maskling("train", "--help").code == 0
 
@@ -54,7 +54,7 @@ def test_help_for_one_option_among_others_is_still_help(maskling: Command):
     assert maskling("train", "--data", "nowhere", "--help").code == 0
 
 
-# Training takes half an hour, serving for ever; see below, and test_serve.py.
+# Training takes half an hour, and serving does not end; see below, and test_serve.py.
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("train", "serve")])
 def test_the_example_that_ends_help_works(maskling: Command, here: Path, verb: str):
     words = example_of(maskling(verb, "--help").out)
@@ -87,7 +87,7 @@ def test_the_example_of_train_works_with_a_smaller_model_and_budget(maskling: Co
     assert (here / "runs" / "mine" / "model" / "config.json").is_file()
 
 
-def test_the_version_is_said(maskling: Command):
+def test_the_version_is_printed(maskling: Command):
     from maskling import __version__
 
     assert maskling("--version").out == f"{__version__}\n"

@@ -1,4 +1,4 @@
-"""Asking for help must not load what help does not need."""
+"""Help loads no heavy packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAVY = ("torch", "transformers", "tokenizers", "pyarrow", "rjieba", "sentencex"
 
 
 def loaded_after(code: str) -> set[str]:
-    """The heavy packages, and pydantic, that a fresh interpreter holds after running `code`."""
+    """Return the heavy packages, and pydantic, that a fresh interpreter has loaded after running `code`."""
     told = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint('|'.join(sys.modules))"],
         capture_output=True, text=True, check=True,

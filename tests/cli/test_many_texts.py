@@ -88,7 +88,7 @@ def test_a_stopped_embedding_goes_on(maskling: Command, here: Path, monkeypatch:
         patched.setattr(VectorFile, "add", added)
         stopped = maskling(*words, "parted.npy")
     assert stopped.code == 130
-    assert "the same command goes on from there" in stopped.err
+    assert "run the same command again to resume" in stopped.err
     assert not (here / "parted.npy").exists()
     parted = maskling(*words, "parted.npy")
     assert parted.err.startswith("6 of 10 vectors were there\n 90%  embedded 9 of 10 texts\n")

@@ -1,4 +1,4 @@
-"""Every mistake on a command line is one line that names it and the remedy, and exit code 2."""
+"""Every user error on a command line gives one line with the error and the remedy, and exit code 2."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ MISTAKES = [
     ("--verson", "did you mean '--version'?"),
     ("prepare books --ouput x", "prepare has no option --ouput; did you mean '--out'?"),
     ("prepare books --out", "--out needs a value"),
-    ("prepare books", "say what to read and where to write"),
-    ("prepare --out x", "say what to read and where to write"),
+    ("prepare books", "give text to read and a folder to write"),
+    ("prepare --out x", "give text to read and a folder to write"),
     ("prepare books --out x --json=maybe", "--json: 'maybe' is not true or false"),
     ("prepare books --out x --train.steps 3", "train: there is no such setting; there are corpus, tokenizer"),
     ("prepare books --out x --tokenizer.vocab-sise 3", "did you mean 'vocab_size'?"),
@@ -32,8 +32,11 @@ MISTAKES = [
     ("prepare books --out runs", "runs already holds other files"),
     ("prepare nothing --out x", "nothing: there is no such file or folder"),
     ("prepare *.nothing --out x", "no file matches this pattern"),
-    ("prepare books --out x --tokenizer.path data --tokenizer.vocab-size 9000", "as tokenizer.path gives a tokenizer"),
-    ("train x", "train has no place for 'x'"),
+    (
+        "prepare books --out x --tokenizer.path data --tokenizer.vocab-size 9000",
+        "tokenizer.path gives a trained",
+    ),
+    ("train x", "train does not take the argument 'x'"),
     ("train --data data", "training needs --out FOLDER"),
     ("train --data nowhere --out x", "nowhere is not a folder; make one with: maskling prepare"),
     ("train --data books --out x", "books is not a prepared folder"),
@@ -54,8 +57,8 @@ MISTAKES = [
     ("train --data data --out x --system.device tpu", "'tpu' is no device"),
     ("train --data data --out x --init books", "books holds no model"),
     ("train --data data --out x --init nowhere", "nowhere: there is no such folder"),
-    ("train --data data --out x --init runs/mine --model.kind bert", "--model.kind would change nothing"),
-    ("train --data data --out x --budget 5m --train.steps 500", "--train.steps would change nothing"),
+    ("train --data data --out x --init runs/mine --model.kind bert", "--model.kind has no effect"),
+    ("train --data data --out x --budget 5m --train.steps 500", "--train.steps has no effect"),
     ("train --data data --out x --preset tiny --preset small", "--preset is given twice"),
     ("fill", "fill needs MODEL"),
     ("fill nowhere [MASK]", "nowhere: there is no such folder"),
@@ -92,16 +95,16 @@ MISTAKES = [
     ("inspect books --example 1", "and this is neither"),
     ("inspect books --text hello", "holds no tokenizer"),
     ("inspect books --verify", "--verify checks a prepared folder"),
-    ("export runs/mine", "say where to write"),
+    ("export runs/mine", "give a folder to write"),
     ("export runs/mine --out books", "books holds other things than a model"),
     ("export runs/mine --out runs/mine", "is where the model comes from"),
     ("export runs/mine --out runs/mine/model", "is where the model comes from"),
     ("export runs/mine --out x --step 7", "no checkpoint of step 7; there are step-"),
     ("export runs/mine/model --out x --step 3", "--step chooses a checkpoint of a run"),
-    ("tokenizer books", "say what to read and where to write"),
-    ("tokenizer books --out books", "books holds other things than a tokenizer"),
+    ("tokenizer books", "give text to read and a folder to write"),
+    ("tokenizer books --out books", "books holds other files than a tokenizer"),
     ("tokenizer books --out data/tokenizer", "holds a tokenizer already"),
-    ("tokenizer books --out runs/mine/model", "holds other things than a tokenizer"),
+    ("tokenizer books --out runs/mine/model", "holds other files than a tokenizer"),
     ("tokenizer books --out x --tokenizer.path data", "leave it out"),
     ("init books", "books is a folder"),
     ("init books/00.txt", "is there already"),
@@ -114,7 +117,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[words for words, _ in MISTAKES])
-def test_a_mistake_is_one_line_and_writes_no_file(maskling: Command, here: Path, words: str, said: str):
+def test_an_error_is_one_line_and_writes_no_file(maskling: Command, here: Path, words: str, said: str):
     before = files(here)
     assert said in maskling(*words.split()).complaint
     assert files(here) == before
@@ -130,14 +133,14 @@ def test_a_run_goes_on_only_as_it_began(maskling: Command, here: Path):
     assert "runs/mine holds a run with seed = 0, but this command asks for 5" in other
 
 
-def test_an_empty_name_is_a_mistake(maskling: Command, here: Path):
+def test_an_empty_name_is_an_error(maskling: Command, here: Path):
     for verb in ("prepare", "tokenizer"):
         assert "an empty name" in maskling(verb, "", "--out", "x").complaint
     assert "an empty name" in maskling("evaluate", "runs/mine", "").complaint
     assert "an empty name" in maskling("inspect", "").complaint
 
 
-def test_a_file_of_settings_is_named_in_its_mistakes(maskling: Command, here: Path):
+def test_a_settings_file_is_named_in_its_errors(maskling: Command, here: Path):
     (here / "typo.toml").write_text('[corpus]\nplian = "line"\n')
     said = maskling("prepare", "books", "--out", "x", "--config", "typo.toml")
     assert said.complaint == "corpus.plian: there is no such setting; did you mean 'plain'? (from typo.toml)"
@@ -149,7 +152,7 @@ def test_two_wrong_settings_are_two_lines(maskling: Command, here: Path):
     assert len(said.err.splitlines()) == 2
 
 
-def test_a_run_that_lost_its_data_says_what_to_give(maskling: Command, here: Path):
+def test_a_run_without_its_data_names_the_remedy(maskling: Command, here: Path):
     (here / "data").rename(here / "moved")
     assert "was trained on data, which is not there" in maskling("evaluate", "runs/mine").complaint
     assert "--data.path FOLDER" in maskling("inspect", "runs/mine", "--example", "1").complaint
@@ -163,7 +166,7 @@ def test_a_model_with_another_tokenizer_is_not_evaluated(maskling: Command, here
     assert "was prepared with tokenizer" in said
 
 
-def test_a_tokenizer_is_written_over_only_when_told_to(maskling: Command, here: Path):
+def test_a_tokenizer_is_overwritten_only_with_force(maskling: Command, here: Path):
     words = ["tokenizer", "books", "--out", "tok", "--tokenizer.vocab-size", "90"]
     assert maskling(*words).code == 0
     assert "holds a tokenizer already" in maskling(*words).complaint
@@ -171,19 +174,19 @@ def test_a_tokenizer_is_written_over_only_when_told_to(maskling: Command, here: 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_to_is_one_line(maskling: Command, here: Path):
+def test_a_folder_without_write_permission_is_one_line(maskling: Command, here: Path):
     (here / "mine").mkdir(mode=0o500)
     assert "mine" in maskling("init", "mine/train.toml").complaint
 
 
-def test_the_names_of_files_cannot_write_over_the_screen(maskling: Command, here: Path):
+def test_file_names_cannot_overwrite_the_screen(maskling: Command, here: Path):
     name = "new\nline \x1b[31m.jsonl"
     (here / name).write_text("this is no JSON\n")
     said = maskling("prepare", name, "--out", "x", *PREPARE)
     assert r"new\nline \x1b[31m.jsonl: line 1 is not JSON" in said.complaint
 
 
-def test_a_name_that_is_no_text_is_read_like_any_other(maskling: Command, here: Path):
+def test_a_file_name_that_is_not_text_is_read_like_any_other(maskling: Command, here: Path):
     try:
         os.link(here / "books" / "00.txt", b"strange-\xff.txt")
     except OSError:

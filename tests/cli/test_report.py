@@ -1,4 +1,4 @@
-"""The page of a run holds its numbers, all of them, and nothing that runs or asks elsewhere."""
+"""The report page holds all metrics of a run, and no script or request to elsewhere."""
 
 from __future__ import annotations
 
@@ -53,56 +53,56 @@ def points(chart: Chart) -> dict[str, list[tuple[float, float]]]:
     return {curve.name: list(zip(curve.x, curve.y, strict=True)) for curve in chart.curves}
 
 
-def test_every_number_is_in_its_chart(runs: Path) -> None:
+def test_every_metric_is_in_its_chart(runs: Path) -> None:
     found = {chart.title: chart for chart in charts_of([read_run(runs / "one")])}
-    assert points(found["loss, nats a prediction"]) == {
-        "in training": [(1, 9.0), (10, 8.0), (20, 7.0)],
-        "held out": [(10, 7.5), (20, 6.25)],
+    assert points(found["loss, nats per prediction"]) == {
+        "training": [(1, 9.0), (10, 8.0), (20, 7.0)],
+        "held-out": [(10, 7.5), (20, 6.25)],
         "unigram": [(0, 6.5), (20, 6.5)],
     }
     assert points(found["held-out top-1"]) == {"held-out top-1": [(10, 0.25), (20, 0.25)]}
     assert found["held-out top-1"].percent
-    assert found["norm of the gradient"].log
+    assert found["gradient norm"].log
     assert set(found) == {
-        *("loss, nats a prediction", "held-out top-1", "held-out top-5"),
-        *("learning rate", "norm of the gradient", "tokens a second"),
+        *("loss, nats per prediction", "held-out top-1", "held-out top-5"),
+        *("learning rate", "gradient norm", "tokens per second"),
     }
 
 
 def test_several_runs_share_the_charts_and_show_where_they_differ(runs: Path) -> None:
     both = [read_run(runs / "one"), read_run(runs / "two")]
     found = {chart.title: chart for chart in charts_of(both)}
-    assert set(points(found["loss, nats a prediction"])) == {
-        *("one in training", "two in training", "one held out", "two held out", "unigram")
+    assert set(points(found["loss, nats per prediction"])) == {
+        *("one training", "two training", "one held-out", "two held-out", "unigram")
     }
-    assert points(found["held-out accuracy of pairs"]) == {"two": [(5, 0.75)]}
+    assert points(found["held-out pair accuracy"]) == {"two": [(5, 0.75)]}
     page = page_of(both)
     differing = page[page.index("Settings that differ") : page.index("All settings of one")]
     assert re.findall(r"<t[hd]>([^<]*)</t[hd]>", differing) == ["", "one", "two", "seed", "0", "5"]
 
 
-def test_runs_on_other_text_have_lines_of_their_own(runs: Path) -> None:
+def test_runs_on_different_text_have_separate_unigram_lines(runs: Path) -> None:
     write(runs / "two", [step(5, 8.5), evaluation(5, 8.25, unigram_entropy=7.0)])
     chart = charts_of([read_run(runs / "one"), read_run(runs / "two")])[0]
     assert [name for name in points(chart) if "unigram" in name] == ["one unigram", "two unigram"]
 
 
-def test_a_step_that_was_taken_again_counts_once_and_what_is_no_number_not_at_all(runs: Path) -> None:
+def test_a_repeated_step_counts_once_and_non_finite_values_are_skipped(runs: Path) -> None:
     entries = [step(1, 9.0), step(10, 8.0), step(10, 7.9, lr=None), step(15, math.nan), step(20, 7.0, lr=True)]
     write(runs / "one", entries)
     found = {chart.title: chart for chart in charts_of([read_run(runs / "one")])}
-    assert points(found["loss, nats a prediction"]) == {"in training": [(1, 9.0), (10, 7.9), (20, 7.0)]}
+    assert points(found["loss, nats per prediction"]) == {"training": [(1, 9.0), (10, 7.9), (20, 7.0)]}
     assert [x for x, _ in points(found["learning rate"])["learning rate"]] == [1, 10, 15]
 
 
 def test_long_runs_are_thinned_to_means(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "MOST_POINTS", 3)
+    monkeypatch.setattr(report, "MAX_POINTS", 3)
     write(runs / "one", [step(number, float(number)) for number in range(1, 8)])
     chart = charts_of([read_run(runs / "one")])[0]
-    assert points(chart)["in training"] == [(2, 2), (5, 5), (7, 7)]
+    assert points(chart)["training"] == [(2, 2), (5, 5), (7, 7)]
 
 
-def test_the_page_needs_and_asks_nothing(runs: Path) -> None:
+def test_the_page_is_self_contained(runs: Path) -> None:
     page = page_of([read_run(runs / "one")])
     assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
     assert "import " not in page[page.index('id="data"') :].split("</script>")[0]
@@ -112,7 +112,7 @@ def test_the_page_needs_and_asks_nothing(runs: Path) -> None:
     assert len(page) < 150_000
 
 
-def test_nothing_in_a_run_breaks_out_of_the_page(runs: Path) -> None:
+def test_text_of_a_run_is_escaped_in_the_page(runs: Path) -> None:
     evil = "</script><script>alert(1)</script>"
     write(runs / "one", [step(1, 9.0), {**evaluation(1, 2.0), evil: 0.5}])
     shutil.copytree(runs / "one", runs / "<b>bold")
@@ -124,7 +124,7 @@ def test_nothing_in_a_run_breaks_out_of_the_page(runs: Path) -> None:
     assert page.count("</script>") == 3
 
 
-def test_lines_that_are_damaged_are_counted_and_said(maskling: Command, runs: Path) -> None:
+def test_damaged_lines_are_counted_and_reported(maskling: Command, runs: Path) -> None:
     write(runs / "one", [step(1, 9.0)], '{"kind": "step", "st\n[]\n')
     said = maskling("report", runs / "one")
     assert said.code == 0
@@ -136,21 +136,21 @@ def test_a_real_run_and_its_page_beside_it(maskling: Command, here: Path) -> Non
     said = maskling("report", "runs/mine")
     assert said.out == "runs/mine/report.html written\n"
     page = (here / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
-    assert "held-out accuracy of pairs" in page
+    assert "held-out pair accuracy" in page
     assert "All settings of mine" in page
     entries = [json.loads(line) for line in Path("runs/mine/metrics.jsonl").read_text().splitlines()]
     last = [entry["mlm_loss"] for entry in entries if entry["kind"] == "evaluation"][-1]
     data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])  # type: ignore[index]
-    assert [curve["y"][-1] for curve in data[0]["curves"] if curve["name"] == "held out"] == [last]
+    assert [curve["y"][-1] for curve in data[0]["curves"] if curve["name"] == "held-out"] == [last]
 
 
 def test_mistakes(maskling: Command, runs: Path) -> None:
-    assert "say which run" in maskling("report").complaint
+    assert "give a run folder" in maskling("report").complaint
     assert "--out FILE" in maskling("report", runs / "one", runs / "two").complaint
-    assert "is no run" in maskling("report", runs).complaint
+    assert "is not a run" in maskling("report", runs).complaint
     write(runs / "one", [])
-    assert "no numbers yet" in maskling("report", runs / "one").complaint
+    assert "no metrics yet" in maskling("report", runs / "one").complaint
     (runs / "folder").mkdir()
     assert "is a folder" in maskling("report", runs / "two", "--out", runs / "folder").complaint
-    with pytest.raises(CheckpointError, match="is no run"):
+    with pytest.raises(CheckpointError, match="is not a run"):
         read_run(runs / "nowhere")

@@ -1,4 +1,4 @@
-"""`maskling serve`, as a person starts and stops it."""
+"""`maskling serve`: start, stop, and errors before the model is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from commands import Command, started
 SERVE = ["serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
 
 
-def test_it_says_where_it_answers_and_ends_at_ctrl_c(made: Path) -> None:
+def test_it_prints_its_address_and_ends_at_ctrl_c(made: Path) -> None:
     with started(SERVE, made) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
@@ -33,13 +33,13 @@ def test_it_says_where_it_answers_and_ends_at_ctrl_c(made: Path) -> None:
     assert err.splitlines()[-1] == "stopped"
 
 
-def test_mistakes_are_said_before_the_model_is_opened(maskling: Command, made: Path) -> None:
+def test_errors_are_reported_before_the_model_is_loaded(maskling: Command, made: Path) -> None:
     assert "--port is 70000" in maskling("serve", made / "runs" / "mine", "--port", 70_000).complaint
     assert "no such address" in maskling("serve", made / "runs" / "mine", "--host", "nowhere.invalid").complaint
     assert "nothing" in maskling("serve", made / "nothing", "--port", 0).complaint
 
 
-def test_without_the_extra_it_names_it(made: Path) -> None:
+def test_without_the_extra_the_error_names_it(made: Path) -> None:
     # In a process of its own: modules that are imported twice would be others for the tests that come after.
     code = "import sys; sys.modules['uvicorn'] = None; from maskling.cli.main import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "serve", "runs/mine"]
@@ -48,15 +48,17 @@ def test_without_the_extra_it_names_it(made: Path) -> None:
     assert "needs the package 'uvicorn': run  pip install 'maskling[serve]'" in said.stderr
 
 
-def test_a_server_that_works_is_gone_at_the_second_ctrl_c(made: Path) -> None:
+def test_a_busy_server_is_gone_at_the_second_ctrl_c(made: Path) -> None:
     with started(SERVE, made) as process:
         assert process.stdout is not None
-        where = urlsplit(json.loads(process.stdout.readline())["address"]).netloc
-        asked = json.dumps({"text": ["the dog sees a fox " * 60] * 200})  # some minutes of work
-        connections = [http.client.HTTPConnection(where, timeout=60) for _ in range(2)]
-        connections[0].request("POST", "/score", asked, {"Content-Type": "application/json"})
-        connections[1].request("GET", "/health")
-        assert connections[1].getresponse().status == 200
+        address = urlsplit(json.loads(process.stdout.readline())["address"]).netloc
+        connections = [http.client.HTTPConnection(address, timeout=60) for _ in range(4)]
+        # Several seconds of work on any processor. Texts differ, as the score of equal texts is computed once.
+        for number, connection in enumerate(connections[:3]):
+            texts = [f"{'the dog sees a fox ' * 60} {number} {index}" for index in range(2000)]
+            connection.request("POST", "/score", json.dumps({"text": texts}), {"Content-Type": "application/json"})
+        connections[3].request("GET", "/health")
+        assert connections[3].getresponse().status == 200
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)  # as a person would
         began = time.monotonic()
@@ -69,3 +71,17 @@ def test_a_server_that_works_is_gone_at_the_second_ctrl_c(made: Path) -> None:
     assert took < 8
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "stopped"
+
+
+def test_an_idle_server_keeps_its_exit_code_at_a_second_ctrl_c_at_any_moment(made: Path) -> None:
+    # It shuts down within some 0.2 s of the first; the second comes before, while and after the interpreter ends.
+    for delay in (0, 0.05, 0.1, 0.15, 0.2):
+        with started(SERVE, made) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 130, delay
+        assert "Traceback" not in err

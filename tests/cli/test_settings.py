@@ -19,7 +19,7 @@ WORD = st.text(min_size=1).filter(lambda word: not word.startswith("--"))
 
 
 @given(before=st.lists(WORD), value=WORD, after=st.lists(WORD), equals=st.booleans())
-def test_a_setting_is_taken_out_with_its_value_and_the_rest_stays(
+def test_a_setting_is_separated_with_its_value_and_the_rest_stays(
     before: list[str], value: str, after: list[str], equals: bool
 ):
     said = [f"--train.steps={value}"] if equals else ["--train.steps", value]
@@ -40,7 +40,7 @@ def test_what_follows_two_dashes_is_text():
     assert split_settings(["fill", "--", "--train.steps", "3"]) == (["fill", "--", "--train.steps", "3"], ())
 
 
-def test_show_has_a_line_for_every_setting_with_its_value_and_where_it_came_from(maskling: Command, tmp_path: Path):
+def test_show_has_a_line_per_setting_with_its_value_and_origin(maskling: Command, tmp_path: Path):
     config = tmp_path / "mine.toml"
     config.write_text("[train]\nsteps = 77\nbatch_size = 9\n")
     words = ["train", "--show", "--preset", "bert-mini", "--config", config, "--train.batch-size", "12", "--seed", "4"]
@@ -79,7 +79,7 @@ def test_a_file_that_init_wrote_means_the_same_as_the_options_it_was_written_wit
     assert json.loads(from_file.out) == json.loads(maskling("train", "--show", "--json", *chosen).out)
 
 
-def test_every_setting_in_the_file_has_a_word_about_it(maskling: Command, tmp_path: Path):
+def test_every_setting_in_the_file_has_a_comment(maskling: Command, tmp_path: Path):
     assert maskling("init", tmp_path / "a.toml").code == 0
     lines = (tmp_path / "a.toml").read_text().splitlines()
     silent = [line for above, line in itertools.pairwise(lines) if " = " in line and above[:1] != "#"]

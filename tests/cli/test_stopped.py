@@ -54,7 +54,7 @@ def test_prepare_goes_on_to_the_same_bytes(tmp_path: Path, how: signal.Signals, 
     found, last = stopped([*words, "stopped"], tmp_path, "", how)
     assert found == code
     if code == 130:
-        assert last == "stopped; the same command goes on from there"
+        assert last == "stopped; run the same command again to resume"
     assert not (tmp_path / "stopped" / "manifest.json").exists()
     finished([*words, "stopped"], tmp_path)
     finished([*words, "whole"], tmp_path)

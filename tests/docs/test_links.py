@@ -81,7 +81,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in LINK.findall(prose(page)):
         if "://" in target:
             continue
@@ -93,7 +93,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_commands_are_understood(page: Path) -> None:
+def test_commands_parse(page: Path) -> None:
     known = verbs()
     for command in commands(page):
         verb, words = verb_and_rest(shlex.split(command, comments=True)[1:])
@@ -143,7 +143,7 @@ def test_settings_files_are_read(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_tests_that_are_named_exist(page: Path) -> None:
+def test_named_tests_exist(page: Path) -> None:
     for file, name in TEST.findall(page.read_text(encoding="utf-8")):
         path = ROOT / "tests" / file
         assert path.exists(), f"{page.name} names tests/{file}"

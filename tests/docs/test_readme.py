@@ -1,4 +1,4 @@
-"""Every command of the README runs, with less work than it asks for."""
+"""Every command of the README runs, with smaller settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generated pages of docs/reference are what the code says."""
+"""The generated pages of docs/reference are up to date and complete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def generate(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def tables(page: str) -> dict[str, str]:
-    """The text below each heading of docs/reference/settings.md."""
+    """Return the text below each heading of a page in docs/reference."""
     parts = (DOCS / "reference" / page).read_text(encoding="utf-8").split("\n#")
     return {part.partition("\n")[0].lstrip("# "): part for part in parts}
 
@@ -71,7 +71,7 @@ def test_every_setting_of_every_strategy_has_a_row(section: str, kind: str) -> N
 
 
 @pytest.mark.parametrize("model", [Recipe, PrepareSettings])
-def test_every_default_stands_in_the_page(model: type[BaseModel]) -> None:
+def test_every_default_is_in_the_page(model: type[BaseModel]) -> None:
     page = (DOCS / "reference" / "settings.md").read_text(encoding="utf-8")
     for path in flatten(model().model_dump()):
         section, _, name = path.rpartition(".")

@@ -48,7 +48,7 @@ def test_later_layers_win_and_every_origin_is_known():
     assert resolved.origins["masking.rate"] == "default"
 
 
-def test_another_kind_starts_its_section_afresh():
+def test_another_kind_resets_its_section():
     layers = [
         Layer("preset", {"masking": {"kind": "span", "max_words": 5, "rate": 0.3}}),
         *overrides([("masking.kind", "token")]),
@@ -58,7 +58,7 @@ def test_another_kind_starts_its_section_afresh():
     assert resolved.origins["masking.rate"] == "default"
 
 
-def test_the_same_kind_said_again_keeps_what_was_set():
+def test_the_same_kind_again_keeps_earlier_values():
     layers = [Layer("preset", {"masking": {"kind": "span", "max_words": 5}}), *overrides([("masking.kind", "span")])]
     assert resolve(Run, layers).settings.masking == Span(max_words=5)
 
@@ -76,8 +76,8 @@ def test_the_same_kind_said_again_keeps_what_was_set():
         ),
         ([("seed", "x")], "seed: should be a whole number, not 'x' (from --seed)"),
         ([("masking.kind", "spam")], "masking: there is no kind 'spam'; did you mean 'span'? (there are token, span)"),
-        ([("train", "3")], "train: this is a section of settings; say one of them, such as train.batch_size"),
-        ([("train.batch-size.x", "3")], "train.batch_size: this is one setting and no section"),
+        ([("train", "3")], "train: this is a section of settings; give one of them, such as train.batch_size"),
+        ([("train.batch-size.x", "3")], "train.batch_size: this is a single setting, not a section"),
         ([("train.workers", "many")], "train.workers: should be 'auto' or a whole number, not 'many'"),
         (
             [("masking.kind", "span"), ("masking.max-word", "3")],
@@ -86,7 +86,7 @@ def test_the_same_kind_said_again_keeps_what_was_set():
         ([("trian.batch-size", "3")], "trian: there is no such setting; did you mean 'train'?"),
     ],
 )
-def test_a_mistake_names_the_setting_the_value_and_its_origin(pairs: list[tuple[str, Any]], line: str):
+def test_an_error_names_the_setting_the_value_and_its_origin(pairs: list[tuple[str, Any]], line: str):
     with pytest.raises(SettingsError) as caught:
         resolve(Run, overrides(pairs))
     assert line in str(caught.value)

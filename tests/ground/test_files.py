@@ -1,4 +1,4 @@
-"""A file or folder is whole or absent, whatever happens while it is written."""
+"""A file or folder is complete or absent, whatever happens while it is written."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_says_which_file_it_was_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         write_json(tmp_path / "a.json", {})
@@ -55,7 +55,7 @@ def test_a_full_disk_says_which_file_it_was_for(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_that_are_no_text_are_written_and_told_apart(tmp_path: Path):
+def test_file_names_that_are_not_text_are_escaped_and_stay_distinct(tmp_path: Path):
     names = ["a\udcff", "a\udcfe", "a"]
     write_json(tmp_path / "a.json", names)
     assert json.loads((tmp_path / "a.json").read_text()) == names
@@ -79,7 +79,7 @@ def test_files_of_a_folder_are_as_readable_as_the_folder(tmp_path: Path):
     assert file & 0o777 == folder & 0o666
 
 
-def test_a_stop_between_the_two_renames_is_mended(tmp_path: Path):
+def test_a_stop_between_the_two_renames_is_repaired(tmp_path: Path):
     old = tmp_path / "model.old"
     old.mkdir()
     (old / "a").write_text("kept")
@@ -87,7 +87,7 @@ def test_a_stop_between_the_two_renames_is_mended(tmp_path: Path):
     assert (tmp_path / "model" / "a").read_text() == "kept"
 
 
-def test_leftovers_of_a_killed_write_are_swept_and_nothing_else(tmp_path: Path):
+def test_only_leftovers_of_a_killed_write_are_removed(tmp_path: Path):
     (tmp_path / "a.bin.77.partial").write_bytes(b"x")
     (tmp_path / "model.77.partial").mkdir()
     (tmp_path / "a.bin").write_bytes(b"y")
@@ -95,7 +95,7 @@ def test_leftovers_of_a_killed_write_are_swept_and_nothing_else(tmp_path: Path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
 
 
-def test_checksums_see_one_flipped_bit_and_fingerprints_ignore_the_order_of_keys(tmp_path: Path):
+def test_checksums_detect_one_flipped_bit_and_fingerprints_ignore_the_order_of_keys(tmp_path: Path):
     path = tmp_path / "a"
     path.write_bytes(bytes(100_000))
     before = checksum(path)

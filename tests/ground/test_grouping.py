@@ -1,4 +1,4 @@
-"""Groups hold every item once, in order, and end by size or count; offsets and listings are those done by hand."""
+"""Groups hold every item once, in order, and end by size or count; offsets and listings match hand-made ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_item_is_taken_only_when_it_is_needed():
 
 
 @given(st.lists(st.integers(0, 1000)))
-def test_offsets_are_sums_of_what_comes_before(lengths: list[int]):
+def test_offsets_are_cumulative_sums(lengths: list[int]):
     offsets = offsets_of(lengths)
     assert offsets.dtype == np.int64
     assert offsets.tolist() == [sum(lengths[:end]) for end in range(len(lengths) + 1)]

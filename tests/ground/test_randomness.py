@@ -1,4 +1,4 @@
-"""Draws are functions of their names, evenly spread, and readable at any place."""
+"""Draws are functions of their arguments, uniform, and readable at any index."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from maskling.randomness import Shuffle, below, bits, integer, keys, stream, uni
 
 
 @given(size=st.integers(1, 3000), seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 100))
-def test_a_shuffle_visits_everything_once(size, seed, epoch):
+def test_a_shuffle_is_a_permutation(size, seed, epoch):
     shuffle = Shuffle(size, seed, "order", epoch)
     assert np.array_equal(np.sort(shuffle[np.arange(size)]), np.arange(size))
 
 
-def test_a_shuffle_reads_one_place_as_it_reads_all():
+def test_a_shuffle_gives_the_same_value_for_one_index_as_for_all():
     shuffle = Shuffle(1009, 7, "order", 3)
     everything = shuffle[np.arange(1009)]
     assert [int(shuffle[np.array([place])][0]) for place in (0, 500, 1008)] == everything[[0, 500, 1008]].tolist()
@@ -35,7 +35,7 @@ def test_shuffles_of_a_small_set_are_close_to_uniform_over_orders():
     assert sum((count - 1000) ** 2 / 1000 for count in counts.values()) < 20.5
 
 
-def test_a_place_outside_is_refused():
+def test_an_index_out_of_range_is_refused():
     with pytest.raises(IndexError):
         Shuffle(5, 0, "order")[np.array([5])]
 
@@ -52,7 +52,7 @@ def test_uniforms_fill_the_unit_interval_evenly_over_keys_and_counters():
     assert abs(np.corrcoef(draws[:, :-1].ravel(), draws[:, 1:].ravel())[0, 1]) < 0.02
 
 
-def test_a_draw_depends_on_each_of_its_names():
+def test_a_draw_depends_on_each_of_its_arguments():
     index = np.arange(4)
     base = bits(keys(1, "mask", 0, index), 0)
     for other in (

@@ -1,4 +1,4 @@
-"""Threads that sleep instead of spin, and cores that are really ours."""
+"""OpenMP threads that sleep instead of spin, and the number of usable cores."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def seen_by_openmp(**environment: str) -> str:
     return subprocess.run(program, env=asked, capture_output=True, text=True, check=True).stderr
 
 
-def test_openmp_is_told_before_torch_loads_it():
+def test_openmp_is_configured_before_torch_loads_it():
     said = seen_by_openmp()
     if "GOMP_SPINCOUNT" not in said:
         pytest.skip("this torch has another OpenMP library than libgomp")
     assert "GOMP_SPINCOUNT = '3000'" in said
 
 
-def test_what_a_person_has_set_stays():
+def test_variables_set_by_the_user_are_kept():
     said = seen_by_openmp(GOMP_SPINCOUNT="77")
     if "GOMP_SPINCOUNT" not in said:
         pytest.skip("this torch has another OpenMP library than libgomp")
@@ -45,12 +45,12 @@ def test_what_a_person_has_set_stays():
         ({}, None),
     ],
 )
-def test_a_containers_share_of_the_machine_is_read(tmp_path: Path, files: dict[str, str], quota: float | None):
+def test_the_quota_of_a_container_is_read(tmp_path: Path, files: dict[str, str], quota: float | None):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert _quota(tmp_path) == quota
 
 
-def test_there_is_a_core_and_not_more_than_the_machine_has():
+def test_there_is_at_least_one_core_and_not_more_than_the_machine_has():
     assert 1 <= cores() <= (os.cpu_count() or 1)

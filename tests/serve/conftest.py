@@ -1,4 +1,4 @@
-"""Small models of every kind, behind the application, and behind a real server for real clients."""
+"""Fixtures: small models of every kind, behind the application, and behind a real server for real clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maskling.export.cards import CardFacts, TaskFacts
 from maskling.export.folder import export_model, export_task_model
 from maskling.infer.model import Model, load
 from maskling.model.tasks.model import new_task_model
-from maskling.serve.app import address_of, application, listening
+from maskling.serve.app import create_app, listen, url_of
 from maskling.serve.service import Service
 from served_models import HEADS, Address, Client, Opened
 from small_models import bert, wordpiece
@@ -43,11 +43,11 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 @pytest.fixture
 def client(opened: Opened) -> Iterator[Client]:
-    """A client of the application for the model of a kind, without a server between."""
+    """A client of the application for the model of a kind, without a server in between."""
     clients: list[TestClient] = []
 
     def of(kind: str) -> TestClient:
-        app = application(Service.of(opened(kind), kind))
+        app = create_app(Service.of(opened(kind), kind))
         clients.append(TestClient(app, raise_server_exceptions=False).__enter__())
         return clients[-1]
 
@@ -63,12 +63,12 @@ def address(opened: Opened) -> Iterator[Address]:
 
     def of(kind: str) -> str:
         if kind not in running:
-            app = application(Service.of(opened(kind), kind), ["127.0.0.1"])
-            socket = listening("127.0.0.1", 0)
+            app = create_app(Service.of(opened(kind), kind), ["127.0.0.1"])
+            socket = listen("127.0.0.1", 0)
             server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
             thread.start()
-            running[kind] = address_of(socket), server, thread
+            running[kind] = url_of(socket), server, thread
         return running[kind][0]
 
     yield of

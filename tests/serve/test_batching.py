@@ -1,4 +1,4 @@
-"""Requests that wait share a call, and nobody gets another's answer or another's error."""
+"""Queued requests share a call, and each gets its own result or error."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ async def all_of(batcher: Batcher, slow: Slow, asked: Sequence[tuple[str, list[s
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def test_the_first_is_not_held_back_and_those_that_wait_share_a_call() -> None:
+def test_the_first_request_starts_at_once_and_queued_ones_share_a_call() -> None:
     batcher, slow = Batcher(), Slow()
     asked = [("a", ["1"]), ("a", ["2", "3"]), ("b", ["4"]), ("a", ["5"])]
     assert asyncio.run(all_of(batcher, slow, asked)) == [["11"], ["22", "33"], ["44"], ["55"]]
     assert slow.calls == [["1"], ["2", "3", "5"], ["4"]]
-    assert (batcher.calls, batcher.items, batcher.num_waiting) == (3, 5, 0)
+    assert (batcher.calls, batcher.items, batcher.num_queued) == (3, 5, 0)
 
 
-def test_a_mistake_is_its_own() -> None:
+def test_an_error_reaches_only_its_own_request() -> None:
     batcher, slow = Batcher(), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["1"]), ("a", ["2"]), ("a", ["3!"]), ("a", ["4"])]))
     assert [found[0], found[1], found[3]] == [["11"], ["22"], ["44"]]
@@ -60,7 +60,7 @@ def test_a_mistake_is_its_own() -> None:
 
 
 def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
-    batcher, slow = Batcher(most_together=4), Slow()
+    batcher, slow = Batcher(max_call_characters=4), Slow()
     large = ["aa", "bb", "cc", "dd", "ee", "ff", "ggggg", "h"]
     found = asyncio.run(all_of(batcher, slow, [("a", large), ("a", ["x"]), ("b", ["y"]), ("a", ["zz"])]))
     assert found == [[2 * item for item in large], ["xx"], ["yy"], ["zzzz"]]
@@ -68,23 +68,23 @@ def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
     assert slow.calls == [["aa", "bb"], ["x", "zz", "h"], ["y"], ["cc", "dd"], ["ee", "ff"], ["ggggg"]]
 
 
-def test_of_a_large_request_that_fails_the_rest_is_not_done() -> None:
-    batcher, slow = Batcher(most_together=2), Slow()
+def test_the_rest_of_a_failed_large_request_is_dropped() -> None:
+    batcher, slow = Batcher(max_call_characters=2), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["a", "b", "c!", "d", "e", "f", "g"]), ("a", ["x"])]))
     assert str(found[0]) == "what is c!"
     assert found[1] == ["xx"]
     assert slow.calls == [["a", "b"], ["x"], ["c!"]]
-    assert batcher.num_waiting == 0
+    assert batcher.num_queued == 0
 
 
-def test_too_many_that_wait_are_refused_and_the_others_answered() -> None:
-    batcher, slow = Batcher(most_waiting=3), Slow()
+def test_a_full_queue_refuses_requests_and_answers_the_others() -> None:
+    batcher, slow = Batcher(max_queued=3), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["0"]), ("a", ["1", "2"]), ("a", ["3", "4"]), ("a", ["5"])]))
     assert isinstance(found[2], BusyError)
     assert [found[0], found[1], found[3]] == [["00"], ["11", "22"], ["55"]]
 
 
-def test_nobody_is_asked_for_what_nobody_waits_for() -> None:
+def test_a_cancelled_request_is_not_run() -> None:
     batcher, slow = Batcher(), Slow()
 
     async def run() -> object:
@@ -102,8 +102,8 @@ def test_nobody_is_asked_for_what_nobody_waits_for() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_many_at_once_each_get_their_own(seed: int) -> None:
-    batcher = Batcher(most_together=20)
+def test_many_concurrent_requests_each_get_their_own_results(seed: int) -> None:
+    batcher = Batcher(max_call_characters=20)
 
     def call(times: int) -> Callable[[list[str]], list[str]]:
         return lambda items: [times * item for item in items]
@@ -118,13 +118,13 @@ def test_many_at_once_each_get_their_own(seed: int) -> None:
         await asyncio.gather(*map(one, range(60)))
 
     asyncio.run(run())
-    assert batcher.num_waiting == 0
+    assert batcher.num_queued == 0
     assert batcher.items == sum(number % 5 for number in range(60))
     assert 0 < batcher.calls < 48  # requests that have something to ask
 
 
-def test_a_large_request_is_not_put_off_for_ever() -> None:
-    batcher = Batcher(most_together=4)
+def test_a_large_request_does_not_wait_forever() -> None:
+    batcher = Batcher(max_call_characters=4)
     done: list[str] = []
 
     def call(items: list[str]) -> list[str]:

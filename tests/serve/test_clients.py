@@ -32,7 +32,7 @@ def test_openai_gets_vectors_of_length_one(address: Address, opened: Opened, enc
     assert said.model == "plain"
 
 
-def test_openai_sees_the_one_model(address: Address) -> None:
+def test_openai_lists_the_served_model(address: Address) -> None:
     client = client_of(address("plain"))
     assert [one.id for one in client.models.list()] == ["plain"]
     assert client.models.retrieve("plain").owned_by == "maskling"
@@ -50,7 +50,7 @@ def test_openai_sees_the_one_model(address: Address) -> None:
         ({"input": ["a"] * 2049}, "2,049 texts"),
     ],
 )
-def test_openai_is_told_what_is_not_done(address: Address, asked: dict[str, object], said: str) -> None:
+def test_openai_gets_an_error_for_unsupported_input(address: Address, asked: dict[str, object], said: str) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match=said):
         client_of(address("plain")).embeddings.create(model="any", **asked)  # type: ignore[call-overload]
 

@@ -1,4 +1,4 @@
-"""What a server refuses, and how it says so; where it listens, and under which names it answers."""
+"""Refused requests and their messages; addresses, and accepted host names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from maskling.errors import SettingsError
-from maskling.serve.app import PAGE, address_of, application, listening, names_of
-from maskling.serve.middleware import WholeRequests
+from maskling.serve.app import PAGE, create_app, listen, local_hosts, url_of
+from maskling.serve.middleware import BufferedRequests
 from maskling.serve.service import Service
 from served_models import Client, Opened
 
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
-        ("/fill", '{"text": "a"', "the request is no JSON"),
+        ("/fill", '{"text": "a"', "the request is not JSON"),
         ("/fill", '{"text": "a", "topk": 3}', "topk: there is no such key here"),
         ("/fill", '{"text": "a [MASK]", "top_k": 0}', "top_k: input should be greater than or equal to 1"),
         ("/fill", '{"top_k": 1}', "text: field required"),
@@ -31,17 +31,17 @@ JSON = {"Content-Type": "application/json"}
         ("/fill", '{"text": []}', "text: "),
         ("/fill", '{"text": "a"}', "there is no [MASK] in 'a'"),
         ("/score", '{"text": "a", "method": "best"}', "method: input should be 'original' or 'within-word-l2r'"),
-        ("/predict", '{"inputs": "a"}', "plain has no head for a task; it is for: fill-mask"),
+        ("/predict", '{"inputs": "a"}', "plain has no task head; it is for: fill-mask"),
     ],
 )
-def test_a_mistake_is_one_clear_line(client: Client, path: str, body: str, said: str) -> None:
+def test_an_invalid_request_gets_one_clear_line(client: Client, path: str, body: str, said: str) -> None:
     answer = client("plain").post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert said in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
 
 
-def test_other_places_and_methods(client: Client) -> None:
+def test_unknown_paths_and_methods(client: Client) -> None:
     serving = client("plain")
     assert serving.get("/nowhere").json()["error"].startswith("there is nothing at /nowhere")
     assert serving.get("/fill").status_code == 405
@@ -50,7 +50,7 @@ def test_other_places_and_methods(client: Client) -> None:
     assert serving.get("/page/%2e%2e/app.py").status_code == 404
 
 
-def test_a_fault_of_ours_shows_nothing_of_its_insides(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_shows_no_details(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("secret")
 
@@ -69,9 +69,9 @@ def pieces(size: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["said", "in pieces"])
-def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
-    monkeypatch.setattr(WholeRequests.__init__, "__defaults__", (10_000,))
-    with TestClient(application(Service.of(opened("plain"), "plain"))) as client:
+def test_a_request_that_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    monkeypatch.setattr(BufferedRequests.__init__, "__defaults__", (10_000,))
+    with TestClient(create_app(Service.of(opened("plain"), "plain"))) as client:
         long = b" " * 20_000 if whole else pieces(20_000)
         answer = client.post("/embed", content=long, headers=JSON)
         assert answer.status_code == 413
@@ -85,13 +85,13 @@ def test_what_is_too_large_is_refused(opened: Opened, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("path", "asked", "said"),
     [
-        ("/fill", {"text": "a " * 5000 + "[MASK]", "top_k": 1000}, "too large an answer"),
-        ("/fill", {"text": "[MASK] " * 20, "top_k": 20, "joint": True}, "too many to be filled together"),
+        ("/fill", {"text": "a " * 5000 + "[MASK]", "top_k": 1000}, "response would be too large"),
+        ("/fill", {"text": "[MASK] " * 20, "top_k": 20, "joint": True}, "too many to be filled jointly"),
         ("/score", {"text": "dog " * 1100}, "1,100 tokens, and each would be masked by itself"),
         ("/tokenize", {"inputs": "a" * 500_001}, "500,001 characters"),
     ],
 )
-def test_answers_that_would_be_too_large_or_take_too_long_are_refused(
+def test_responses_that_would_be_too_large_or_too_slow_are_refused(
     client: Client, path: str, asked: dict[str, object], said: str
 ) -> None:
     answer = client("plain").post(path, json=asked)
@@ -110,13 +110,13 @@ def test_answers_that_would_be_too_large_or_take_too_long_are_refused(
         ("/v1/embeddings", {"input": "\ud800"}),
     ],
 )
-def test_half_a_character_is_a_mistake(client: Client, path: str, asked: dict[str, object]) -> None:
+def test_a_lone_surrogate_is_an_error(client: Client, path: str, asked: dict[str, object]) -> None:
     answer = client("plain").post(path, content=json.dumps(asked), headers=JSON)
     assert answer.status_code == 422
-    assert "half of one" in answer.text
+    assert "half a character" in answer.text
 
 
-def test_a_whole_character_beyond_the_first_plane_is_none(client: Client) -> None:
+def test_a_surrogate_pair_is_a_character(client: Client) -> None:
     body = json.dumps({"inputs": "a 😀"})
     assert "\\ud83d" in body
     assert client("plain").post("/embed", content=body, headers=JSON).status_code == 200
@@ -133,15 +133,13 @@ def test_a_whole_character_beyond_the_first_plane_is_none(client: Client) -> Non
         ("/fill", {"text": "a [MASK]", "strict": 1}, "strict"),
     ],
 )
-def test_what_would_change_an_answer_is_not_passed_over(
-    client: Client, path: str, asked: dict[str, object], key: str
-) -> None:
+def test_unsupported_parameters_are_refused(client: Client, path: str, asked: dict[str, object], key: str) -> None:
     answer = client("plain").post(path, json=asked)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith(f"{key}: ")
 
 
-def test_a_request_that_is_not_said_to_be_json_is_told_how(client: Client) -> None:
+def test_a_request_without_the_json_content_type_gets_a_remedy(client: Client) -> None:
     serving = client("plain")
     body = '{"text": "a [MASK]"}'
     for headers in ({}, {"Content-Type": "application/x-www-form-urlencoded"}):
@@ -151,7 +149,7 @@ def test_a_request_that_is_not_said_to_be_json_is_told_how(client: Client) -> No
     assert "JSON in UTF-8" in serving.post("/fill", content=b'{"text": "\xff"}', headers=JSON).json()["error"]
 
 
-def test_what_balancers_ask(client: Client) -> None:
+def test_requests_of_load_balancers(client: Client) -> None:
     serving = client("plain")
     assert serving.head("/health").status_code == serving.head("/").status_code == 200
     answer = serving.get("/fill")
@@ -159,35 +157,35 @@ def test_what_balancers_ask(client: Client) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
-def test_on_this_machine_alone_it_answers_under_its_own_names_alone(opened: Opened, host: str) -> None:
+def test_a_local_server_accepts_only_its_own_host_names(opened: Opened, host: str) -> None:
     service = Service.of(opened("plain"), "plain")
-    with listening(host, 0) as socket:
-        names = names_of(host, socket)
-    with TestClient(application(service, names)) as client:
+    with listen(host, 0) as socket:
+        names = local_hosts(host, socket)
+    with TestClient(create_app(service, names)) as client:
         for name in ("localhost:8000", "127.0.0.1:8000", "LOCALHOST", "[::1]:8000", f"{host}:1"):
             assert client.get("/health", headers={"Host": name}).status_code == 200, name
         for path in ("/embed", "/v1/embeddings"):
             answer = client.post(path, json={"inputs": "a"}, headers={"Host": "evil.example"})
             assert answer.status_code == 400
             assert "not as 'evil.example'" in answer.text
-    with listening("0.0.0.0", 0) as socket:
-        assert names_of("0.0.0.0", socket) is None
-    with TestClient(application(service)) as client:
+    with listen("0.0.0.0", 0) as socket:
+        assert local_hosts("0.0.0.0", socket) is None
+    with TestClient(create_app(service)) as client:
         assert client.get("/health", headers={"Host": "model.example"}).status_code == 200
 
 
-def test_a_port_that_is_taken_is_said_to_be() -> None:
-    with listening("127.0.0.1", 0) as taken:
+def test_a_port_in_use_is_named() -> None:
+    with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        assert address_of(taken) == f"http://127.0.0.1:{port}"
+        assert url_of(taken) == f"http://127.0.0.1:{port}"
         assert taken.proto == socket.IPPROTO_TCP  # or small answers wait for 40 ms
-        with pytest.raises(SettingsError, match=f"127.0.0.1:{port} cannot be listened at: address already in use"):
-            listening("127.0.0.1", port)
+        with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: address already in use"):
+            listen("127.0.0.1", port)
 
 
-def test_an_address_that_is_none() -> None:
+def test_an_address_that_does_not_exist() -> None:
     with pytest.raises(SettingsError, match="there is no such address"):
-        listening("no such host.invalid", 0)
+        listen("no such host.invalid", 0)
 
 
 class Bound(socket.socket):
@@ -197,17 +195,17 @@ class Bound(socket.socket):
         return ("::1", 8000, 0, 0)
 
 
-def test_addresses_as_a_browser_wants_them() -> None:
-    with listening("0.0.0.0", 0) as opened:
-        assert address_of(opened) == f"http://localhost:{opened.getsockname()[1]}"
+def test_urls_for_a_browser() -> None:
+    with listen("0.0.0.0", 0) as opened:
+        assert url_of(opened) == f"http://localhost:{opened.getsockname()[1]}"
     with Bound() as bound:
-        assert address_of(bound) == "http://[::1]:8000"
-        names = names_of("::1", bound)
+        assert url_of(bound) == "http://[::1]:8000"
+        names = local_hosts("::1", bound)
         assert names is not None
         assert "[::1]" in names
 
 
-def test_the_page_takes_nothing_from_elsewhere_and_asks_what_there_is(client: Client) -> None:
+def test_the_page_loads_nothing_from_other_sites_and_uses_existing_endpoints(client: Client) -> None:
     serving = client("plain")
     page = serving.get("/")
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
@@ -226,7 +224,7 @@ def test_the_page_takes_nothing_from_elsewhere_and_asks_what_there_is(client: Cl
     assert {f"/{name}" for name in asked} <= set(paths)
 
 
-def test_licences_lie_beside_what_is_not_ours() -> None:
+def test_vendored_files_have_their_licences() -> None:
     vendored = PAGE / "vendor"
     assert {path.name for path in vendored.iterdir()} == {"htm-preact.js", "LICENSE-htm", "LICENSE-preact"}
     assert "Apache License" in Path(vendored / "LICENSE-htm").read_text()

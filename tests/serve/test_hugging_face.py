@@ -1,4 +1,4 @@
-"""Hugging Face's own client is answered, whichever task the model is for; the forms are those of its pipelines."""
+"""Hugging Face's own client works for every task of a model, with responses in the form of its pipelines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_it_fills_masks(address: Address, opened: Opened) -> None:
     assert {one.token_str for one in client.fill_mask(TEXT, targets=["dog", "fox"])} == {"dog", "fox"}
 
 
-def test_it_gets_vectors_and_how_alike_texts_are(address: Address, opened: Opened) -> None:
+def test_it_gets_vectors_and_similarities(address: Address, opened: Opened) -> None:
     client, model = hub(address("plain")), opened("plain")
     vectors = client.feature_extraction("a lazy dog")
     assert np.allclose(vectors, model.embed(["a lazy dog"]), atol=1e-5)
@@ -67,7 +67,7 @@ def test_it_answers_questions(address: Address, opened: Opened) -> None:
     assert found.score == pytest.approx(expected.score, abs=1e-5)
 
 
-def test_a_mistake_reaches_the_client_in_words(address: Address) -> None:
+def test_an_error_message_reaches_the_client(address: Address) -> None:
     with pytest.raises(Exception, match="422"):
         hub(address("plain")).feature_extraction("dog " * 100)
     with pytest.raises(Exception, match="422"):
@@ -91,7 +91,7 @@ def test_a_mistake_reaches_the_client_in_words(address: Address) -> None:
         ("answer", [{"question": "who?", "context": "a fox"}], False),
     ],
 )
-def test_one_thing_gets_one_answer_and_a_list_a_list(client: Client, kind: str, inputs: object, one: bool) -> None:
+def test_one_input_gets_one_result_and_a_list_a_list(client: Client, kind: str, inputs: object, one: bool) -> None:
     serving = client(kind)
     said = serving.post("/predict", json={"inputs": inputs})
     assert said.status_code == 200, said.text
@@ -104,7 +104,7 @@ def test_one_thing_gets_one_answer_and_a_list_a_list(client: Client, kind: str, 
     assert serving.post("/", json={"inputs": inputs}).json() == (answers if nested or not one else answers[0])
 
 
-def test_two_texts_are_a_pair_where_pairs_are_judged(client: Client, opened: Opened) -> None:
+def test_two_texts_are_a_pair_if_the_model_takes_pairs(client: Client, opened: Opened) -> None:
     said = client("pairs").post("/predict", json={"inputs": ["a dog", "a fox"]}).json()
     expected = opened("pairs").predict(("a dog", "a fox"))
     assert {one["label"]: one["score"] for one in said} == pytest.approx(expected.scores)
@@ -114,13 +114,13 @@ def test_two_texts_are_a_pair_where_pairs_are_judged(client: Client, opened: Ope
     ("kind", "inputs"),
     [("classify", 3), ("classify", []), ("classify", [1]), ("answer", "who?"), ("plain", {"a": 1}), ("plain", [])],
 )
-def test_what_is_no_question_is_said_to_be_none(client: Client, kind: str, inputs: object) -> None:
+def test_inputs_of_another_form_are_refused(client: Client, kind: str, inputs: object) -> None:
     said = client(kind).post("/", json={"inputs": inputs})
     assert said.status_code == 422
     assert "give" in said.json()["error"] or "list of 1 to" in said.json()["error"]
 
 
-def test_the_model_is_found_by_its_name_and_no_other_is(client: Client) -> None:
+def test_only_the_served_model_is_found_by_name(client: Client) -> None:
     serving = client("plain")
     said = serving.post("/models/plain", json={"inputs": TEXT, "parameters": {"top_k": 2}})
     assert [set(one) for one in said.json()] == [{"score", "token", "token_str", "sequence"}] * 2

@@ -1,4 +1,4 @@
-"""Clients that leave are not worked for, and a server that is stopped is gone in time."""
+"""Requests of clients that have disconnected are cancelled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from served_models import Address
 
 
 class Gate:
-    """Stands before a Service's scores; notes which texts came through."""
+    """Blocks a Service's scores until opened; records the scored texts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reached, self.goes = threading.Event(), threading.Event()
@@ -52,7 +52,7 @@ def waiting(address: str) -> int:
     return int(float(next(line for line in lines if line.startswith("maskling_waiting_texts ")).split()[1]))
 
 
-def test_a_client_that_has_left_is_not_worked_for(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_request_of_a_disconnected_client_is_cancelled(address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, where = Gate(monkeypatch), address("plain")
     first = post(where, "a dog")
     assert gate.reached.wait(30)

@@ -1,4 +1,4 @@
-"""/fill, /score and /attention say what the model says."""
+"""/fill, /score and /attention return what the model returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from maskling.serve.batching import Batcher
-from maskling.serve.service import Asking, Service
+from maskling.serve.service import QueuedService, Service
 from served_models import Client, Opened
 
 TEXT = "the quick [MASK] jumps over a [MASK]"
@@ -39,7 +39,7 @@ def words_of(filled: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("ways", [{"targets": ["dog", "fox"]}, {"whole_words": True}, {"joint": True}])
-def test_every_way_to_fill_is_there(client: Client, opened: Opened, ways: dict[str, object]) -> None:
+def test_every_option_of_fill_is_supported(client: Client, opened: Opened, ways: dict[str, object]) -> None:
     texts = [TEXT, "a [MASK]"]
     said = client("plain").post("/fill", json={"text": texts, "top_k": 2, **ways}).json()
     expected = [one.as_dict() for one in opened("plain").fill(texts, top_k=2, **ways)]  # type: ignore[call-overload]
@@ -48,7 +48,7 @@ def test_every_way_to_fill_is_there(client: Client, opened: Opened, ways: dict[s
     assert said != plain
 
 
-def test_a_list_of_one_is_answered_with_a_list(client: Client) -> None:
+def test_a_list_of_one_text_gets_a_list(client: Client) -> None:
     serving = client("plain")
     assert isinstance(serving.post("/fill", json={"text": [TEXT]}).json(), list)
     assert isinstance(serving.post("/score", json={"text": ["a dog"]}).json(), list)
@@ -77,10 +77,10 @@ def test_attention_is_attention(client: Client, opened: Opened) -> None:
 
 
 def test_maps_too_large_to_send_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskling.serve.service._MOST_WEIGHTS", 100)
+    monkeypatch.setattr("maskling.serve.service._MAX_ATTENTION_WEIGHTS", 100)
     said = client("plain").post("/attention", json={"text": TEXT})
     assert said.status_code == 422
-    assert "too large to be sent" in said.json()["error"]
+    assert "too large to send" in said.json()["error"]
 
 
 def test_in_int8_each_text_runs_by_itself(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_in_int8_each_text_runs_by_itself(opened: Opened, tmp_path: Path, monkey
 
     async def asked(service: Service) -> list[int]:
         together.clear()
-        vectors = await Asking(service, Batcher()).embed(["a dog", "a fox", "paris"], None, False)
+        vectors = await QueuedService(service, Batcher()).embed(["a dog", "a fox", "paris"], None, False)
         assert len(vectors) == 3
         return together
 

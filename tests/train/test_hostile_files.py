@@ -91,9 +91,9 @@ def make(kind: str, path: Path) -> None:
 def test_a_lock_that_is_no_plain_file_is_refused_and_nothing_is_written(tmp_path: Path, kind: str):
     (tmp_path / "mine").write_text("precious")
     make(kind, tmp_path / ".lock")
-    with pytest.raises(CheckpointError, match=r"\.lock is a link or no plain file"), only_here(tmp_path):
+    with pytest.raises(CheckpointError, match=r"\.lock is a link or not a regular file"), only_here(tmp_path):
         pass
-    with pytest.raises(DataError, match=r"\.lock is a link or no plain file"), locked(tmp_path):
+    with pytest.raises(DataError, match=r"\.lock is a link or not a regular file"), locked(tmp_path):
         pass
     assert (tmp_path / "mine").read_text() == "precious"
     assert not (tmp_path / "nowhere").exists()

@@ -1,6 +1,7 @@
-"""The command line: one thin file for each verb, in the order in which a person meets them."""
+"""The command line: one thin module per verb, listed in the order in which a new user meets them."""
 
-EXIT_DONE, EXIT_FAULT, EXIT_MENDABLE, EXIT_STOPPED = 0, 1, 2, 130
+# 1 is an internal error: a Python traceback.
+EXIT_DONE, EXIT_USER_ERROR, EXIT_STOPPED = 0, 2, 130
 
 VERBS = {
     "prepare": "maskling.cli.prepare:prepare",

@@ -1,4 +1,4 @@
-"""`maskling export`: a folder that other programs open."""
+"""`maskling export`: a model folder for other programs."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def export(
     /,
     *,
     out: Annotated[Path | None, Parameter(help="folder to write", metavar="FOLDER")] = None,
-    format: Annotated[  # noqa: A002 - what it is called on the command line
+    format: Annotated[  # noqa: A002 - the name of the option
         Literal["hf", "onnx"], Parameter(help="hf: transformers and others; onnx: onnxruntime, transformers.js, others")
     ] = "hf",
-    int8: Annotated[bool, Parameter(help="with onnx: weights in bytes, a quarter of the size")] = False,
+    int8: Annotated[bool, Parameter(help="with onnx: int8 weights, a quarter of the size")] = False,
     step: Annotated[
-        int | None, Parameter(help="with a run of 'train': the checkpoint of this step, not the best one")
+        int | None, Parameter(help="with a run of 'train': export the checkpoint of this step, not the best one")
     ] = None,
-    json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
+    json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
 ) -> None:
     """Write a model for other programs.
 
-    config.json, model.safetensors, tokenizer files and a model card, as transformers and sentence-transformers open
-    them. A run gives its best weights; an older folder is brought into today's layout and keeps its card. The folder
-    counts only when it was read back and its answers were the same.
+    Writes config.json, model.safetensors, tokenizer files and a model card, in the layout of transformers and
+    sentence-transformers. A run is exported with its best weights; an older folder is converted to the current layout
+    and keeps its card. The folder is loaded back, and export fails unless its outputs are the same.
 
-    With --format onnx it is a graph for batches and texts of any length, with the same checks; --int8 makes it small.
-    maskling itself opens such a folder too.
+    --format onnx writes a graph for any batch size and sequence length, with the same checks; --int8 makes it smaller.
+    maskling can load such a folder too.
 
     Example: maskling export runs/mine --out exported/
     """
     if out is None:
-        raise SettingsError("say where to write: maskling export runs/mine --out exported/")
+        raise SettingsError("give a folder to write: maskling export runs/mine --out exported/")
     check_out_folder(out)
 
     from maskling.infer.model import load
@@ -50,11 +50,11 @@ def export(
 
     console = Console(as_json=json)
     if int8 and format != "onnx":
-        raise SettingsError("--int8 goes with --format onnx; leave it out, or add that")
+        raise SettingsError("--int8 needs --format onnx; add it, or leave --int8 out")
     if format == "onnx":
         if step is not None:
             raise SettingsError(
-                "--step goes with --format hf; export the checkpoint so first, then that folder as onnx"
+                "--step needs --format hf; export the checkpoint in that format first, then that folder as onnx"
             )
         _onnx(find_model(model), out, int8, console)
         return
@@ -64,13 +64,13 @@ def export(
     elif (model / "config.toml").is_file():
         export_checkpoint(model, step, out)
     else:
-        raise SettingsError(f"--step chooses a checkpoint of a run, and {model} is none; leave it out")
+        raise SettingsError(f"--step chooses a checkpoint of a run, and {model} is not a run; leave it out")
     written = load(out, device="cpu")
     architecture = str(read_config(out)["architectures"][0])
     parameters = sum(math.prod(shape) for shape in weight_shapes(out).values())
     if left_out:
-        console.note(f"left out: {counted(len(left_out), 'weight')} with no place in {architecture} ({left_out[0]})")
-    console.note(f"{out} written and read back: {parameters:,} parameters, {written.tokenizer.vocab_size:,} tokens")
+        console.note(f"left out: {counted(len(left_out), 'weight')} that {architecture} does not have ({left_out[0]})")
+    console.note(f"{out} written and loaded back: {parameters:,} parameters, {written.tokenizer.vocab_size:,} tokens")
     console.data(
         {
             "folder": str(out),

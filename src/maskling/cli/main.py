@@ -1,10 +1,12 @@
-"""`maskling VERB ...`: parse, call one function, say how it ended.
+"""The entry point: `maskling VERB ...` parses the command line, calls the verb's function and returns an exit code.
 
-Exit codes: 0 done, 2 the user can mend it, 1 a fault of ours, 130 stopped by hand.
+Exit codes: 0 success, 1 internal error (with a traceback), 2 an error that the user can fix, 130 stopped by Ctrl-C or
+SIGTERM.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
@@ -16,76 +18,87 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from maskling.cli import EXIT_DONE, EXIT_MENDABLE, EXIT_STOPPED, VERBS
+from maskling.cli import EXIT_DONE, EXIT_STOPPED, EXIT_USER_ERROR, VERBS
 from maskling.cli.options import bind, overview, verb_help
 from maskling.console import Console
 from maskling.errors import MasklingError, SettingsError, suggestion
 from maskling.version import __version__
 
-ABOUT = "A masked language model of your own: BERT, from the text you have, on the hardware you have."
+ABOUT = "Train and use BERT-like masked language models on your own text and hardware."
 EXAMPLE = "maskling prepare books/ --out data/ && maskling train --data data/ --out runs/mine"
-# Verbs that keep what they have finished.
-GO_ON = ("prepare", "train", "finetune", "search")
+# Verbs that keep finished work and resume from it.
+RESUMABLE = ("prepare", "train", "finetune", "search")
 
 
 class Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM.
 
-    A class of its own, as Python ends a process whose exec() was left by KeyboardInterrupt itself with a signal
-    instead of our exit code, even if it was caught.
+    A subclass, because Python kills its own process with SIGINT after a plain KeyboardInterrupt has left an exec()
+    (any import is one), even if the exception was caught; the exit code would be lost.
     """
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """Run the command line of this process and exit. Entry point of the console script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Names of files need not be text, and not every terminal can show every letter.
+            # File names may not be valid text, and not every terminal can show every character.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    # The first callback registered is the last to run. After it the interpreter restores the default action of
+    # signals, and a second Ctrl-C would end the process with signal 2 instead of its exit code.
+    atexit.register(_ignore_stop_signals)
+    sys.exit(run(sys.argv[1:], exits=True))
 
 
-def run(words: Sequence[str]) -> int:
-    """Run one command line; returns its exit code."""
+def run(words: Sequence[str], exits: bool = False) -> int:
+    """Run one command line and return its exit code.
+
+    exits: the process exits next, so a later Ctrl-C ends it at once, with the same exit code; otherwise the signal
+    handlers are restored.
+    """
     console = Console()
-    try:
-        with _stopped_by_signals():
-            return _run(list(words), console)
-    except SettingsError as error:
-        console.error(*str(error).split("\n"))  # one line for each setting
-        return EXIT_MENDABLE
-    except MasklingError as error:
-        console.error(str(error))
-        return EXIT_MENDABLE
-    except KeyboardInterrupt:
-        console.stopped("; the same command goes on from there" if _goes_on(words) else "")
-        return EXIT_STOPPED
-    except BrokenPipeError:
-        # Whoever read our output has left (`maskling fill ... | head`). Python would complain again at exit.
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
-    except OSError as error:
-        console.error(_said(error))
-        return EXIT_MENDABLE
-
-
-def _goes_on(words: Sequence[str]) -> bool:
-    # Vectors are kept in the file that they are for.
-    return words[0] in GO_ON or (words[0] == "embed" and any(word.split("=")[0] == "--out" for word in words))
+    with _stop_signals_handled(restore=not exits) as stop:
+        try:
+            code = _exit_code(list(words), console)
+        except KeyboardInterrupt:
+            # Set first: from here on another signal must not raise.
+            stop.exit_code = code = EXIT_STOPPED
+            console.stopped("; run the same command again to resume" if _resumable(words) else "")
+        stop.exit_code = code
+    return code
 
 
 def verbs() -> dict[str, Callable[..., Any]]:
-    """Each verb's function. What a verb needs to do its work it imports when it does it, so this is quick."""
+    """Return the function of each verb. Quick, because verbs import what they need only when they run."""
     return {verb: _function(verb) for verb in VERBS}
 
 
 def verb_and_rest(words: Sequence[str]) -> tuple[str, list[str]]:
-    """The verb at the front of a command line, of two words where there is one of two, and what follows it."""
-    of_two = " ".join(words[:2])
-    if len(words) > 1 and of_two in VERBS:
-        return of_two, list(words[2:])
+    """Split a command line into its verb, of two words if such a verb exists, and the remaining words."""
+    two_words = " ".join(words[:2])
+    if len(words) > 1 and two_words in VERBS:
+        return two_words, list(words[2:])
     return (words[0], list(words[1:])) if words else ("--help", [])
+
+
+def _exit_code(words: list[str], console: Console) -> int:
+    """Run a command line, print the error it ends with, if any, and return the exit code."""
+    try:
+        return _run(words, console)
+    except SettingsError as error:
+        console.error(*str(error).split("\n"))  # one line per setting
+        return EXIT_USER_ERROR
+    except MasklingError as error:
+        console.error(str(error))
+        return EXIT_USER_ERROR
+    except BrokenPipeError:
+        # The reader of our output has exited (`maskling fill ... | head`). Python would complain again at exit.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except OSError as error:
+        console.error(_os_error_message(error))
+        return EXIT_USER_ERROR
 
 
 def _run(words: list[str], console: Console) -> int:
@@ -119,33 +132,54 @@ def _function(verb: str) -> Callable[..., Any]:
     return function
 
 
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Within the block Ctrl-C and SIGTERM raise Stopped."""
+def _resumable(words: Sequence[str]) -> bool:
+    # 'embed' resumes from its output file.
+    return bool(words) and (
+        words[0] in RESUMABLE or (words[0] == "embed" and any(word.split("=")[0] == "--out" for word in words))
+    )
 
-    def stop(*_: object) -> NoReturn:
+
+class _StopHandler:
+    """Signal handler: raises Stopped until `exit_code` is set, then ends the process with that code."""
+
+    exit_code: int | None = None
+
+    def __call__(self, *_: object) -> NoReturn:
+        if self.exit_code is not None:
+            os._exit(self.exit_code)
         raise Stopped
 
-    if threading.current_thread() is not threading.main_thread():  # signals go elsewhere
-        yield
+
+@contextlib.contextmanager
+def _stop_signals_handled(restore: bool) -> Iterator[_StopHandler]:
+    """Handle Ctrl-C and SIGTERM with the yielded handler, within the block only if `restore`."""
+    stop = _StopHandler()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
+        yield stop
         return
-    # Under nohup, or in the background of a script, Ctrl-C is ignored, and stays so.
-    heard = [signal.SIGTERM]
-    heard += [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
-    before = {name: signal.signal(name, stop) for name in heard}
+    handled = [signal.SIGTERM]
+    # Under nohup, or in the background of a script, Ctrl-C is ignored, and stays ignored.
+    handled += [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+    before = {name: signal.signal(name, stop) for name in handled}
     try:
-        yield
+        yield stop
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        if restore:
+            for name, handler in before.items():
+                signal.signal(name, handler)
 
 
-def _said(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename is not None else ""
-    mend = {
-        errno.ENOSPC: "; make room there, or choose another place, and run it again",
-        errno.EACCES: "; change who may read or write it, or choose another place",
-        errno.EROFS: "; choose another place",
+def _ignore_stop_signals() -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+
+
+def _os_error_message(error: OSError) -> str:
+    path = f"{error.filename}: " if error.filename is not None else ""
+    remedies = {
+        errno.ENOSPC: "; free some space or choose another location, and run it again",
+        errno.EACCES: "; change its permissions, or choose another location",
+        errno.EROFS: "; choose another location",
     }
     reason = error.strerror or str(error)
-    return f"{where}{reason[:1].lower()}{reason[1:]}{mend.get(error.errno or 0, '')}"
+    return f"{path}{reason[:1].lower()}{reason[1:]}{remedies.get(error.errno or 0, '')}"

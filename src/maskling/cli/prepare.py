@@ -1,4 +1,4 @@
-"""`maskling prepare`: from text to shards."""
+"""`maskling prepare`: text to tokenized shards, and the view of its events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,8 @@ from maskling.console import Console, counted
 if TYPE_CHECKING:
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
-# FOLDED DOCS
-# [prepare_report] What a person sees of a preparation.
-
-
-# What decides a tokenizer that is trained.
-TRAINING = [
+# Settings of a tokenizer to be trained.
+_TOKENIZER_TRAINING = [
     f"tokenizer.{name}"
     for name in ("kind", "vocab_size", "lowercase", "strip_accents", "split_chinese", "min_count", "max_alphabet")
 ]
@@ -29,19 +25,19 @@ TRAINING = [
 
 def prepare(
     *sources: Annotated[str, Parameter(help=SOURCES)],
-    out: Annotated[Path | None, Parameter(help="folder to write; an unfinished one goes on", metavar="FOLDER")] = None,
+    out: Annotated[Path | None, Parameter(help="folder to write; resumed if unfinished", metavar="FOLDER")] = None,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
-    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
-    json: Annotated[bool, Parameter(help="the result as JSON on stdout")] = False,
+    show: Annotated[bool, Parameter(help="print every setting and its origin, and exit")] = False,
+    json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Turn text into a folder to train on.
+    """Prepare text for training.
 
-    Text is read, cleaned, deduplicated and tokenized; a tokenizer is trained on it unless --tokenizer.path gives one.
-    Plain text, JSON Lines, CSV, TSV, Parquet, HTML, Markdown and EPUB are read, each also as .gz, .bz2, .xz or .zst.
+    Reads, cleans, deduplicates and tokenizes text, and trains a tokenizer on it unless --tokenizer.path gives one.
+    Reads plain text, JSON Lines, CSV, TSV, Parquet, HTML, Markdown and EPUB, also compressed as .gz, .bz2, .xz or .zst.
 
-    Any setting is an option too, as --tokenizer.vocab-size 8000 or --corpus.plain line; --show lists them all.
-    Stopped at any moment, the same command goes on.
+    Every setting is an option too, such as --tokenizer.vocab-size 8000 or --corpus.plain line; --show lists them all.
+    It can be stopped at any time; the same command resumes.
 
     Example: maskling prepare books/ notes.jsonl.zst --out data/ --tokenizer.vocab-size 16000
     """
@@ -52,14 +48,14 @@ def prepare(
     console = Console(as_json=json)
     resolved = resolve(PrepareSettings, layers(config, settings))
     if resolved.settings.tokenizer.path is not None:
-        refuse_idle(resolved, TRAINING, "tokenizer.path gives a tokenizer as it is")
+        refuse_idle(resolved, _TOKENIZER_TRAINING, "tokenizer.path gives a trained tokenizer")
     if show:
         for line in shown(resolved):
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         return
     if not sources or out is None:
-        raise SettingsError("say what to read and where to write: maskling prepare books/ --out data/")
+        raise SettingsError("give text to read and a folder to write: maskling prepare books/ --out data/")
     check_sources(sources)
     check_out_folder(out)
 
@@ -71,22 +67,21 @@ def prepare(
 
 
 class PrepareReport:
-    """Shows the events of a preparation."""
+    """View of the events of a preparation. vocab_size: of a tokenizer to be trained, as set."""
 
-    def __init__(self, console: Console, asked: int) -> None:
-        """asked: the size of a vocabulary that is to be trained."""
+    def __init__(self, console: Console, vocab_size: int) -> None:
         self._console = console
-        self._asked = asked
+        self._vocab_size = vocab_size
 
     def show(self, event: PrepareEvent) -> None:
-        """Print what an event has to say."""
+        """Print an event."""
         from maskling.data.prepare import events
 
         console = self._console
         match event:
             case events.Resumed():
                 parts, shards = counted(event.parts, "part"), counted(event.shards, "shard")
-                console.note(f"going on: {parts} of text and {shards} are there already")
+                console.note(f"resuming: {parts} of text and {shards} are done already")
             case events.Reading():
                 text = f"read {counted(event.documents, 'document')}, {byte_size(event.text_bytes)} of text"
                 console.progress(text, event.read_bytes, event.total_bytes)
@@ -95,8 +90,8 @@ class PrepareReport:
                 console.note(f"training a vocabulary on {event.words:,} different words")
             case events.TokenizerTrained():
                 where = "trained" if event.path is None else f"taken from {event.path}"
-                less = event.path is None and event.vocab_size < self._asked
-                why = f", not the {self._asked:,} asked for: the text gives no more" if less else ""
+                less = event.path is None and event.vocab_size < self._vocab_size
+                why = f", not the {self._vocab_size:,} of the settings, because the text gives no more" if less else ""
                 console.note(f"tokenizer {where}: {event.vocab_size:,} tokens{why}")
             case events.ShardWritten():
                 text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
@@ -118,8 +113,8 @@ class PrepareReport:
             f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
             f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes a token, "
             f"{100 * event.unknown_share:.2f}% unknown",
-            f"  entropy     {entropy:.2f} nats a token, perplexity {math.exp(entropy):,.0f}, "
-            f"for a model that knows only how often tokens occur",
+            f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
+            f"for a model of token frequencies only",
         ]
         for line in lines:
             console.result(line)

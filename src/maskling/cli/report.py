@@ -1,4 +1,4 @@
-"""`maskling report`: runs as a page of charts."""
+"""`maskling report`: charts of training runs, as one HTML file."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from maskling.errors import SettingsError
 
 
 def report(
-    *runs: Annotated[Path, Parameter(help="folders of runs, of train or finetune; several are put side by side")],
+    *runs: Annotated[Path, Parameter(help="run folders of train or finetune; several are compared")],
     out: Annotated[
-        Path | None, Parameter(help="where the page goes; report.html in the folder of a single run if left out")
+        Path | None, Parameter(help="file to write (default: report.html in the folder of a single run)")
     ] = None,
 ) -> None:
-    """Write a page of charts of a run, or of several.
+    """Write a page of charts for one run or several.
 
-    Losses, what was measured on held-out text, learning rate, gradients, speed; of several runs the settings in which
-    they differ. One file, which needs no network and can be sent on. Of a run that is still going on, the page shows
-    how far it is; write it again for more.
+    Charts of losses, held-out metrics, learning rate, gradient norm and speed; for several runs also the settings in
+    which they differ. One HTML file that needs no network and can be shared. For a run still in progress it shows the
+    state so far; run the command again to update it.
 
     Example: maskling report runs/mine
     """
     if not runs:
-        raise SettingsError("say which run to show, for example: maskling report runs/mine")
+        raise SettingsError("give a run folder, for example: maskling report runs/mine")
     if out is None and len(runs) > 1:
-        raise SettingsError(f"say where the page of {counted(len(runs), 'run')} goes, with --out FILE")
+        raise SettingsError(f"give a file for the page of {counted(len(runs), 'run')} with --out FILE")
 
     from maskling.report.report import write_report
     from maskling.report.runs import read_run
 
     console = Console()
-    read = [read_run(run) for run in runs]
-    place = out if out is not None else runs[0] / "report.html"
-    check_out_file(place)
-    write_report(read, place)
-    for run in read:
+    loaded = [read_run(run) for run in runs]
+    path = out if out is not None else runs[0] / "report.html"
+    check_out_file(path)
+    write_report(loaded, path)
+    for run in loaded:
         if run.unreadable:
             console.warn(f"{run.name}: {counted(run.unreadable, 'line')} of metrics.jsonl could not be read")
-    console.result(f"{place} written")
+    console.result(f"{path} written")

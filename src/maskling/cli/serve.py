@@ -1,4 +1,4 @@
-"""`maskling serve`: a model behind HTTP, and a page to play with it."""
+"""`maskling serve`: an HTTP server for one model, with a web page to try it out."""
 
 from __future__ import annotations
 
@@ -13,65 +13,69 @@ from maskling.console import Console
 from maskling.errors import MissingExtra, SettingsError
 from maskling.files import path_text
 
-_HIGHEST_PORT = 65535
+_MAX_PORT = 65535
 
 
 def serve(
     model: Annotated[Path, Parameter(help="a run, an export, a fine-tuned model, or a Hugging Face folder")],
     /,
     *,
-    host: Annotated[str, Parameter(help="address to listen at; 0.0.0.0 lets other machines in")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="port to listen at; 0 takes a free one")] = 8000,
-    json: Annotated[bool, Parameter(help="the address as JSON on stdout once the server answers")] = False,
+    host: Annotated[str, Parameter(help="address to listen on; 0.0.0.0 accepts other machines")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="port to listen on; 0 picks a free one")] = 8000,
+    json: Annotated[bool, Parameter(help="print the address as JSON on stdout once the server is ready")] = False,
     dtype: Annotated[
         Literal["auto", "fp32", "bf16"],
-        Parameter(help="numbers to calculate in; bf16 is faster on newer processors, coarser; auto takes the faster"),
+        Parameter(help="precision; bf16 is faster on newer processors but coarser; auto picks the faster"),
     ] = "fp32",
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
-    """Serve a model over HTTP, with a page to play with it.
+    """Serve a model over HTTP, with a web page to try it out.
 
-    Whatever the model can do: masks to fill, vectors, scores, attention, or the task it was fine-tuned for. It answers
-    the clients of Hugging Face (InferenceClient), of OpenAI (embeddings) and of text-embeddings-inference. Requests
-    that come together run together. There are no passwords: beyond this machine put a proxy before it.
+    Serves whatever the model can do: filling masks, embeddings, scores, attention maps, or the task it was fine-tuned
+    for. Works with the clients of Hugging Face (InferenceClient), OpenAI (embeddings) and text-embeddings-inference.
+    Concurrent requests are batched. There is no authentication: put a proxy in front before you open it to other
+    machines.
 
     Example: maskling serve runs/mine
     """
     console = Console(as_json=json)
-    if not 0 <= port <= _HIGHEST_PORT:
-        raise SettingsError(f"--port is {port}; it is a number from 0 to {_HIGHEST_PORT}")
+    if not 0 <= port <= _MAX_PORT:
+        raise SettingsError(f"--port is {port}; give a number from 0 to {_MAX_PORT}")
     try:
-        from maskling.serve.app import address_of, application, listening, names_of, run
+        from maskling.serve.app import create_app, listen, local_hosts, serve_until_stopped, url_of
         from maskling.serve.batching import Batcher
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "serve", "serve") from None
-    with listening(host, port) as opened:
+    with listen(host, port) as listener:
         from maskling.infer.model import load
         from maskling.serve.service import Service
 
         console.doing("loading the model")
         service = Service.of(load(model, device=device, dtype=dtype), _name(model))
         service.warm_up()
-        address = address_of(opened)
+        address = url_of(listener)
 
-        def ready() -> None:
+        def on_ready() -> None:
             console.data({"address": address, "model": service.name, "task": service.task})
-            console.result(f"{service.name} answers at {address}")
+            console.result(f"{service.name} is served at {address}")
             console.note(f"{service.task}, {service.model.compute.description}; endpoints: {address}/openapi.json")
-            console.note("Ctrl-C ends it")
+            console.note("press Ctrl-C to stop")
 
         batcher = Batcher()
         try:
-            run(application(service, names_of(host, opened), batcher), opened, ready)
+            serve_until_stopped(create_app(service, local_hosts(host, listener), batcher), listener, on_ready)
         finally:
             batcher.close()
             if batcher.busy:
-                # The model cannot be stopped in the middle of a text; what it would say, nobody waits for any more.
-                console.stopped()
-                os._exit(EXIT_STOPPED)
+                # A running call of the model cannot be interrupted, and its result is no longer needed. Waiting for
+                # it, or ending the interpreter while the thread is in torch, would hang or abort.
+                try:
+                    console.stopped()
+                finally:
+                    os._exit(EXIT_STOPPED)
 
 
 def _name(model: Path) -> str:
-    """That of the folder, or of the run that it is the model of."""
-    place = model.resolve()
-    return path_text(place.parent.name if place.name == "model" else place.name)
+    """Return the name of the model's folder, or of its run."""
+    folder = model.resolve()
+    return path_text(folder.parent.name if folder.name == "model" else folder.name)

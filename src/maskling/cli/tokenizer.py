@@ -1,4 +1,4 @@
-"""`maskling tokenizer`: a vocabulary of your own."""
+"""`maskling tokenizer` and `maskling tokenizer extend`: train a tokenizer, or add words to a model's vocabulary."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from maskling.cli.options import SettingPairs, layers, shown
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
-# FOLDED DOCS
-# [tokenizer_extend] `maskling tokenizer extend`: words of a domain become tokens of a model.
-
-
-# What a tokenizer's folder may hold. Anything else is something to keep.
-FILES = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"}
+# Files of a tokenizer folder. A folder with any other file is not overwritten.
+_TOKENIZER_FILES = {
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("vocab.txt", "vocab.json", "merges.txt"),
+}
+_MAX_SHOWN = 20
 
 
 def tokenizer(
     *sources: Annotated[str, Parameter(help=SOURCES)],
-    out: Annotated[Path | None, Parameter(help="folder to write the tokenizer's files into", metavar="FOLDER")] = None,
+    out: Annotated[Path | None, Parameter(help="folder to write the tokenizer's files to", metavar="FOLDER")] = None,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
-    max_length: Annotated[int | None, Parameter(help="longest sequence, written into tokenizer_config.json")] = None,
-    force: Annotated[bool, Parameter(help="write over a tokenizer that is there")] = False,
-    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
-    json: Annotated[bool, Parameter(help="the result as JSON on stdout")] = False,
+    max_length: Annotated[int | None, Parameter(help="maximum sequence length, for tokenizer_config.json")] = None,
+    force: Annotated[bool, Parameter(help="overwrite an existing tokenizer")] = False,
+    show: Annotated[bool, Parameter(help="print every setting and its origin, and exit")] = False,
+    json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Train a vocabulary and nothing else.
+    """Train a tokenizer only.
 
-    'maskling prepare' does the same on its way, and --tokenizer.path gives it this one. Kinds: wordpiece (BERT), bpe
-    (byte-level, as RoBERTa), unigram (as SentencePiece). The same text gives the same files, on any machine.
+    'maskling prepare' trains one as part of its work; its option --tokenizer.path uses an existing one. Kinds:
+    wordpiece (BERT), bpe (byte-level, as RoBERTa), unigram (as SentencePiece). The same text gives the same files on
+    any machine.
 
     Example: maskling tokenizer books/ --out tok/ --tokenizer.kind bpe --tokenizer.vocab-size 8000
     """
@@ -50,32 +51,27 @@ def tokenizer(
         console.data(resolved.settings.model_dump(mode="json"))
         return
     if not sources or out is None:
-        raise SettingsError("say what to read and where to write: maskling tokenizer books/ --out tok/")
+        raise SettingsError("give text to read and a folder to write: maskling tokenizer books/ --out tok/")
     if resolved.settings.tokenizer.path is not None:
-        raise SettingsError(
-            "tokenizer.path names a tokenizer that is there already, and this verb trains one; leave it out"
-        )
+        raise SettingsError("tokenizer.path names an existing tokenizer, but this verb trains a new one; leave it out")
     check_sources(sources)
     check_out_folder(out)
-    if others := [name for name in visible(out) if name not in FILES]:
-        raise SettingsError(f"{out} holds other things than a tokenizer ({others[0]}); give another folder with --out")
+    if others := [name for name in visible(out) if name not in _TOKENIZER_FILES]:
+        raise SettingsError(f"{out} holds other files than a tokenizer ({others[0]}); give another folder with --out")
     if visible(out) and not force:
-        raise SettingsError(f"{out} holds a tokenizer already; give another folder, or --force to write over it")
+        raise SettingsError(f"{out} holds a tokenizer already; give another folder, or --force to overwrite it")
 
     from maskling.cli.prepare import PrepareReport
     from maskling.corpus.opening import ReadReport
     from maskling.tokenizer.tokenizer import Tokenizer
 
-    shown_by, report = PrepareReport(console, resolved.settings.tokenizer.vocab_size), ReadReport()
+    view, report = PrepareReport(console, resolved.settings.tokenizer.vocab_size), ReadReport()
     for event in train_tokenizer(sources, out, resolved.settings, report):
-        shown_by.show(event)
+        view.show(event)
     console.warn_of(report.problems())
     console.note(f"written to {out}; use it with: maskling prepare ... --tokenizer.path {out}")
-    made = Tokenizer.load(out)
-    console.data({"folder": str(out), "vocab_size": made.vocab_size, "fingerprint": made.fingerprint})
-
-
-_SHOWN = 20
+    trained = Tokenizer.load(out)
+    console.data({"folder": str(out), "vocab_size": trained.vocab_size, "fingerprint": trained.fingerprint})
 
 
 def tokenizer_extend(
@@ -84,31 +80,31 @@ def tokenizer_extend(
     *,
     text: Annotated[
         list[str] | None,
-        Parameter(help="text of the domain, as 'prepare' reads it", consume_multiple=True, metavar="FILE ..."),
+        Parameter(help="text of the domain, as for 'prepare'", consume_multiple=True, metavar="FILE ..."),
     ] = None,
     words: Annotated[
-        Path | None, Parameter(help="add the words of this file, one a line; - is standard input", metavar="FILE")
+        Path | None, Parameter(help="add the words of this file, one per line; - is standard input", metavar="FILE")
     ] = None,
-    count: Annotated[int, Parameter(help="without --words: most words to add")] = 500,
-    min_count: Annotated[int, Parameter(help="without --words: how often a word must occur")] = 10,
-    out: Annotated[Path | None, Parameter(help="folder to write the model into", metavar="FOLDER")] = None,
-    json: Annotated[bool, Parameter(help="what was added as JSON on stdout")] = False,
+    count: Annotated[int, Parameter(help="without --words: maximum number of words to add")] = 500,
+    min_count: Annotated[int, Parameter(help="without --words: minimum number of occurrences of a word")] = 10,
+    out: Annotated[Path | None, Parameter(help="folder to write the model to", metavar="FOLDER")] = None,
+    json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
     """Add words to a model's vocabulary.
 
-    Those of the text that save most tokens, or those of a file. Each becomes an ordinary token that begins as the mean
-    of its old pieces; all other text keeps its tokens. The result is a new model folder: train it further on the
-    domain with 'maskling train --init'.
+    Adds the words of the text that save the most tokens, or the words of a file. Each becomes an ordinary token whose
+    embedding starts as the mean of its former subwords; all other text keeps its tokens. The result is a new model
+    folder: continue training it on the domain with 'maskling train --init'.
 
     Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
     if out is None:
-        raise SettingsError("say where to write: maskling tokenizer extend runs/mine --text FILE --out extended/")
+        raise SettingsError("give a folder to write: maskling tokenizer extend runs/mine --text FILE --out extended/")
     if text is None and words is None:
-        raise SettingsError("say which words to add: --text FILE ... finds them in text, --words FILE names them")
+        raise SettingsError("give the words to add: --text FILE ... finds them in text, --words FILE lists them")
     if count < 1 or min_count < 1:
-        raise SettingsError("--count and --min-count are 1 or more")
+        raise SettingsError("--count and --min-count should be at least 1")
     reading = read_as(settings, text, "--text FILE ...")
     check_sources(text or ())
     check_out_folder(out)
@@ -123,16 +119,19 @@ def tokenizer_extend(
     console.clear()
     console.warn_of(report.problems())
     rows = [
-        [word.text, f"{word.count:,}" if text else "", f"{len(word.pieces)} pieces"] for word in done.words[:_SHOWN]
+        [word.text, f"{word.count:,}" if text else "", counted(len(word.pieces), "piece")]
+        for word in done.words[:_MAX_SHOWN]
     ]
     for line in table(rows):
         console.result(line)
-    if len(done.words) > _SHOWN:
-        console.result(f"  and {len(done.words) - _SHOWN:,} more")
-    console.note(f"{out} written and read back: {counted(len(done.words), 'token')} more, {done.vocab_size:,} in all")
+    if len(done.words) > _MAX_SHOWN:
+        console.result(f"  and {len(done.words) - _MAX_SHOWN:,} more")
+    console.note(
+        f"{out} written and loaded back: {counted(len(done.words), 'new token')}, {done.vocab_size:,} in total"
+    )
     if done.tokens_before and done.tokens_after is not None:
         less = 100 * (1 - done.tokens_after / done.tokens_before)
-        console.note(f"the text took {done.tokens_before:,} tokens and takes {done.tokens_after:,}: {less:.1f}% fewer")
+        console.note(f"the text had {done.tokens_before:,} tokens and has {done.tokens_after:,} now: {less:.1f}% fewer")
     console.data(
         {
             "folder": str(out),

@@ -1,4 +1,4 @@
-"""What a run folder tells of a run: its settings, its machine, and its journal of numbers."""
+"""Reading of run folders for reports: settings, machine, and the metrics journal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run to be shown.
+class LoadedRun:
+    """A run to report on.
 
-    facts: names and values for a person; settings: all of them, by dotted path; steps, evaluations: lines of its
-    journal; unreadable: how many others there are.
+    facts: names and values for a person; settings: all settings by dotted path; steps, evaluations: entries of the
+    metrics journal; unreadable: number of damaged lines in it.
     """
 
     name: str
@@ -36,22 +36,22 @@ class Run:
 
     @property
     def best(self) -> Entry | None:
-        """The last evaluation that was the best so far, None if there was none."""
+        """The last evaluation marked as the best so far, None if there is none."""
         return next((entry for entry in reversed(self.evaluations) if entry.get("best")), None)
 
 
-def read_run(folder: Path) -> Run:
-    """Raises CheckpointError for what is no run, or one that has not taken a step."""
+def read_run(folder: Path) -> LoadedRun:
+    """Read a run folder. Raises CheckpointError if it is not one, or if the run has not taken a step."""
     if not (folder / "config.toml").is_file():
         raise CheckpointError(
-            f"{folder} is no run: it has no config.toml; give the folder that train or finetune wrote"
+            f"{folder} is not a run: it has no config.toml; give a folder that train or finetune wrote"
         )
     recipe, facts = settings_of(folder)
     entries, unreadable = metrics_of(folder / "metrics.jsonl")
     steps = [entry for entry in entries if entry.get("kind") == "step"]
     if not steps:
-        raise CheckpointError(f"{folder} has no numbers yet: nothing is in its metrics.jsonl; let it take a few steps")
-    return Run(
+        raise CheckpointError(f"{folder} has no metrics yet: its metrics.jsonl has no steps; let it take a few steps")
+    return LoadedRun(
         name=folder.resolve().name,
         facts=facts,
         settings=flatten(recipe.model_dump(mode="json")),
@@ -63,7 +63,7 @@ def read_run(folder: Path) -> Run:
 
 
 def settings_of(folder: Path) -> tuple[RunSettings, list[list[str]]]:
-    """The settings of a run, and what a person wants to know of them, for each kind of run there is."""
+    """Return the settings of a run of any kind, and a summary of them as names and values."""
     from maskling.finetune.recipe import FinetuneRecipe
     from maskling.train.recipe import read_config
     from maskling.train.settings import read_settings
@@ -88,7 +88,7 @@ def settings_of(folder: Path) -> tuple[RunSettings, list[list[str]]]:
 
 
 def metrics_of(path: Path) -> tuple[list[Entry], int]:
-    """The journal of a run, and how many of its lines are damaged."""
+    """Return the entries of a metrics journal, and the number of its damaged lines."""
     entries, unreadable = [], 0
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
     for line in filter(str.strip, lines):
@@ -104,7 +104,7 @@ def metrics_of(path: Path) -> tuple[list[Entry], int]:
 
 
 def number(entry: Entry, name: str) -> float | None:
-    """A finite number of an entry, None where there is none."""
+    """Return a finite number of an entry, or None."""
     value = entry.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None

@@ -1,1 +1,1 @@
-"""A model behind HTTP, and a page to play with it. Needs the extra `serve`."""
+"""HTTP server for one model, with a web page to try it out. Needs the extra `serve`."""

@@ -1,4 +1,4 @@
-"""The application: endpoints, the page, and what guards them."""
+"""The FastAPI application, the socket it listens on, and the server loop."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from maskling.errors import SettingsError
-from maskling.serve import hugging_face, native, openai, tei
 from maskling.serve.batching import Batcher
-from maskling.serve.http import answer_mistakes
-from maskling.serve.middleware import Counted, Counters, OwnNames, WholeRequests
-from maskling.serve.service import Asking, Service
+from maskling.serve.http import add_error_handlers
+from maskling.serve.hugging_face import hugging_face_router
+from maskling.serve.middleware import AllowedHosts, BufferedRequests, CountRequests, RequestMetrics
+from maskling.serve.native import native_router
+from maskling.serve.openai import openai_router
+from maskling.serve.service import QueuedService, Service
+from maskling.serve.tei import tei_router
 from maskling.version import __version__
 
-# FOLDED DOCS
-# [running] A server that runs until it is stopped.
-
-
 PAGE: Final = Path(__file__).parent / "page"
-# The page takes nothing from anywhere else, and nothing else may frame it.
+# The page loads nothing from other sites and cannot be framed by them.
 _POLICY: Final = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 
+_LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+_SHUTDOWN_SECONDS: Final = 10
 
-def application(service: Service, names: Collection[str] | None = None, batcher: Batcher | None = None) -> FastAPI:
-    """The whole server for one model.
 
-    names: those under which it answers alone, see `OwnNames`; None is any. batcher: what runs the model.
+def create_app(service: Service, hosts: Collection[str] | None = None, batcher: Batcher | None = None) -> FastAPI:
+    """Return the application that serves one model.
+
+    hosts: the only accepted host names, see `AllowedHosts`; None accepts any. batcher: runs the model.
     """
     batcher = batcher or Batcher()
 
     app = FastAPI(
         title=f"maskling: {service.name}",
         version=__version__,
-        docs_url=None,  # its page is another server's
+        docs_url=None,  # FastAPI's documentation pages load scripts from other sites
         redoc_url=None,
     )
-    asking = Asking(service, batcher)
-    for endpoints in (native, hugging_face, openai, tei):
-        app.include_router(endpoints.router(asking))
-    answer_mistakes(app)
-    counters = Counters(batcher)
-    counters.answer(app)
+    queued = QueuedService(service, batcher)
+    for router in (native_router, hugging_face_router, openai_router, tei_router):
+        app.include_router(router(queued))
+    add_error_handlers(app)
+    metrics = RequestMetrics(batcher)
+    metrics.add_route(app)
 
     @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
@@ -56,75 +58,77 @@ def application(service: Service, names: Collection[str] | None = None, batcher:
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": _POLICY})
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
-    # The last is the outermost.
-    app.add_middleware(WholeRequests)
-    if names is not None:
-        app.add_middleware(OwnNames, names=names)
-    app.add_middleware(Counted, counters=counters)
+    # The last one added is the outermost.
+    app.add_middleware(BufferedRequests)
+    if hosts is not None:
+        app.add_middleware(AllowedHosts, hosts=hosts)
+    app.add_middleware(CountRequests, metrics=metrics)
     return app
 
 
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
-_SECONDS_TO_FINISH = 10
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address.
 
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket at an address. Raises SettingsError where it is taken, is not this machine's, or may not be used."""
+    Raises SettingsError if the address is in use, is not one of this machine's, or may not be used.
+    """
     try:
         family, _, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError):
         raise SettingsError(f"--host {host}: there is no such address; 127.0.0.1 is this machine alone") from None
-    # Told its protocol, or asyncio would not turn Nagle's algorithm off: 40 ms for each answer.
-    opened = socket.socket(family, socket.SOCK_STREAM, protocol)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Without an explicit protocol asyncio does not turn off Nagle's algorithm, which costs 40 ms per response.
+    listener = socket.socket(family, socket.SOCK_STREAM, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        opened.bind(address)
-        opened.listen(128)
+        listener.bind(address)
+        listener.listen(128)
     except OSError as error:
-        opened.close()
+        listener.close()
         raise SettingsError(
-            f"{host}:{port} cannot be listened at: {(error.strerror or str(error)).lower()}; give another --port "
-            f"(0 takes a free one) or --host"
+            f"cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}; choose another --port "
+            f"(0 picks a free one) or --host"
         ) from None
-    return opened
+    return listener
 
 
-def names_of(host: str, opened: socket.socket) -> tuple[str, ...] | None:
-    """The names under which a server answers on this machine alone; None where others reach it, by whatever name.
+def local_hosts(host: str, listener: socket.socket) -> tuple[str, ...] | None:
+    """Return the host names of a server that only this machine can reach, or None if other machines can.
 
-    host: as it was asked for.
+    host: as given to `listen`.
     """
-    address = opened.getsockname()[0]
+    address = listener.getsockname()[0]
     if not ipaddress.ip_address(address).is_loopback:
         return None
-    return tuple({*_LOCAL, *(f"[{name}]" if ":" in name else name for name in (host, address))})
+    return tuple({*_LOCAL_HOSTS, *(f"[{name}]" if ":" in name else name for name in (host, address))})
 
 
-def address_of(opened: socket.socket) -> str:
-    """The address as a browser wants it."""
-    host, port = opened.getsockname()[:2]
+def url_of(listener: socket.socket) -> str:
+    """Return the address as a browser accepts it."""
+    host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(app: FastAPI, opened: socket.socket, ready: Callable[[], None] = lambda: None) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests that have begun are finished, for ten seconds at most."""
+def serve_until_stopped(app: FastAPI, listener: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Serve until Ctrl-C or SIGTERM, then wait at most ten seconds for the requests in progress.
+
+    uvicorn handles these signals while it serves and raises them again at the end, so this function ends with the
+    exception of the caller's signal handler.
+    """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_SECONDS_TO_FINISH, lifespan="off"
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_SHUTDOWN_SECONDS, lifespan="off"
     )
-    server = _Server(config, ready)
-    server.run(sockets=[opened])
+    _Server(config, on_ready).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Server that calls a function when it accepts requests."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._ready()
+            self._on_ready()

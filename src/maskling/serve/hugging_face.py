@@ -1,4 +1,4 @@
-"""The endpoints of Hugging Face's inference clients, which ask for every task at the same address."""
+"""Endpoints of Hugging Face's inference clients, which use one address for all tasks, and the shapes of their data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ from maskling.errors import SettingsError
 from maskling.infer.predict import Asked
 from maskling.infer.results import Answered, Filled, FilledMasks, Label, Labels, Number, Prediction, Tagged
 from maskling.metrics.entities import marks_entities
-from maskling.serve.http import MOST_TEXTS, OwnRequest, as_json, as_list, check_name
-from maskling.serve.service import Asking, Service
+from maskling.serve.http import MAX_TEXTS, StrictRequest, as_list, check_model_name, json_response
+from maskling.serve.service import QueuedService, Service
 
-# FOLDED DOCS
-# [forms] Questions and answers as Hugging Face's pipelines and inference endpoints spell them.
-
-
-# What Hugging Face calls what a model is for.
+# Hugging Face's names of tasks.
 _TASKS: Final = {
     "fill-mask": "fill-mask",
     "embed": "feature-extraction",
@@ -33,8 +29,8 @@ _TASKS: Final = {
 }
 
 
-class Parameters(OwnRequest):
-    """Those of all tasks that are done here; None is the model's own. Others would change answers, and are refused."""
+class Parameters(StrictRequest):
+    """Parameters of all supported tasks; None is the model's default. Others would change results and are refused."""
 
     top_k: int | None = Field(None, ge=1, le=1000)
     targets: list[str] | str | None = None
@@ -46,10 +42,10 @@ class Parameters(OwnRequest):
     prompt_name: str | None = None
 
 
-class InferenceRequest(OwnRequest):
-    """inputs: what the task of the model takes. parameters: of some tasks clients send them beside the inputs.
+class InferenceRequest(StrictRequest):
+    """inputs: whatever the model's task takes. parameters: some clients send them beside the inputs instead.
 
-    options: of how Hugging Face's own servers wait and cache; nothing here depends on them.
+    options: how Hugging Face's own servers wait and cache; ignored.
     """
 
     inputs: Any
@@ -58,128 +54,129 @@ class InferenceRequest(OwnRequest):
 
     @model_validator(mode="before")
     @classmethod
-    def _put_together(cls, asked: Any) -> Any:
-        if not isinstance(asked, dict) or not isinstance(asked.get("parameters") or {}, dict):
-            return asked
-        beside = {name: value for name, value in asked.items() if name not in cls.model_fields}
-        own = {name: value for name, value in asked.items() if name in cls.model_fields}
-        return {**own, "parameters": {**beside, **(asked.get("parameters") or {})}}
+    def _collect_parameters(cls, body: Any) -> Any:
+        if not isinstance(body, dict) or not isinstance(body.get("parameters") or {}, dict):
+            return body
+        beside = {name: value for name, value in body.items() if name not in cls.model_fields}
+        own = {name: value for name, value in body.items() if name in cls.model_fields}
+        return {**own, "parameters": {**beside, **(body.get("parameters") or {})}}
 
 
-class PredictRequest(OwnRequest):
+class PredictRequest(StrictRequest):
     """inputs: a text, a pair, or a list of lists of one text or two."""
 
     inputs: Any
 
 
-def router(asking: Asking) -> APIRouter:
-    """The endpoints."""
+def hugging_face_router(queued: QueuedService) -> APIRouter:
+    """Return the endpoints."""
     routes = APIRouter(tags=["Hugging Face"])
-    service = asking.service
+    service = queued.service
 
     @routes.post("/")
-    async def infer(asked: InferenceRequest) -> Response:
-        """What the model was made for: its task, masks to fill where a text has some, vectors, or how alike texts are.
+    async def infer(body: InferenceRequest) -> Response:
+        """Run the model's task: its head, fill-mask for texts with masks, embeddings, or sentence similarity.
 
-        A model that fills masks gives vectors of texts without one. {"source_sentence", "sentences"} asks how alike
-        they are.
+        A masked language model returns vectors for texts without a mask. {"source_sentence", "sentences"} requests
+        similarities.
         """
-        return as_json(await _infer(asking, asked))
+        return json_response(await _infer(queued, body))
 
     @routes.post("/models/{name:path}")
-    async def infer_by_name(name: str, asked: InferenceRequest) -> Response:
-        """The same, for clients that name the model."""
+    async def infer_by_name(name: str, body: InferenceRequest) -> Response:
+        """Run the model's task, for clients that name the model."""
         name, _, task = name.partition("/pipeline/")
-        check_name(name, service)
+        check_model_name(name, service)
         if task == "feature-extraction":
-            return as_json(await _vectors(asking, asked))
+            return json_response(await _vectors(queued, body))
         if task not in ("", "sentence-similarity", _TASKS.get(service.task)):
             raise SettingsError(f"{name} is not for {task}; it is for {_TASKS[service.task]}")
-        return as_json(await _infer(asking, asked))
+        return json_response(await _infer(queued, body))
 
     @routes.post("/predict")
-    async def predict(asked: PredictRequest) -> Response:
-        """What a model for a task says; one answer for one text, a list for a list."""
-        things, one = questions(asked.inputs, service)
-        words = _single_words(asking, Parameters())
-        answers = [answer(each, service, words=words) for each in await asking.predict(things)]
-        return as_json(answers[0] if one else answers)
+    async def predict(body: PredictRequest) -> Response:
+        """Run a fine-tuned model; one result for one text, a list for a list."""
+        inputs, single = task_inputs(body.inputs, service)
+        words = _per_word(queued, Parameters())
+        results = [hugging_face_form(one, service, words=words) for one in await queued.predict(inputs)]
+        return json_response(results[0] if single else results)
 
     return routes
 
 
-async def _infer(asking: Asking, asked: InferenceRequest) -> Any:
-    service, how = asking.service, asked.parameters
-    if isinstance(asked.inputs, dict) and "source_sentence" in asked.inputs:
-        return await _similarities(asking, asked.inputs)
+async def _infer(queued: QueuedService, body: InferenceRequest) -> Any:
+    service, parameters = queued.service, body.parameters
+    if isinstance(body.inputs, dict) and "source_sentence" in body.inputs:
+        return await _similarities(queued, body.inputs)
     if service.model.judge is not None:
-        things, one = questions(asked.inputs, service)
-        said = await asking.predict(things, n_best=how.top_k or 3)
-        answers = [answer(each, service, top_k=how.top_k, words=_single_words(asking, how)) for each in said]
-        # Scores of labels come in a list in a list for one text too.
+        inputs, single = task_inputs(body.inputs, service)
+        predictions = await queued.predict(inputs, n_best=parameters.top_k or 3)
+        words = _per_word(queued, parameters)
+        results = [hugging_face_form(one, service, top_k=parameters.top_k, words=words) for one in predictions]
+        # Label scores are a list of lists, for one text too.
         nested = service.task in ("classify", "multi-label", "regress")
-        return answers[0] if one and not nested else answers
-    texts = _texts(asked.inputs)
+        return results[0] if single and not nested else results
+    texts = _texts(body.inputs)
     if service.task == "fill-mask" and any(service.has_mask(text) for text in texts):
-        targets = None if how.targets is None else as_list(how.targets)
-        found = [fillings(one) for one in await asking.fill(texts, how.top_k or 5, targets)]
-        return found if isinstance(asked.inputs, list) else found[0]
-    return await _vectors(asking, asked)
+        targets = None if parameters.targets is None else as_list(parameters.targets)
+        results = [_candidates(one) for one in await queued.fill(texts, parameters.top_k or 5, targets)]
+        return results if isinstance(body.inputs, list) else results[0]
+    return await _vectors(queued, body)
 
 
-async def _vectors(asking: Asking, asked: InferenceRequest) -> list[NDArray[np.float32]]:
-    how, size = asked.parameters, asking.service.model.module.config.hidden_size
-    if how.prompt_name is not None:
+async def _vectors(queued: QueuedService, body: InferenceRequest) -> list[NDArray[np.float32]]:
+    parameters, size = body.parameters, queued.service.model.module.config.hidden_size
+    if parameters.prompt_name is not None:
         raise SettingsError(
-            f"prompt_name is {how.prompt_name!r}, and this model has no prompts; write it into the text"
+            f"prompt_name is {parameters.prompt_name!r}, and this model has no prompts; write it into the text"
         )
-    if how.dimensions not in (None, size):
-        raise SettingsError(f"dimensions is {how.dimensions}; the vectors of this model have {size:,}")
-    vectors = await asking.embed(_texts(asked.inputs), how.normalize, bool(how.truncate))
+    if parameters.dimensions not in (None, size):
+        raise SettingsError(f"dimensions is {parameters.dimensions}; the vectors of this model have {size:,}")
+    vectors = await queued.embed(_texts(body.inputs), parameters.normalize, bool(parameters.truncate))
     return [vector.values for vector in vectors]
 
 
-async def _similarities(asking: Asking, inputs: dict[str, Any]) -> list[float]:
+async def _similarities(queued: QueuedService, inputs: dict[str, Any]) -> list[float]:
     match inputs:
-        case {"source_sentence": str(one), "sentences": [*others]} if all(isinstance(text, str) for text in others):
-            texts = _texts([one, *others])
-            vectors = np.array([vector.values for vector in await asking.embed(texts, True, False)])
-            found: list[float] = (vectors[1:] @ vectors[0]).tolist()
-            return found
+        case {"source_sentence": str(source), "sentences": [*others]} if all(isinstance(text, str) for text in others):
+            texts = _texts([source, *others])
+            vectors = np.array([vector.values for vector in await queued.embed(texts, True, False)])
+            similarities: list[float] = (vectors[1:] @ vectors[0]).tolist()
+            return similarities
     raise SettingsError('inputs holds "source_sentence"; give a text there, and a list of texts in "sentences"')
 
 
 def _texts(inputs: Any) -> list[str]:
     texts = as_list(inputs)
-    if not texts or len(texts) > MOST_TEXTS or not all(isinstance(text, str) for text in texts):
-        raise SettingsError(f"inputs is no text and no list of 1 to {MOST_TEXTS:,} texts")
+    if not texts or len(texts) > MAX_TEXTS or not all(isinstance(text, str) for text in texts):
+        raise SettingsError(f"inputs is neither a text nor a list of 1 to {MAX_TEXTS:,} texts")
     return texts
 
 
-def _single_words(asking: Asking, how: Parameters) -> bool:
-    """Whether words are answered one by one: as asked, or where the tags mark no entities."""
-    judge = asking.service.model.judge
+def _per_word(queued: QueuedService, parameters: Parameters) -> bool:
+    """Return whether tags are returned per word: as requested, or because the tags do not mark entities."""
+    judge = queued.service.model.judge
     if judge is None or judge.head_config.kind != "tag":
         return False
-    return how.aggregation_strategy == "none" or not marks_entities(judge.head_config.labels)
+    return parameters.aggregation_strategy == "none" or not marks_entities(judge.head_config.labels)
 
 
-def questions(inputs: Any, service: Service) -> tuple[list[Asked], bool]:
-    """What a model for a task is asked about, and whether it is one thing, which gets one answer.
+def task_inputs(inputs: Any, service: Service) -> tuple[list[Asked], bool]:
+    """Return the inputs of a fine-tuned model, and whether there is a single one, which gets a single result.
 
     inputs: a text, {"text", "text_pair"}, {"question", "context"}, or a list of them. A list of two texts is a pair
-    where the model judges pairs; a list of lists holds a text or a pair in each.
+    if the model takes pairs; a list of lists holds a text or a pair in each.
     """
     if not isinstance(inputs, list):
-        return [_question(inputs)], True
-    if not inputs or len(inputs) > MOST_TEXTS:
-        raise SettingsError(f"inputs holds {len(inputs):,} things; give 1 to {MOST_TEXTS:,} at a time")
-    if service.judges_pairs and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
+        return [_task_input(inputs)], True
+    if not inputs or len(inputs) > MAX_TEXTS:
+        raise SettingsError(f"inputs holds {len(inputs):,} items; give 1 to {MAX_TEXTS:,} at a time")
+    if service.takes_pairs and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
         return [(inputs[0], inputs[1])], True
-    return [_question(one) for one in inputs], False
+    return [_task_input(one) for one in inputs], False
 
 
-def _question(one: Any) -> Asked:
+def _task_input(one: Any) -> Asked:
     match one:
         case str():
             return one
@@ -194,13 +191,18 @@ def _question(one: Any) -> Asked:
         case {"text": str(text)}:
             return text
     raise SettingsError(
-        'inputs holds what is no question to a model: give a text, a pair of texts, {"text": ..., "text_pair": ...} or '
-        '{"question": ..., "context": ...}'
+        "inputs holds something else than a model input: give a text, a pair of texts, "
+        '{"text": ..., "text_pair": ...} or {"question": ..., "context": ...}'
     )
 
 
-def answer(prediction: Prediction, service: Service, *, top_k: int | None = None, words: bool = False) -> Any:
-    """What a model for a task says of one thing. words: tags of single words, where they could be put together."""
+def hugging_face_form(
+    prediction: Prediction, service: Service, *, top_k: int | None = None, words: bool = False
+) -> Any:
+    """Return a prediction in the form of Hugging Face's pipelines.
+
+    words: return the tag of each word, even if tags could be merged into entities.
+    """
     match prediction:
         case Label() | Labels():
             return _ranked(prediction.scores, top_k)
@@ -211,17 +213,17 @@ def answer(prediction: Prediction, service: Service, *, top_k: int | None = None
             return _tags(prediction, words)
         case Answered():
             spans = [prediction] if top_k in (None, 1) else prediction.best
-            found = [{"score": one.score, "start": one.start, "end": one.end, "answer": one.text} for one in spans]
-            return found[0] if top_k in (None, 1) else found
+            answers = [{"score": one.score, "start": one.start, "end": one.end, "answer": one.text} for one in spans]
+            return answers[0] if top_k in (None, 1) else answers
 
 
-def fillings(filled: FilledMasks) -> Any:
-    """The candidates of the one mask; of several masks a list for each."""
-    masks = [[_filling(one) for one in mask] for mask in filled]
+def _candidates(filled: FilledMasks) -> Any:
+    """Return the candidates of a single mask, or a list of them per mask."""
+    masks = [[_candidate(one) for one in mask] for mask in filled]
     return masks[0] if len(masks) == 1 else masks
 
 
-def _filling(one: Filled) -> dict[str, Any]:
+def _candidate(one: Filled) -> dict[str, Any]:
     return {"score": one.probability, "token": one.id, "token_str": one.word, "sequence": one.text}
 
 
@@ -231,14 +233,14 @@ def _ranked(scores: dict[str, float], top_k: int | None) -> Sequence[dict[str, A
 
 
 def _tags(tagged: Tagged, words: bool) -> list[dict[str, Any]]:
-    """Entities, or where tags mark none, or single words are wanted, each word with its tag."""
+    """Return the entities, or, with `words`, each tagged word."""
     if not words:
         return [
             {"entity_group": one.type, "score": one.score, "word": one.text, "start": one.start, "end": one.end}
             for one in tagged.entities
         ]
     return [
-        {"entity": one.tag, "score": one.score, "index": number, "word": one.text, "start": one.start, "end": one.end}
-        for number, one in enumerate(tagged.words, 1)
+        {"entity": one.tag, "score": one.score, "index": index, "word": one.text, "start": one.start, "end": one.end}
+        for index, one in enumerate(tagged.words, 1)
         if one.tag != "O"
     ]

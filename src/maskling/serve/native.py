@@ -1,4 +1,4 @@
-"""What only maskling offers over HTTP: filling with all its ways, scores, attention."""
+"""maskling's own endpoints: fill with all options, pseudo-log-likelihood scores, and attention maps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pydantic import Field
 
 from maskling.infer.results import Per
 from maskling.infer.score import Method
-from maskling.serve.http import OwnRequest, TextOrTexts, as_json, as_list
-from maskling.serve.service import Asking
+from maskling.serve.http import StrictRequest, TextOrTexts, as_list, json_response
+from maskling.serve.service import QueuedService
 
 
-class FillRequest(OwnRequest):
-    """See `Model.fill`."""
+class FillRequest(StrictRequest):
+    """Arguments of `Model.fill`."""
 
     text: TextOrTexts
     top_k: int = Field(5, ge=1, le=1000)
@@ -21,40 +21,40 @@ class FillRequest(OwnRequest):
     joint: bool = False
 
 
-class ScoreRequest(OwnRequest):
-    """See `Model.score`. per: also list the tokens, or the words."""
+class ScoreRequest(StrictRequest):
+    """Arguments of `Model.score`. per: also list the tokens, or the words."""
 
     text: TextOrTexts
     method: Method = "original"
     per: Per = "text"
 
 
-class AttentionRequest(OwnRequest):
-    """See `Model.attention`."""
+class AttentionRequest(StrictRequest):
+    """Arguments of `Model.attention`."""
 
     text: str
 
 
-def router(asking: Asking) -> APIRouter:
-    """The endpoints. An answer to one text is an object, to a list of texts a list."""
+def native_router(queued: QueuedService) -> APIRouter:
+    """Return the endpoints. The response to one text is an object, to a list of texts a list."""
     routes = APIRouter(tags=["maskling"])
 
     @routes.post("/fill")
-    async def fill(asked: FillRequest) -> Response:
+    async def fill(body: FillRequest) -> Response:
         """Fill the masks of texts."""
-        filled = await asking.fill(as_list(asked.text), asked.top_k, asked.targets, asked.whole_words, asked.joint)
-        answers = [one.as_dict() for one in filled]
-        return as_json(answers if isinstance(asked.text, list) else answers[0])
+        filled = await queued.fill(as_list(body.text), body.top_k, body.targets, body.whole_words, body.joint)
+        results = [one.as_dict() for one in filled]
+        return json_response(results if isinstance(body.text, list) else results[0])
 
     @routes.post("/score")
-    async def score(asked: ScoreRequest) -> Response:
-        """How likely texts are: their pseudo-log-likelihood."""
-        answers = [one.as_dict(asked.per) for one in await asking.score(as_list(asked.text), asked.method)]
-        return as_json(answers if isinstance(asked.text, list) else answers[0])
+    async def score(body: ScoreRequest) -> Response:
+        """Score texts by pseudo-log-likelihood."""
+        results = [one.as_dict(body.per) for one in await queued.score(as_list(body.text), body.method)]
+        return json_response(results if isinstance(body.text, list) else results[0])
 
     @routes.post("/attention")
-    async def attention(asked: AttentionRequest) -> Response:
-        """Where every head looks in a text: tokens, and weights (layers, heads, n, n)."""
-        return as_json(await asking.attention(asked.text))
+    async def attention(body: AttentionRequest) -> Response:
+        """Return the attention of every head on a text: tokens, and weights (layers, heads, n, n)."""
+        return json_response(await queued.attention(body.text))
 
     return routes

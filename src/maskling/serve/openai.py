@@ -1,4 +1,4 @@
-"""The endpoints that OpenAI's clients ask for vectors."""
+"""Endpoints of OpenAI's API for embeddings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from maskling.errors import SettingsError
-from maskling.serve.http import MOST_TEXTS, as_json, check_name
-from maskling.serve.service import Asking
+from maskling.serve.http import MAX_TEXTS, check_model_name, json_response
+from maskling.serve.service import QueuedService
 
 
 class EmbeddingsRequest(BaseModel):
-    """As OpenAI's, whose clients ask for base64 unless they are told otherwise. model: any name; there is one here."""
+    """As OpenAI's; its clients request base64 by default. model: any name, because only one model is served."""
 
     input: str | list[str] | list[int] | list[list[int]]
     model: str | None = None
@@ -24,51 +24,51 @@ class EmbeddingsRequest(BaseModel):
     dimensions: int | None = None
 
 
-def router(asking: Asking) -> APIRouter:
-    """The endpoints. Vectors have length 1, as OpenAI's have."""
+def openai_router(queued: QueuedService) -> APIRouter:
+    """Return the endpoints. Vectors have length 1, as OpenAI's have."""
     routes = APIRouter(prefix="/v1", tags=["OpenAI"])
-    service = asking.service
+    service = queued.service
 
     @routes.get("/models")
     async def models() -> Any:
-        """The one model."""
+        """List the served model."""
         return {"object": "list", "data": [_model(service.name)]}
 
     @routes.get("/models/{name:path}")
     async def model(name: str) -> Any:
-        """The one model, by its name."""
-        check_name(name, service)
+        """Describe the served model, by its name."""
+        check_model_name(name, service)
         return _model(name)
 
     @routes.post("/embeddings")
-    async def embeddings(asked: EmbeddingsRequest) -> Response:
-        """A vector for each text."""
-        texts: list[Any] = asked.input if isinstance(asked.input, list) else [asked.input]
+    async def embeddings(body: EmbeddingsRequest) -> Response:
+        """Embed each text as a vector."""
+        texts: list[Any] = body.input if isinstance(body.input, list) else [body.input]
         size = service.model.module.config.hidden_size
         if not all(isinstance(text, str) for text in texts):
-            raise SettingsError("input holds token ids, which are another vocabulary's; give texts")
-        if not 1 <= len(texts) <= MOST_TEXTS:
-            raise SettingsError(f"input holds {len(texts):,} texts; give 1 to {MOST_TEXTS:,} at a time")
-        if asked.dimensions not in (None, size):
-            raise SettingsError(f"dimensions is {asked.dimensions}; the vectors of this model have {size:,}")
-        vectors = await asking.embed(texts, normalize=True, truncate=False)
+            raise SettingsError("input holds token ids, which belong to another vocabulary; give texts")
+        if not 1 <= len(texts) <= MAX_TEXTS:
+            raise SettingsError(f"input holds {len(texts):,} texts; give 1 to {MAX_TEXTS:,} at a time")
+        if body.dimensions not in (None, size):
+            raise SettingsError(f"dimensions is {body.dimensions}; the vectors of this model have {size:,}")
+        vectors = await queued.embed(texts, normalize=True, truncate=False)
         tokens = sum(vector.num_tokens for vector in vectors)
-        answer = {
+        content = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": _encoded(vector.values, asked.encoding_format)}
+                {"object": "embedding", "index": index, "embedding": _encoded(vector.values, body.encoding_format)}
                 for index, vector in enumerate(vectors)
             ],
             "model": service.name,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-        return as_json(answer)
+        return json_response(content)
 
     return routes
 
 
-def _encoded(vector: NDArray[np.float32], how: str | None) -> NDArray[np.float32] | str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if how == "base64" else vector
+def _encoded(vector: NDArray[np.float32], encoding: str | None) -> NDArray[np.float32] | str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a server can ask of its model: lists of texts in, plain data out."""
+"""Methods of the model that the endpoints call: lists of texts in, plain data out."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from maskling.model.tasks.config import Pooling
 from maskling.serve.batching import Batcher
 from maskling.version import __version__
 
-# FOLDED DOCS
-# [asking] How an endpoint asks the model: through the batcher, each kind of question with what decides its answers.
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+# Limits per response. Attention weights: 200 tokens in a model of 12 layers and 12 heads.
+_MAX_ATTENTION_WEIGHTS: Final = 6_000_000
+# Characters of the filled texts that are returned with the candidates.
+_MAX_FILL_CHARACTERS: Final = 8_000_000
+# Candidate combinations when masks are filled jointly.
+_MAX_JOINT: Final = 256
+# Tokens of a scored text, each of which is masked in a sequence of its own.
+_MAX_SCORE_TOKENS: Final = 1024
+_MAX_TOKENIZE_CHARACTERS: Final = 500_000
 
 
 class Vector(NamedTuple):
-    """values: (hidden) float32; num_tokens: read for it, special ones included."""
+    """values: (hidden) float32; num_tokens: tokens the model read for it, special tokens included."""
 
     values: NDArray[np.float32]
     num_tokens: int
 
 
-# What one answer may come to: numbers of attention (200 tokens in a model of 12 layers and 12 heads); characters of
-# the texts that candidates for masks are shown in; ways to fill masks together; tokens that are scored, each of which
-# is a sequence of its own; characters that are tokenized.
-_MOST_WEIGHTS: Final = 6_000_000
-_MOST_SHOWN: Final = 8_000_000
-_MOST_TOGETHER: Final = 256
-_MOST_SCORED: Final = 1024
-_MOST_TOKENIZED: Final = 500_000
-
-
 @dataclass(frozen=True)
 class Service:
-    """A model under a name. Its methods take lists, so that requests can share a call; none changes anything.
+    """A model and the name it is served under. Methods take lists, so that requests can share a call; all are pure.
 
-    pooling, normalizing: how the folder says that states become a vector. alone: each text has to run by itself, as
-    int8 rounds by the largest number among all that run together.
+    pooling, normalizing: how the model folder defines vectors. alone: run each text by itself, because int8 rounds by
+    the largest value among all texts of a call.
     """
 
     model: Model
@@ -60,33 +60,33 @@ class Service:
 
     @classmethod
     def of(cls, model: Model, name: str) -> Service:
-        """Raises ModelError for a folder whose vectors are not calculated here."""
+        """Return the service of a model. Raises ModelError for a folder whose kind of vectors is not supported."""
         graph = whole_graph(model.folder)
         alone = graph is not None and graph.name == WHOLE[1]
         return cls(model, name, read_pooling(model.folder), reads_normalized(model.folder), alone)
 
     @property
     def task(self) -> str:
-        """What it was made for: a kind of head, fill-mask, or embed for an encoder alone."""
+        """What the model is for: the kind of its head, fill-mask, or embed for an encoder without a head."""
         if self.model.judge is not None:
             return self.model.judge.head_config.kind
         return "embed" if self.model.headless else "fill-mask"
 
     @property
-    def judges_pairs(self) -> bool:
-        """Whether its head for a task is known to judge pairs of texts."""
+    def takes_pairs(self) -> bool:
+        """Whether the model's head is known to classify pairs of texts."""
         return self.model.judge is not None and bool(self.model.judge.head_config.answer_settings.pairs)
 
     def warm_up(self) -> None:
-        """Answer once, so that the first who asks waits no longer than others."""
+        """Run the model once, so that the first request takes no longer than others."""
         self.embed(["a"], normalize=False, truncate=True)
 
     def has_mask(self, text: str) -> bool:
-        """Whether something in a text is to be filled."""
+        """Return whether a text contains a mask."""
         return mask_pattern(self.model.tokenizer).search(text) is not None
 
-    def about(self) -> dict[str, Any]:
-        """What a client may want to know, in the words of text-embeddings-inference where it has some."""
+    def info(self) -> dict[str, Any]:
+        """Describe the model and its limits, with the keys of text-embeddings-inference where it has them."""
         model = self.model
         judge = model.judge
         return {
@@ -94,7 +94,7 @@ class Service:
             "model_dtype": "bfloat16" if model.compute.dtype.itemsize == 2 else "float32",
             "task": self.task,
             "labels": list(judge.head_config.labels) if judge is not None else [],
-            "pairs": self.judges_pairs,
+            "pairs": self.takes_pairs,
             "pooling": self.pooling,
             "hidden_size": model.module.config.hidden_size,
             "num_layers": model.module.config.num_layers,
@@ -109,65 +109,70 @@ class Service:
     def fill(
         self, texts: list[str], top_k: int, targets: Sequence[str] | None, whole_words: bool, joint: bool
     ) -> list[Any]:
-        """See `Model.fill`. Raises SettingsError where the answer would be too large."""
+        """Fill the masks of texts, see `Model.fill`. Raises SettingsError if the response would be too large."""
         for text in texts:
             masks = len(mask_pattern(self.model.tokenizer).findall(text))
-            if joint and masks * max(top_k, 16) > _MOST_TOGETHER:
+            if joint and masks * max(top_k, 16) > _MAX_JOINT:
                 raise SettingsError(
-                    f"{masks:,} masks are too many to be filled together, {top_k} ways; give fewer, or leave joint out"
+                    f"{masks:,} masks are too many to be filled jointly with {top_k} candidates; give fewer, or "
+                    f"leave joint out"
                 )
-            if masks * top_k * len(text) > _MOST_SHOWN:
+            if masks * top_k * len(text) > _MAX_FILL_CHARACTERS:
                 raise SettingsError(
-                    f"{top_k} candidates for each of {masks:,} masks, each with the text of {len(text):,} characters, "
-                    f"are too large an answer; give a shorter text, or lower top_k"
+                    f"the response would be too large: {top_k} candidates for each of {masks:,} masks, each with the "
+                    f"text of {len(text):,} characters; give a shorter text, or lower top_k"
                 )
         return list(self.model.fill(texts, top_k=top_k, targets=targets, whole_words=whole_words, joint=joint))
 
     def embed(self, texts: list[str], normalize: bool | None, truncate: bool) -> list[Vector]:
-        """A vector for each text, pooled as the folder says. normalize: to length 1; None is as the folder says.
+        """Embed each text, pooled as the model folder says.
 
-        Raises SettingsError for a text that is too long, unless `truncate` cuts it.
+        normalize: scale vectors to length 1; None follows the model folder. Raises SettingsError for a text that is
+        too long, unless `truncate` cuts it.
         """
         model = self.model
-        room = model.max_length - 2
+        max_tokens = model.max_length - 2
         lengths = [len(tokens.ids) for tokens in model.tokenizer.encode_batch(texts)]
         longest = max(lengths, default=0)
-        if longest > room and not truncate:
+        if longest > max_tokens and not truncate:
             raise SettingsError(
-                f"a text has {longest:,} tokens, and this model reads {room:,} at once; give shorter texts, or have "
-                f'them cut with "truncate": true'
+                f"a text has {longest:,} tokens, and this model reads at most {max_tokens:,}; give shorter texts, or "
+                f'cut them with "truncate": true'
             )
         normalize = self.normalizing if normalize is None else normalize
-        done = embed_texts(model, texts, pooling=self.pooling, normalize=normalize)
-        return [Vector(vector, min(length, room) + 2) for vector, length in zip(done.vectors, lengths, strict=True)]
+        embedded = embed_texts(model, texts, pooling=self.pooling, normalize=normalize)
+        return [
+            Vector(vector, min(length, max_tokens) + 2)
+            for vector, length in zip(embedded.vectors, lengths, strict=True)
+        ]
 
     def score(self, texts: list[str], method: Method) -> list[ScoredText]:
-        """See `Model.score`. Raises SettingsError for a text that is too long."""
+        """Score texts, see `Model.score`. Raises SettingsError for a text that is too long."""
         for text in texts:
             tokens = len(self.model.tokenizer.encode(text).ids)
-            if tokens > _MOST_SCORED:
+            if tokens > _MAX_SCORE_TOKENS:
                 raise SettingsError(
-                    f"a text has {tokens:,} tokens, and each would be masked by itself; give {_MOST_SCORED:,} tokens "
-                    f"at most, or score it with 'maskling score'"
+                    f"a text has {tokens:,} tokens, and each would be masked by itself; give at most "
+                    f"{_MAX_SCORE_TOKENS:,} tokens, or score it with 'maskling score'"
                 )
         return score_texts(self.model, texts, method=method)
 
-    def predict(self, asked: list[Asked], threshold: float | None, n_best: int) -> list[Prediction]:
-        """See `Model.predict`. Raises ModelError for a model without a head for a task."""
+    def predict(self, inputs: list[Asked], threshold: float | None, n_best: int) -> list[Prediction]:
+        """Run a fine-tuned model, see `Model.predict`. Raises ModelError for a model without a task head."""
         judge = self.model.judge
         if judge is None:
-            raise ModelError(f"{self.name} has no head for a task; it is for: {self.task}")
-        return list(predict_all(self.model, judge, asked, threshold=threshold, n_best=n_best).predictions)
+            raise ModelError(f"{self.name} has no task head; it is for: {self.task}")
+        return list(predict_all(self.model, judge, inputs, threshold=threshold, n_best=n_best).predictions)
 
     def tokenize(self, texts: list[str]) -> list[list[dict[str, Any]]]:
-        """The tokens of each text: id, text, and the characters they stand for.
+        """Tokenize each text: id, text, and character offsets of each token.
 
         Raises SettingsError for a text that is too long.
         """
         tokenizer = self.model.tokenizer
         longest = max(map(len, texts), default=0)
-        if longest > _MOST_TOKENIZED:
-            raise SettingsError(f"a text has {longest:,} characters; give {_MOST_TOKENIZED:,} at most")
+        if longest > _MAX_TOKENIZE_CHARACTERS:
+            raise SettingsError(f"a text has {longest:,} characters; give at most {_MAX_TOKENIZE_CHARACTERS:,}")
         return [
             [
                 {"id": id_, "text": tokenizer.token(id_), "special": False, "start": start, "stop": end}
@@ -177,7 +182,7 @@ class Service:
         ]
 
     def special_tokens(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """[CLS] and [SEP], as `tokenize` shows tokens; they stand for no characters."""
+        """Return [CLS] and [SEP] in the form of `tokenize`, without character offsets."""
         tokenizer = self.model.tokenizer
         first, last = (
             {"id": id_, "text": tokenizer.token(id_), "special": True, "start": None, "stop": None}
@@ -186,33 +191,29 @@ class Service:
         return first, last
 
     def attention(self, texts: list[str]) -> list[dict[str, Any]]:
-        """The attention of every head on each text, to three digits: enough to look at, a third of the size.
+        """Return the attention of every head on each text, to three digits: enough to look at, a third of the size.
 
-        Raises SettingsError for a text whose maps are too large to be sent.
+        Raises SettingsError for a text whose maps are too large to send.
         """
         config = self.model.module.config
-        found = []
+        results = []
         for text in texts:
             tokens = len(self.model.tokenizer.encode(text, special_in_text=True).ids) + 2
-            if config.num_layers * config.num_heads * tokens**2 > _MOST_WEIGHTS:
+            if config.num_layers * config.num_heads * tokens**2 > _MAX_ATTENTION_WEIGHTS:
                 raise SettingsError(
-                    f"the attention maps of {tokens:,} tokens are too large to be sent; give a shorter text, or write "
+                    f"the attention maps of {tokens:,} tokens are too large to send; give a shorter text, or write "
                     f"them to a file with 'maskling attention'"
                 )
             maps = attention_maps(self.model, text)
-            found.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3), "cut": maps.cut})
-        return found
-
-
-T = TypeVar("T")
-R = TypeVar("R")
+            results.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3), "cut": maps.cut})
+        return results
 
 
 @dataclass(frozen=True)
-class Asking:
-    """The methods of a Service, waited for. See there.
+class QueuedService:
+    """The methods of a Service, run through the batcher: each kind of call with the arguments that decide its results.
 
-    Raises SettingsError for a text with half of a character in it, and what they raise.
+    Raises SettingsError for a text with a lone surrogate, and what the methods raise.
     """
 
     service: Service
@@ -227,7 +228,7 @@ class Asking:
         joint: bool = False,
     ) -> list[Any]:
         words = None if targets is None else tuple(targets)
-        _check(words or ())
+        _check_text(words or ())
         kind = ("fill", top_k, words, whole_words, joint)
         return await self._run(kind, lambda some: self.service.fill(some, top_k, words, whole_words, joint), texts)
 
@@ -239,10 +240,10 @@ class Asking:
         return await self._run(("score", method), lambda some: self.service.score(some, method), texts)
 
     async def predict(
-        self, asked: Sequence[Asked], threshold: float | None = None, n_best: int = 3
+        self, inputs: Sequence[Asked], threshold: float | None = None, n_best: int = 3
     ) -> list[Prediction]:
         kind = ("predict", threshold, n_best)
-        return await self._run(kind, lambda some: self.service.predict(some, threshold, n_best), asked)
+        return await self._run(kind, lambda some: self.service.predict(some, threshold, n_best), inputs)
 
     async def tokenize(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
         return await self._run("tokenize", self.service.tokenize, texts)
@@ -250,23 +251,23 @@ class Asking:
     async def attention(self, text: str) -> dict[str, Any]:
         return (await self._run("attention", self.service.attention, [text]))[0]
 
-    async def _run(self, kind: Hashable, call: Callable[[list[T]], Sequence[R]], items: Sequence[T]) -> list[R]:
-        _check(items)
+    async def _run(self, kind: Hashable, call: Callable[[list[_T]], Sequence[_R]], items: Sequence[_T]) -> list[_R]:
+        _check_text(items)
         if self.service.alone:
             return await self.batcher.run(kind, lambda some: [call([one])[0] for one in some], items)
         return await self.batcher.run(kind, call, items)
 
 
-def _check(items: Iterable[Any]) -> None:
-    """JSON can say half of a character; no tokenizer can read it."""
+def _check_text(items: Iterable[Any]) -> None:
+    """Raise SettingsError for a lone surrogate: JSON can carry one, but no tokenizer can read it."""
     for item in items:
         if not isinstance(item, str):
-            _check(item)
+            _check_text(item)
         elif not item.isascii():
             try:
                 item.encode()
             except UnicodeEncodeError as error:
                 raise SettingsError(
-                    f"character {error.start} of a text is half of one (a lone surrogate); it was cut in two before it "
-                    f"was sent, so cut texts between characters"
+                    f"character {error.start} of a text is half a character (a lone surrogate); the text was split "
+                    f"inside a character before it was sent, so split texts between characters"
                 ) from None

@@ -1,4 +1,4 @@
-"""The endpoints of text-embeddings-inference, for what is written for it."""
+"""Endpoints of text-embeddings-inference, for clients written for it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 
-from maskling.serve.http import OwnRequest, TextOrTexts, as_json, as_list
-from maskling.serve.service import Asking
+from maskling.serve.http import StrictRequest, TextOrTexts, as_list, json_response
+from maskling.serve.service import QueuedService
 
 
-class EmbedRequest(OwnRequest):
-    """normalize: vectors of length 1; truncate: cut texts that are too long, at their end, instead of refusing them."""
+class EmbedRequest(StrictRequest):
+    """normalize: scale vectors to length 1; truncate: cut texts that are too long at their end, not refuse them."""
 
     inputs: TextOrTexts
     normalize: bool = True
@@ -19,41 +19,41 @@ class EmbedRequest(OwnRequest):
     truncation_direction: Literal["right", "Right"] = "Right"
 
 
-class TokenizeRequest(OwnRequest):
-    """add_special_tokens: [CLS] and [SEP] around each text."""
+class TokenizeRequest(StrictRequest):
+    """add_special_tokens: put [CLS] and [SEP] around each text."""
 
     inputs: TextOrTexts
     add_special_tokens: bool = True
 
 
-def router(asking: Asking) -> APIRouter:
-    """The endpoints. They answer with lists, to one text too."""
+def tei_router(queued: QueuedService) -> APIRouter:
+    """Return the endpoints. The response is a list, for one text too."""
     routes = APIRouter(tags=["text-embeddings-inference"])
 
     @routes.post("/embed")
-    async def embed(asked: EmbedRequest) -> Response:
-        """A vector for each text."""
-        vectors = await asking.embed(as_list(asked.inputs), asked.normalize, asked.truncate)
-        return as_json([vector.values for vector in vectors])
+    async def embed(body: EmbedRequest) -> Response:
+        """Embed each text as a vector."""
+        vectors = await queued.embed(as_list(body.inputs), body.normalize, body.truncate)
+        return json_response([vector.values for vector in vectors])
 
     @routes.post("/tokenize")
-    async def tokenize(asked: TokenizeRequest) -> Response:
-        """The tokens of each text."""
-        special = asking.service.special_tokens()
-        found = await asking.tokenize(as_list(asked.inputs))
-        if asked.add_special_tokens:
-            found = [[special[0], *tokens, special[1]] for tokens in found]
-        return as_json(found)
+    async def tokenize(body: TokenizeRequest) -> Response:
+        """Tokenize each text."""
+        cls, sep = queued.service.special_tokens()
+        texts = await queued.tokenize(as_list(body.inputs))
+        if body.add_special_tokens:
+            texts = [[cls, *tokens, sep] for tokens in texts]
+        return json_response(texts)
 
     @routes.get("/info")
     async def info() -> Any:
-        """What the model is and takes."""
-        return asking.service.about()
+        """Describe the model and its limits."""
+        return queued.service.info()
 
     @routes.head("/health", include_in_schema=False)
     @routes.get("/health")
     async def health() -> Any:
-        """That the server answers."""
+        """Return 200 while the server is running."""
         return {}
 
     return routes

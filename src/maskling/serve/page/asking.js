@@ -1,4 +1,4 @@
-/* One question to the server, and its answer or what was wrong. */
+/* Requests to the server: the answer, or the error. */
 import { useState } from "./vendor/htm-preact.js";
 
 export async function ask(path, body) {
@@ -6,13 +6,13 @@ export async function ask(path, body) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
-  }).catch(() => { throw new Error("the server does not answer; is it still running?"); });
+  }).catch(() => { throw new Error("the server does not respond; is it still running?"); });
   const answer = await response.json().catch(() => ({ error: `the server answered ${response.status}` }));
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }
 
-/* The answer to the last question, whether one is on its way, and what went wrong. */
+/* State of the last request: the answer, whether it is in progress, and the error. */
 export function useAnswer() {
   const [state, set] = useState({});
   const run = async (question) => {

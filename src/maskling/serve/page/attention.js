@@ -1,4 +1,4 @@
-/* Where every head looks: a picture of each, and the lines of one of them. */
+/* View of attention: a heat map per head, and the lines of one head. */
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { ask, useAnswer } from "./asking.js";
 import { Form } from "./parts.js";
@@ -10,9 +10,9 @@ export function Attention({ about }) {
   const look = () => run(() => ask("attention", { text }));
   const maps = state.answer;
   return html`
-    <p class="hint">Each picture is a head, a row of them a layer: its rows are the tokens that look, its columns those
-      looked at. A line from the left to the right is a look; point at a token to see its own.</p>
-    <${Form} text=${text} setText=${setText} asked=${look} state=${state} label="Look" />
+    <p class="hint">Each picture is a head, each row of pictures a layer. Rows of a picture are the attending tokens, columns the
+      attended ones. Lines show the attention of the left token to the right one; point at a token to see only its lines.</p>
+    <${Form} text=${text} setText=${setText} asked=${look} state=${state} label="Show" />
     ${maps && html`<div class="looks">
       <div>${maps.weights.map((heads, layer) => html`
         <div class="heads" key=${layer}><span class="number">${layer}</span>${heads.map((weights, head) => html`
@@ -24,17 +24,17 @@ export function Attention({ about }) {
 }
 
 function Picture({ weights }) {
-  const place = useRef(null);
+  const ref = useRef(null);
   useEffect(() => {
     const size = weights.length;
-    const canvas = place.current;
+    const canvas = ref.current;
     canvas.width = canvas.height = size;
     const pixels = canvas.getContext("2d").createImageData(size, size);
     const ink = matchMedia("(prefers-color-scheme: dark)").matches ? [134, 168, 255] : [47, 95, 208];
     weights.flat().forEach((weight, index) => pixels.data.set([...ink, 255 * Math.min(1, 1.5 * weight)], 4 * index));
     canvas.getContext("2d").putImageData(pixels, 0, 0);
   }, [weights]);
-  return html`<canvas ref=${place} />`;
+  return html`<canvas ref=${ref} />`;
 }
 
 const STEP = 22;

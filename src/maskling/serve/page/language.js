@@ -1,4 +1,4 @@
-/* What a masked language model does: fills masks, and finds texts likely or not. */
+/* Views of a masked language model: filling masks, and scoring texts. */
 import { html, useState } from "./vendor/htm-preact.js";
 import { ask, useAnswer } from "./asking.js";
 import { Bars, Form } from "./parts.js";
@@ -16,7 +16,7 @@ export function Fill({ about }) {
   };
   const masks = state.answer?.masks ?? [];
   return html`
-    <p class="hint">Write ${mask} where a word is missing. A click on a word puts it in its place.</p>
+    <p class="hint">Write ${mask} where a word is missing. Click a prediction to insert it.</p>
     <${Form} text=${text} setText=${setText} asked=${() => fill(text)} state=${state} label="Fill">
       <button onClick=${() => setText(`${text} ${mask}`)}>+ ${mask}</button>
       <label>words <input type="number" min="1" max="100" value=${topK}
@@ -26,12 +26,12 @@ export function Fill({ about }) {
     <//>
     <div class="cards">${masks.map((candidates, number) => html`
       <section class="card" key=${number}>
-        <h2>${masks.length > 1 ? `mask ${number + 1}` : "what stands there"}</h2>
+        <h2>${masks.length > 1 ? `mask ${number + 1}` : "predictions"}</h2>
         <${Bars} chosen=${(index) => take(candidates[index])} rows=${candidates.map((one) => ({
           name: one.word, share: one.probability, title: one.text,
         }))} />
       </section>`)}</div>
-    ${state.answer?.cut && html`<p class="hint">The text was too long, and what is farthest from the masks was not read.</p>`}
+    ${state.answer?.cut && html`<p class="hint">The text was too long; the parts farthest from the masks were cut.</p>`}
   `;
 }
 
@@ -43,13 +43,13 @@ export function Score() {
   const score = () => run(() => ask("score", { text, per: "word", method: "within-word-l2r" }));
   const found = state.answer;
   return html`
-    <p class="hint">Each word as the model finds it, given all others: the redder, the less it was expected.</p>
+    <p class="hint">Words coloured by their log-probability given all other words: the redder, the less expected.</p>
     <${Form} text=${text} setText=${setText} asked=${score} state=${state} label="Score" />
     ${found && html`
       <p class="read">${found.words.map((word, number) => html`<mark key=${number}
         class=${`l${LEVELS.filter((level) => word.log_probability < level).length}`}
         title=${`log-probability ${word.log_probability.toFixed(2)}`}>${word.word}</mark>${" "}`)}</p>
       <p class="number">log-probability ${found.total.toFixed(2)}, ${found.num_tokens} tokens${
-        found.perplexity === null ? "" : `, perplexity ${found.perplexity.toFixed(1)} a token`}</p>`}
+        found.perplexity === null ? "" : `, perplexity ${found.perplexity.toFixed(1)} per token`}</p>`}
   `;
 }

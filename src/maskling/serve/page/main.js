@@ -1,14 +1,14 @@
-/* The page: what the model is, and a view for each thing it can do. */
+/* The page: a description of the model, and a view for each thing it can do. */
 import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
 import { ask } from "./asking.js";
 import { Attention } from "./attention.js";
 import { Fill, Score } from "./language.js";
 import { Task } from "./task.js";
-import { Alike } from "./vectors.js";
+import { Similarity } from "./vectors.js";
 
 function viewsOf(about) {
-  if (about.task === "fill-mask") return { Fill, Score, Alike, Attention };
-  return about.task === "embed" ? { Alike, Attention } : { Predict: Task, Alike, Attention };
+  if (about.task === "fill-mask") return { Fill, Score, Similarity, Attention };
+  return about.task === "embed" ? { Similarity, Attention } : { Predict: Task, Similarity, Attention };
 }
 
 function Page() {
@@ -30,7 +30,7 @@ function Page() {
     <header>
       <h1>${about.model_id}</h1>
       <span class="facts">${about.task}, ${about.num_layers} layers of ${about.hidden_size}, ${about.vocab_size.toLocaleString("en")}
-        ${" "}tokens, reads ${about.max_input_length} at once · ${about.runs_on} · <a href="openapi.json">endpoints</a></span>
+        ${" "}tokens, at most ${about.max_input_length} per input · ${about.runs_on} · <a href="openapi.json">endpoints</a></span>
     </header>
     <nav role="tablist">${Object.keys(views).map((one) => html`
       <button key=${one} role="tab" aria-selected=${one === name} onClick=${() => { location.hash = one; }}>${one}</button>`)}</nav>

@@ -1,22 +1,25 @@
-/* What several views show. */
+/* Parts that several views share. */
 import { html } from "./vendor/htm-preact.js";
 
-/* A text to give and a button to ask with; Ctrl-Enter asks too. */
+/* A text field and a button; Ctrl-Enter submits too. One root element: with several, of which the last comes and goes,
+   Preact would put the next answer above the form. */
 export function Form({ text, setText, asked, state, label, children, name = "text", rows = 2 }) {
   const keys = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) asked();
   };
   return html`
-    <textarea aria-label=${name} rows=${rows} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys} />
-    <div class="row">
-      <button class="main" disabled=${state.busy || !text.trim()} onClick=${asked}>${state.busy ? "…" : label}</button>
-      ${children}
+    <div>
+      <textarea aria-label=${name} rows=${rows} value=${text} onInput=${(event) => setText(event.target.value)} onKeyDown=${keys} />
+      <div class="row">
+        <button class="main" disabled=${state.busy || !text.trim()} onClick=${asked}>${state.busy ? "…" : label}</button>
+        ${children}
+      </div>
+      ${state.problem && html`<p class="problem" role="alert">${state.problem}</p>`}
     </div>
-    ${state.problem && html`<p class="problem" role="alert">${state.problem}</p>`}
   `;
 }
 
-/* Rows of {name, share, title}; a click on one calls chosen with its index. */
+/* Bars for rows of {name, share, title}; a click on one calls chosen with its index. */
 export function Bars({ rows, chosen }) {
   return html`<div class="bars">${rows.map((row, index) => html`
     <button key=${index} title=${row.title} disabled=${!chosen} onClick=${() => chosen(index)}>
@@ -31,7 +34,7 @@ export function shown(value) {
   return Math.abs(value) >= 0.001 || value === 0 ? value.toFixed(3) : value.toExponential(0);
 }
 
-/* A text with some stretches marked: spans of {start, end, note}, places in characters as Python counts them. */
+/* A text with marked spans of {start, end, note}, in code points, as Python counts characters. */
 export function Marked({ text, spans }) {
   const letters = [...text];
   const pieces = [];

@@ -1,4 +1,4 @@
-/* What a fine-tuned model says: labels, a number, tags, an answer. */
+/* Views of a fine-tuned model: labels, a number, tags, or an answer. */
 import { html, useState } from "./vendor/htm-preact.js";
 import { ask, useAnswer } from "./asking.js";
 import { Bars, Form, Marked, shown } from "./parts.js";
@@ -17,7 +17,7 @@ function OfTexts({ about }) {
     return { text, said: await ask("predict", { inputs }) };
   });
   return html`
-    <p class="hint">${about.pairs ? "Two texts" : "A text"}, as the model was trained on.</p>
+    <p class="hint">${about.pairs ? "Two texts" : "A text"}, like those the model was trained on.</p>
     ${about.pairs && html`<textarea aria-label="first text" value=${text} onInput=${(event) => setText(event.target.value)} />`}
     <${Form} text=${about.pairs ? pair : text} setText=${about.pairs ? setPair : setText} asked=${judge} state=${state}
       label="Predict" name=${about.pairs ? "second text" : "text"} />
@@ -28,7 +28,7 @@ function OfTexts({ about }) {
 function Said({ about, text, said }) {
   if (about.task === "tag") {
     const spans = said.map((one) => ({ start: one.start, end: one.end, note: one.entity_group ?? one.entity }));
-    return html`<${Marked} text=${text} spans=${spans} />${!said.length && html`<p class="hint">Nothing was found in it.</p>`}`;
+    return html`<div><${Marked} text=${text} spans=${spans} />${!said.length && html`<p class="hint">No entities found.</p>`}</div>`;
   }
   if (about.task === "regress") return html`<p class="card">${said[0].label}: <b>${shown(said[0].score)}</b></p>`;
   return html`<section class="card"><${Bars} rows=${said.map((one) => ({ name: one.label, share: one.score }))} /></section>`;
@@ -41,11 +41,11 @@ function Question() {
   const answer = () => run(async () => ({ context, said: await ask("predict", { inputs: { question, context } }) }));
   const said = state.answer?.said;
   return html`
-    <p class="hint">A question, and a text in which its answer stands.</p>
+    <p class="hint">A question, and a text that contains its answer.</p>
     <textarea aria-label="question" value=${question} onInput=${(event) => setQuestion(event.target.value)} />
     <${Form} text=${context} setText=${setContext} asked=${answer} state=${state} label="Answer" name="context" />
     ${said && (said.answer
       ? html`<${Marked} text=${state.answer.context} spans=${[{ start: said.start, end: said.end, note: shown(said.score) }]} />`
-      : html`<p class="hint">The text does not say (${shown(said.score)}).</p>`)}
+      : html`<p class="hint">No answer in the text (${shown(said.score)}).</p>`)}
   `;
 }
