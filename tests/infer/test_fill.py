@@ -292,7 +292,7 @@ def test_a_long_text_keeps_what_is_around_its_masks(model: Model) -> None:
 
 def test_masks_too_far_apart_are_an_error_that_names_the_limit(model: Model) -> None:
     short = Model(model.module, model.tokenizer, model.compute, max_length=9)
-    with pytest.raises(TokenizerError, match="22 tokens apart and this model sees 7 at once"):
+    with pytest.raises(TokenizerError, match="22 tokens apart and this model reads 7 at once"):
         short.fill(f"[MASK] {'dog ' * 20}[MASK]")
 
 
