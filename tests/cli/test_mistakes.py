@@ -63,8 +63,8 @@ MISTAKES = [
     ("fill data [MASK]", "data is a prepared data folder, not a model"),
     ("fill runs/mine/checkpoints [MASK]", "holds no model"),
     ("fill runs/mine none", "there is no [MASK] in 'none'"),
-    ("fill runs/mine the [MASK]", "a text of several words stands in quotes"),
-    ("fill runs/mine [MASK] --top-k 0", "ask for 1 answer or more"),
+    ("fill runs/mine the [MASK]", "put a text of several words in quotes"),
+    ("fill runs/mine [MASK] --top-k 0", "top_k is 0; it must be 1 or more"),
     ("fill runs/mine [MASK] --top-k x", "--top-k: 'x' is not a whole number"),
     ("fill runs/mine [MASK] --targets 中文", "cannot be written with this model's vocabulary"),
     ("evaluate runs/mine books --pairing nps", "there is no pairing 'nps'"),
@@ -83,12 +83,12 @@ MISTAKES = [
     ("evaluate runs/mine --seq-length 4", "seq_length is 4"),
     ("evaluate runs/mine --examples 0", "examples is 0"),
     ("evaluate runs/mine --pairing pairs", "there is no pairing 'pairs'"),
-    ("evaluate runs/mine --corpus.plain line", "says how text is read, and there is none"),
-    ("inspect", "say what to look at"),
+    ("evaluate runs/mine --corpus.plain line", "sets how text is read, and there is none"),
+    ("inspect", "give something to inspect"),
     ("inspect nothing", "nothing: there is no such file or folder"),
-    ("inspect data --example -1", "the first example is number 0"),
+    ("inspect data --example -1", "the first example is 0"),
     ("inspect data --samples -1", "--samples is -1"),
-    ("inspect data --masking.kind span", "would change nothing here"),
+    ("inspect data --masking.kind span", "has no effect here"),
     ("inspect books --example 1", "and this is neither"),
     ("inspect books --text hello", "holds no tokenizer"),
     ("inspect books --verify", "--verify checks a prepared folder"),
@@ -151,7 +151,7 @@ def test_two_wrong_settings_are_two_lines(maskling: Command, here: Path):
 
 def test_a_run_that_lost_its_data_says_what_to_give(maskling: Command, here: Path):
     (here / "data").rename(here / "moved")
-    assert "was trained on data, which is not there" in maskling("evaluate", "runs/mine").complaint
+    assert "was trained on data, which does not exist" in maskling("evaluate", "runs/mine").complaint
     assert "--data.path FOLDER" in maskling("inspect", "runs/mine", "--example", "1").complaint
     assert maskling("evaluate", "runs/mine", "--data", "moved").code == 0
     assert maskling("inspect", "runs/mine", "--example", "1", "--data.path", "moved").code == 0

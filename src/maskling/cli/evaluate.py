@@ -104,7 +104,7 @@ def evaluate(
         text = _file_text(loaded, sources, reading, console) if sources else _split_text(loaded, model, data)
         if text.unknown > _MANY_UNKNOWN:
             console.warn(
-                f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not evaluated; "
+                f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not used; "
                 f"the text is of another kind than the training text, or the model's folder has the wrong tokenizer"
             )
         found = evaluate_held_out(
