@@ -133,6 +133,7 @@ def test_long_texts_make_parts_of_few_and_progress_is_reported_within_them(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(index_module, "PART_CHARACTERS", 60)
+    monkeypatch.setattr("maskling.infer.forward.CPU_BATCH_TOKENS", 16)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     done: list[int] = []
     files = [str(tmp_path / "texts.txt")]
