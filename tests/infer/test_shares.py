@@ -39,7 +39,7 @@ class Asked(Ranks):
     texts: Sequence[str] = ()
     done: list[int] = field(default_factory=lambda: [0])
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         chunk = self.texts[self.done[0] :][: embed_module.CHUNK_TEXTS * 2]
         (other,) = embed([chunk[1 - self.rank :: 2]])
         if values.shape == (1,):  # how many were cut, which comes last
