@@ -37,13 +37,13 @@ def test_runs_compare_on_what_they_were_trained_on(maskling: Command, here: Path
     assert said.code == 0, said
     assert "of a validation split of" in said.out
     shutil.move(here / "data", here / "elsewhere")
-    assert "say what to compare on" in maskling("compare", "runs/mine", "runs/mine").complaint
+    assert "give text to compare on" in maskling("compare", "runs/mine", "runs/mine").complaint
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["runs/mine"], "give two models or more"),
+        (["runs/mine"], "give two or more models"),
         (["runs/mine", "runs/mine", "--text", "books", "--data", "data"], "not both"),
         (["runs/mine", "runs/mine", "--corpus.plain", "line"], "there is none; give it with --text"),
         (["runs/mine", "runs/mine", "--text", "books", "--passages", "0"], "--passages is 0"),

@@ -26,7 +26,7 @@ def test_scores_are_a_table_and_json(maskling: Command, here: Path, monkeypatch:
     assert [f"{one['total']:.3f}" for one in found] == [row.split()[0] for row in rows]
     for one in found:
         assert sum(word["log_probability"] for word in one["words"]) == pytest.approx(one["total"])
-    assert "1 empty line passed over" in read.err
+    assert "1 empty line skipped" in read.err
     tokens = maskling("score", "runs/mine", "one text", "--per", "token", "--method", "within-word-l2r", "--json")
     assert json.loads(tokens.out)["num_tokens"] == len(json.loads(tokens.out)["tokens"])
     assert "longer than" in maskling("score", "runs/mine", "a word " * 60).err
@@ -39,7 +39,7 @@ def test_pairs_are_judged_with_a_table_and_json(maskling: Command, here: Path):
     said = maskling("evaluate", "runs/mine", "--pairs", "agree.jsonl", "own.tsv")
     assert said.code == 0
     assert [line.split()[0] for line in said.out.splitlines()[:3]] == ["paradigm", "agree", "own"]
-    assert "over 2 paradigms, 4 pairs; 1 tie counted as half right" in said.out
+    assert "over 2 paradigms, 4 pairs; 1 tie counted as one half" in said.out
     found = json.loads(maskling("evaluate", "runs/mine", "--pairs", "agree.jsonl", "own.tsv", "--json").out)
     assert [one["name"] for one in found["paradigms"]] == ["agree", "own"]
     assert found["paradigms"][1]["accuracy"] == 0.5
@@ -58,7 +58,7 @@ def test_texts_are_written_and_repeat(maskling: Command, here: Path):
     assert [one["text"] for one in found] == lines
     assert all(len(one["tokens"]) == 4 and one["log_probability"] < 0 for one in found)
     assert maskling("generate", "runs/mine", "--length", "6").code == 0
-    assert "this model sees 32" in maskling("generate", "runs/mine", "--length", "31").complaint
+    assert "this model reads 32" in maskling("generate", "runs/mine", "--length", "31").complaint
     assert "order" in maskling("generate", "runs/mine", "--order", "up").complaint
 
 

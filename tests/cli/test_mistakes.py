@@ -28,7 +28,7 @@ MISTAKES = [
     ("prepare books --out x --config books", "books cannot be read"),
     ("prepare books --out x --tokenizer.path nowhere", "nowhere: there is no such file or folder"),
     ("prepare books --out books/00.txt", "books/00.txt is a file; give a folder"),
-    ("prepare books --out books/00.txt/x", "books/00.txt is a file, so books/00.txt/x cannot be made"),
+    ("prepare books --out books/00.txt/x", "books/00.txt is a file, so books/00.txt/x cannot be created"),
     ("prepare books --out runs", "runs already holds other files"),
     ("prepare nothing --out x", "nothing: there is no such file or folder"),
     ("prepare *.nothing --out x", "no file matches this pattern"),
@@ -66,10 +66,10 @@ MISTAKES = [
     ("fill data [MASK]", "data is a prepared data folder, not a model"),
     ("fill runs/mine/checkpoints [MASK]", "holds no model"),
     ("fill runs/mine none", "there is no [MASK] in 'none'"),
-    ("fill runs/mine the [MASK]", "a text of several words stands in quotes"),
-    ("fill runs/mine [MASK] --top-k 0", "ask for 1 answer or more"),
+    ("fill runs/mine the [MASK]", "put a text of several words in quotes"),
+    ("fill runs/mine [MASK] --top-k 0", "top_k is 0; it must be 1 or more"),
     ("fill runs/mine [MASK] --top-k x", "--top-k: 'x' is not a whole number"),
-    ("fill runs/mine [MASK] --targets 中文", "cannot be written with this model's vocabulary"),
+    ("fill runs/mine [MASK] --targets 中文", "cannot be encoded with this model's vocabulary"),
     ("evaluate runs/mine books --pairing nps", "there is no pairing 'nps'"),
     ("evaluate runs/mine books --rate 2", "rate is 2"),
     ("embed runs/mine books/00.txt", "books/00.txt is a file; to read it give --file books/00.txt"),
@@ -86,15 +86,15 @@ MISTAKES = [
     ("evaluate runs/mine --seq-length 4", "seq_length is 4"),
     ("evaluate runs/mine --examples 0", "examples is 0"),
     ("evaluate runs/mine --pairing pairs", "there is no pairing 'pairs'"),
-    ("evaluate runs/mine --corpus.plain line", "says how text is read, and there is none"),
-    ("inspect", "say what to look at"),
+    ("evaluate runs/mine --corpus.plain line", "sets how text is read, and there is none"),
+    ("inspect", "give something to inspect"),
     ("inspect nothing", "nothing: there is no such file or folder"),
-    ("inspect data --example -1", "the first example is number 0"),
+    ("inspect data --example -1", "the first example is 0"),
     ("inspect data --samples -1", "--samples is -1"),
-    ("inspect data --masking.kind span", "would change nothing here"),
+    ("inspect data --masking.kind span", "has no effect here"),
     ("inspect books --example 1", "and this is neither"),
     ("inspect books --text hello", "holds no tokenizer"),
-    ("inspect books --verify", "--verify checks a prepared folder"),
+    ("inspect books --verify", "--verify needs a prepared folder"),
     ("export runs/mine", "give a folder to write"),
     ("export runs/mine --out books", "books holds other things than a model"),
     ("export runs/mine --out runs/mine", "is where the model comes from"),
@@ -154,7 +154,7 @@ def test_two_wrong_settings_are_two_lines(maskling: Command, here: Path):
 
 def test_a_run_without_its_data_names_the_remedy(maskling: Command, here: Path):
     (here / "data").rename(here / "moved")
-    assert "was trained on data, which is not there" in maskling("evaluate", "runs/mine").complaint
+    assert "was trained on data, which does not exist" in maskling("evaluate", "runs/mine").complaint
     assert "--data.path FOLDER" in maskling("inspect", "runs/mine", "--example", "1").complaint
     assert maskling("evaluate", "runs/mine", "--data", "moved").code == 0
     assert maskling("inspect", "runs/mine", "--example", "1", "--data.path", "moved").code == 0

@@ -186,7 +186,7 @@ def test_csv_and_conll_are_what_their_names_say(maskling: Command, models: Path)
 def test_a_name_that_promises_something_else_is_refused(maskling: Command, models: Path, texts: Path) -> None:
     assert "end in .jsonl" in maskling("predict", models / "classify", texts, "--out", "a.json").complaint
     assert "which this model does not give" in maskling("predict", models / "answer", "--out", "a.bio").complaint
-    assert "- is no file to write to" in maskling("predict", models / "classify", texts, "--out", "-").complaint
+    assert "- is not a file to write to" in maskling("predict", models / "classify", texts, "--out", "-").complaint
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -195,7 +195,7 @@ def test_what_is_read_is_not_written_over(maskling: Command, models: Path, texts
     if link:
         out.symlink_to(texts)
     for words in (["predict", models / "classify", texts], ["embed", models / "plain", "--file", texts]):
-        assert f"{out} is what is read, and would be lost" in maskling(*words, "--out", out).complaint
+        assert f"{out} is also an input and would be lost" in maskling(*words, "--out", out).complaint
     assert texts.read_text() == before
 
 

@@ -29,10 +29,10 @@ def test_texts_are_embedded_once_and_found(maskling: Command, here: Path):
 
 
 def test_mistakes_are_said_before_the_work(maskling: Command, here: Path):
-    assert "say what to look for" in maskling("search", "runs/mine", "books").complaint
+    assert "give the text to search for" in maskling("search", "runs/mine", "books").complaint
     both = maskling("search", "runs/mine", "books", "--query", "a", "--queries", "b")
-    assert "say what to look for" in both.complaint
-    assert "say what to search" in maskling("search", "runs/mine", "--query", "a").complaint
+    assert "give the text to search for" in both.complaint
+    assert "give the files to search" in maskling("search", "runs/mine", "--query", "a").complaint
     assert "--index FOLDER" in maskling("search", "runs/mine", "books", "data", "--query", "a").complaint
     assert "--top-k is 0" in maskling("search", "runs/mine", "books", "--query", "a", "--top-k", "0").complaint
     assert "no such file" in maskling("search", "runs/mine", "none.txt", "--query", "a").complaint

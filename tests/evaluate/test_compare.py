@@ -15,16 +15,16 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.data.prepare.prepare import prepare
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import CorpusError, DataError, ModelError, SettingsError
-from maskling.evaluate.compare import Compared, Comparison
+from maskling.evaluate.compare import Compared, compare_models
 from maskling.evaluate.hidden_words import (
     CommonText,
-    HiddenWords,
     Passage,
     chosen_words,
-    lay_passages,
-    plain_text,
-    prepared_text,
+    hidden_word_losses,
+    passages_of_files,
+    passages_of_split,
     read_passages,
+    tokenize_passages,
 )
 from maskling.evaluate.minimal_pairs import MinimalPair, evaluate_pairs
 from maskling.infer.model import Model
@@ -72,10 +72,18 @@ def silent(module: MaskedLM) -> MaskedLM:
 
 
 def compared(models: list[Model], text: CommonText, **how: object) -> Compared:
-    comparison = Comparison(models, [f"m{n}" for n in range(len(models))], text, **{"rounds": 0, **how})  # type: ignore[arg-type]
-    shares = [done for _, done in comparison.run()]
-    assert all(0 < done <= 1 for done in shares)
-    return comparison.compared()
+    progress: list[tuple[str, int, int]] = []
+    names = [f"m{n}" for n in range(len(models))]
+    found = compare_models(
+        models,
+        names,
+        text,
+        on_progress=lambda *call: progress.append(call),
+        **{"rounds": 0, **how},  # type: ignore[arg-type]
+    )
+    assert all(0 < done <= total for _, done, total in progress)
+    assert progress[-1][1] == progress[-1][2]
+    return found
 
 
 def slow_nats(model: Model, text: str, words: list[tuple[int, int]], vocabulary: Tokenizer) -> list[float]:
@@ -108,14 +116,14 @@ def test_the_loss_of_a_word_is_that_of_its_pieces_all_hidden_at_once(
     vocabulary: Tokenizer = request.getfixturevalue(kind)
     model = model_of(make(vocabulary), vocabulary, 67)
     passages, _ = read_passages([texts], CorpusSettings(), 25, 12)
-    laid = lay_passages(passages, vocabulary)
+    laid = tokenize_passages(passages, vocabulary)
     hidden = [
         which & one.writable
         for which, one in zip(chosen_words([len(p.words) for p in passages], 0.3), laid, strict=True)
     ]
-    asking = HiddenWords(model, laid, hidden)
-    assert list(asking.run())[-1] == 1
-    found = asking.losses()
+    shares: list[float] = []
+    found = hidden_word_losses(model, laid, hidden, lambda done, total: shares.append(done / total))
+    assert shares[-1] == 1
     expected = [
         lost
         for passage, which in zip(passages, hidden, strict=True)
@@ -130,7 +138,7 @@ def test_a_model_that_knows_nothing_loses_the_logarithm_of_its_vocabulary_on_eac
     texts: str, pieces: Tokenizer, in_bytes: Tokenizer
 ) -> None:
     models = [model_of(silent(bert(pieces)), pieces), model_of(silent(roberta(in_bytes)), in_bytes)]
-    text = plain_text([texts], models, words=12)
+    text = passages_of_files([texts], models, words=12)
     found = compared(models, text)
     for side, model in zip(found.sides, models, strict=True):
         assert side.loss_per_token == pytest.approx(math.log(model.tokenizer.vocab_size), rel=1e-6)
@@ -152,7 +160,7 @@ def test_a_word_that_one_vocabulary_cannot_write_is_hidden_from_nobody(
     sentences = ["The quick ЖЖЖ fox jumps over the lazy dog.", *LINES]
     source.write_text("\n\n".join(". ".join(sentences[place:] + sentences[:place]) for place in range(7)) + ".")
     models = [model_of(bert(pieces), pieces), model_of(roberta(in_bytes), in_bytes, 67)]
-    text = plain_text([str(source)], models, LOOSE, rate=0.99, words=10)
+    text = passages_of_files([str(source)], models, LOOSE, rate=0.99, words=10)
     assert 0.01 < text.unwritable[0] < 0.3
     assert text.unwritable[1] == 0
     passages, _ = read_passages([str(source)], LOOSE, 1000, 10)
@@ -162,7 +170,7 @@ def test_a_word_that_one_vocabulary_cannot_write_is_hidden_from_nobody(
         for first, end in passage.words[~which].tolist()
     }
     assert "ЖЖЖ" in shown
-    alone = plain_text([str(source)], models[1:], LOOSE, rate=0.99, words=10)
+    alone = passages_of_files([str(source)], models[1:], LOOSE, rate=0.99, words=10)
     assert alone.num_words > text.num_words
 
 
@@ -170,7 +178,7 @@ def test_which_words_are_hidden_does_not_depend_on_the_models(
     texts: str, pieces: Tokenizer, in_bytes: Tokenizer
 ) -> None:
     one, other = model_of(bert(pieces), pieces), model_of(modern(in_bytes), in_bytes, 67)
-    alone, both = plain_text([texts], [one], words=12), plain_text([texts], [one, other], words=12)
+    alone, both = passages_of_files([texts], [one], words=12), passages_of_files([texts], [one, other], words=12)
     for first, second in zip(alone.hidden, both.hidden, strict=True):
         np.testing.assert_array_equal(first, second)
     share = both.num_words / sum(map(len, both.hidden))
@@ -212,12 +220,12 @@ def test_a_passage_that_one_model_cannot_see_whole_is_left_out_for_all(
     texts: str, pieces: Tokenizer, in_bytes: Tokenizer
 ) -> None:
     models = [model_of(bert(pieces), pieces, 67), model_of(modern(in_bytes), in_bytes, 20)]
-    text = plain_text([texts], models, words=16)
+    text = passages_of_files([texts], models, words=16)
     assert text.too_long > 0
-    assert len(text.laid[0]) == len(text.laid[1]) > 0
-    assert max(len(one.ids) for one in text.laid[1]) <= 20
+    assert len(text.sequences[0]) == len(text.sequences[1]) > 0
+    assert max(len(one.ids) for one in text.sequences[1]) <= 20
     with pytest.raises(SettingsError, match="no passage of 16 words fits into the 9 tokens"):
-        plain_text([texts], [models[0], replace(models[1], max_length=9)], words=16)
+        passages_of_files([texts], [models[0], replace(models[1], max_length=9)], words=16)
 
 
 def test_a_prepared_folder_is_for_models_of_its_tokenizer(
@@ -234,41 +242,41 @@ def test_a_prepared_folder_is_for_models_of_its_tokenizer(
     for _ in prepare([texts], tmp_path / "data", settings):
         pass
     one, other = model_of(silent(bert(pieces)), pieces), model_of(modern(pieces), pieces)
-    found = compared([one, other, one], prepared_text(tmp_path / "data", [one, other, one]))
+    found = compared([one, other, one], passages_of_split(tmp_path / "data", [one, other, one]))
     assert found.sides[0].loss_per_token == pytest.approx(math.log(pieces.vocab_size), rel=1e-6)
     assert found.sides[2] == replace(found.sides[0], name="m2")
     assert found.sides[0].loss_per_byte == pytest.approx(
-        compared([one], plain_text([texts], [one])).sides[0].loss_per_byte, rel=0.15
+        compared([one], passages_of_files([texts], [one])).sides[0].loss_per_byte, rel=0.15
     )
     stranger = model_of(modern(in_bytes), in_bytes)
-    with pytest.raises(DataError, match="different tokenizers compare on text itself") as error:
-        prepared_text(tmp_path / "data", [one, stranger])
+    with pytest.raises(DataError, match="compare models of different tokenizers on text files") as error:
+        passages_of_split(tmp_path / "data", [one, stranger])
     assert in_bytes.fingerprint in str(error.value)
 
 
 def test_pairs_are_judged_and_an_encoder_is_only_weighed_and_timed(texts: str, pieces: Tokenizer) -> None:
     pairs = [MinimalPair("the fox jumps", "the fox jump", "a"), MinimalPair("a dog sees", "a dog see", "b")]
     one, encoder = model_of(bert(pieces), pieces), replace(model_of(modern(pieces), pieces), headless=True)
-    text = plain_text([texts], [one, encoder], words=12, passages=5)
+    text = passages_of_files([texts], [one, encoder], words=12, passages=5)
     found = compared([one, encoder], text, pairs=pairs, rounds=2)
     first, second = found.sides
     assert first.pair_accuracy == evaluate_pairs(one, pairs).macro_average
     assert second.pair_accuracy is second.loss_per_word is second.behind is second.top1 is None
     for side in found.sides:
         assert side.tokens_per_second / side.texts_per_second == pytest.approx(
-            np.mean([len(p.ids) for p in text.laid[0]])
+            np.mean([len(p.ids) for p in text.sequences[0]])
         )
     with pytest.raises(ModelError, match="no masked-token head"):
-        Comparison([encoder], ["e"], text)
+        compare_models([encoder], ["e"], text)
 
 
 def test_text_without_a_passage_is_refused(pieces: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("Too short.")
     with pytest.raises(CorpusError, match="no passage of 8 words"):
-        plain_text([str(tmp_path / "short.txt")], [model_of(bert(pieces), pieces)])
+        passages_of_files([str(tmp_path / "short.txt")], [model_of(bert(pieces), pieces)])
 
 
 def test_a_token_that_reaches_into_a_word_is_hidden_with_it(pieces: Tokenizer) -> None:
-    (laid,) = lay_passages([Passage("a souvenir sees", np.array([[0, 1], [2, 10], [11, 15]]))], pieces)
+    (laid,) = tokenize_passages([Passage("a souvenir sees", np.array([[0, 1], [2, 10], [11, 15]]))], pieces)
     tokens = [[pieces.token(int(i)) for i in laid.ids[first:end]] for first, end in laid.words.tolist()]
     assert tokens == [["a"], ["so", "##uven", "##ir"], ["sees"]]

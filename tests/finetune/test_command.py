@@ -291,7 +291,7 @@ def test_measuring_a_fine_tuned_model_asks_for_labelled_files(models, files, tmp
     model = str(tmp_path / "run")
     (tmp_path / "no.jsonl").write_text('{"words": ["the", "dog"]}\n')
     for words, said in (
-        ([model], "say which labelled file"),
+        ([model], "give labelled files to evaluate"),
         ([model, "--data", "x"], "leave out --data"),
         ([model, str(tmp_path / "no.jsonl")], "no.jsonl"),
         ([model, str(files["tag"]), "--corpus.plain", "line"], "corpus"),

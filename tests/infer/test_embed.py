@@ -51,7 +51,7 @@ def test_each_vector_is_the_mean_of_the_states_of_its_text_alone(
 @pytest.mark.parametrize("unit", ["fox ", "fox", "thequickbrownfoxofmanyletters" * 4 + " ", " \n", "你好"])
 def test_of_a_very_long_text_its_beginning_is_enough(model: Model, unit: str) -> None:
     long = unit * (60_000 // len(unit)) + " dog dog dog"
-    (row,), cut = model.sequences([long])
+    (row,), cut = model.token_sequences([long])
     ids = model.tokenizer.encode(long).ids
     assert row.tolist()[1:-1] == list(ids[:21])
     assert cut == (len(ids) > 21)
@@ -63,16 +63,18 @@ def test_the_rest_of_a_very_long_text_is_not_tokenized(model: Model, monkeypatch
     monkeypatch.setattr(
         type(model.tokenizer), "encode_batch", lambda _, texts: (seen.extend(map(len, texts)), encode(texts))[1]
     )
-    model.sequences(["fox " * 15_000, "a dog"])
+    model.token_sequences(["fox " * 15_000, "a dog"])
     assert max(seen) < 1000
 
 
-def test_how_many_texts_are_done_is_told(model: Model) -> None:
-    told: list[int] = []
-    model.embed(["the fox", "a dog", "paris"] * 3, batch_tokens=8, told=told.append)
-    assert told == sorted(set(told))
-    assert len(told) > 1
-    assert told[-1] == 9
+def test_progress_is_reported_after_each_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskling.infer.embed.CHUNK_TEXTS", 5)
+    calls: list[tuple[int, int]] = []
+    model.embed(["the fox", "a dog", "paris"] * 3, batch_tokens=8, on_progress=lambda *call: calls.append(call))
+    done = [call[0] for call in calls]
+    assert done == sorted(set(done))
+    assert len(done) > 2
+    assert calls[-1] == (9, 9)
 
 
 def test_cls_pooling_takes_the_first_state(model: Model) -> None:

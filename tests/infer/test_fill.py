@@ -292,7 +292,7 @@ def test_a_long_text_keeps_what_is_around_its_masks(model: Model) -> None:
 
 def test_masks_too_far_apart_are_an_error_that_names_the_limit(model: Model) -> None:
     short = Model(model.module, model.tokenizer, model.compute, max_length=9)
-    with pytest.raises(TokenizerError, match="22 tokens apart and this model sees 7 at once"):
+    with pytest.raises(TokenizerError, match="22 tokens apart and this model reads 7 at once"):
         short.fill(f"[MASK] {'dog ' * 20}[MASK]")
 
 
@@ -304,9 +304,9 @@ def test_room_is_left_for_targets_of_several_pieces(model: Model) -> None:
 
 
 def test_what_cannot_be_asked_is_refused(model: Model) -> None:
-    with pytest.raises(TokenizerError, match="target 'été☃' cannot be written"):
+    with pytest.raises(TokenizerError, match="target 'été☃' cannot be encoded"):
         model.fill("[MASK]", targets=["fox", "été☃"])
-    with pytest.raises(TokenizerError, match="list of words"):
+    with pytest.raises(TokenizerError, match="a list with at least one word"):
         model.fill("[MASK]", targets=[])
     with pytest.raises(SettingsError, match="top_k is 0"):
         model.fill("[MASK]", top_k=0)

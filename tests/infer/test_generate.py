@@ -192,7 +192,7 @@ def test_a_tiny_vocabulary_may_repeat_where_it_must(tmp_path: Path):
         ({"steps": 0}, "steps is 0"),
         ({"no_repeat": -1}, "no_repeat is -1"),
         ({"order": "up"}, "choose confidence, left-to-right or random"),
-        ({"length": 39}, "takes 41 tokens, and this model sees 40"),
+        ({"length": 39}, "takes 41 tokens, and this model reads 40"),
         ({"text": "[MASK] a [MASK]", "length": 4}, "the text has 2 masks"),
         ({"temperature": -1.0}, "temperature is -1"),
     ],

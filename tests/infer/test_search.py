@@ -20,7 +20,7 @@ from maskling.export.folder import export_model
 from maskling.export.sentence_transformers import read_pooling
 from maskling.infer import index as index_module
 from maskling.infer import search
-from maskling.infer.index import Index, build_index
+from maskling.infer.index import Index, Indexed, build_index
 from maskling.infer.model import Model, load
 from small_models import bert, modern, wordpiece
 
@@ -97,8 +97,7 @@ def test_the_largest_products_are_found_in_any_blocks(data: st.DataObject, rows:
 
 def index_of(model: Model, tmp_path: Path, part_texts: int = 3) -> Path:
     (tmp_path / "texts.txt").write_text("\n\n".join(TEXTS) + "\n", encoding="utf-8")
-    for _ in build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", part_texts):
-        pass
+    build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", part_texts)
     return tmp_path / "index"
 
 
@@ -117,7 +116,8 @@ def test_an_index_of_several_parts_finds_the_same(model: Model, tmp_path: Path):
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux says what is open")
 def test_an_index_of_many_parts_keeps_no_file_open(model: Model, tmp_path: Path):
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS * 4), encoding="utf-8")
-    assert len(list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", 1))) == 32
+    assert build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", 1) == Indexed(32, 0)
+    assert len(list((tmp_path / "index").glob("*.vectors.npy"))) == 32
     index = Index.open(tmp_path / "index")
     assert same(index.search(model, ["paris"], top_k=1)[0], slow(model, TEXTS, "paris", 1))
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
@@ -129,21 +129,24 @@ def test_an_index_of_many_parts_keeps_no_file_open(model: Model, tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_NOFILE, found)
 
 
-def test_long_texts_make_parts_of_few_and_progress_is_told_within_them(
+def test_long_texts_make_parts_of_few_and_progress_is_reported_within_them(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(index_module, "PART_CHARACTERS", 60)
+    monkeypatch.setattr("maskling.infer.forward.CPU_BATCH_TOKENS", 16)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    told: list[int] = []
-    steps = list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "index", 100, told=told.append))
-    sizes = np.diff([0, *(step.texts for step in steps)]).tolist()
+    done: list[int] = []
+    files = [str(tmp_path / "texts.txt")]
+    found = build_index(model, files, tmp_path / "index", 100, on_progress=lambda count, _: done.append(count))
+    sizes = [part["texts"] for part in json.loads((tmp_path / "index" / "index.json").read_text())["parts"]]
     starts = np.cumsum([0, *sizes])
     lengths = [len(text) for text in TEXTS]
-    assert sum(sizes) == len(TEXTS)
+    assert found.texts == sum(sizes) == len(TEXTS)
     assert all(sum(lengths[a : b - 1]) < 60 for a, b in pairwise(starts))
-    assert 1 < len(steps) < len(TEXTS)
-    assert told[-1] == len(TEXTS)
-    assert told == sorted(told)
+    assert 1 < len(sizes) < len(TEXTS)
+    assert set(starts[1:].tolist()) < set(done)
+    assert done[-1] == len(TEXTS)
+    assert done == sorted(done)
     assert list(Index.open(tmp_path / "index").texts()) == TEXTS
 
 
@@ -158,14 +161,19 @@ def test_a_stopped_index_is_not_there_and_goes_on(model: Model, tmp_path: Path, 
     monkeypatch.setattr(index_module, "embed_texts", counted)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     files, place = [str(tmp_path / "texts.txt")], tmp_path / "index"
-    steps = build_index(model, files, place, 3)
-    assert [next(steps).texts, next(steps).texts] == [3, 6]
-    steps.close()
+
+    def stop(done: int, _: int | None) -> None:
+        if done > 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_index(model, files, place, 3, on_progress=stop)
+    assert embedded == [3, 3, 2]
     with pytest.raises(DataError, match="holds no index"):
         Index.open(place)
-    assert [step.texts for step in build_index(model, files, place, 3)] == [3, 6, 8]
-    assert embedded == [3, 3, 2]
-    assert list(build_index(model, files, place, 3)) == []
+    assert build_index(model, files, place, 3).texts == 8
+    assert embedded == [3, 3, 2, 2]
+    assert build_index(model, files, place, 3) == Indexed(0, 0)
     assert list(Index.open(place).texts()) == TEXTS
 
 
@@ -173,9 +181,9 @@ def test_changed_texts_make_the_index_anew_and_moved_ones_do_not(model: Model, t
     place = index_of(model, tmp_path)
     (tmp_path / "texts.txt").rename(tmp_path / "others.txt")
     others = [str(tmp_path / "others.txt")]
-    assert list(build_index(model, others, place)) == []
+    assert build_index(model, others, place) == Indexed(0, 0)
     (tmp_path / "others.txt").write_text("the dog\nthe fox\n")
-    assert [step.texts for step in build_index(model, others, place)] == [2]
+    assert build_index(model, others, place).texts == 2
     assert list(Index.open(place).texts()) == ["the dog", "the fox"]
 
 
@@ -187,9 +195,9 @@ def test_an_index_of_another_model_is_refused_and_made_anew(model: Model, folder
     pooling |= {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     (other / "1_Pooling/config.json").write_text(json.dumps(pooling))
     changed = load(other, device="cpu")
-    with pytest.raises(DataError, match="made with another model"):
+    with pytest.raises(DataError, match="built with another model"):
         Index.open(place).search(changed, QUERIES)
-    assert [step.texts for step in build_index(changed, [str(tmp_path / "texts.txt")], place)] == [8]
+    assert build_index(changed, [str(tmp_path / "texts.txt")], place).texts == 8
     for query, hits in zip(QUERIES, Index.open(place).search(changed, QUERIES, top_k=4), strict=True):
         assert same(hits, slow(changed, TEXTS, query, 4, pooling="cls"))
 
@@ -198,9 +206,9 @@ def test_a_damaged_index_says_so(model: Model, tmp_path: Path):
     place = index_of(model, tmp_path)
     with (place / "part-00001.vectors.npy").open("ab") as file:
         file.write(b"more")
-    with pytest.raises(DataError, match=r"is damaged .* it is made again"):
+    with pytest.raises(DataError, match=r"is damaged .* it is built again"):
         Index.open(place)
-    assert len(list(build_index(model, [str(tmp_path / "texts.txt")], place))) == 1
+    assert build_index(model, [str(tmp_path / "texts.txt")], place).texts == len(TEXTS)
     assert len(Index.open(place)) == len(TEXTS)
 
 
@@ -209,27 +217,32 @@ def test_a_folder_of_other_things_is_left_alone(model: Model, tmp_path: Path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(DataError, match="other things than an index"):
-        list(build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "mine"))
+        build_index(model, [str(tmp_path / "texts.txt")], tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
 def test_one_process_at_a_time_makes_an_index(model: Model, tmp_path: Path):
     (tmp_path / "texts.txt").write_text("the fox\nthe dog\n")
     files = [str(tmp_path / "texts.txt")]
-    first = build_index(model, files, tmp_path / "index", 1)
-    next(first)
-    with pytest.raises(DataError, match=f"is being made by another process .process {os.getpid()}"):
-        next(build_index(model, files, tmp_path / "index", 1))
-    assert [step.texts for step in first] == [2]
+    refused: list[str] = []
+
+    def build_too(_: int, __: int | None) -> None:
+        with pytest.raises(DataError) as error:
+            build_index(model, files, tmp_path / "index", 1)
+        refused.append(str(error.value))
+
+    assert build_index(model, files, tmp_path / "index", 1, on_progress=build_too).texts == 2
+    assert refused
+    assert all(f"is being built by another process (process {os.getpid()}" in text for text in refused)
     assert list(Index.open(tmp_path / "index").texts()) == ["the fox", "the dog"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index", "texts.txt"]
 
 
 def test_what_cannot_be_asked_is_refused(model: Model, tmp_path: Path):
-    with pytest.raises(SettingsError, match="ask for 1 text or more"):
+    with pytest.raises(SettingsError, match="top_k is 0; it must be 1 or more"):
         model.search(TEXTS, "fox", top_k=0)
     with pytest.raises(SettingsError, match="read only once"):
-        list(build_index(model, ["-"], tmp_path / "index"))
+        build_index(model, ["-"], tmp_path / "index")
 
 
 @pytest.mark.parametrize(

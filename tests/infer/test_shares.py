@@ -55,14 +55,18 @@ class Asked(Ranks):
 def test_vectors_of_two_ranks_stand_in_the_order_of_the_texts(rank: int, chunk: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(embed_module, "CHUNK_TEXTS", chunk)
     (whole,) = embed([TEXTS])
-    found = list(embed_shares(embed, TEXTS, Asked(rank, 2, texts=TEXTS)))
-    assert [len(one.vectors) for one in found] == [len(TEXTS[at : at + 2 * chunk]) for at in range(0, 6, 2 * chunk)]
+    chunks = [TEXTS[at : at + 2 * chunk] for at in range(0, 6, 2 * chunk)]
+    pairs = list(embed_shares(embed, chunks, Asked(rank, 2, texts=TEXTS)))
+    assert [texts for texts, _ in pairs] == chunks
+    found = [one for _, one in pairs]
+    assert [len(one.vectors) for one in found] == [len(texts) for texts in chunks]
     assert np.array_equal(np.concatenate([one.vectors for one in found]), whole.vectors)
     assert sum(one.cut for one in found) == whole.cut == 1
 
 
 def test_one_process_embeds_all():
-    (found,) = embed_shares(embed, TEXTS, Ranks())
+    ((texts, found),) = embed_shares(embed, [TEXTS], Ranks())
+    assert texts == TEXTS
     assert found.vectors[:, 0].tolist() == [len(text) for text in TEXTS]
     assert found.cut == 1
 

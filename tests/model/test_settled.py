@@ -122,7 +122,7 @@ def test_vectors_and_guesses_in_bf16_are_those_of_fp32(tmp_path: Path) -> None:
 
 def test_a_batch_ends_where_its_padding_would_cost_more_than_another() -> None:
     lengths = [3, 90, 90, 88, 3, 3, 89, 2]
-    found = [sorted(one.tolist()) for one in batches_by_length(lengths, 4096, toll=50)]
+    found = [sorted(one.tolist()) for one in batches_by_length(lengths, 4096, overhead=50)]
     assert found == [[1, 2, 3, 6], [0, 4, 5, 7]]
-    assert [len(one) for one in batches_by_length(lengths, 180, toll=50)] == [2, 2, 4]
+    assert [len(one) for one in batches_by_length(lengths, 180, overhead=50)] == [2, 2, 4]
     assert list(batches_by_length([], 100)) == []

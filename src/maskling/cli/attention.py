@@ -1,4 +1,4 @@
-"""`maskling attention`: where every head of a model looks."""
+"""`maskling attention`: show the attention of every head of a model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import table
-from maskling.cli.inputs import check_out_file
+from maskling.cli.inputs import check_out_file, read_one_text
 from maskling.console import Console
 
 
 def attention(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
-    text: Annotated[str, Parameter(help="a text in quotes; [MASK] in it is the mask")],
+    text: Annotated[str, Parameter(help="a text in quotes; [MASK] in it is the mask; - is standard input")],
     /,
     *,
     out: Annotated[
@@ -23,15 +23,16 @@ def attention(
     json: Annotated[bool, Parameter(help="the table as JSON on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
-    """Show where each attention head looks, and write the maps.
+    """Show what each attention head attends to, and write the attention maps.
 
-    Fractions of a head's attention, averaged over the tokens: at the token itself, the one before, the one after, the
-    first ([CLS]) and the last ([SEP]). Entropy is in nats: 0 for a head that looks at one token. Layers
-    and heads are counted from 0, as in the array.
+    Fractions of a head's attention, averaged over the tokens: on the token itself, the one before, the one after, the
+    first ([CLS]) and the last ([SEP]). Entropy is in nats: 0 for a head that attends to one token. Layers and heads
+    are counted from 0, as in the array.
 
     Example: maskling attention runs/mine "The dog barks." --out maps.npz
     """
     console = Console(as_json=json)
+    text = read_one_text(text)
     if out is not None:
         check_out_file(out)
 
@@ -41,7 +42,7 @@ def attention(
     loaded = load(model, device=device)
     maps = attention_maps(loaded, text)
     if maps.cut:
-        console.warn(f"the text was longer than the {loaded.max_length:,} tokens this model sees, and was cut")
+        console.warn(f"the text was longer than the {loaded.max_length:,} tokens this model reads, and was cut")
     if out is not None:
         import numpy as np
 

@@ -1,4 +1,4 @@
-"""`maskling compare`: models side by side on the same text."""
+"""`maskling compare`: compare models on the same text, in a table with one row per measure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from maskling.console import Console, columns_of, counted
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
-    from maskling.evaluate.compare import Compared, Side
+    from maskling.evaluate.compare import Compared, ComparedModel
     from maskling.infer.model import Model
 
-# FOLDED DOCS
-# [compare_report] A comparison as a table: a row for each measure, a column for each model, the best of a row marked.
+# Columns of the terminal that a table may take, and the mark of the best of a row.
+WIDTH = 120
+MARK = " *"
 
 
 def compare(
@@ -30,89 +31,87 @@ def compare(
     ] = None,
     data: Annotated[
         Path | None,
-        Parameter(help="prepared folder: its validation split, for models of its tokenizer", metavar="FOLDER"),
+        Parameter(help="prepared folder: compare on its validation split", metavar="FOLDER"),
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        Parameter(help="minimal pairs to judge, such as BLiMP's files", consume_multiple=True, metavar="FILE ..."),
+        Parameter(
+            help="minimal pairs to compare on, such as the files of BLiMP", consume_multiple=True, metavar="FILE ..."
+        ),
     ] = None,
-    passages: Annotated[int, Parameter(help="compare on so many passages, drawn evenly from the text")] = 1000,
-    words: Annotated[int, Parameter(help="words of a passage of plain text, at most")] = 64,
+    passages: Annotated[int, Parameter(help="number of passages, sampled from the whole text")] = 1000,
+    words: Annotated[int, Parameter(help="maximum number of words per passage")] = 64,
     rate: Annotated[float, Parameter(help="fraction of the words to hide")] = 0.15,
-    rounds: Annotated[int, Parameter(help="of timing; 0 leaves speed out")] = 5,
-    json: Annotated[bool, Parameter(help="the numbers as JSON on stdout")] = False,
+    rounds: Annotated[int, Parameter(help="rounds of timing; 0 skips it")] = 5,
+    json: Annotated[bool, Parameter(help="the results as JSON on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     settings: SettingPairs = (),
 ) -> None:
     """Compare models on text they were not trained on.
 
-    The same words are hidden in the same text from every model, so models of different vocabularies compare: by word
-    and by byte. Beside that: minimal pairs, size, and speed on this machine.
+    The same words are hidden in the same text for every model, so models with different vocabularies compare by loss
+    per word and per byte. The table also has minimal pairs, size, and speed on this machine.
 
     Example: maskling compare runs/mine runs/mine --text books/
     """
-    from maskling.evaluate.compare import Comparison
-    from maskling.evaluate.hidden_words import plain_text, prepared_text
+    from maskling.evaluate.compare import compare_models
+    from maskling.evaluate.hidden_words import passages_of_files, passages_of_split
     from maskling.evaluate.minimal_pairs import read_pairs
     from maskling.infer.model import load
 
     if len(models) < 2:
-        raise SettingsError("give two models or more: maskling compare runs/mine runs/other --text books/")
+        raise SettingsError("give two or more models: maskling compare runs/mine runs/other --text books/")
     if text and data is not None:
-        raise SettingsError("give text to compare on with --text, or a prepared folder with --data, not both")
+        raise SettingsError("give either text with --text or a prepared folder with --data, not both")
     corpus = read_as(settings, text, "it with --text")
-    for name, number, least in (("--passages", passages, 1), ("--words", words, 8), ("--rounds", rounds, 0)):
-        if number < least:
-            raise SettingsError(f"{name} is {number}; give {least} or more")
+    for name, value, least in (("--passages", passages, 1), ("--words", words, 8), ("--rounds", rounds, 0)):
+        if value < least:
+            raise SettingsError(f"{name} is {value}; it must be {least} or more")
     check_sources(text or ())
     console = Console(as_json=json)
-    judged = read_pairs(pairs) if pairs else []
+    minimal_pairs = read_pairs(pairs) if pairs else []
     loaded = [load(model, device=device) for model in models]
     if text:
         report = followed(console)
-        common = plain_text(text, loaded, corpus, rate=rate, passages=passages, words=words, report=report)
+        common = passages_of_files(text, loaded, corpus, rate=rate, passages=passages, words=words, report=report)
         console.clear()
         console.warn_of(report.problems())
     else:
-        common = prepared_text(data or _own_data(loaded), loaded, rate=rate, passages=passages)
-    comparison = Comparison(loaded, short_names(models), common, pairs=judged, rounds=rounds)
-    for what, done in comparison.run():
-        console.progress(what, done, 1)
+        common = passages_of_split(data or _training_data(loaded), loaded, rate=rate, passages=passages)
+    found = compare_models(
+        loaded, short_names(models), common, pairs=minimal_pairs, rounds=rounds, on_progress=console.progress
+    )
     console.clear()
-    found = comparison.compared()
     for line in compared_lines(found):
         console.result(line)
     console.data(found.as_dict())
 
 
 def short_names(models: tuple[Path, ...]) -> list[str]:
-    """The last parts of each path, as many as tell them apart; numbered where one is given twice."""
+    """Return the last parts of each path, as many as make them distinct; a path given twice is numbered."""
     parts = [model.parent.parts if model.name == "model" and model.parent.name else model.parts for model in models]
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(own[-count:]) or "." for own in parts]
         if len(set(names)) == len(set(models)):
             break
     return [
-        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
-        for place, name in enumerate(names)
+        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
+        for index, name in enumerate(names)
     ]
 
 
-def _own_data(models: list[Model]) -> Path:
-    """What the first run among the models was trained on."""
+def _training_data(models: list[Model]) -> Path:
+    """Return the prepared folder that the first run among the models was trained on."""
     from maskling.evaluate.held_out import recipe_of
 
     for model in models:
         if (recipe := recipe_of(model)) is not None and Path(recipe.data.path).exists():
             return Path(recipe.data.path)
-    raise SettingsError("say what to compare on: --text FILES, or --data FOLDER if all models have its tokenizer")
+    raise SettingsError("give text to compare on: --text FILES, or --data FOLDER if all models have its tokenizer")
 
 
-WIDTH = 120
-MARK = " *"
-
-# label, value, how it is written, and whether more or less is better (0: neither)
-Measure: TypeAlias = "tuple[str, Callable[[Side], float | None], Callable[[float], str], int]"
+# Label, value, format, and whether more (1) or less (-1) is better, or neither (0).
+Measure: TypeAlias = "tuple[str, Callable[[ComparedModel], float | None], Callable[[float], str], int]"
 
 MEASURES: tuple[Measure, ...] = (
     ("loss per word", lambda side: side.loss_per_word, "{:.3f}".format, -1),
@@ -133,7 +132,7 @@ MEASURES: tuple[Measure, ...] = (
 
 
 def compared_lines(found: Compared) -> list[str]:
-    """The numbers, and what they are of."""
+    """Return the lines of the table and its notes."""
     cells = [["", *(side.name for side in found.sides)]]
     cells += [row for measure in MEASURES if (row := _row(measure, found.sides))]
     cells.append(["capital letters", *("as small ones" if side.lowercases else "as written" for side in found.sides)])
@@ -145,35 +144,33 @@ def compared_lines(found: Compared) -> list[str]:
         len({side.loss_per_token for side in found.sides}) > 1
         and len({side.pieces_per_word for side in found.sides}) > 1
     ):
-        notes.append("loss per token and tokens/s do not compare here: the models cut words differently")
+        notes.append("loss per token and tokens/s do not compare here: the models split words differently")
     if len({side.lowercases for side in found.sides}) > 1:
-        notes.append("a model that does not see capital letters has fewer words to guess among")
+        notes.append("a model that lowercases its text has fewer words to choose among")
     if found.too_long:
         notes.append(f"{counted(found.too_long, 'passage')} left out, too long for one of the models")
     if found.pairs:
-        notes.append(
-            f"minimal pairs: the mean over kinds of {counted(found.pairs, 'pair')}, the likelier sentence wins"
-        )
+        notes.append(f"minimal pairs: the mean accuracy over the paradigms of {counted(found.pairs, 'pair')}")
     if any(side.texts_per_second for side in found.sides):
         notes.append(f"speed: medians measured now, on {found.device}")
     return [*lines, "", *notes]
 
 
-def _row(measure: Measure, sides: Sequence[Side]) -> list[str]:
-    label, value_of, written, better = measure
+def _row(measure: Measure, sides: Sequence[ComparedModel]) -> list[str]:
+    label, value_of, display, better = measure
     values = [value_of(side) for side in sides]
     known = [value for value in values if value is not None]
     if not known:
         return []
-    # Equal as they are written is equal: nobody is marked for a digit that is not shown.
-    best = written(max(known) if better > 0 else min(known)) if better else None
-    texts = ["" if value is None else written(value) for value in values]
+    # Values that are equal as displayed count as equal: a digit that is not shown earns no mark.
+    best = display(max(known) if better > 0 else min(known)) if better else None
+    texts = ["" if value is None else display(value) for value in values]
     marks = MARK if best is not None and len({text for text in texts if text}) > 1 else ""
     return [label, *(text + (marks if text == best else " " * len(marks)) for text in texts)]
 
 
 def _blocks(cells: list[list[str]]) -> list[list[list[str]]]:
-    """The columns side by side, as many as fit; more below, with the labels again."""
+    """Split the columns into blocks that fit the width; each repeats the labels."""
     columns = [list(column) for column in zip(*cells, strict=True)]
     widths = [max(map(columns_of, column)) for column in columns]
     right = [

@@ -1,51 +1,59 @@
-"""`maskling embed`: texts as vectors."""
+"""`maskling embed`: embed texts as vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, astuple
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import Texts, check_out_file
+from maskling.cli.inputs import Texts, check_out_file, read_texts
 from maskling.console import Console, counted
+from maskling.grouping import grouped
 
 if TYPE_CHECKING:
     from maskling.infer.embed import Pooled
     from maskling.infer.model import Model
     from maskling.infer.search import Vectors
     from maskling.infer.vector_file import VectorFile
+    from maskling.train.distributed import Ranks
+
+# Characters of texts that are embedded together.
+_CHARACTERS = 1 << 26
 
 
 def embed(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *text: Annotated[str, Parameter(help="texts, each in quotes; - alone is standard input")],
-    file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
+    file: Annotated[Path | None, Parameter(help="read texts from this file, one per line; - is standard input")] = None,
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
     pooling: Annotated[
         Literal["cls", "mean"] | None,
-        Parameter(help="mean over tokens, or the first token; what the model was trained for, if left out"),
+        Parameter(help="mean over tokens, or the state of the first token; default: as the model was trained"),
     ] = None,
     normalize: Annotated[bool, Parameter(help="scale every vector to length 1")] = False,
     layer: Annotated[
-        int | None, Parameter(help="pool this layer's states instead of the last's; 0 are the embeddings", metavar="N")
+        int | None,
+        Parameter(help="pool the states of this layer instead of the last; 0 is the embeddings", metavar="N"),
     ] = None,
-    json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON per text on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     dtype: Annotated[
-        Literal["auto", "fp32", "bf16"], Parameter(help="fp32, or bf16 for speed; auto is what is faster here")
+        Literal["auto", "fp32", "bf16"],
+        Parameter(help="precision of the calculation: fp32, or bf16 for speed; auto: the faster one"),
     ] = "fp32",
 ) -> None:
-    """Turn texts into vectors.
+    """Embed texts as vectors.
 
-    With a BERT, RoBERTa or ModernBERT model. Texts that are too long for it are cut, and that is said. What goes into
-    a file is kept as it comes: after a stop, the same command goes on. Started by torchrun, each process embeds its
-    share of the texts, and the first writes.
+    For BERT, RoBERTa and ModernBERT models. Texts that are too long are truncated, with a warning. A file is written
+    piece by piece: after a stop, the same command resumes. Started by torchrun, each rank embeds its share of the
+    texts, and rank 0 writes.
 
     Example: maskling embed runs/mine "Seven words about one dog." --out vectors.npy
     """
@@ -59,48 +67,57 @@ def embed(
     from maskling.train.distributed import device_of_rank, join_ranks
 
     with join_ranks(device) as ranks:
-        # Standard input belongs to rank 0, and a file may be on its machine only.
-        texts = Texts(*ranks.broadcast([*astuple(Texts.of(text, file))] if ranks.is_main else None))
+        # Only rank 0 reads: standard input belongs to it, and a file may be on its machine only.
+        texts = read_texts(text, file) if ranks.is_main else None
         loaded = load(model, device=device_of_rank(device, ranks), dtype=dtype)
         how = Pooled(pooling or read_pooling(loaded.folder), normalize, layer)
-        many = len(texts.lines)
-        with _filled(out if ranks.is_main else None, loaded, texts.lines, how) as filling:
-            before = ranks.broadcast([0, 0] if filling is None else [*astuple(filling.done)])
+        with _vector_file(out, loaded, texts, how) as opened:
+            done, cut = ranks.broadcast([0, 0] if opened is None else [*astuple(opened.done)])
+            if texts is not None and done:
+                console.note(f"{done:,} of {counted(len(texts), 'vector')} were there")
 
-            def told(done: int) -> None:
-                so_far = before[0] + done * ranks.size
-                if ranks.is_main and so_far < many:
-                    console.progress(f"embedded {so_far:,} of {counted(many, 'text')}", so_far, many)
+            def on_progress(done_of_share: int, _: int) -> None:
+                so_far = done + done_of_share * ranks.size
+                if texts is not None and so_far < len(texts):
+                    console.progress(f"embedded {so_far:,} of {counted(len(texts), 'text')}", so_far, len(texts))
 
-            if ranks.is_main and before[0]:
-                console.note(f"{before[0]:,} of {counted(many, 'vector')} were there")
-            done, cut = before
-            for some in embed_shares(partial(embed_chunks, loaded, how=how, told=told), texts.lines[done:], ranks):
-                if filling is not None:
-                    filling.add(some.vectors, some.cut)
-                elif ranks.is_main:
-                    _tell(console, texts.lines[done : done + len(some.vectors)], some.vectors)
+            embed_own = partial(embed_chunks, loaded, how=how, on_progress=on_progress)
+            remaining = None if texts is None else islice(texts, done, None)
+            for chunk, some in embed_shares(embed_own, _chunks(remaining, ranks), ranks):
+                if opened is not None:
+                    opened.add(some.vectors, some.cut)
+                elif texts is not None:
+                    _print(console, chunk, some.vectors)
                 done, cut = done + len(some.vectors), cut + some.cut
-    if not ranks.is_main:
+    if texts is None:
         return
     if cut:
-        console.warn(f"{cut:,} of {counted(many, 'text')} longer than {loaded.max_length:,} tokens and cut")
+        console.warn(f"{cut:,} of {counted(len(texts), 'text')} longer than {loaded.max_length:,} tokens and cut")
     if texts.empty_lines:
-        console.warn(f"{counted(texts.empty_lines, 'empty line')} passed over: vectors and lines do not count alike")
+        console.warn(f"{counted(texts.empty_lines, 'empty line')} skipped: vector numbers and line numbers differ")
     if out is not None:
         import numpy as np
 
         vectors = np.load(out, mmap_mode="r")
-        console.note(f"{counted(many, 'vector')} of {vectors.shape[1]:,} numbers written to {out}")
+        console.note(f"{counted(len(texts), 'vector')} of {vectors.shape[1]:,} numbers written to {out}")
         if json:
-            _tell(console, texts.lines, vectors)
+            _print(console, texts, vectors)
 
 
-def _filled(
-    out: Path | None, model: Model, texts: Sequence[str], how: Pooled
+def _chunks(texts: Iterable[str] | None, ranks: Ranks) -> Iterator[list[str]]:
+    """Yield the texts of rank 0 in chunks, on every rank. texts: None on the other ranks."""
+    from maskling.infer.embed import CHUNK_TEXTS
+
+    chunks = grouped(texts or (), len, _CHARACTERS * ranks.size, CHUNK_TEXTS * ranks.size)
+    while chunk := ranks.broadcast(next(chunks, [])):
+        yield chunk
+
+
+def _vector_file(
+    out: Path | None, model: Model, texts: Texts | None, how: Pooled
 ) -> AbstractContextManager[VectorFile | None]:
-    """The file for the vectors, if they go into one."""
-    if out is None:
+    """Open the file for the vectors on rank 0, if they go to a file. texts: None on the other ranks."""
+    if out is None or texts is None:
         return nullcontext()
 
     from maskling.infer.index import model_identity
@@ -110,7 +127,7 @@ def _filled(
     return vector_file(out, len(texts), model.module.config.hidden_size, {**made_from, **asdict(how)})
 
 
-def _tell(console: Console, texts: Sequence[str], vectors: Vectors) -> None:
+def _print(console: Console, texts: Iterable[str], vectors: Vectors) -> None:
     for text, vector in zip(texts, vectors, strict=True):
         console.data({"text": text, "vector": vector.tolist()})
         console.result(" ".join(f"{number:.5g}" for number in vector))

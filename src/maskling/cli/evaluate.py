@@ -1,10 +1,11 @@
-"""`maskling evaluate`: how good a model is on text it was not trained on."""
+"""`maskling evaluate`: evaluate a model on held-out text, minimal pairs, or labelled files."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
     from maskling.infer.model import Model
     from maskling.infer.score import Method
 
-# FOLDED DOCS
-# [evaluate_pairs] The part of `maskling evaluate` that judges minimal pairs.
-# [evaluate_labelled] The part of `maskling evaluate` that measures a fine-tuned model on labelled files.
-
-
-# English has hardly one unknown token in a thousand.
+# English text has hardly one unknown token in a thousand.
 _MANY_UNKNOWN = 0.02
 
 
@@ -37,57 +33,57 @@ def evaluate(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *sources: Annotated[
-        str, Parameter(help="text to measure on, as 'prepare' reads it, instead of --data; labelled files of a task")
+        str, Parameter(help="text to evaluate on, as 'prepare' reads it; for a fine-tuned model, labelled files")
     ],
     data: Annotated[
-        Path | None, Parameter(help="prepared folder: measure on its validation split", metavar="FOLDER")
+        Path | None, Parameter(help="prepared folder: evaluate on its validation split", metavar="FOLDER")
     ] = None,
-    pairing: Annotated[
-        str | None, Parameter(help="single, nsp or sop; as the run had it, if left out", metavar="KIND")
+    pairing: Annotated[str | None, Parameter(help="single, nsp or sop; default: as in the run", metavar="KIND")] = None,
+    seq_length: Annotated[int | None, Parameter(help="tokens per sequence; default: as in the run")] = None,
+    rate: Annotated[
+        float | None, Parameter(help="fraction of tokens to predict; default: as in the run, else 0.15")
     ] = None,
-    seq_length: Annotated[int | None, Parameter(help="tokens in a sequence; as the run had it, if left out")] = None,
-    rate: Annotated[float | None, Parameter(help="fraction of tokens to predict; as the run had it, else 0.15")] = None,
-    examples: Annotated[int | None, Parameter(help="measure on so many examples only")] = None,
+    examples: Annotated[int | None, Parameter(help="maximum number of examples")] = None,
     pairs: Annotated[
         list[str] | None,
         Parameter(
-            help="judge minimal pairs of these files instead, BLiMP's or two columns",
+            help="evaluate on minimal pairs instead: files of BLiMP, or of two columns",
             consume_multiple=True,
             metavar="FILE ...",
         ),
     ] = None,
     method: Annotated[
-        Literal["original", "within-word-l2r"], Parameter(help="how --pairs scores a sentence; see 'score'")
+        Literal["original", "within-word-l2r"], Parameter(help="scoring method of --pairs; see 'score'")
     ] = "original",
-    card: Annotated[bool, Parameter(help="put the numbers into the model's card")] = False,
-    json: Annotated[bool, Parameter(help="the numbers as JSON on stdout")] = False,
+    card: Annotated[bool, Parameter(help="write the results into the model card")] = False,
+    json: Annotated[bool, Parameter(help="the results as JSON on stdout")] = False,
     dtype: Annotated[
-        Literal["fp32", "bf16"], Parameter(help="numbers to calculate in; bf16 is faster, coarser")
+        Literal["fp32", "bf16"], Parameter(help="precision of the calculation; bf16 is faster and less exact")
     ] = "fp32",
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     settings: SettingPairs = (),
 ) -> None:
-    """Measure a model on text it was not trained on.
+    """Evaluate a model on text it was not trained on.
 
-    Loss, perplexity and accuracy at fixed masks: the same numbers every time. Loss per word and per byte compare
-    models with different vocabularies. A run is measured on its own validation split unless --data or text is given.
-    --pairs asks how often the good sentence of two is the likelier one. A fine-tuned model is measured on labelled
-    files, by the numbers of its task. Started by torchrun, each process measures its share of the text (of --pairs and
-    labelled files the first does all), and the first speaks.
+    The metrics are loss, perplexity and accuracy with fixed masks, the same on every call. Loss per word and per byte
+    compare models with different vocabularies. A run is evaluated on its own validation split unless --data or text is
+    given. --pairs measures how often the right sentence of two scores higher. A fine-tuned model is evaluated on
+    labelled files, with the metrics of its task. Started by torchrun, each rank evaluates its share of the text (rank 0
+    alone evaluates --pairs and labelled files), and rank 0 prints.
 
     Example: maskling evaluate runs/mine --data data/
     """
-    from maskling.evaluate.held_out import Evaluation, check_asked
+    from maskling.evaluate.held_out import check_evaluation, evaluate_held_out
     from maskling.export.cards import update_card
     from maskling.infer.model import load
     from maskling.train.distributed import device_of_rank, join_ranks
 
     if pairs and (sources or data is not None or card):
-        raise SettingsError("--pairs measures on its own files; leave out text, --data and --card")
+        raise SettingsError("--pairs evaluates on its own files; leave out text, --data and --card")
     if sources and data is not None:
-        raise SettingsError("give text to measure on, or --data, not both")
+        raise SettingsError("give either text or --data, not both")
     labelled = any(name.startswith("columns.") for name, _ in settings)
-    reading = None if labelled else read_as(settings, sources, "files to measure on")
+    reading = None if labelled else read_as(settings, sources, "files to evaluate on")
     check_sources(sources)
     console = Console(as_json=json)
     with join_ranks(device) as ranks:
@@ -98,72 +94,78 @@ def evaluate(
             return
         if loaded.judge is not None or labelled:
             if data is not None or card:
-                raise SettingsError("a fine-tuned model is measured on labelled files; leave out --data and --card")
+                raise SettingsError("a fine-tuned model is evaluated on labelled files; leave out --data and --card")
             if ranks.is_main:
                 show_labelled(loaded, sources, settings, console)
             return
         assert reading is not None
         # Before the text is read, which may take long.
-        check_asked(loaded, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
-        text = _raw(loaded, sources, reading, console) if sources else _prepared(loaded, model, data)
+        check_evaluation(loaded, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
+        text = _file_text(loaded, sources, reading, console) if sources else _split_text(loaded, model, data)
         if text.unknown > _MANY_UNKNOWN:
             console.warn(
-                f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not measured; "
-                f"it is text of another kind than the model's, or its folder lacks the tokenizer it was made with"
+                f"{100 * text.unknown:.1f}% of the tokens of this text are unknown to the vocabulary and not used; "
+                f"the text is of another kind than the training text, or the model's folder has the wrong tokenizer"
             )
-        evaluation = Evaluation(
-            loaded, text, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples, ranks=ranks
+        found = evaluate_held_out(
+            loaded,
+            text,
+            pairing=pairing,
+            seq_length=seq_length,
+            rate=rate,
+            examples=examples,
+            ranks=ranks,
+            on_progress=partial(console.progress, f"evaluating on {text.name}"),
         )
-        for done in evaluation.run():
-            console.progress(f"measuring on {text.name}", done, 1)
         console.clear()
-        found = evaluation.held_out()
     if not ranks.is_main:
         return
     if card:
         update_card(loaded.folder, found)
-        console.note(f"numbers written into {loaded.folder / 'README.md'}")
+        console.note(f"results written to {loaded.folder / 'README.md'}")
     for line in held_out_lines(found):
         console.result(line)
     console.data({**asdict(found), "perplexity": found.perplexity})
 
 
-def _raw(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
-    from maskling.evaluate.held_out import raw_text
+def _file_text(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
+    from maskling.evaluate.held_out import file_text
 
     report = followed(console)
-    text = raw_text(sources, loaded, reading, report)
+    text = file_text(sources, loaded, reading, report)
     console.clear()
     console.warn_of(report.problems())
     return text
 
 
-def _prepared(loaded: Model, model: Path, data: Path | None) -> HeldOutText:
-    """The validation split that was asked for, or of what the model was trained on."""
-    from maskling.evaluate.held_out import prepared_text, recipe_of
+def _split_text(loaded: Model, model: Path, data: Path | None) -> HeldOutText:
+    """Return the validation split of --data, or of the folder that the model was trained on."""
+    from maskling.evaluate.held_out import recipe_of, split_text
 
     recipe = recipe_of(loaded)
     if data is None and recipe is None:
-        raise SettingsError(f"{model} is of no run, so say what to measure on: --data FOLDER, or text files")
+        raise SettingsError(
+            f"{model} does not belong to a run, so give data to evaluate on: --data FOLDER, or text files"
+        )
     folder = data or Path(recipe.data.path if recipe else "data")
     if data is None and not folder.exists():
         raise SettingsError(
-            f"{model} was trained on {folder}, which is not there (as seen from here); say --data FOLDER"
+            f"{model} was trained on {folder}, which does not exist (relative to this folder); give --data FOLDER"
         )
-    return prepared_text(folder, loaded)
+    return split_text(folder, loaded)
 
 
 def held_out_lines(found: HeldOut) -> list[str]:
-    """The numbers, one a line."""
+    """Return the metrics, one per line."""
     rows = [
-        ["loss", f"{found.mlm_loss:.4f}", f"nats a prediction, perplexity {found.perplexity:,.1f}"],
+        ["loss", f"{found.mlm_loss:.4f}", f"nats per prediction, perplexity {found.perplexity:,.1f}"],
         ["top-1", f"{100 * found.top1:.2f}%", f"of {found.predictions:,} predictions"],
         ["top-5", f"{100 * found.top5:.2f}%", ""],
     ]
     if found.unigram_entropy is not None:
-        rows.insert(1, ["unigram", f"{found.unigram_entropy:.4f}", "the loss of knowing only how often tokens occur"])
+        rows.insert(1, ["unigram", f"{found.unigram_entropy:.4f}", "loss of always predicting by token frequency"])
     if found.pair_accuracy is not None:
-        rows.append(["pairs", f"{100 * found.pair_accuracy:.2f}%", f"of {found.pairs:,} pairs judged rightly"])
+        rows.append(["pairs", f"{100 * found.pair_accuracy:.2f}%", f"of {found.pairs:,} pairs classified correctly"])
     if found.loss_per_word is not None:
         rows.append(["per word", f"{found.loss_per_word:.4f}", "nats, whole words hidden"])
     if found.loss_per_byte is not None:
@@ -172,31 +174,33 @@ def held_out_lines(found: HeldOut) -> list[str]:
 
 
 def show_pairs(loaded: Model, files: Sequence[str], method: Method, console: Console) -> None:
-    """Judge the pairs of files and show what came out."""
-    from maskling.evaluate.minimal_pairs import PairScoring, read_pairs
+    """Evaluate a model on the minimal pairs of files and print the results."""
+    from maskling.evaluate.minimal_pairs import evaluate_pairs, read_pairs
 
     pairs = read_pairs(files)
     console.note(f"{counted(len(pairs), 'pair')}, scored by pseudo-log-likelihood ({method})")
-    scoring, began = PairScoring(loaded, pairs, method=method), time.monotonic()
-    for share in scoring.run():
-        if share < 1:
-            left = duration((time.monotonic() - began) * (1 - share) / share)
-            console.progress(f"scoring   {left} left", share, 1.0)
-    results = scoring.results()
+    began = time.monotonic()
+
+    def on_progress(done: int, total: int) -> None:
+        if done < total:
+            left = duration((time.monotonic() - began) * (total - done) / done)
+            console.progress(f"scoring   {left} left", done, total)
+
+    results = evaluate_pairs(loaded, pairs, method=method, on_progress=on_progress)
     for line in pair_lines(results):
         console.result(line)
     console.data({"method": method, **results.as_dict()})
 
 
 def pair_lines(results: PairResults) -> list[str]:
-    """A table of the paradigms, one of the fields, and the average."""
+    """Return a table of the paradigms, one of the fields, and the average."""
     rows = [
         [one.name, one.field, f"{one.pairs:,}", f"{one.ties:,}", f"{100 * one.accuracy:.1f}%"]
         for one in results.paradigms
     ]
     rows.insert(0, ["paradigm", "field", "pairs", "ties", "accuracy"])
     if not results.fields:
-        rows = [[name, *numbers] for name, _, *numbers in rows]
+        rows = [[name, *cells] for name, _, *cells in rows]
     lines = table(rows, heads=True)
     if results.fields:
         rows = [
@@ -208,25 +212,25 @@ def pair_lines(results: PairResults) -> list[str]:
         *lines,
         "",
         f"{100 * results.macro_average:.2f}% on average over {counted(len(results.paradigms), 'paradigm')}, "
-        f"{counted(results.pairs, 'pair')}; {counted(results.ties, 'tie')} counted as half right",
+        f"{counted(results.pairs, 'pair')}; {counted(results.ties, 'tie')} counted as one half",
     ]
 
 
 def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console: Console) -> None:
-    """Measure on each file and show what came out. settings: --columns.key value."""
+    """Evaluate a fine-tuned model on each file and print the metrics. settings: --columns.key value."""
     from maskling.finetune.finetune import evaluate_labelled
 
     columns = columns_in(settings)
     if not files:
-        raise SettingsError("say which labelled file to measure this fine-tuned model on")
+        raise SettingsError("give labelled files to evaluate this fine-tuned model on")
     for file in files:
-        console.doing(f"measuring on {file}")
+        console.doing(f"evaluating on {file}")
         found, warnings = evaluate_labelled(loaded, file, columns)
         console.clear()
         for text in warnings:
             console.warn(text)
         console.result(f"{file}, {counted(found.records, 'record')}")
-        numbers = {name: value for name, value in found.measured.items() if value is not None}
-        for line in table([[name, f"{value:.4f}"] for name, value in numbers.items()]):
+        metrics = {name: value for name, value in found.measured.items() if value is not None}
+        for line in table([[name, f"{value:.4f}"] for name, value in metrics.items()]):
             console.result(line)
         console.data({"file": file, "records": found.records, **found.measured})

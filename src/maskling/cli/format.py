@@ -1,4 +1,4 @@
-"""How numbers and tables are written for people."""
+"""Format numbers, durations and tables for display."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d,._]*([eE][-+]?\d+)?( ?[a-zA-Z%]{1,2})?")
 
 
 def size(count: float) -> str:
-    """12_345_678 as '12.3 M': counts as people read them."""
+    """Format a count with a unit prefix: 12_345_678 as '12.3 M'."""
     for unit in ("", " k", " M", " G", " T"):
         if abs(count) < 999.5 or unit == " T":
             return f"{count:.0f}" if not unit else f"{count:.3g}{unit}"
@@ -19,13 +19,13 @@ def size(count: float) -> str:
 
 
 def byte_size(count: float) -> str:
-    """12_345_678 as '12.3 MB', 41 as '41 B'."""
+    """Format a number of bytes: 12_345_678 as '12.3 MB', 41 as '41 B'."""
     short = size(count)
     return f"{short}B" if " " in short else f"{short} B"
 
 
 def duration(seconds: float) -> str:
-    """3725 as '1h 02m', 125 as '2m 05s', 4.2 as '4s'."""
+    """Format seconds: 3725 as '1h 02m', 125 as '2m 05s', 4.2 as '4s'."""
     whole = max(0, round(seconds))
     if whole >= 3600:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
@@ -35,25 +35,25 @@ def duration(seconds: float) -> str:
 
 
 def shortened(text: str, width: int = 300) -> str:
-    """The beginning of a text on one line."""
+    """Return the beginning of a text on one line, at most `width` characters."""
     line = " ".join(text.split())
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def table(rows: list[list[str]], indent: str = "  ", heads: bool = False) -> list[str]:
-    """Aligned lines: columns as wide as their widest cell; a column of numbers stands to the right.
+    """Return aligned lines: columns as wide as their widest cell; columns of numbers are aligned to the right.
 
-    heads: whether the first row names the columns.
+    heads: whether the first row holds the column names.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
-    columns = [[row[place] for row in rows if place < len(row)] for place in range(max(map(len, rows), default=0))]
+    columns = [[row[index] for row in rows if index < len(row)] for index in range(max(map(len, rows), default=0))]
     widths = [max(map(columns_of, column)) for column in columns]
-    numbers = [all(not cell or _NUMBER.fullmatch(cell) for cell in column[heads:]) for column in columns]
+    numeric_columns = [all(not cell or _NUMBER.fullmatch(cell) for cell in column[heads:]) for column in columns]
     lines = []
     for row in rows:
         cells = []
-        for cell, width, number in zip(row, widths, numbers, strict=False):
+        for cell, width, numeric in zip(row, widths, numeric_columns, strict=False):
             space = " " * (width - columns_of(cell))
-            cells.append(space + cell if number else cell + space)
+            cells.append(space + cell if numeric else cell + space)
         lines.append((indent + "  ".join(cells)).rstrip())
     return lines

@@ -1,4 +1,4 @@
-"""`maskling inspect`: look at anything that the project reads or writes."""
+"""`maskling inspect`: show anything that the project reads or writes."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 def inspect(
     *what: Annotated[str, Parameter(help="prepared folder, tokenizer, run, checkpoint, model folder; or text files")],
-    text: Annotated[str | None, Parameter(help="show what the tokenizer found there makes of this text")] = None,
-    example: Annotated[int | None, Parameter(help="show this example of a prepared folder or run, masked")] = None,
+    text: Annotated[str | None, Parameter(help="show the tokens of this text")] = None,
+    example: Annotated[int | None, Parameter(help="show this masked example of a prepared folder or run")] = None,
     preset: Annotated[
-        str | None, Parameter(help="with --example: made with the settings of this preset", metavar="NAME")
+        str | None, Parameter(help="with --example: use the settings of this preset", metavar="NAME")
     ] = None,
     config: Annotated[
-        Path | None, Parameter(help="settings from this file, for --example or for reading text", metavar="FILE")
+        Path | None, Parameter(help="settings file (TOML), for --example or for reading text", metavar="FILE")
     ] = None,
-    samples: Annotated[int, Parameter(help="how many documents to show")] = 2,
-    verify: Annotated[bool, Parameter(help="read every byte and compare it with its checksum")] = False,
-    json: Annotated[bool, Parameter(help="one object of JSON on stdout")] = False,
+    samples: Annotated[int, Parameter(help="number of documents to show")] = 2,
+    verify: Annotated[bool, Parameter(help="check every file against its checksum")] = False,
+    json: Annotated[bool, Parameter(help="one JSON object on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Look at anything that is read or written here.
+    """Show anything that is read or written here.
 
-    Text as it would be read, a tokenizer, prepared data, a masked example, a checkpoint, a run, a model. Settings
-    choose how text is read (--corpus.plain line) or how an example is made (--masking.kind span).
+    Text files, a tokenizer, prepared data, a masked example, a checkpoint, a run, or a model. Settings choose how text
+    is read (--corpus.plain line) or how an example is masked (--masking.kind span).
 
     Example: maskling inspect data/ --example 7 --masking.kind word
     """
     if not what:
-        raise SettingsError("say what to look at, for example: maskling inspect data/ --example 7")
+        raise SettingsError("give something to inspect, for example: maskling inspect data/ --example 7")
     check_sources(what)
-    kind = kind_of(what)
-    _refuse_what_is_not_for(kind, text, example, preset, config, samples, verify, settings)
+    kind = artefact_kind(what)
+    _check_options(kind, text, example, preset, config, samples, verify, settings)
     console = Console(as_json=json)
     view = _view(kind, what, text, example, preset, config, samples, verify, settings, console)
     console.clear()
@@ -52,8 +52,8 @@ def inspect(
     console.data(view.facts)
 
 
-def kind_of(what: tuple[str, ...]) -> str:
-    """data, checkpoint, run, model or tokenizer; whatever is none of these is taken for text."""
+def artefact_kind(what: tuple[str, ...]) -> str:
+    """Return data, checkpoint, run, model or tokenizer by the files of a folder; anything else is text."""
     path = Path(what[0])
     if len(what) > 1:
         return "text"
@@ -69,7 +69,7 @@ def kind_of(what: tuple[str, ...]) -> str:
     return next((kind for kind, names in marks.items() if any((path / name).is_file() for name in names)), "text")
 
 
-def _refuse_what_is_not_for(
+def _check_options(
     kind: str,
     text: str | None,
     example: int | None,
@@ -79,22 +79,22 @@ def _refuse_what_is_not_for(
     verify: bool,
     settings: SettingPairs,
 ) -> None:
-    """Raise SettingsError for an option that would change nothing."""
+    """Raise SettingsError for an option that has no effect on this kind of artefact."""
     if samples < 0:
-        raise SettingsError(f"--samples is {samples}; show 0 documents or more")
+        raise SettingsError(f"--samples is {samples}; it must be 0 or more")
     if example is not None and kind not in ("data", "run"):
-        raise SettingsError("--example shows an example of a prepared folder or of a run, and this is neither")
+        raise SettingsError("--example needs a prepared folder or a run, and this is neither")
     if example is not None and example < 0:
-        raise SettingsError(f"--example is {example}; the first example is number 0")
+        raise SettingsError(f"--example is {example}; the first example is 0")
     if example is not None and text is not None:
-        raise SettingsError("--example shows an example, --text what becomes of a text; give one of them")
+        raise SettingsError("--example shows an example, --text the tokens of a text; give one of them")
     if verify and kind != "data":
         raise SettingsError(
-            "--verify checks a prepared folder; a checkpoint is always checked, other things have no sums"
+            "--verify needs a prepared folder; checkpoints are always checked, and other things have no checksums"
         )
     chosen = [*(["preset"] if preset else []), *(["config"] if config else []), *(name for name, _ in settings)]
     if chosen and example is None and (kind != "text" or text is not None):
-        raise SettingsError(f"--{chosen[0]} would change nothing here; it goes with --example, or with text to read")
+        raise SettingsError(f"--{chosen[0]} has no effect here; use it with --example, or with text to read")
 
 
 def _view(
@@ -121,7 +121,8 @@ def _view(
         folder = path if kind == "data" else Path(recipe.data.path)
         if not folder.exists():
             raise SettingsError(
-                f"{path} was trained on {folder}, which is not there (as seen from here); say --data.path FOLDER"
+                f"{path} was trained on {folder}, which does not exist (relative to this folder); "
+                f"give --data.path FOLDER"
             )
         return view_example(folder, recipe, example)
     if kind == "data":
@@ -139,7 +140,7 @@ def _view(
 
 
 def _recipe(path: Path, kind: str, preset: str | None, config: Path | None, settings: SettingPairs) -> Recipe:
-    """How an example is made: as the run made it, or as the settings say."""
+    """Return the settings to make an example with: those of the run, or those given."""
     from maskling.config import load_toml, resolve
     from maskling.train.recipe import Recipe, read_recipe
 

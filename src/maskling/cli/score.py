@@ -1,4 +1,4 @@
-"""`maskling score`: how likely a model finds texts."""
+"""`maskling score`: score texts by their pseudo-log-likelihood."""
 
 from __future__ import annotations
 
@@ -8,81 +8,81 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from maskling.cli.format import table
-from maskling.cli.inputs import Texts
+from maskling.cli.inputs import read_texts
 from maskling.console import Console, counted
+from maskling.grouping import grouped
 
 if TYPE_CHECKING:
-    from maskling.infer.results import ScoredText
+    from maskling.infer.score import ScoredText
 
-# Texts that are scored before their scores are printed.
+# Texts, and characters, that are scored before their scores are printed.
 _AT_ONCE = 256
+_CHARACTERS = 1 << 22
 
 
 def score(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *text: Annotated[str, Parameter(help="texts, each in quotes; - alone is standard input")],
-    file: Annotated[Path | None, Parameter(help="read texts from this file, one a line; - is standard input")] = None,
+    file: Annotated[Path | None, Parameter(help="read texts from this file, one per line; - is standard input")] = None,
     method: Annotated[
         Literal["original", "within-word-l2r"],
-        Parameter(help="mask one token at a time, or the rest of its word with it"),
+        Parameter(help="mask one token at a time, or also the rest of its word"),
     ] = "original",
-    per: Annotated[Literal["text", "word", "token"], Parameter(help="also show each word, or each token")] = "text",
-    json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
+    per: Annotated[
+        Literal["text", "word", "token"], Parameter(help="also show the score of each word or token")
+    ] = "text",
+    json: Annotated[bool, Parameter(help="one line of JSON per text on stdout")] = False,
     dtype: Annotated[
-        Literal["fp32", "bf16"], Parameter(help="numbers to calculate in; bf16 is faster, coarser")
+        Literal["fp32", "bf16"], Parameter(help="precision of the calculation; bf16 is faster and less exact")
     ] = "fp32",
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
-    """Score texts by how likely a model finds them.
+    """Score texts by their likelihood under a model.
 
-    Pseudo-log-likelihood: each token is masked in turn, and the natural logarithms of the probabilities that the model
-    gives to the true tokens are added up. Higher is likelier; longer texts score lower.
+    The score is the pseudo-log-likelihood: each token is masked in turn, and the natural logarithms of the
+    probabilities of the true tokens are added up. Higher is more likely; longer texts score lower.
 
     Example: maskling score runs/mine "The dog barks at the cat." "The dog bark at the cat."
     """
     console = Console(as_json=json)
-    texts = Texts.of(text, file)
+    texts = read_texts(text, file)
 
     from maskling.infer.model import load
-    from maskling.infer.results import perplexity, word_perplexity
-    from maskling.infer.score import Scoring
+    from maskling.infer.score import ScoreTotals, score_texts
 
     loaded = load(model, device=device, dtype=dtype)
-    scores: list[ScoredText] = []
-    for first in range(0, len(texts.lines), _AT_ONCE):
-        asked = texts.lines[first : first + _AT_ONCE]
-        scoring = Scoring(loaded, asked, method=method)
-        for share in scoring.run():
-            done = first + share * len(asked)
-            if done < len(texts.lines):
-                console.progress("scoring", done, len(texts.lines))
-        some = scoring.texts()
+    totals = ScoreTotals()
+    for some in grouped(texts, len, _CHARACTERS, _AT_ONCE):
+
+        def on_progress(done: int, total: int, before: int = totals.texts, count: int = len(some)) -> None:
+            if (so_far := before + done / total * count) < len(texts):
+                console.progress("scoring", so_far, len(texts))
+
+        scored = score_texts(loaded, some, method=method, on_progress=on_progress)
         console.clear()
-        for one in some:
-            console.data(one.as_dict(per))
-        for line in _lines(some, per, heads=not first):
+        for line in _lines(scored, per, heads=not totals.texts):
             console.result(line)
-        scores += some
-    if len(scores) > 1:
+        for one in scored:
+            console.data(one.as_dict(per))
+            totals.add(one)
+    if totals.texts > 1:
         console.note(
-            f"{counted(len(scores), 'text')}: perplexity {perplexity(scores):,.1f} a token, "
-            f"{word_perplexity(scores):,.1f} a word"
+            f"{counted(totals.texts, 'text')}: perplexity {totals.perplexity:,.1f} per token, "
+            f"{totals.word_perplexity:,.1f} per word"
         )
-    unknown = sum(one.unknown for one in scores)
-    if unknown:
+    if totals.unknown:
         console.warn(
-            f"{counted(unknown, 'token')} unknown to this vocabulary: what stands there is scored as "
-            f"{loaded.tokenizer.token(loaded.tokenizer.special.unk)}, whatever it is"
+            f"{counted(totals.unknown, 'token')} unknown to this vocabulary and scored as "
+            f"{loaded.tokenizer.token(loaded.tokenizer.special.unk)}"
         )
-    windows = sum(one.windows for one in scores)
-    if windows:
+    if totals.windows:
         console.note(
-            f"{counted(windows, 'text')} longer than the {loaded.max_length:,} tokens this model sees: each token was "
-            f"scored in the stretch around it"
+            f"{counted(totals.windows, 'text')} longer than the {loaded.max_length:,} tokens this model reads: each "
+            f"token was scored in the window around it"
         )
     if texts.empty_lines:
-        console.warn(f"{counted(texts.empty_lines, 'empty line')} passed over: scores and lines do not count alike")
+        console.warn(f"{counted(texts.empty_lines, 'empty line')} skipped: score numbers and line numbers differ")
 
 
 def _lines(scores: list[ScoredText], per: Literal["text", "word", "token"], heads: bool) -> list[str]:

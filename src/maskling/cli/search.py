@@ -1,4 +1,4 @@
-"""`maskling search`: the texts of a file that are nearest in meaning to a query."""
+"""`maskling search`: find the texts of files that are nearest in meaning to a query."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import shortened, table
-from maskling.cli.inputs import Texts, check_out_folder, check_sources
+from maskling.cli.inputs import check_out_folder, check_sources, read_texts
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -17,37 +17,41 @@ from maskling.errors import SettingsError
 def search(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
-    *file: Annotated[str, Parameter(help="texts to search, a line each, or as 'prepare' reads other formats")],
+    *file: Annotated[str, Parameter(help="texts to search, one per line; other formats are read as in 'prepare'")],
     query: Annotated[
-        list[str] | None, Parameter(help="what to look for; may be given several times", metavar="TEXT")
+        list[str] | None, Parameter(help="text to search for; may be given several times", metavar="TEXT")
     ] = None,
     queries: Annotated[
-        Path | None, Parameter(help="look for each line of this file; - is standard input", metavar="FILE")
+        Path | None, Parameter(help="search for each line of this file; - is standard input", metavar="FILE")
     ] = None,
-    top_k: Annotated[int, Parameter(help="how many texts for each query")] = 5,
+    top_k: Annotated[int, Parameter(help="number of results per query")] = 5,
     index: Annotated[
         Path | None,
-        Parameter(help="where the vectors are kept; FILE.index beside a single file if left out", metavar="FOLDER"),
+        Parameter(help="folder of the index; default: FILE.index next to a single file", metavar="FOLDER"),
     ] = None,
-    json: Annotated[bool, Parameter(help="one line of JSON for each query on stdout")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON per query on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
     """Find the texts nearest in meaning to a query.
 
-    By the cosine of their vectors: the mean over tokens, or what the folder's 1_Pooling says. The texts are embedded
-    once and kept in an index, which is made anew when files or model change. Without FILE an index is searched as it
-    is.
+    Texts are ranked by the cosine of their vectors, pooled by the mean over tokens, or as the model's 1_Pooling says.
+    They are embedded once and kept in an index, which is built again if files or model change. Without FILE an
+    existing index is searched.
 
     Example: maskling search runs/mine books/ --query "A dog that would not leave."
     """
     if bool(query) == (queries is not None):
-        raise SettingsError("say what to look for, with --query TEXT or with --queries FILE")
+        raise SettingsError("give the text to search for, with --query TEXT or with --queries FILE")
     if top_k < 1:
-        raise SettingsError(f"--top-k is {top_k}; ask for 1 text or more")
+        raise SettingsError(f"--top-k is {top_k}; it must be 1 or more")
     if index is None and len(file) != 1:
-        raise SettingsError("say where the vectors are kept, with --index FOLDER" if file else "say what to search")
+        raise SettingsError(
+            "give the folder of the index, with --index FOLDER"
+            if file
+            else "give the files to search, or --index FOLDER"
+        )
     check_sources(file)
-    asked = list(query) if query else Texts.of((), queries).lines
+    searched = list(query) if query else list(read_texts((), queries))
     folder = index or Path(f"{file[0].rstrip('/')}.index")
     check_out_folder(folder)
 
@@ -58,28 +62,26 @@ def search(
     console = Console(as_json=json)
     loaded = load(model, device=device)
     if file:
-        done = cut = 0
         report = ReadReport()
 
-        def told(so_far: int) -> None:
-            console.progress(f"embedding   {counted(so_far, 'text')}", so_far, None)
+        def on_progress(done: int, total: int | None) -> None:
+            console.progress(f"embedding   {counted(done, 'text')}", done, total)
 
-        for step in build_index(loaded, file, folder, report=report, told=told):
-            done, cut = step.texts, cut + step.cut
+        indexed = build_index(loaded, file, folder, report=report, on_progress=on_progress)
         console.clear()
         console.warn_of(report.problems())
-        if done:
+        if indexed.texts:
             console.note(f"the vectors are kept in {folder}")
-        if cut:
-            console.warn(f"{counted(cut, 'text')} longer than {loaded.max_length:,} tokens and cut")
-    with warnings.catch_warnings(record=True) as said:
+        if indexed.cut:
+            console.warn(f"{counted(indexed.cut, 'text')} longer than {loaded.max_length:,} tokens and cut")
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = Index.open(folder).search(loaded, asked, top_k)
-    for warning in said:
+        found = Index.open(folder).search(loaded, searched, top_k)
+    for warning in caught:
         console.warn(f"of the queries, {warning.message}")
-    for number, (one, hits) in enumerate(zip(asked, found, strict=True)):
+    for position, (one, hits) in enumerate(zip(searched, found, strict=True)):
         console.data({"query": one, "hits": [hit.as_dict() for hit in hits]})
-        if number:
+        if position:
             console.result()
         console.result(one)
         for line in table([[f"{hit.score:.3f}", hit.id, shortened(hit.text)] for hit in hits]):

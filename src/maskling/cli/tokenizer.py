@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import table
-from maskling.cli.inputs import SOURCES, Texts, check_out_folder, check_sources, followed, read_as, visible
+from maskling.cli.inputs import SOURCES, check_out_folder, check_sources, followed, read_as, read_texts, visible
 from maskling.cli.options import SettingPairs, layers, shown
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
@@ -108,7 +108,7 @@ def tokenizer_extend(
     reading = read_as(settings, text, "--text FILE ...")
     check_sources(text or ())
     check_out_folder(out)
-    named = None if words is None else Texts.of((), words).lines
+    named = None if words is None else list(read_texts((), words))
 
     from maskling.model.locate import find_model
     from maskling.train.extend import extend_words

@@ -1,1 +1,1 @@
-"""How good a model is."""
+"""Evaluate models: held-out loss, minimal pairs, and comparisons on the same text."""

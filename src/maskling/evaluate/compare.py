@@ -1,84 +1,38 @@
-"""Models side by side: what they lose on the same hidden words, what they weigh, and how fast they are."""
+"""Compare models: losses on the same hidden words, minimal pairs, size, and speed on this machine."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from maskling.evaluate.hidden_words import CommonText, HiddenWords, Losses
-from maskling.evaluate.minimal_pairs import MinimalPair, PairScoring
-from maskling.infer.forward import ModelRunner, Row, batches_by_length, encode, usual_batch_tokens
+from maskling.evaluate.hidden_words import CommonText, WordLosses, hidden_word_losses
+from maskling.evaluate.minimal_pairs import MinimalPair, evaluate_pairs
+from maskling.infer.forward import ModelRunner, TokenIds, batches_by_length, encode, usual_batch_tokens
 from maskling.infer.model import Model
 
-# FOLDED DOCS
-# [speed] How fast models read, on this machine, now.
-
-
-ROUNDS = 5
-# Texts that are read in a round.
-TEXTS = 64
+TIMING_ROUNDS = 5
+# Texts per round.
+ROUND_TEXTS = 64
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Medians over rounds. A token is a different piece of text in each vocabulary; texts compare."""
+class ComparedModel:
+    """One model of a comparison. Losses in nats; None if not measured, as the losses of an encoder without a head.
 
-    tokens_per_second: float
-    texts_per_second: float
-
-
-class Race:
-    """Models reading the same texts in turns, so that whatever else the machine does falls on all alike."""
-
-    def __init__(self, readers: Sequence[ModelRunner], rows: Sequence[Sequence[Row]], rounds: int = ROUNDS) -> None:
-        """rows: for each model the texts as its ids, special tokens included."""
-        self._readers, self._rows, self._rounds = readers, [own[:TEXTS] for own in rows], rounds
-        self._seconds: list[list[float]] = [[] for _ in readers]
-
-    def run(self) -> Iterator[float]:
-        """Read, and yield the part that is done, from 0 to 1."""
-        turns = self._rounds + 1
-        for turn in range(turns):
-            for place, (reader, rows) in enumerate(zip(self._readers, self._rows, strict=True)):
-                seconds = _seconds(reader, rows)
-                if turn:  # the first is to warm up
-                    self._seconds[place].append(seconds)
-                yield (turn * len(self._readers) + place + 1) / (turns * len(self._readers))
-
-    def speeds(self) -> list[Speed]:
-        """The speed of each model; once `run` has ended."""
-        medians = map(statistics.median, self._seconds)
-        return [
-            Speed(sum(map(len, rows)) / seconds, len(rows) / seconds)
-            for rows, seconds in zip(self._rows, medians, strict=True)
-        ]
-
-
-def _seconds(reader: ModelRunner, rows: Sequence[Row]) -> float:
-    begin = time.perf_counter()
-    for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(reader.compute)):
-        hidden, _ = encode(reader.module, reader.compute, [rows[row] for row in together], reader.tokenizer.special.pad)
-        hidden[0, 0, 0].item()  # a GPU is done only when asked
-    return max(time.perf_counter() - begin, 1e-9)
-
-
-@dataclass(frozen=True)
-class Side:
-    """One model of a comparison. Losses in nats; what was not measured is None: for an encoder without a head, losses.
-
-    loss_per_word: mean loss of a hidden word, all its pieces together; loss_error: the standard error of that mean.
-    behind, behind_error: how much more a word loses than with the best model, word by word, and its standard error.
-    loss_per_byte: of the hidden words; loss_per_token: of a piece, which compares in one vocabulary only. top1, top5:
-    share of the hidden words of which every piece was the best guess, or among the best five.
-    pieces_per_word: of hidden words; unwritable: share of words that the vocabulary cannot write.
-    pair_accuracy: the mean over the kinds of minimal pairs. weight_bytes: of the files that hold the weights.
-    tokens_per_second, texts_per_second: of reading passages, on this machine.
+    loss_per_word: mean loss of a hidden word, summed over its pieces; loss_error: the standard error of that mean.
+    behind, behind_error: mean difference to the loss of the best model, word by word, and its standard error.
+    loss_per_byte: of the hidden words; loss_per_token: per piece, which compares in one vocabulary only. top1, top5:
+    fraction of the hidden words with every piece the best guess, or among the best five.
+    pieces_per_word: of hidden words; unwritable: fraction of words that the vocabulary cannot write.
+    pair_accuracy: mean over the paradigms of minimal pairs. weight_bytes: size of the weight files.
+    tokens_per_second, texts_per_second: of encoding passages, on this machine.
     """
 
     name: str
@@ -102,9 +56,9 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """sides: the models in their order; text: what they were measured on; too_long: passages left out of it."""
+    """sides: the models, in order; text: a description of the text; too_long: number of passages left out of it."""
 
-    sides: tuple[Side, ...]
+    sides: tuple[ComparedModel, ...]
     text: str
     hidden_words: int
     too_long: int
@@ -112,78 +66,69 @@ class Compared:
     device: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
 
-class Comparison:
-    """Models being compared."""
+def compare_models(
+    models: Sequence[Model],
+    names: Sequence[str],
+    text: CommonText,
+    *,
+    pairs: Sequence[MinimalPair] = (),
+    rounds: int = TIMING_ROUNDS,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> Compared:
+    """Compare models on one text.
 
-    def __init__(
-        self,
-        models: Sequence[Model],
-        names: Sequence[str],
-        text: CommonText,
-        *,
-        pairs: Sequence[MinimalPair] = (),
-        rounds: int = ROUNDS,
-    ) -> None:
-        """names: what each model is called in the result; pairs: minimal pairs to judge; rounds: of timing, 0 for none.
-
-        Raises ModelError if no model has a masked-token head.
-        """
-        self._models, self._names, self._text, self._pairs = models, names, text, pairs
-        # Encoders without a head can still be weighed and timed beside the others.
-        if all(model.headless for model in models):
-            models[0].need_head("comparing")
-        self._askings = [
-            None if model.headless else HiddenWords(model, laid, text.hidden)
-            for model, laid in zip(models, text.laid, strict=True)
-        ]
-        self._judging = [None if model.headless or not pairs else PairScoring(model, pairs) for model in models]
-        rows = [[passage.ids for passage in laid] for laid in text.laid]
-        self._race = Race(models, rows, rounds) if rounds else None
-
-    def run(self) -> Iterator[tuple[str, float]]:
-        """Measure, and yield what is measured and the part of it that is done, from 0 to 1."""
-        for name, asking in zip(self._names, self._askings, strict=True):
-            for done in asking.run() if asking else ():
-                yield f"hidden words, {name}", done
-        for name, judging in zip(self._names, self._judging, strict=True):
-            for done in judging.run() if judging else ():
-                yield f"minimal pairs, {name}", done
-        for done in self._race.run() if self._race else ():
-            yield "speed", done
-
-    def compared(self) -> Compared:
-        """The numbers; once `run` has ended."""
-        losses = [asking.losses() if asking else None for asking in self._askings]
-        best = min((own for own in losses if own), key=lambda own: float(own.nats.mean()))
-        speeds: Sequence[Speed | None] = self._race.speeds() if self._race else [None] * len(losses)
-        sides = [
-            self._side(place, own, best, speed) for place, (own, speed) in enumerate(zip(losses, speeds, strict=True))
-        ]
-        text = self._text
-        device = self._models[0].compute.description
-        return Compared(tuple(sides), text.name, text.num_words, text.too_long, len(self._pairs), device)
-
-    def _side(self, place: int, own: Losses | None, best: Losses, speed: Speed | None) -> Side:
-        model, judging = self._models[place], self._judging[place]
-        return Side(
-            name=self._names[place],
-            **_numbers(own, best, self._text.num_bytes),
-            unwritable=self._text.unwritable[place],
+    names: the name of each model in the result; pairs: minimal pairs to compare on; rounds: of timing, 0 for none.
+    on_progress: called with what is measured, how much of it is done, and its total.
+    Encoders without a masked-token head are only weighed and timed. Raises ModelError if no model has such a head.
+    """
+    if all(model.headless for model in models):
+        models[0].need_head("comparing")
+    losses = [
+        None
+        if model.headless
+        else hidden_word_losses(model, own, text.hidden, _part(on_progress, f"hidden words, {name}"))
+        for model, name, own in zip(models, names, text.sequences, strict=True)
+    ]
+    accuracies = [
+        None
+        if model.headless or not pairs
+        else evaluate_pairs(model, pairs, on_progress=_part(on_progress, f"minimal pairs, {name}")).macro_average
+        for model, name in zip(models, names, strict=True)
+    ]
+    speeds: Sequence[Speed | None] = [None] * len(models)
+    if rounds:
+        rows = [[passage.ids for passage in own] for own in text.sequences]
+        speeds = measure_speeds(models, rows, rounds, _part(on_progress, "speed"))
+    best = min((own for own in losses if own), key=lambda own: float(own.nats.mean()))
+    sides = tuple(
+        ComparedModel(
+            name=name,
+            **_loss_metrics(lost, best, text.num_bytes),
+            unwritable=unwritable,
             lowercases=model.tokenizer.normalized("A") != "A",
             parameters=model.module.num_parameters(),
             weight_bytes=weight_bytes(model.folder),
-            pair_accuracy=judging.results().macro_average if judging else None,
+            pair_accuracy=accuracy,
             tokens_per_second=speed.tokens_per_second if speed else None,
             texts_per_second=speed.texts_per_second if speed else None,
         )
+        for model, name, unwritable, lost, accuracy, speed in zip(
+            models, names, text.unwritable, losses, accuracies, speeds, strict=True
+        )
+    )
+    return Compared(sides, text.name, text.num_words, text.too_long, len(pairs), models[0].compute.description)
 
 
-def _numbers(own: Losses | None, best: Losses, num_bytes: float | None) -> dict[str, float | None]:
-    """What a model lost, beside the best one."""
+def _part(on_progress: Callable[[str, int, int], None] | None, part: str) -> Callable[[int, int], None] | None:
+    return None if on_progress is None else partial(on_progress, part)
+
+
+def _loss_metrics(own: WordLosses | None, best: WordLosses, num_bytes: float | None) -> dict[str, float | None]:
+    """Return the metrics of a model's losses, compared with those of the best model."""
     names = ("loss_per_word", "loss_error", "behind", "behind_error", "loss_per_token", "top1", "top5")
     if own is None:
         return dict.fromkeys((*names, "loss_per_byte", "pieces_per_word"))
@@ -203,8 +148,50 @@ def _numbers(own: Losses | None, best: Losses, num_bytes: float | None) -> dict[
 
 
 def weight_bytes(folder: Path) -> int:
-    """The size of the files in a model folder that its weights are read from."""
+    """Return the size of the weight files in a model folder."""
     for pattern in ("*.safetensors", "*.bin", "onnx/*.onnx"):
         if found := list(folder.glob(pattern)):
             return sum(path.stat().st_size for path in found)
     return 0
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over rounds. Tokens are pieces of different sizes in different vocabularies; texts compare."""
+
+    tokens_per_second: float
+    texts_per_second: float
+
+
+def measure_speeds(
+    runners: Sequence[ModelRunner],
+    rows: Sequence[Sequence[TokenIds]],
+    rounds: int = TIMING_ROUNDS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Speed]:
+    """Time the encoding of the same texts by several models in turns, so that other load falls on all alike.
+
+    rows: for each model the ids of the texts, special tokens included; the first `ROUND_TEXTS` are used. A warm-up
+    round comes first and is not counted. on_progress: called after each turn with the turns that are done and their
+    total.
+    """
+    rows = [own[:ROUND_TEXTS] for own in rows]
+    seconds: list[list[float]] = [[] for _ in runners]
+    total = (rounds + 1) * len(runners)
+    for turn in range(total):
+        round_, index = divmod(turn, len(runners))
+        took = _seconds(runners[index], rows[index])
+        if round_:
+            seconds[index].append(took)
+        if on_progress is not None:
+            on_progress(turn + 1, total)
+    medians = map(statistics.median, seconds)
+    return [Speed(sum(map(len, own)) / median, len(own) / median) for own, median in zip(rows, medians, strict=True)]
+
+
+def _seconds(runner: ModelRunner, rows: Sequence[TokenIds]) -> float:
+    begin = time.perf_counter()
+    for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(runner.compute)):
+        hidden, _ = encode(runner.module, runner.compute, [rows[row] for row in together], runner.tokenizer.special.pad)
+        hidden[0, 0, 0].item()  # waits until a GPU is done
+    return max(time.perf_counter() - begin, 1e-9)

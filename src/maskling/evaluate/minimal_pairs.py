@@ -1,10 +1,13 @@
-"""Minimal pairs: how often a model finds the right sentence of two the likelier one."""
+"""Minimal pairs: read pairs of sentences from files, and measure how often the right one scores higher.
+
+The files are those of BLiMP, or plain tables of two columns.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,15 +19,26 @@ from maskling.corpus.opening import READ_ERRORS, open_bytes
 from maskling.corpus.sources import expand
 from maskling.errors import DataError
 from maskling.infer.forward import ModelRunner
-from maskling.infer.score import Method, Scoring
+from maskling.infer.score import Method, total_scores
 
-# FOLDED DOCS
-# [pair_files] Minimal pairs from files: BLiMP's as they are, and plain files of two columns.
+_JSON = (".jsonl", ".ndjson", ".json")
+_TABLES = (".tsv", ".csv", ".txt")
+_GOOD, _BAD = ("sentence_good", "good"), ("sentence_bad", "bad")
+
+
+@dataclass(frozen=True)
+class MinimalPair:
+    """A right sentence and a wrong one. paradigm: the phenomenon it tests; field: a group of paradigms."""
+
+    good: str
+    bad: str
+    paradigm: str
+    field: str = ""
 
 
 @dataclass(frozen=True)
 class Paradigm:
-    """What came out of the pairs of one kind. accuracy: the fraction judged rightly, a tie counting one half."""
+    """The results of one paradigm. accuracy: the fraction of correct pairs; a tie counts one half."""
 
     name: str
     field: str
@@ -35,7 +49,7 @@ class Paradigm:
 
 @dataclass(frozen=True)
 class Field:
-    """A group of paradigms. accuracy: the mean of theirs."""
+    """The results of a group of paradigms. accuracy: the mean of theirs."""
 
     name: str
     paradigms: int
@@ -46,28 +60,28 @@ class Field:
 
 @dataclass(frozen=True)
 class PairResults:
-    """What came out of minimal pairs, by paradigm in the order of the files."""
+    """The results of minimal pairs, by paradigm in the order of the files."""
 
     paradigms: tuple[Paradigm, ...]
 
     @property
     def macro_average(self) -> float:
-        """The mean of the paradigms' accuracies: the number that BLiMP is known by."""
+        """The mean of the paradigms' accuracies, as reported for BLiMP."""
         return _mean(self.paradigms)
 
     @property
     def pairs(self) -> int:
-        """How many pairs there were."""
+        """The number of pairs."""
         return sum(paradigm.pairs for paradigm in self.paradigms)
 
     @property
     def ties(self) -> int:
-        """How many pairs got equal scores."""
+        """The number of pairs with equal scores."""
         return sum(paradigm.ties for paradigm in self.paradigms)
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The paradigms by field, in the order of the fields' names; paradigms without one are left out."""
+        """The results by field, sorted by name; paradigms without a field are left out."""
         names = sorted({paradigm.field for paradigm in self.paradigms if paradigm.field})
         groups = {name: [paradigm for paradigm in self.paradigms if paradigm.field == name] for name in names}
         return tuple(
@@ -76,7 +90,7 @@ class PairResults:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return {
             "macro_average": self.macro_average,
             "pairs": self.pairs,
@@ -86,93 +100,60 @@ class PairResults:
         }
 
 
-def judge(pairs: Sequence[MinimalPair], good: NDArray[np.float64], bad: NDArray[np.float64]) -> PairResults:
-    """Compare scores, the higher one winning.
+def compare_scores(pairs: Sequence[MinimalPair], good: NDArray[np.float64], bad: NDArray[np.float64]) -> PairResults:
+    """Count the pairs whose good sentence has the higher score.
 
-    A tie counts one half: whoever gives every sentence the same score is at chance, 0.5. (Taking the larger of two
-    equal numbers by its place, as some scripts do, gives such a scorer everything.)
+    A tie counts one half, so a model that gives every sentence the same score is at chance, 0.5. (Some scripts take
+    the first of two equal scores as the larger, which gives such a model full marks.)
     good, bad: (pairs,) float64, the score of each sentence.
     """
     points = (good > bad) + 0.5 * (good == bad)
-    numbers: dict[tuple[str, str], list[int]] = {}
-    for number, pair in enumerate(pairs):
-        numbers.setdefault((pair.paradigm, pair.field), []).append(number)
+    indices: dict[tuple[str, str], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        indices.setdefault((pair.paradigm, pair.field), []).append(index)
     return PairResults(
         tuple(
             Paradigm(name, field, len(own), int((good == bad)[own].sum()), float(points[own].mean()))
-            for (name, field), own in numbers.items()
+            for (name, field), own in indices.items()
         )
     )
 
 
-class PairScoring:
-    """Pairs being judged by the pseudo-log-likelihood of their sentences (see `Scoring`), not divided by length."""
-
-    def __init__(
-        self,
-        reader: ModelRunner,
-        pairs: Sequence[MinimalPair],
-        *,
-        method: Method = "original",
-        batch_tokens: int | None = None,
-    ) -> None:
-        self._pairs = pairs
-        sentences = [pair.good for pair in pairs] + [pair.bad for pair in pairs]
-        self._scoring = Scoring(reader, sentences, method=method, batch_tokens=batch_tokens)
-
-    def run(self) -> Iterator[float]:
-        """Score, and yield the part that is done, from 0 to 1, after each batch."""
-        return self._scoring.run()
-
-    def results(self) -> PairResults:
-        """What came out; once `run` has ended."""
-        good, bad = np.split(self._scoring.totals(), 2)
-        return judge(self._pairs, good, bad)
-
-
-def evaluate_pairs(reader: ModelRunner, pairs: Sequence[MinimalPair], *, method: Method = "original") -> PairResults:
-    """Judge pairs in one go."""
-    scoring = PairScoring(reader, pairs, method=method)
-    for _ in scoring.run():
-        pass
-    return scoring.results()
+def evaluate_pairs(
+    runner: ModelRunner,
+    pairs: Sequence[MinimalPair],
+    *,
+    method: Method = "original",
+    batch_tokens: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PairResults:
+    """Compare the pseudo-log-likelihoods of the sentences of each pair, not divided by length; see `score_texts`."""
+    sentences = [pair.good for pair in pairs] + [pair.bad for pair in pairs]
+    totals = total_scores(runner, sentences, method=method, batch_tokens=batch_tokens, on_progress=on_progress)
+    good, bad = np.split(totals, 2)
+    return compare_scores(pairs, good, bad)
 
 
 def _mean(found: Sequence[Paradigm]) -> float:
     return float(np.mean([paradigm.accuracy for paradigm in found])) if found else float("nan")
 
 
-_JSON = (".jsonl", ".ndjson", ".json")
-_TABLES = (".tsv", ".csv", ".txt")
-_GOOD, _BAD = ("sentence_good", "good"), ("sentence_bad", "bad")
-
-
-@dataclass(frozen=True)
-class MinimalPair:
-    """Two sentences of which the first is right. paradigm: what the pair is about; field: a group of paradigms."""
-
-    good: str
-    bad: str
-    paradigm: str
-    field: str = ""
-
-
 def read_pairs(sources: Sequence[str]) -> list[MinimalPair]:
-    """The pairs of files, of folders of such files, or of what a pattern matches, in their order.
+    """Read the pairs of files, folders of such files, or glob patterns, in order.
 
-    JSON lines name the sentences sentence_good and sentence_bad (or good and bad), and may say `UID`, the paradigm, and
-    `field`, as BLiMP's do. Tables have the good sentence first, with a tab between (a comma in .csv); a first line of
-    column names may order them otherwise and add UID and field. Without a UID a file is a paradigm of its name.
-    BLiMP writes one field two ways, 'syntax_semantics' and 'syntax/semantics': they are taken as one.
-    Raises DataError with file and line for what is no pair, CorpusError for what is not there.
+    JSON lines have the fields sentence_good and sentence_bad (or good and bad), and optionally `UID`, the paradigm, and
+    `field`, as in BLiMP. Tables have the good sentence first, separated by a tab (a comma in .csv); a first line of
+    column names may give another order and add UID and field. A file without UIDs is one paradigm with its name.
+    BLiMP spells one field in two ways, 'syntax_semantics' and 'syntax/semantics': they are taken as one.
+    Raises DataError with file and line for anything but a pair, CorpusError for a missing file.
     """
     pairs: list[MinimalPair] = []
     for source in expand(sources, any_suffix=True):
-        # Of a folder, notes and licences are no pairs; a file that is named is meant.
+        # Other files of a folder, such as notes and licences, are skipped; a file that is named is read.
         if source.suffix in _JSON + _TABLES or source.location in sources:
             found = list(_read(source))
             if not found:
-                raise DataError(f"{source.location} holds no pairs; each line is one: a good sentence and a bad one")
+                raise DataError(f"{source.location} holds no pairs; write one per line: a good sentence and a bad one")
             pairs += found
     if not pairs:
         raise DataError(f"{', '.join(sources)}: there is no file of pairs here ({', '.join(_JSON + _TABLES)})")
@@ -193,7 +174,7 @@ def _read(source: Source) -> Iterator[MinimalPair]:
         good, bad = (str(_first(row, names) or "").strip() for names in (_GOOD, _BAD))
         if not good or not bad:
             raise DataError(
-                f"{source.location}, line {number:,}: {' and '.join(_missing(good, bad))} empty or not there; "
+                f"{source.location}, line {number:,}: {' and '.join(_missing(good, bad))} empty or missing; "
                 f"name them sentence_good and sentence_bad, or give a table with the good sentence first"
             )
         field = str(row.get("field") or "").replace("/", "_")
@@ -206,9 +187,9 @@ def _json_rows(source: Source, lines: Sequence[str]) -> Iterator[tuple[int, Mapp
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise DataError(f"{source.location}, line {number:,} is no JSON: {error}") from None
+                raise DataError(f"{source.location}, line {number:,} is not JSON: {error}") from None
             if not isinstance(row, dict):
-                raise DataError(f"{source.location}, line {number:,} is no JSON object with two sentences in it")
+                raise DataError(f"{source.location}, line {number:,} is not a JSON object with two sentences")
             yield number, row
 
 

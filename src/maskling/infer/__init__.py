@@ -1,1 +1,1 @@
-"""A model put to use."""
+"""Inference with trained models: fill, embed, search, score, generate, predict and attention maps."""

@@ -1,4 +1,8 @@
-"""What the model would put in place of each mask of a text."""
+"""Fill the masks of texts, independently or jointly, with any token or with words of a given list.
+
+`fill_texts` is the entry point; `TokenScorer` and `TargetScorer` score the candidates, `fill_jointly` searches over all
+masks of a text.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +16,22 @@ import torch
 from numpy.typing import NDArray
 
 from maskling.errors import SettingsError, TokenizerError
-from maskling.infer.forward import MaskQuery, ModelRunner, Row, log_probabilities
+from maskling.infer.forward import MaskQuery, ModelRunner, TokenIds, log_probabilities
 from maskling.infer.masks import Pieces, Slots, read_slots, word_of, written
 from maskling.infer.results import Filled, FilledMasks, FilledTogether, Together
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 
-# FOLDED DOCS
-# [candidates] Which words `fill` chooses among.
-# [joint] All masks of a text filled together, so that the words suit each other.
-# [scoring] How likely each candidate is in each open slot: any token, or words of a given list.
+# Partial fillings kept after each slot; a larger beam seldom finds a better filling.
+BEAM = 16
+
+# Candidates with their log-probabilities, best first.
+Scored = list[tuple[Pieces, float]]
 
 
 def fill_texts(
-    reader: ModelRunner,
+    runner: ModelRunner,
     texts: Sequence[str],
     *,
     top_k: int = 5,
@@ -34,26 +39,27 @@ def fill_texts(
     joint: bool = False,
     whole_words: bool = False,
 ) -> list[FilledMasks] | list[FilledTogether]:
-    """The best `top_k` candidates for each mask, or with `joint` the best ways to fill all masks of a text.
+    """Return the best `top_k` candidates for each mask, or with `joint` the best fillings of all masks of a text.
 
-    A mask is the tokenizer's own mask token, [MASK] or <mask>. Several masks are filled each by itself while the
-    others stay masked; `joint` fills them so that they suit each other (see `fill_jointly`). targets: choose among
-    these words, of one piece or more (see `TargetScorer`). whole_words: no pieces of words, no punctuation.
-    A text longer than the model sees loses what is farthest from its masks, and its answer says `cut`.
-    Raises TokenizerError for a text without a mask, SettingsError for a top_k below 1, ModelError without a head.
+    A mask is the tokenizer's own mask token, [MASK] or <mask>. Each mask is filled independently while the others stay
+    masked; `joint` fills them so that they fit together (see `fill_jointly`). targets: choose among these words, each
+    of one piece or more (see `TargetScorer`). whole_words: no subwords, no punctuation.
+    A text longer than the model reads is truncated to the tokens nearest to its masks, and its result has `cut` set.
+    Raises TokenizerError for a text without a mask, SettingsError for a top_k below 1, ModelError without a
+    masked-token head.
     """
     if top_k < 1:
-        raise SettingsError(f"top_k is {top_k}; ask for 1 answer or more")
-    reader.need_head("fill")
-    score, room = scorer(reader, targets, whole_words)
-    states = [read_slots(text, reader.tokenizer, reader.max_length, room) for text in texts]
+        raise SettingsError(f"top_k is {top_k}; it must be 1 or more")
+    runner.need_head("fill")
+    score, room = scorer(runner, targets, whole_words)
+    states = [read_slots(text, runner.tokenizer, runner.max_length, room) for text in texts]
     if joint:
         return [
-            _together(text, state, score, top_k, reader.tokenizer) for text, state in zip(texts, states, strict=True)
+            _together(text, state, score, top_k, runner.tokenizer) for text, state in zip(texts, states, strict=True)
         ]
     scored = score(states, top_k)
     return [
-        _each(text, state, slots, reader.tokenizer) for text, state, slots in zip(texts, states, scored, strict=True)
+        _each(text, state, slots, runner.tokenizer) for text, state, slots in zip(texts, states, scored, strict=True)
     ]
 
 
@@ -79,27 +85,27 @@ def _together(text: str, state: Slots, score: Scorer, top_k: int, tokenizer: Tok
     return FilledTogether(text, tuple(fillings), state.cut)
 
 
-def scorer(reader: ModelRunner, targets: Sequence[str] | None, whole_words: bool) -> tuple[Scorer, int]:
-    """What scores the candidates, and how many tokens a candidate may take beyond its mask's one.
+def scorer(runner: ModelRunner, targets: Sequence[str] | None, whole_words: bool) -> tuple[Scorer, int]:
+    """Return the scorer of the candidates, and how many tokens a candidate may take in addition to its mask's one.
 
-    Raises TokenizerError for a target that the vocabulary cannot write.
+    Raises TokenizerError for a target that the vocabulary cannot encode.
     """
-    module, compute, special = reader.module, reader.compute, reader.tokenizer.special
+    module, compute, special = runner.module, runner.compute, runner.tokenizer.special
     if targets is None:
-        spaced, tight = token_candidates(reader.tokenizer, whole_words)
+        spaced, tight = token_candidates(runner.tokenizer, whole_words)
         return TokenScorer(module, compute, special.pad, spaced, tight), 0
     if isinstance(targets, str) or not targets:
-        raise TokenizerError("targets is a list of words, with at least one in it")
-    spaced_words = [pieces_of(word, reader.tokenizer, after_space=True) for word in targets]
-    tight_words = [pieces_of(word, reader.tokenizer, after_space=False) for word in targets]
+        raise TokenizerError("targets must be a list with at least one word")
+    spaced_words = [pieces_of(word, runner.tokenizer, after_space=True) for word in targets]
+    tight_words = [pieces_of(word, runner.tokenizer, after_space=False) for word in targets]
     longest = max(map(len, [*spaced_words, *tight_words]))
     return TargetScorer(module, compute, special.mask, special.pad, spaced_words, tight_words), longest - 1
 
 
 def token_candidates(tokenizer: Tokenizer, whole_words: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids that may follow a space, and ids that may follow anything else: never special or unused ones.
+    """Return the ids that may follow a space, and the ids that may follow anything else; no special or unused tokens.
 
-    With whole_words, those that are a word by themselves: they start one and hold a letter or a digit.
+    With whole_words, only tokens that are a whole word: they start a word and hold a letter or a digit.
     """
     ids = np.asarray(tokenizer.ordinary_ids, dtype=np.int64)
     if not whole_words:
@@ -107,39 +113,38 @@ def token_candidates(tokenizer: Tokenizer, whole_words: bool) -> tuple[NDArray[n
     wordlike = np.array([any(map(str.isalnum, tokenizer.decode([int(token)]))) for token in ids], dtype=bool)
     starts = np.asarray(tokenizer.starts_word)[ids]
     spaced = ids[starts & wordlike]
-    # Where a space is part of the token, a word that follows none is written with the other tokens.
+    # If a space is part of the token, a word that follows no space is written with the other tokens.
     return spaced, ids[~starts & wordlike] if space_matters(tokenizer) else spaced
 
 
 def pieces_of(word: str, tokenizer: Tokenizer, after_space: bool) -> Pieces:
-    """A word as the tokenizer writes it there; what only the vocabulary spells ("##ing") as it is."""
-    written = f" {word.strip()}" if after_space and space_matters(tokenizer) else word.strip()
-    pieces = tuple(int(piece) for piece in tokenizer.encode(written).ids)
+    """Return the pieces of a word after a space or elsewhere; an entry of the vocabulary ("##ing") stays as it is.
+
+    Raises TokenizerError for a word that the vocabulary cannot encode.
+    """
+    spelled = f" {word.strip()}" if after_space and space_matters(tokenizer) else word.strip()
+    pieces = tuple(int(piece) for piece in tokenizer.encode(spelled).ids)
     known = tokenizer.id(word)
     if known is not None and len(pieces) != 1:
         pieces = (known,)
     if not pieces or tokenizer.special.unk in pieces:
-        raise TokenizerError(f"the target {word!r} cannot be written with this model's vocabulary; leave it out")
+        raise TokenizerError(f"the target {word!r} cannot be encoded with this model's vocabulary; leave it out")
     return pieces
 
 
 def space_matters(tokenizer: Tokenizer) -> bool:
-    """Whether a word has other tokens after a space than at the beginning, as in byte-level vocabularies."""
+    """Return whether a word has different tokens after a space than at the start, as in byte-level vocabularies."""
     return list(tokenizer.encode("a").ids) != list(tokenizer.encode(" a").ids)
 
 
-# Fillings kept after each slot; the best whole is seldom found outside so many.
-BEAM = 16
-
-
 def fill_jointly(state: Slots, score: Scorer, top_k: int, beam: int = BEAM) -> list[tuple[Slots, float]]:
-    """The most probable fillings of all open slots, with their joint log-probabilities, best first.
+    """Return the most probable fillings of all open slots, with their joint log-probabilities, best first.
 
-    A masked model has no one joint distribution, but each rule for what to fill next makes one: the chain of the
-    probabilities of each slot given the slots filled before it. The rule here is easy-first: of the open slots the
-    one whose best candidate is likeliest, the leftmost among equals (as in the mask-predict decoding of Ghazvininejad
-    et al. 2019, one slot at a time). It looks only at what is filled so far, so every filling has one probability
-    and, over all fillings, they sum to one. A beam keeps the best partial fillings.
+    A masked model has no single joint distribution, but each rule for the order of filling defines one: the product of
+    the probabilities of each slot given the slots filled before it. The rule here is easy-first: the next slot is the
+    open slot whose best candidate is most probable, the leftmost among equals (as in the mask-predict decoding of
+    Ghazvininejad et al. 2019, one slot at a time). It depends only on what is filled so far, so every filling has one
+    probability and the probabilities of all fillings sum to one. A beam keeps the best partial fillings.
     """
     width = max(beam, top_k)
     kept = [(state, 0.0)]
@@ -153,21 +158,18 @@ def fill_jointly(state: Slots, score: Scorer, top_k: int, beam: int = BEAM) -> l
     return kept[:top_k]
 
 
-Scored = list[tuple[Pieces, float]]
-
-
 class Scorer(Protocol):
-    """Scores candidates for the open slots of texts."""
+    """A scorer of candidates for the open slots of texts."""
 
     def __call__(self, states: Sequence[Slots], width: int) -> list[list[Scored]]:
-        """For each text, for each of its open slots: the `width` best candidates with log-probabilities, best first."""
+        """Return, for each open slot of each text, the `width` best candidates with log-probabilities, best first."""
         ...
 
 
 class TokenScorer:
-    """Every token of a set is a candidate; its probability is the model's, over the whole vocabulary.
+    """A scorer whose candidates are single tokens, with the model's probabilities over the whole vocabulary.
 
-    spaced, tight: (candidates,) ids that may follow a space, and those that may follow anything else.
+    spaced, tight: (candidates,) int64, ids that may follow a space, and ids that may follow anything else.
     """
 
     def __init__(
@@ -177,16 +179,15 @@ class TokenScorer:
         self._spaced, self._tight = torch.from_numpy(spaced), torch.from_numpy(tight)
 
     def __call__(self, states: Sequence[Slots], width: int) -> list[list[Scored]]:
-        """See Scorer."""
         queries = [MaskQuery(row, position) for row, state in enumerate(states) for _, position in state.open]
         spaced = [state.spaced[slot] for state in states for slot, _ in state.open]
         found: list[Scored] = [[] for _ in queries]
         rows = [state.ids for state in states]
-        for numbers, scores in log_probabilities(self._module, self._compute, rows, queries, self._pad):
-            for number, row in zip(numbers, scores, strict=True):
-                ids = (self._spaced if spaced[number] else self._tight).to(row.device)
+        for indices, scores in log_probabilities(self._module, self._compute, rows, queries, self._pad):
+            for index, row in zip(indices, scores, strict=True):
+                ids = (self._spaced if spaced[index] else self._tight).to(row.device)
                 best = row[ids].topk(min(width, len(ids)))
-                found[number] = [
+                found[index] = [
                     ((token,), score)
                     for token, score in zip(ids[best.indices].tolist(), best.values.tolist(), strict=True)
                 ]
@@ -195,12 +196,12 @@ class TokenScorer:
 
 
 class TargetScorer:
-    """The candidates are given words, of one piece or more.
+    """A scorer whose candidates are given words, of one piece or more.
 
     A word of k pieces is scored in the text with k masks in its slot: the product over its pieces, from left to
     right, of the probability of a piece given those before it and masks for those after it (the order of Kauf and
-    Ivanova 2023, PLL-word-l2r). Each such product is a probability given the number of pieces, and all numbers are
-    taken as equally likely; so words of different lengths are compared by the product itself, not by a mean over
+    Ivanova 2023, PLL-word-l2r). Each product is a probability given the number of pieces, and all numbers of pieces
+    are taken as equally likely; so words of different lengths are compared by the product itself, not by a mean over
     pieces, which would favour long words, whose last pieces are nearly certain.
 
     spaced, tight: the pieces of each word after a space, and after anything else.
@@ -213,24 +214,23 @@ class TargetScorer:
         self._spaced, self._tight = list(dict.fromkeys(spaced)), list(dict.fromkeys(tight))
 
     def __call__(self, states: Sequence[Slots], width: int) -> list[list[Scored]]:
-        """See Scorer."""
-        rows = _Rows()
+        rows = _UniqueRows()
         wanted: dict[MaskQuery, list[_Wanted]] = {}
         totals: list[NDArray[np.float64]] = []
         for state in states:
             for slot, position in state.open:
                 words = self._words(state, slot)
-                # Words of one length that begin alike are asked about in the same row.
-                asked: dict[tuple[int, Pieces], MaskQuery] = {}
+                # Words of the same length with the same prefix share a row.
+                queries: dict[tuple[int, Pieces], MaskQuery] = {}
                 for word, pieces in enumerate(words):
                     for done in range(len(pieces)):
                         begun = (len(pieces), pieces[:done])
-                        if begun not in asked:
+                        if begun not in queries:
                             hidden = (self._mask,) * (len(pieces) - done)
-                            asked[begun] = MaskQuery(
+                            queries[begun] = MaskQuery(
                                 rows.add(state.put(slot, (*pieces[:done], *hidden)).ids), position + done
                             )
-                        wanted.setdefault(asked[begun], []).append(_Wanted(len(totals), word, pieces[done]))
+                        wanted.setdefault(queries[begun], []).append(_Wanted(len(totals), word, pieces[done]))
                 totals.append(np.zeros(len(words)))
         self._add_up(rows.rows, wanted, totals)
         answers = iter(totals)
@@ -240,12 +240,12 @@ class TargetScorer:
         return self._spaced if state.spaced[slot] else self._tight
 
     def _add_up(
-        self, rows: list[Row], wanted: dict[MaskQuery, list[_Wanted]], totals: list[NDArray[np.float64]]
+        self, rows: list[TokenIds], wanted: dict[MaskQuery, list[_Wanted]], totals: list[NDArray[np.float64]]
     ) -> None:
         queries = list(wanted)
-        for numbers, scores in log_probabilities(self._module, self._compute, rows, queries, self._pad):
-            for number, row in zip(numbers, scores, strict=True):
-                here = wanted[queries[number]]
+        for indices, scores in log_probabilities(self._module, self._compute, rows, queries, self._pad):
+            for index, row in zip(indices, scores, strict=True):
+                here = wanted[queries[index]]
                 pieces = torch.tensor([one.piece for one in here], device=row.device)
                 for one, value in zip(here, row[pieces].tolist(), strict=True):
                     totals[one.total][one.word] += value
@@ -253,26 +253,26 @@ class TargetScorer:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The probability of `piece` belongs to word `word` of list `total`."""
+    """A log-probability to add to word `word` of list `total`: that of `piece`."""
 
     total: int
     word: int
     piece: int
 
 
-class _Rows:
-    """Sequences to run, each once."""
+class _UniqueRows:
+    """Sequences to run, each stored once."""
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self._numbers: dict[bytes, int] = {}
+        self.rows: list[TokenIds] = []
+        self._indices: dict[bytes, int] = {}
 
-    def add(self, row: Row) -> int:
-        """The number of a sequence, which is kept if it is new."""
-        number = self._numbers.setdefault(row.tobytes(), len(self.rows))
-        if number == len(self.rows):
+    def add(self, row: TokenIds) -> int:
+        """Add a sequence if it is new, and return its index."""
+        index = self._indices.setdefault(row.tobytes(), len(self.rows))
+        if index == len(self.rows):
             self.rows.append(row)
-        return number
+        return index
 
 
 def _best(words: list[Pieces], totals: NDArray[np.float64], width: int) -> Scored:

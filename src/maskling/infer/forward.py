@@ -1,32 +1,41 @@
-"""A model and its tokenizer, ready to read text."""
+"""Run a model on token sequences: padding, batching by length, hidden states and masked-token log-probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskling.data.labelled.encode_texts import Windows
 from maskling.errors import ModelError, SettingsError
 from maskling.model.attention import AttentionPattern
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
 from maskling.tokenizer.tokenizer import Tokenizer
 
-# FOLDED DOCS
-# [rows] Sequences of any length through a model: padded side by side with others of about their length.
+if TYPE_CHECKING:
+    from maskling.data.labelled.encode_texts import Windows
+
+TokenIds = NDArray[np.int64]
+
+# Tokens per batch.
+BATCH_TOKENS = 8192
+# Fewer are faster on a CPU, because they stay in its cache: 1.1 times base at 8,192.
+CPU_BATCH_TOKENS = 2048
+# The fixed cost of a batch, in tokens: every weight is read once more.
+BATCH_OVERHEAD = 64
 
 
 @dataclass(frozen=True)
 class ModelRunner:
-    """What every use of a model needs.
+    """A model with its tokenizer and its device: what every function of inference takes.
 
-    max_length: the longest sequence in tokens, [CLS] and [SEP] included. headless: its folder had no masked-token
-    head, so that the one in `module` is random; its vectors are good, its guesses are not.
+    max_length: the longest sequence in tokens, [CLS] and [SEP] included. headless: the model's folder had no
+    masked-token head, so the head in `module` is random; vectors are valid, predictions of masked tokens are not.
     """
 
     module: MaskedLM
@@ -36,38 +45,38 @@ class ModelRunner:
     headless: bool = False
 
     def need_head(self, purpose: str) -> None:
-        """Raises ModelError for a model that cannot guess masked tokens."""
+        """Raise ModelError if the model has no masked-token head."""
         if self.headless:
             raise ModelError(
                 f"this model has no masked-token head, which {purpose} needs: its folder holds an encoder alone; "
                 f"use the folder of the masked language model that it was made from"
             )
 
-    def sequences(self, texts: Sequence[str]) -> tuple[list[NDArray[np.int64]], int]:
-        """[CLS] text [SEP] for each text, cut to the longest sequence, and how many texts were cut."""
+    def token_sequences(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
+        """Return [CLS] text [SEP] for each text, truncated to `max_length`, and the number of truncated texts."""
         cls, sep = self.tokenizer.special.cls, self.tokenizer.special.sep
         room = self.max_length - 2
-        beginnings = [_beginning(text, room) for text in texts]
-        encoded = self._encoded(beginnings)
-        # A beginning that gave too few tokens (a word of a thousand letters is one) is not enough after all.
+        prefixes = [_prefix(text, room) for text in texts]
+        encoded = self._encoded(prefixes)
+        # A prefix that gave too few tokens (a word of a thousand letters is one token) is encoded again as a whole.
         short = [
-            number
-            for number, (text, beginning) in enumerate(zip(texts, beginnings, strict=True))
-            if len(beginning) < len(text) and len(encoded[number]) <= room
+            index
+            for index, (text, prefix) in enumerate(zip(texts, prefixes, strict=True))
+            if len(prefix) < len(text) and len(encoded[index]) <= room
         ]
-        for number, ids in zip(short, self._encoded([texts[number] for number in short]), strict=True):
-            encoded[number] = ids
+        for index, ids in zip(short, self._encoded([texts[index] for index in short]), strict=True):
+            encoded[index] = ids
         cut = sum(len(ids) > room for ids in encoded)
         return [np.concatenate([[cls], ids[:room], [sep]]).astype(np.int64) for ids in encoded], cut
 
-    def _encoded(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    def _encoded(self, texts: Sequence[str]) -> list[TokenIds]:
         return [np.asarray(tokens.ids, dtype=np.int64) for tokens in self.tokenizer.encode_batch(texts)]
 
 
-def _beginning(text: str, tokens: int) -> str:
-    """As much of a text as is sure to hold its first `tokens` tokens, if it has a space there; else all of it.
+def _prefix(text: str, tokens: int) -> str:
+    """Return a prefix that should hold the first `tokens` tokens and ends before a space, or the whole text.
 
-    What comes before white space becomes the same tokens whatever comes after it.
+    The tokens before white space do not depend on what follows it.
     """
     most = 32 * tokens
     if len(text) <= 2 * most:
@@ -76,63 +85,47 @@ def _beginning(text: str, tokens: int) -> str:
     return text if end < 0 else text[:end]
 
 
-BATCH_TOKENS = 8192
-# Fewer are faster on a CPU, whose cache they stay in: 1.1 times base at 8,192.
-CPU_BATCH_TOKENS = 2048
-# What a batch costs beside its tokens, in tokens: every weight is read once more.
-TOLL = 64
-
-Row = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class MaskQuery:
-    """A place whose prediction is wanted: `position` of sequence `row`."""
-
-    row: int
-    position: int
-
-
 def usual_batch_tokens(compute: Compute) -> int:
-    """How many tokens should run together on this device, where nobody says otherwise."""
+    """Return the default number of tokens per batch on a device."""
     return CPU_BATCH_TOKENS if compute.device.type == "cpu" else BATCH_TOKENS
 
 
-def batch_budget(asked: int | None, compute: Compute) -> int:
-    """How many tokens to run together: what was asked for, or what is usual. Raises SettingsError for less than one."""
+def batch_budget(batch_tokens: int | None, compute: Compute) -> int:
+    """Return `batch_tokens`, or the default of the device if it is None. Raises SettingsError for less than 1."""
     usual = usual_batch_tokens(compute)
-    if asked is not None and asked < 1:
-        raise SettingsError(f"batch_tokens is {asked}; it is a number of tokens, such as {usual:,}")
-    return usual if asked is None else asked
+    if batch_tokens is not None and batch_tokens < 1:
+        raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual:,}")
+    return usual if batch_tokens is None else batch_tokens
 
 
 def batches_by_length(
-    lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int = BATCH_TOKENS, toll: int = TOLL
+    lengths: Sequence[int] | NDArray[np.int64], batch_tokens: int = BATCH_TOKENS, overhead: int = BATCH_OVERHEAD
 ) -> Iterator[NDArray[np.int64]]:
-    """Numbers of sequences to run together, longest first: rows x longest <= batch_tokens, one row at the least.
+    """Yield the indices of sequences to run together, longest first.
 
-    A batch ends, too, where its padding would cost more than another batch. toll: that cost, in tokens.
+    The padded size of a batch, rows x longest, is at most `batch_tokens`, except that a batch has at least one row. A
+    batch also ends where its padding would cost more than another batch. overhead: that cost, in tokens.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order].tolist()
     start = padding = 0
-    for place, length in enumerate(ordered):
+    for index, length in enumerate(ordered):
         longest = max(1, ordered[start])
         padding += longest - length
-        if place > start and ((place + 1 - start) * longest > batch_tokens or padding > toll):
-            yield order[start:place]
-            start, padding = place, 0
+        if index > start and ((index + 1 - start) * longest > batch_tokens or padding > overhead):
+            yield order[start:index]
+            start, padding = index, 0
     if ordered:
         yield order[start:]
 
 
 @dataclass(frozen=True)
 class LaidRows:
-    """Sequences side by side, padded behind.
+    """A padded batch of sequences.
 
-    numbers: (rows,) which they are; real: (rows, longest) bool, False at padding; input_ids, token_type_ids: (rows,
-    longest) int64.
+    numbers: (rows,) int64, the index of each sequence; real: (rows, longest) bool attention mask, False at padding;
+    input_ids, token_type_ids: (rows, longest) int64.
     """
 
     numbers: NDArray[np.int64]
@@ -142,23 +135,23 @@ class LaidRows:
 
 
 def laid(windows: Windows, pad: int, batch_tokens: int) -> Iterator[LaidRows]:
-    """Sequences of about one length, batch by batch. pad: the id of [PAD]."""
-    for numbers in batches_by_length(windows.length, batch_tokens):
-        some = windows.take(numbers)
+    """Collate sequences of similar length into padded batches. pad: the id of [PAD]."""
+    for indices in batches_by_length(windows.length, batch_tokens):
+        some = windows.take(indices)
         columns = np.arange(some.length.max())
         real = columns < some.length[:, None]
         input_ids = np.full(real.shape, pad, dtype=np.int64)
         input_ids[real] = some.ids
-        yield LaidRows(numbers, real, input_ids, ((columns >= some.second[:, None]) & real).astype(np.int64))
+        yield LaidRows(indices, real, input_ids, ((columns >= some.second[:, None]) & real).astype(np.int64))
 
 
 def encode(
-    module: MaskedLM, compute: Compute, rows: Sequence[Row], pad: int, layer: int | None = None
+    module: MaskedLM, compute: Compute, rows: Sequence[TokenIds], pad: int, layer: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The hidden states of sequences run together.
+    """Compute the hidden states of sequences, padded to one batch.
 
-    rows: each (length,) token ids; layer: see `encode_padded`. Returns (rows, longest, hidden) float32 and
-    (rows, longest) bool, True at tokens.
+    rows: each (length,) token ids; layer: see `encode_padded`. Returns the states (rows, longest, hidden) float32 and
+    the attention mask (rows, longest) bool, True at tokens.
     """
     lengths = np.array([len(row) for row in rows])
     real = np.arange(lengths.max()) < lengths[:, None]
@@ -176,41 +169,49 @@ def encode_padded(
     lengths: NDArray[np.int64],
     layer: int | None = None,
 ) -> Tensor:
-    """The hidden states of sequences that are laid out side by side already.
+    """Compute the hidden states of a batch that is already padded.
 
-    input_ids: (rows, longest), anything behind the tokens; lengths: (rows,) tokens of each.
-    layer: whose states, counted as transformers counts them: 0 are the embeddings; the last if left out.
+    input_ids: (rows, longest) int64, any ids after the tokens; lengths: (rows,) int64, tokens per row.
+    layer: the layer whose states are returned, counted as in transformers: 0 for the embeddings; default: the last.
     Returns (rows, longest, hidden) float32.
     """
     columns = torch.arange(input_ids.shape[1])
     real = columns < torch.from_numpy(lengths)[:, None]
-    visible = AttentionPattern.from_example_ids(real.to(torch.int32) - 1, compute.device)
+    pattern = AttentionPattern.from_example_ids(real.to(torch.int32) - 1, compute.device)
     ids, positions = torch.from_numpy(input_ids).to(compute.device), columns.expand(real.shape).to(compute.device)
     states: list[Tensor] | None = None if layer is None else []
     with compute.autocast():
-        hidden = module(ids, positions, torch.zeros_like(ids), visible, states)
+        hidden = module(ids, positions, torch.zeros_like(ids), pattern, states)
     return (hidden if states is None or layer is None else states[layer]).float()
+
+
+@dataclass(frozen=True)
+class MaskQuery:
+    """A position to predict: `position` of sequence `row`."""
+
+    row: int
+    position: int
 
 
 @torch.inference_mode()
 def log_probabilities(
-    module: MaskedLM, compute: Compute, rows: Sequence[Row], queries: Sequence[MaskQuery], pad: int
+    module: MaskedLM, compute: Compute, rows: Sequence[TokenIds], queries: Sequence[MaskQuery], pad: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """What the model expects at each place asked for, a batch of sequences at a time.
+    """Compute the model's log-probabilities at each queried position, one batch of sequences at a time.
 
-    Yields the numbers of some queries, (n,) int64, and (n, vocab) float32 log-probabilities for them: never the
-    scores of all queries at once, which would be thousands of times the vocabulary.
+    Yields the indices of some queries, (n,) int64, and their (n, vocab) float32 log-probabilities. The scores of all
+    queries are never held at once: they would be thousands of times the vocabulary.
     """
-    asked: dict[int, list[int]] = {}
-    for number, query in enumerate(queries):
-        asked.setdefault(query.row, []).append(number)
+    queries_of_row: dict[int, list[int]] = {}
+    for index, query in enumerate(queries):
+        queries_of_row.setdefault(query.row, []).append(index)
     for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(compute)):
-        numbers = [number for row in together for number in asked.get(int(row), [])]
-        if not numbers:
+        indices = [index for row in together for index in queries_of_row.get(int(row), [])]
+        if not indices:
             continue
         hidden, _ = encode(module, compute, [rows[row] for row in together], pad)
-        place = {int(row): index for index, row in enumerate(together)}
-        at = torch.tensor([[place[queries[n].row], queries[n].position] for n in numbers], device=hidden.device)
+        batch_row = {int(row): index for index, row in enumerate(together)}
+        at = torch.tensor([[batch_row[queries[n].row], queries[n].position] for n in indices], device=hidden.device)
         with compute.autocast():
             logits = module.predict(hidden[at[:, 0], at[:, 1]])
-        yield np.array(numbers), logits.float().log_softmax(-1)
+        yield np.array(indices), logits.float().log_softmax(-1)

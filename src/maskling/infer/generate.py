@@ -1,4 +1,8 @@
-"""Text written by a masked model: for the masks of a text, behind it, or from nothing."""
+"""Generate text with a masked model: for the masks of a text, after it, or from nothing.
+
+`generate_texts` is the entry point. `Prompt` splits a text into given parts and gaps, `Sampling` draws tokens,
+`Unmasking` fills masks step by step, and `repeating` finds the tokens that would repeat a run.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +23,23 @@ from maskling.infer.masks import mask_pattern, word_of
 from maskling.randomness import bits, keys, uniforms
 from maskling.tokenizer.tokenizer import Tokenizer
 
-# FOLDED DOCS
-# [sampling] A token drawn from what a model expects: sharpened, cut to the likeliest, and repeatable.
-# [unmasking] Masks filled step by step, each token chosen in view of those before it.
-# [repeats] Runs of tokens that would stand in a text twice.
-
-
-# Tokens that are written where nothing says how many.
-LENGTH = 20
-# Scores that are drawn from at once, each of which takes some 80 bytes meanwhile.
+# Tokens to write if no length is given.
+DEFAULT_LENGTH = 20
+# Scores that are sampled from at once; each takes some 80 bytes meanwhile.
 _SCORES = 1 << 23
+# Random draws of one text are numbered: a draw of a position has its own number, the token drawn for it in step s that
+# number plus (s + 1) times this.
+_STEP = 1 << 20
+
+Order = Literal["confidence", "left-to-right", "random"]
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A text with what was written in it.
+    """A generated text.
 
-    text: all of it, the given words as they were; written: what was put in for each run of masks; tokens: its pieces;
-    log_probability: the sum over them, each given what stood there before it.
+    text: the whole text, given words unchanged; written: the text generated for each run of masks; tokens: its pieces;
+    log_probability: the sum over the pieces, each given the text when it was drawn.
     """
 
     text: str
@@ -45,16 +48,16 @@ class Generated:
     log_probability: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Return plain data for JSON."""
         return asdict(self) | {"written": list(self.written), "tokens": list(self.tokens)}
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text with gaps.
+    """A text with gaps to fill.
 
-    parts: what stands before, between and after the gaps; gaps: the tokens that each is to hold; at_end: whether the
-    last gap was put behind the text, with no mask there to say where.
+    parts: the text before, between and after the gaps; gaps: the number of tokens of each; at_end: whether the only
+    gap was appended to a text without a mask.
     """
 
     parts: tuple[str, ...]
@@ -63,31 +66,34 @@ class Prompt:
 
     @classmethod
     def of(cls, text: str, length: int | None, tokenizer: Tokenizer) -> Prompt:
-        """Masks that only white space parts make one gap. Raises SettingsError for a length that has no one place."""
+        """Split a text at its masks; masks separated only by white space make one gap.
+
+        Raises SettingsError for a length below 1, or one that does not belong to a single gap.
+        """
         if length is not None and length < 1:
-            raise SettingsError(f"length is {length}; write 1 token or more")
+            raise SettingsError(f"length is {length}; it must be 1 token or more")
         between = mask_pattern(tokenizer).split(text)
         parts, gaps = [between[0]], list[int]()
-        for number, part in enumerate(between[1:]):
-            if number and not parts[-1].strip():
+        for index, part in enumerate(between[1:]):
+            if index and not parts[-1].strip():
                 gaps[-1] += 1
                 parts[-1] = part
             else:
                 gaps.append(1)
                 parts.append(part)
         if not gaps:
-            return cls((text, ""), (length or LENGTH,), at_end=True)
+            return cls((text, ""), (length or DEFAULT_LENGTH,), at_end=True)
         if length is None:
             return cls(tuple(parts), tuple(gaps))
         if gaps != [1]:
             raise SettingsError(
-                f"the text has {sum(gaps)} masks, and each is one token; leave length out, or write one mask where "
-                f"{length} tokens are wanted"
+                f"the text has {sum(gaps)} masks, and each is one token; leave length out, or use one mask in place of "
+                f"the {length} tokens"
             )
         return cls(tuple(parts), (length,))
 
     def encoded(self, tokenizer: Tokenizer) -> NDArray[np.int64]:
-        """The text with masks in its gaps and special tokens around it, (n,) int64."""
+        """Encode the text with masks in its gaps and special tokens around it. Returns (n,) int64."""
         spelled = self.parts[0] + (" " if self.at_end and self.parts[0] else "")
         for gap, part in zip(self.gaps, self.parts[1:], strict=True):
             spelled += " ".join([tokenizer.mask_token] * gap) + part
@@ -95,21 +101,24 @@ class Prompt:
         return np.concatenate([[tokenizer.special.cls], ids, [tokenizer.special.sep]]).astype(np.int64)
 
     def apart(self, tokenizer: Tokenizer) -> list[bool]:
-        """Whether each gap stands apart from what is before it, so that it must not grow a given word."""
-        before = ["".join(self.parts[:number]) for number in range(1, len(self.parts))]
+        """Return, for each gap, whether it must start a new word instead of continuing the word before it."""
+        before = ["".join(self.parts[:index]) for index in range(1, len(self.parts))]
         return [self.at_end or text[-1:].isspace() if text.strip() else not space_matters(tokenizer) for text in before]
 
     def filled(
-        self, row: NDArray[np.int64], places: Sequence[NDArray[np.int64]], tokenizer: Tokenizer
+        self, row: NDArray[np.int64], positions: Sequence[NDArray[np.int64]], tokenizer: Tokenizer
     ) -> tuple[str, tuple[str, ...]]:
-        """The text with the gaps filled, and what was put in each. row: (n,) ids; places: of each gap's tokens."""
+        """Return the text with its gaps filled, and the text of each gap.
+
+        row: (n,) int64 ids; positions: those of the tokens of each gap.
+        """
         text = self.parts[0]
         written = []
-        for own, part in zip(places, self.parts[1:], strict=True):
+        for own, part in zip(positions, self.parts[1:], strict=True):
             word = word_of(row[own].tolist(), tokenizer)
             before = int(row[own[0] - 1])
             if text.strip() and (self.at_end or text[-1:].isspace()) and before not in tokenizer.special_ids:
-                # The tokenizer knows where a space belongs: not before a comma, nor between Chinese characters.
+                # The decoder decides about the space: none before a comma, none between Chinese characters.
                 alone = tokenizer.decode([before])
                 text = text.rstrip() + tokenizer.decode([before, *row[own]]).removeprefix(alone)
             else:
@@ -120,40 +129,40 @@ class Prompt:
 
 
 def generate_texts(
-    reader: ModelRunner,
+    runner: ModelRunner,
     text: str | None,
     unmasking: Unmasking,
     *,
     length: int | None = None,
     count: int = 1,
 ) -> list[Generated]:
-    """Write `count` texts by filling masks step by step.
+    """Generate `count` texts by filling masks step by step.
 
-    text: each [MASK] in it is one token to write; one mask with a `length` is that many tokens; without a mask `length`
-    tokens (20 if left out) are written behind it, and without a text they stand alone. What was given is kept to the
-    letter. A masked model cannot decide how long a text is to be, and nothing tells it to stop.
-    Raises SettingsError for what does not fit, ModelError for a model without a head.
+    text: each [MASK] in it is one token to generate; one mask with a `length` is that many tokens; without a mask,
+    `length` tokens (default: 20) are appended to the text, and without a text they are the whole result. Given text is
+    kept exactly. A masked model cannot choose the length of a text: there is no end-of-text token.
+    Raises SettingsError for a text that does not fit the model, ModelError for a model without a masked-token head.
     """
     if count < 1:
-        raise SettingsError(f"count is {count}; ask for 1 text or more")
-    reader.need_head("generating")
-    tokenizer = reader.tokenizer
+        raise SettingsError(f"count is {count}; it must be 1 or more")
+    runner.need_head("generating")
+    tokenizer = runner.tokenizer
     prompt = Prompt.of(text or "", length, tokenizer)
     ids = prompt.encoded(tokenizer)
-    if len(ids) > reader.max_length:
+    if len(ids) > runner.max_length:
         raise SettingsError(
-            f"the text with its {sum(prompt.gaps):,} tokens to write takes {len(ids):,} tokens, and this model sees "
-            f"{reader.max_length:,} at once; give a shorter text, or ask for fewer"
+            f"the text with its {sum(prompt.gaps):,} tokens to write takes {len(ids):,} tokens, and this model reads "
+            f"{runner.max_length:,} at once; give a shorter text, or lower length"
         )
     masks = np.flatnonzero(ids == tokenizer.special.mask)
-    places = np.split(masks, np.cumsum(prompt.gaps)[:-1])
-    starts = [int(own[0]) for own, apart in zip(places, prompt.apart(tokenizer), strict=True) if apart]
+    positions = np.split(masks, np.cumsum(prompt.gaps)[:-1])
+    starts = [int(own[0]) for own, apart in zip(positions, prompt.apart(tokenizer), strict=True) if apart]
     found = []
     at_once = max(1, _SCORES // (len(masks) * tokenizer.vocab_size))
     for first in range(0, count, at_once):
-        ways = np.arange(first, min(first + at_once, count))
-        for row, log_probability in zip(*unmasking.run(reader, ids, starts, ways), strict=True):
-            whole, written = prompt.filled(row, places, tokenizer)
+        samples = np.arange(first, min(first + at_once, count))
+        for row, log_probability in zip(*unmasking.run(runner, ids, starts, samples), strict=True):
+            whole, written = prompt.filled(row, positions, tokenizer)
             tokens = tuple(map(tokenizer.token, row[masks].tolist()))
             found.append(Generated(whole, written, tokens, float(log_probability)))
     return found
@@ -161,11 +170,11 @@ def generate_texts(
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn.
+    """How tokens are sampled.
 
-    temperature: probabilities to the power of one over it; 0 takes the likeliest token. top_k: draw among so many
-    likeliest tokens. top_p: among the fewest likeliest that hold this much probability (Holtzman et al. 2020, The
-    Curious Case of Neural Text Degeneration, section 3.1). Raises SettingsError for a value out of range.
+    temperature: divides the logits; 0 takes the most probable token. top_k: sample among this many most probable
+    tokens. top_p: sample among the fewest most probable tokens with at least this total probability (Holtzman et al.
+    2020, The Curious Case of Neural Text Degeneration, section 3.1). Raises SettingsError for a value out of range.
     """
 
     temperature: float = 1.0
@@ -174,17 +183,17 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise SettingsError(f"temperature is {self.temperature:g}; it is 0 or more, 1 leaves probabilities alone")
+            raise SettingsError(f"temperature is {self.temperature:g}; it must be 0 or more; 1 keeps the probabilities")
         if self.top_k is not None and self.top_k < 1:
-            raise SettingsError(f"top_k is {self.top_k}; draw among 1 token or more")
+            raise SettingsError(f"top_k is {self.top_k}; it must be 1 or more")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise SettingsError(f"top_p is {self.top_p:g}; it is a probability, above 0 and up to 1")
+            raise SettingsError(f"top_p is {self.top_p:g}; it must be a probability, above 0 and at most 1")
 
     def draw(self, scores: Tensor, uniforms: Tensor) -> Tensor:
-        """One token for each row.
+        """Sample one token per row.
 
-        scores: (n, tokens), logits or log-probabilities, -inf where a token is ruled out; uniforms: (n,) float64 in
-        [0, 1), which decide. Returns (n,) int64.
+        scores: (n, tokens) logits or log-probabilities, -inf for excluded tokens; uniforms: (n,) float64 in [0, 1),
+        the random numbers. Returns (n,) int64.
         """
         if self.temperature == 0:
             return scores.argmax(-1)
@@ -200,27 +209,21 @@ class Sampling:
             before = chances.cumsum(-1) - chances
             chances = torch.where(before < self.top_p, chances, 0.0)
         total = chances.cumsum(-1)
-        place = torch.searchsorted(total, uniforms[:, None] * total[:, -1:], right=True)
-        # Rounding may put a draw on the very end, behind the last token that has a chance.
+        index = torch.searchsorted(total, uniforms[:, None] * total[:, -1:], right=True)
+        # Rounding may put a draw at the very end, after the last token with a probability above 0.
         last = (chances > 0).int().cumsum(-1).argmax(-1, keepdim=True)
-        place = torch.minimum(place, last)
-        return (place if order is None else order.gather(-1, place))[:, 0]
-
-
-Order = Literal["confidence", "left-to-right", "random"]
-
-# Counters of the draws of one text: places are drawn at their positions, tokens of step s above s times this.
-_STEP = 1 << 20
+        index = torch.minimum(index, last)
+        return (index if order is None else order.gather(-1, index))[:, 0]
 
 
 @dataclass(frozen=True)
 class Unmasking:
-    """How masks become words.
+    """How masks are filled, step by step.
 
-    order: which places are filled first: where the drawn token is likeliest (as in the mask-predict decoding of
-    Ghazvininejad et al. 2019 and MaskGIT, Chang et al. 2022, but what is filled stays), from the left, or at random.
-    steps: how often the model looks at the text; fewer than masks, and several places are filled at once, which do
-    not know of each other. no_repeat: no run of so many tokens occurs twice in a text; 0 allows all.
+    order: which positions are filled first: those whose drawn token is most probable (as in the mask-predict decoding
+    of Ghazvininejad et al. 2019 and MaskGIT, Chang et al. 2022, except that filled positions stay), from left to right,
+    or in random order. steps: the number of forward passes; with fewer steps than masks several positions are filled
+    at once, independently of each other. no_repeat: no run of this many tokens occurs twice in a text; 0 allows all.
     Raises SettingsError for a value out of range.
     """
 
@@ -235,52 +238,54 @@ class Unmasking:
         if self.order not in orders:
             raise SettingsError(f"order is {self.order!r}; choose {', '.join(orders[:-1])} or {orders[-1]}")
         if self.steps is not None and self.steps < 1:
-            raise SettingsError(f"steps is {self.steps}; the model looks at the text once or more")
+            raise SettingsError(f"steps is {self.steps}; it must be 1 or more")
         if self.no_repeat < 0:
-            raise SettingsError(f"no_repeat is {self.no_repeat}; it is a number of tokens, 0 allows all repeats")
+            raise SettingsError(
+                f"no_repeat is {self.no_repeat}; it must be a number of tokens, or 0 to allow all repeats"
+            )
 
     def run(
-        self, reader: ModelRunner, ids: Int64Array, starts: Sequence[int], ways: Int64Array
+        self, runner: ModelRunner, ids: Int64Array, starts: Sequence[int], samples: Int64Array
     ) -> tuple[Int64Array, NDArray[np.float64]]:
-        """Fill the masks of one text in several ways.
+        """Fill the masks of one text several times.
 
-        ids: (n,) int64, special tokens around it; ways: (count,) int64, the numbers of the ways; starts: places where
-        a word must start. Only ordinary tokens are put in, never special or unused ones.
-        Returns (count, n) int64, and (count,) the sum of the log-probabilities of what was put in, each among ordinary
-        tokens and given what stood there before it. Way number i is a function of the seed and i.
+        ids: (n,) int64, with special tokens; samples: (count,) int64, the index of each sample; starts: positions
+        where a word must start. Only ordinary tokens are drawn, never special or unused ones.
+        Returns (count, n) int64 ids, and (count,) float64 the sum of the log-probabilities of the drawn tokens, each
+        over the ordinary tokens and given the text before it was drawn. Sample i depends only on the seed and i.
         """
-        special, ordinary = reader.tokenizer.special, reader.tokenizer.ordinary_ids
-        device = reader.compute.device
+        special, ordinary = runner.tokenizer.special, runner.tokenizer.ordinary_ids
+        device = runner.compute.device
         if device.type == "mps":
-            device = torch.device("cpu")  # Apple's GPUs have no float64
+            device = torch.device("cpu")  # Apple GPUs have no float64
         allowed = torch.from_numpy(ordinary).to(device)
-        inside = torch.from_numpy(~reader.tokenizer.starts_word[ordinary]).to(device)
-        count = len(ways)
+        inside = torch.from_numpy(~runner.tokenizer.starts_word[ordinary]).to(device)
+        count = len(samples)
         rows = np.tile(ids, (count, 1))
         unfilled = rows == special.mask
         likelihood = np.zeros(count)
-        key = keys(self.seed, "generate", 0, ways)
+        key = keys(self.seed, "generate", 0, samples)
         masks = int(unfilled[0].sum())
         steps = min(self.steps or masks, masks)
         step = 0
         while unfilled.any():
             left = unfilled.sum(1)
             wanted = -(-left // max(1, steps - step))
-            row, place = self._candidates(unfilled, wanted, key)
-            scores = _scores(reader, rows, row, place).to(device)[:, allowed]
-            scores[torch.from_numpy(np.isin(place, starts)).to(scores.device)[:, None] & inside] = -torch.inf
-            self._rule_out(scores, rows, unfilled, row, place, ordinary)
-            draws = torch.from_numpy(uniforms(key[row], place + _STEP * (step + 1))).to(scores.device)
+            row, position = self._candidates(unfilled, wanted, key)
+            scores = _scores(runner, rows, row, position).to(device)[:, allowed]
+            scores[torch.from_numpy(np.isin(position, starts)).to(scores.device)[:, None] & inside] = -torch.inf
+            self._exclude_repeats(scores, rows, unfilled, row, position, ordinary)
+            draws = torch.from_numpy(uniforms(key[row], position + _STEP * (step + 1))).to(scores.device)
             drawn = self.sampling.draw(scores, draws)
             log = scores.log_softmax(-1).gather(1, drawn[:, None])[:, 0].cpu().double().numpy()
             tokens = allowed[drawn].cpu().numpy()
-            for number in np.argsort(-log, kind="stable") if self.order == "confidence" else range(len(row)):
-                which, where = row[number], place[number]
-                # Places filled in this same step were drawn without a look at each other.
+            for index in np.argsort(-log, kind="stable") if self.order == "confidence" else range(len(row)):
+                which, where = row[index], position[index]
+                # Tokens of the same step were drawn independently, so the later ones are checked against the earlier.
                 first = unfilled[which].sum() == left[which]
-                if wanted[which] and (first or tokens[number] not in self._ruled_out(rows, unfilled, which, where)):
-                    rows[which, where], unfilled[which, where] = tokens[number], False
-                    likelihood[which] += log[number]
+                if wanted[which] and (first or tokens[index] not in self._repeats(rows, unfilled, which, where)):
+                    rows[which, where], unfilled[which, where] = tokens[index], False
+                    likelihood[which] += log[index]
                     wanted[which] -= 1
             step += 1
         return rows, likelihood
@@ -288,73 +293,76 @@ class Unmasking:
     def _candidates(
         self, unfilled: NDArray[np.bool_], wanted: Int64Array, key: NDArray[np.uint64]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and places where a token is drawn: all that are open if the likeliest go first, else the next ones."""
-        row, place = np.nonzero(unfilled)
+        """Return the rows and positions to draw tokens for: all open ones by confidence, else the next ones."""
+        row, position = np.nonzero(unfilled)
         if self.order == "confidence":
-            return row, place
+            return row, position
         if self.order == "random":
-            by_chance = np.lexsort((bits(key[row], place), row))
-            row, place = row[by_chance], place[by_chance]
+            shuffled = np.lexsort((bits(key[row], position), row))
+            row, position = row[shuffled], position[shuffled]
         rank = np.arange(len(row)) - np.searchsorted(row, row)
-        return row[rank < wanted[row]], place[rank < wanted[row]]
+        return row[rank < wanted[row]], position[rank < wanted[row]]
 
-    def _rule_out(
+    def _exclude_repeats(
         self,
         scores: Tensor,
         rows: Int64Array,
         unfilled: NDArray[np.bool_],
         row: NDArray[np.intp],
-        place: NDArray[np.intp],
+        position: NDArray[np.intp],
         ordinary: Int64Array,
     ) -> None:
-        """Set the scores of tokens that would repeat a run to -inf, unless that leaves none. scores: (n, ordinary)."""
-        for number, (which, where) in enumerate(zip(row, place, strict=True)):
-            out = self._ruled_out(rows, unfilled, which, where)
+        """Set the scores of tokens that would repeat a run to -inf, unless none is left. scores: (n, ordinary)."""
+        for index, (which, where) in enumerate(zip(row, position, strict=True)):
+            out = self._repeats(rows, unfilled, which, where)
             columns = np.flatnonzero(np.isin(ordinary, out)) if len(out) else out
             if 0 < len(columns) < len(ordinary):
-                scores[number, torch.from_numpy(columns).to(scores.device)] = -torch.inf
+                scores[index, torch.from_numpy(columns).to(scores.device)] = -torch.inf
 
-    def _ruled_out(self, rows: Int64Array, unfilled: NDArray[np.bool_], which: int, where: int) -> Int64Array:
+    def _repeats(self, rows: Int64Array, unfilled: NDArray[np.bool_], which: int, where: int) -> Int64Array:
         return repeating(rows[which], unfilled[which], where, self.no_repeat)
 
 
 @torch.inference_mode()
-def _scores(reader: ModelRunner, rows: Int64Array, row: NDArray[np.intp], place: NDArray[np.intp]) -> Tensor:
-    """The logits at some places of some rows. Returns (places, vocab) float32; the head runs nowhere else."""
-    at_once = max(1, usual_batch_tokens(reader.compute) // rows.shape[1])
+def _scores(runner: ModelRunner, rows: Int64Array, row: NDArray[np.intp], position: NDArray[np.intp]) -> Tensor:
+    """Compute the logits at some positions of some rows, applying the head nowhere else.
+
+    Returns (positions, vocab) float32.
+    """
+    at_once = max(1, usual_batch_tokens(runner.compute) // rows.shape[1])
     parts = []
     for first in range(0, len(rows), at_once):
         here = (row >= first) & (row < first + at_once)
         some = rows[first : first + at_once]
-        hidden = encode_padded(reader.module, reader.compute, some, np.full(len(some), rows.shape[1]))
-        with reader.compute.autocast():
-            parts.append(reader.module.predict(hidden[row[here] - first, place[here]]).float())
+        hidden = encode_padded(runner.module, runner.compute, some, np.full(len(some), rows.shape[1]))
+        with runner.compute.autocast():
+            parts.append(runner.module.predict(hidden[row[here] - first, position[here]]).float())
     return torch.cat(parts)
 
 
-def repeating(ids: NDArray[np.int64], unfilled: NDArray[np.bool_], place: int, length: int) -> NDArray[np.int64]:
-    """The tokens that, put in `place`, would make a run of `length` tokens that stands elsewhere in the text already.
+def repeating(ids: NDArray[np.int64], unfilled: NDArray[np.bool_], position: int, length: int) -> NDArray[np.int64]:
+    """Return the tokens that, put at `position`, would complete a run of `length` tokens that is in the text already.
 
-    ids: (n,) int64; unfilled: (n,) bool, places that hold nothing yet, `place` among them. Runs may overlap, so that
-    with 3 no token stands four times in a row. Returns (k,) int64, none for a length below 1.
+    ids: (n,) int64; unfilled: (n,) bool, open positions, `position` among them. Runs may overlap, so with 3 no token
+    occurs four times in a row. Returns (k,) int64, empty for a length below 1.
     """
     if not 1 <= length <= len(ids):
         return ids[:0]
     runs = np.lib.stride_tricks.sliding_window_view(ids, length)
-    open_places = np.lib.stride_tricks.sliding_window_view(unfilled, length).sum(1)
-    whole = open_places == 0
-    # The runs that `place` alone keeps from being whole.
-    first = np.arange(max(0, place - length + 1), min(place, len(ids) - length) + 1)
-    first = first[open_places[first] == 1]
+    num_open = np.lib.stride_tricks.sliding_window_view(unfilled, length).sum(1)
+    whole = num_open == 0
+    # The runs whose only open position is `position`.
+    first = np.arange(max(0, position - length + 1), min(position, len(ids) - length) + 1)
+    first = first[num_open[first] == 1]
     found = [ids[:0]]
     for run in first.tolist():
-        offset = place - run
+        offset = position - run
         others = np.arange(length) != offset
         found.append(runs[whole & (runs[:, others] == runs[run, others]).all(1), offset])
-        # Two of them may become equal: with 2, "a" between two "a" would be "a a" twice.
+        # Two of these runs may become equal: with length 2, "a" between two "a" would make "a a" twice.
         for later in first[first > run].tolist():
             filled = ids.copy()
-            filled[place] = ids[later + offset]
+            filled[position] = ids[later + offset]
             if np.array_equal(filled[run : run + length], filled[later : later + length]):
-                found.append(filled[place : place + 1])
+                found.append(filled[position : position + 1])
     return np.concatenate(found)

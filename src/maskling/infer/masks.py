@@ -1,4 +1,4 @@
-"""A text with masks in it: found however they were written, as token ids, and as text again once filled."""
+"""Masks in a text: find them in any spelling, encode the text, and write it again with the masks filled."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 Pieces = tuple[int, ...]
 
-# BERT's and RoBERTa's spellings are understood by every model, beside the model's own.
+# The spellings of BERT and RoBERTa are accepted for every model, in addition to the model's own.
 SPELLINGS = ("[MASK]", "<mask>")
 
 
 @dataclass(frozen=True)
 class Slots:
-    """A text as the model reads it, with places still to be filled.
+    """An encoded text with masks (slots) still to be filled.
 
-    ids: (n,) int64, [CLS] and [SEP] included; open: (slot, position in ids) of each mask left, from left to right;
-    chosen: for each slot the pieces put there, None while it is open; spaced: whether a space stands before each slot
-    in the text (byte-level vocabularies write 'word' and ' word' with different tokens); cut: whether text was left
-    out to fit.
+    ids: (n,) int64, [CLS] and [SEP] included; open: (slot, position in ids) of each remaining mask, from left to right;
+    chosen: the pieces put into each slot, None while it is open; spaced: whether a space precedes each slot in the text
+    (byte-level vocabularies write 'word' and ' word' with different tokens); cut: whether the text was truncated.
     """
 
     ids: NDArray[np.int64]
@@ -35,11 +34,11 @@ class Slots:
     cut: bool = False
 
     def put(self, slot: int, pieces: Sequence[int]) -> Slots:
-        """The same text with one slot filled; what stands to its right moves if there are several pieces."""
+        """Return the text with one slot filled; several pieces shift the positions to their right."""
         position = dict(self.open)[slot]
-        moved = len(pieces) - 1
+        shift = len(pieces) - 1
         ids = np.concatenate([self.ids[:position], np.array(pieces, dtype=np.int64), self.ids[position + 1 :]])
-        left = tuple((other, at + moved * (at > position)) for other, at in self.open if other != slot)
+        left = tuple((other, at + shift * (at > position)) for other, at in self.open if other != slot)
         chosen = tuple(tuple(pieces) if other == slot else old for other, old in enumerate(self.chosen))
         return Slots(ids, left, chosen, self.spaced, self.cut)
 
@@ -47,8 +46,8 @@ class Slots:
 def read_slots(text: str, tokenizer: Tokenizer, max_length: int, room: int = 0) -> Slots:
     """Encode a text and find its masks.
 
-    A text longer than `max_length` tokens, less `room` for each mask, loses what is farthest from its masks.
-    Raises TokenizerError if there is no mask or the masks lie too far apart for the model.
+    A text longer than `max_length` tokens, less `room` for each mask, is truncated to the tokens nearest to its masks.
+    Raises TokenizerError if there is no mask or the masks are too far apart for the model.
     """
     mask, special = tokenizer.mask_token, tokenizer.special
     found = len(mask_pattern(tokenizer).findall(text))
@@ -56,21 +55,21 @@ def read_slots(text: str, tokenizer: Tokenizer, max_length: int, room: int = 0) 
         raise TokenizerError(
             f"there is no {mask} in {_shown(text)}; write {mask} where the model should fill in a word"
         )
-    # The tokenizer itself must see the mask: it decides what becomes of the space before it.
+    # The tokenizer itself must read the mask token: it decides what happens to the space before it.
     own = mask_pattern(tokenizer).sub(lambda _: mask, text)
     ids = np.asarray(tokenizer.encode(own, special_in_text=True).ids, dtype=np.int64)
     limit = max_length - 2 - room * found
     first, last = _window(np.flatnonzero(ids == special.mask), len(ids), limit, text)
     cut = last - first < len(ids)
     ids = np.concatenate([[special.cls], ids[first:last], [special.sep]]).astype(np.int64)
-    places = np.flatnonzero(ids == special.mask)
-    slots = tuple((slot, int(place)) for slot, place in enumerate(places))
+    positions = np.flatnonzero(ids == special.mask)
+    slots = tuple((slot, int(position)) for slot, position in enumerate(positions))
     spaced = tuple(part[-1:].isspace() for part in mask_pattern(tokenizer).split(text)[:-1])
     return Slots(ids, slots, (None,) * len(slots), spaced, cut)
 
 
 def written(text: str, tokenizer: Tokenizer, chosen: Sequence[Pieces | None]) -> str:
-    """The person's own text with the filled masks replaced by words; open ones stay as they were written."""
+    """Return the original text with filled masks replaced by words; open masks keep their spelling."""
     spellings = mask_pattern(tokenizer).findall(text)
     between = mask_pattern(tokenizer).split(text)
     result = between[0]
@@ -86,33 +85,33 @@ def written(text: str, tokenizer: Tokenizer, chosen: Sequence[Pieces | None]) ->
 
 
 def word_of(pieces: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Pieces as a person reads them: no '##', no 'Ġ', no space around."""
+    """Return pieces as readable text: without '##', 'Ġ' or surrounding spaces."""
     word: str = tokenizer.decode(list(pieces)).strip()
     return word.removeprefix("##") if len(word) > 2 and continues(pieces, tokenizer) else word
 
 
 def continues(pieces: Sequence[int], tokenizer: Tokenizer) -> bool:
-    """Whether pieces belong to the word before them, without a space."""
+    """Return whether pieces continue the word before them, without a space."""
     return not tokenizer.starts_word[pieces[0]]
 
 
 def mask_pattern(tokenizer: Tokenizer) -> re.Pattern[str]:
-    """Every way to write a mask in a text."""
+    """Return a pattern that matches every spelling of a mask."""
     spellings = sorted({tokenizer.mask_token, *SPELLINGS}, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, spellings)))
 
 
-def _window(places: NDArray[np.intp], length: int, limit: int, text: str) -> tuple[int, int]:
-    """First and last token to keep: all of them, or `limit` around the masks."""
+def _window(positions: NDArray[np.intp], length: int, limit: int, text: str) -> tuple[int, int]:
+    """Return the first token to keep and the end: all tokens, or `limit` tokens around the masks."""
     if length <= limit:
         return 0, length
-    span = int(places[-1] - places[0]) + 1
+    span = int(positions[-1] - positions[0]) + 1
     if span > limit:
         raise TokenizerError(
-            f"the masks of {_shown(text)} stand {span:,} tokens apart and this model sees {limit:,} at once; "
+            f"the masks of {_shown(text)} are {span:,} tokens apart and this model reads {limit:,} at once; "
             f"give it a shorter text, or one mask at a time"
         )
-    first = int(places[0]) - (limit - span) // 2
+    first = int(positions[0]) - (limit - span) // 2
     first = min(max(first, 0), length - limit)
     return first, first + limit
 

@@ -1,4 +1,8 @@
-"""Open a model to use it: a run, an export, or any Hugging Face BERT, RoBERTa or ModernBERT folder."""
+"""Open a model for inference: a run, an export, or any Hugging Face BERT, RoBERTa or ModernBERT folder.
+
+Each verb of `Model` imports its implementation when it is first called, so that opening a model and filling a mask
+loads no code for search, generation, fine-tuned heads or ONNX.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,14 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import ModelError
 from maskling.export.sentence_transformers import max_sequence_length, read_pooling
-from maskling.infer.attention_maps import AttentionMaps, attention_maps, layer_states
-from maskling.infer.embed import embed_texts
-from maskling.infer.fill import fill_texts
 from maskling.infer.forward import ModelRunner
-from maskling.infer.generate import Generated, Order, Sampling, Unmasking, generate_texts
-from maskling.infer.predict import Asked, predict_all
-from maskling.infer.results import FilledMasks, FilledTogether, Prediction, ScoredText
-from maskling.infer.score import Method, score_texts
-from maskling.infer.search import Hit, search_texts
-from maskling.infer.task_logits import TaskScorer, TorchTaskScorer, open_onnx
 from maskling.model.device import Precision, pick_device
 from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.inference_weights import optimize_for_inference
@@ -34,19 +29,50 @@ from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from maskling.infer.attention_maps import AttentionMaps
+    from maskling.infer.generate import Generated, Order
+    from maskling.infer.predict import Asked
+    from maskling.infer.results import FilledMasks, FilledTogether
+    from maskling.infer.score import Method, ScoredText
+    from maskling.infer.search import Hit
+    from maskling.infer.task_logits import TaskScorer
+
 
 @dataclass(frozen=True)
 class Model(ModelRunner):
-    """A model put to use.
+    """A model opened for inference.
 
-    folder: where its weights were read from; judge: what its head for a task says, None where it has no such head.
+    Methods that take texts return one result for a single text and a list for a list of texts.
+
+    folder: the folder its weights were read from; judge: the logits of its fine-tuned head, None without such a head.
     """
 
     folder: Path = Path()
     judge: TaskScorer | None = None
 
+    # A str is a Sequence[str] too; it is taken as one text.
     @overload
-    def fill(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too, and is taken as one text
+    def fill(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        joint: Literal[False] = False,
+        whole_words: bool = False,
+    ) -> FilledMasks: ...
+    @overload
+    def fill(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        *,
+        joint: Literal[True],
+        whole_words: bool = False,
+    ) -> FilledTogether: ...
+    @overload
+    def fill(  # type: ignore[overload-overlap]
         self,
         texts: str,
         top_k: int = 5,
@@ -54,6 +80,25 @@ class Model(ModelRunner):
         joint: bool = False,
         whole_words: bool = False,
     ) -> FilledMasks | FilledTogether: ...
+    @overload
+    def fill(
+        self,
+        texts: Sequence[str],
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        joint: Literal[False] = False,
+        whole_words: bool = False,
+    ) -> list[FilledMasks]: ...
+    @overload
+    def fill(
+        self,
+        texts: Sequence[str],
+        top_k: int = 5,
+        targets: Sequence[str] | None = None,
+        *,
+        joint: Literal[True],
+        whole_words: bool = False,
+    ) -> list[FilledTogether]: ...
     @overload
     def fill(
         self,
@@ -71,10 +116,12 @@ class Model(ModelRunner):
         joint: bool = False,
         whole_words: bool = False,
     ) -> FilledMasks | FilledTogether | list[FilledMasks] | list[FilledTogether]:
-        """What would stand in place of each mask; one answer for one text, a list for a list. See `fill_texts`."""
+        """Return the best candidates per mask, or with `joint` the best fillings of all masks; see `fill_texts`."""
+        from maskling.infer.fill import fill_texts
+
         many = [texts] if isinstance(texts, str) else texts
-        answers = fill_texts(self, many, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
-        return answers[0] if isinstance(texts, str) else answers
+        results = fill_texts(self, many, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
+        return results[0] if isinstance(texts, str) else results
 
     def embed(
         self,
@@ -83,31 +130,41 @@ class Model(ModelRunner):
         normalize: bool = False,
         batch_tokens: int | None = None,
         layer: int | None = None,
-        told: Callable[[int], object] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """One vector a text, (texts, hidden) float32; (hidden,) for one text. See `embed_texts`.
+        """Return one vector per text, (texts, hidden) float32; (hidden,) for a single text. See `embed_texts`.
 
-        pooling: None is what the folder says, as Sentence-Transformers reads it, and the mean where it says nothing.
-        Warns when texts were too long and were cut.
+        pooling: default: the pooling in the model's folder, as Sentence-Transformers reads it, else mean.
+        Warns if texts were truncated.
         """
+        from maskling.infer.embed import embed_texts
+
         many = [texts] if isinstance(texts, str) else texts
         pooling = read_pooling(self.folder) if pooling is None else pooling
-        done = embed_texts(
-            self, many, pooling=pooling, normalize=normalize, layer=layer, batch_tokens=batch_tokens, told=told
+        embedded = embed_texts(
+            self,
+            many,
+            pooling=pooling,
+            normalize=normalize,
+            layer=layer,
+            batch_tokens=batch_tokens,
+            on_progress=on_progress,
         )
-        if done.cut:
+        if embedded.cut:
             warnings.warn(
-                f"{done.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",
+                f"{embedded.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",
                 stacklevel=2,
             )
-        return done.vectors[0] if isinstance(texts, str) else done.vectors
+        return embedded.vectors[0] if isinstance(texts, str) else embedded.vectors
 
     @overload
     def search(self, texts: Sequence[str], query: str, top_k: int = 5) -> list[Hit]: ...  # type: ignore[overload-overlap]
     @overload
     def search(self, texts: Sequence[str], query: Sequence[str], top_k: int = 5) -> list[list[Hit]]: ...
     def search(self, texts: Sequence[str], query: str | Sequence[str], top_k: int = 5) -> list[Hit] | list[list[Hit]]:
-        """The texts nearest in meaning to a query, or to each of several, pooled as the folder says. See `Index`."""
+        """Return the texts nearest to a query, or to each of several, pooled as the folder says. See also `Index`."""
+        from maskling.infer.search import search_texts
+
         queries = [query] if isinstance(query, str) else query
         found = search_texts(self, texts, queries, pooling=read_pooling(self.folder), top_k=top_k)
         return found[0] if isinstance(query, str) else found
@@ -117,7 +174,9 @@ class Model(ModelRunner):
     @overload
     def score(self, texts: Sequence[str], method: Method = "original") -> list[ScoredText]: ...
     def score(self, texts: str | Sequence[str], method: Method = "original") -> ScoredText | list[ScoredText]:
-        """How likely a text is, by tokens and words: its pseudo-log-likelihood. See `Scoring` for the methods."""
+        """Return the pseudo-log-likelihood of each text, with its tokens and words; see `score_texts`."""
+        from maskling.infer.score import score_texts
+
         scored = score_texts(self, [texts] if isinstance(texts, str) else texts, method=method)
         return scored[0] if isinstance(texts, str) else scored
 
@@ -134,53 +193,82 @@ class Model(ModelRunner):
         no_repeat: int = 3,
         seed: int = 0,
     ) -> list[Generated]:
-        """Text for the masks of a text, behind it, or from nothing; `count` of them.
+        """Generate `count` texts: for the masks of a text, after it, or from nothing.
 
-        See `generate_texts` for text and length, `Sampling` and `Unmasking` for the rest.
+        See `generate_texts` for text and length, `Sampling` and `Unmasking` for the other parameters.
         """
+        from maskling.infer.generate import Sampling, Unmasking, generate_texts
+
         unmasking = Unmasking(Sampling(temperature, top_k, top_p), order, steps, no_repeat, seed)
         return generate_texts(self, text, unmasking, length=length, count=count)
 
     def attention(self, text: str) -> AttentionMaps:
-        """The attention of every head on one text: its tokens and (layers, heads, n, n) float32. See `attention_maps`.
+        """Return the tokens of a text and the attention of every head, (layers, heads, n, n) float32.
 
-        Warns when the text was too long and was cut.
+        See `attention_maps`. Warns if the text was truncated.
         """
-        found = attention_maps(self, text)
-        if found.cut:
-            warnings.warn(self._cut_to_size(), stacklevel=2)
-        return found
+        from maskling.infer.attention_maps import attention_maps
+
+        maps = attention_maps(self, text)
+        if maps.cut:
+            warnings.warn(self._cut_warning(), stacklevel=2)
+        return maps
 
     def layers(self, text: str) -> NDArray[np.float32]:
-        """The states of one text, (layers + 1, n, hidden) float32, 0 the embeddings. See `layer_states`.
+        """Return the hidden states of one text, (layers + 1, n, hidden) float32, index 0 the embeddings.
 
-        Warns when the text was too long and was cut.
+        See `layer_states`. Warns if the text was truncated.
         """
+        from maskling.infer.attention_maps import layer_states
+
         states, cut = layer_states(self, text)
         if cut:
-            warnings.warn(self._cut_to_size(), stacklevel=2)
+            warnings.warn(self._cut_warning(), stacklevel=2)
         return states
 
-    def _cut_to_size(self) -> str:
-        return f"the text was longer than the {self.max_length:,} tokens this model sees, and was cut"
+    def _cut_warning(self) -> str:
+        return f"the text was longer than the {self.max_length:,} tokens this model reads, and was cut"
 
+    @overload
     def predict(
         self,
-        asked: Asked | list[Asked],
+        asked: list[Any],
         *,
         threshold: float | None = None,
         n_best: int = 3,
         allow_none: bool | None = None,
         batch_tokens: int | None = None,
-    ) -> Prediction | list[Prediction]:
-        """What a fine-tuned model says; one prediction for one text, pair or question, a list for a list.
+    ) -> list[Any]: ...
+    @overload
+    def predict(
+        self,
+        asked: Asked,
+        *,
+        threshold: float | None = None,
+        n_best: int = 3,
+        allow_none: bool | None = None,
+        batch_tokens: int | None = None,
+    ) -> Any: ...
+    def predict(
+        self,
+        asked: Asked | list[Any],
+        *,
+        threshold: float | None = None,
+        n_best: int = 3,
+        allow_none: bool | None = None,
+        batch_tokens: int | None = None,
+    ) -> Any:
+        """Return the prediction of a fine-tuned model for one text, pair or question, or a list for a list.
 
-        A tuple is one thing: a pair of texts, the words of a sentence, a question and its context. See `predict_all`.
-        Warns when something was too long and was cut; long texts, sentences and contexts are read in windows instead.
-        Raises ModelError for a model without a head for a task.
+        A tuple is one input: a pair of texts, the words of a sentence, a question and its context. See `predict_all`.
+        The class of a prediction depends on the model's head, so it is typed as Any: Label, Labels, Number, Tagged or
+        Answered. Warns if inputs were truncated; long texts, sentences and contexts are read in windows instead.
+        Raises ModelError for a model without a fine-tuned head.
         """
+        from maskling.infer.predict import predict_all
+
         many = asked if isinstance(asked, list) else [asked]
-        done = predict_all(
+        predicted = predict_all(
             self,
             self.need_task_scorer("predict"),
             many,
@@ -189,15 +277,15 @@ class Model(ModelRunner):
             allow_none=allow_none,
             batch_tokens=batch_tokens,
         )
-        if done.cut:
+        if predicted.cut:
             warnings.warn(
-                f"{done.cut:,} of {len(many):,} inputs had a part longer than the model takes, which was cut",
+                f"{predicted.cut:,} of {len(many):,} inputs had a part longer than the model takes, which was cut",
                 stacklevel=2,
             )
-        return list(done.predictions) if isinstance(asked, list) else done.predictions[0]
+        return list(predicted.predictions) if isinstance(asked, list) else predicted.predictions[0]
 
     def need_task_scorer(self, purpose: str) -> TaskScorer:
-        """What the head for a task says. Raises ModelError for a model without one."""
+        """Return the logits of the fine-tuned head. Raises ModelError for a model without one."""
         if self.judge is None:
             raise ModelError(
                 f"{self.folder} has no head for a task, which {purpose} needs; make one with "
@@ -209,28 +297,41 @@ class Model(ModelRunner):
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:
     """Open the model in a run folder, an export, or a Hugging Face folder.
 
-    device: auto, cpu, cuda, mps. dtype: fp32 gives the same numbers as other tools; bf16 is faster on newer processors;
-    auto is bf16 where that is the faster.
-    Raises ModelError or CheckpointError for a path that holds no model.
+    device: auto, cpu, cuda or mps. dtype: fp32 gives the same results as other tools; bf16 is faster on recent
+    processors; auto is bf16 where it is faster.
+    Raises ModelError or CheckpointError for a path without a model.
     """
     folder = find_model(path)
-    whole = whole_graph(folder)
-    onnx = None if whole is None else open_onnx(folder, whole, device, dtype)
-    task = None if onnx else read_task_folder(folder)
+    graph = whole_graph(folder)
+    if graph is not None:
+        return _load_onnx(folder, graph, device, dtype)
+    task = read_task_folder(folder)
     module: MaskedLM
-    if onnx is not None:
-        config, module, headless = onnx.module.config, onnx.module, onnx.module.headless
-    elif task is None:
+    if task is None:
         config, module, missing, _ = read_folder(folder, mapped=True)
         headless = any(name.startswith(module.token_head_prefixes) for name in missing)
     else:
         config, module, headless = task.config, task.encoder, True
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(config, tokenizer.vocab_size, folder)
-    compute = onnx.compute if onnx else pick_device(device, dtype)
-    longest = max_sequence_length(folder, config, tokenizer)
+    compute = pick_device(device, dtype)
+    max_length = max_sequence_length(folder, config, tokenizer)
     optimize_for_inference(module if task is None else task, compute)
-    judge: TaskScorer | None = onnx.judge if onnx else None
+    scorer: TaskScorer | None = None
     if task is not None:
-        judge = TorchTaskScorer(task, compute, tokenizer.special.pad)
-    return Model(module, tokenizer, compute, longest, headless, folder, judge)
+        from maskling.infer.task_logits import TorchTaskScorer
+
+        scorer = TorchTaskScorer(task, compute, tokenizer.special.pad)
+    return Model(module, tokenizer, compute, max_length, headless, folder, scorer)
+
+
+def _load_onnx(folder: Path, graph: Path, device: str, dtype: Precision) -> Model:
+    from maskling.infer.task_logits import open_onnx
+
+    opened = open_onnx(folder, graph, device, dtype)
+    module, compute = opened.module, opened.compute
+    tokenizer = Tokenizer.load(folder)
+    check_vocabulary(module.config, tokenizer.vocab_size, folder)
+    max_length = max_sequence_length(folder, module.config, tokenizer)
+    optimize_for_inference(module, compute)
+    return Model(module, tokenizer, compute, max_length, module.headless, folder, opened.judge)

@@ -1,9 +1,9 @@
-"""Vectors on their way into a `.npy` file: on disk as they come, in place when all are there.
+"""Write vectors to a `.npy` file piece by piece; a stopped job resumes, and the file appears only when complete.
 
 vectors.npy.making/
-  begun.json    what they are made of: the model, the texts, how
-  done.json     how many of them are there, and how many of their texts were cut
-  vectors.npy   (texts, hidden) float32 by its header, as far as it goes
+  begun.json    what determines the vectors: the model, the texts, the pooling
+  done.json     the number of vectors on disk, and how many of their texts were truncated
+  vectors.npy   (texts, hidden) float32 according to its header, incomplete
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,21 +33,21 @@ _DTYPE: Final = np.dtype("<f4")
 
 @dataclass(frozen=True)
 class Done:
-    """How many texts have their vectors, and how many of them were too long for the model and were cut."""
+    """How many texts have their vectors, and how many of them were truncated."""
 
     texts: int = 0
     cut: int = 0
 
 
 class VectorFile:
-    """A file that is being filled."""
+    """A `.npy` file that is being written."""
 
     def __init__(self, folder: Path, file: BinaryIO, done: Done) -> None:
         self._folder, self._file = folder, file
         self.done = done
 
     def add(self, vectors: Vectors, cut: int) -> None:
-        """Append vectors, (n, hidden) float32; when this returns, a stop does not lose them."""
+        """Append vectors, (n, hidden) float32; once this returns, they survive a crash."""
         self._file.write(np.ascontiguousarray(vectors, _DTYPE).tobytes())
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -57,10 +57,10 @@ class VectorFile:
 
 @contextmanager
 def vector_file(path: Path, texts: int, hidden: int, made_from: dict[str, Any]) -> Iterator[VectorFile]:
-    """A file for the vectors of so many texts, which takes the place of `path` if the block ends without an error.
+    """Open a file for the vectors of `texts` texts; it replaces `path` if the block ends without an error.
 
-    What an earlier call for the same has finished is in it already, and says so in `done`. made_from: plain data that
-    decides the vectors. Raises DataError if another process is writing the same file.
+    The vectors that an earlier call with the same `made_from` has finished are kept, and counted in `done`. made_from:
+    plain data that determines the vectors. Raises DataError if another process is writing the same file.
     """
     aside = path.with_name(f"{path.name}.making")
     aside.mkdir(parents=True, exist_ok=True)
@@ -74,15 +74,15 @@ def vector_file(path: Path, texts: int, hidden: int, made_from: dict[str, Any]) 
             (aside / _VECTORS).write_bytes(header)
         with (aside / _VECTORS).open("r+b") as file:
             file.seek(file.truncate(len(header) + done.texts * row))
-            yield (filling := VectorFile(aside, file, done))
-        assert filling.done.texts == texts, "a vector for each text"
+            yield (vectors := VectorFile(aside, file, done))
+        assert vectors.done.texts == texts, "a vector for each text"
         (aside / _VECTORS).replace(path)
         flush_folder(path.parent)
         shutil.rmtree(aside)
 
 
-def identity_of(texts: Sequence[str]) -> str:
-    """The xxh3-128 of some texts, in hexadecimal."""
+def identity_of(texts: Iterable[str]) -> str:
+    """Return the xxh3-128 of some texts, in hexadecimal."""
     digest = xxhash.xxh3_128()
     for text in texts:
         digest.update(text.encode(errors="surrogatepass") + b"\0")
@@ -90,7 +90,7 @@ def identity_of(texts: Sequence[str]) -> str:
 
 
 def _found(aside: Path, wanted: dict[str, Any], header: bytes, row: int) -> Done:
-    """What an earlier call for the same has finished; nothing of it if its file is shorter than that."""
+    """Return what an earlier call for the same has finished, or nothing if its file is shorter than that."""
     try:
         if json.loads((aside / _BEGUN).read_text(encoding="utf-8")) != wanted:
             return Done()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from maskling.infer.results import Per
-from maskling.infer.score import Method
+from maskling.infer.score import Method, Per
 from maskling.serve.http import StrictRequest, TextOrTexts, as_list, json_response
 from maskling.serve.service import QueuedService
 

@@ -16,8 +16,8 @@ from maskling.infer.embed import embed_texts
 from maskling.infer.masks import mask_pattern
 from maskling.infer.model import Model
 from maskling.infer.predict import Asked, predict_all
-from maskling.infer.results import Prediction, ScoredText
-from maskling.infer.score import Method, score_texts
+from maskling.infer.results import Prediction
+from maskling.infer.score import Method, ScoredText, score_texts
 from maskling.model.onnx import WHOLE, whole_graph
 from maskling.model.tasks.config import Pooling
 from maskling.serve.batching import Batcher

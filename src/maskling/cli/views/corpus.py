@@ -1,4 +1,4 @@
-"""Text as `prepare` would take it: how much, what is left out and why, and what it looks like."""
+"""View of text files as `prepare` reads them: counts, rejected documents by reason, and samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN_FILES = 20
 
 
 def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, report: ReadReport) -> View:
-    """Read everything once, keep nothing but the first `samples` documents. report: an empty one, which is told."""
+    """Read all text once and keep only the first `samples` documents. report: an empty report, to be filled."""
     seen = SeenDigests()
     rejected: Counter[str] = Counter()
     kept = characters = sentences = 0

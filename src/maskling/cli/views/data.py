@@ -1,4 +1,4 @@
-"""A prepared folder: what it holds, and one example as the model would see it."""
+"""Views of a prepared folder: its counts and samples, and one masked example."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maskling.train.recipe import Recipe
 
 
 def view_data(folder: Path, samples: int, verify: bool) -> View:
-    """Counts, sources, what was left out, and the first documents of the training split."""
+    """Show the counts, the rejected documents by reason, and the first documents of the training split."""
     shards = open_shards(folder, verify=verify)
     manifest, tokenizer, text = shards.manifest, Tokenizer.load(shards.tokenizer_folder), shards.manifest.text
     fits = tokenizer.fingerprint == manifest.tokenizer
@@ -34,7 +34,7 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
     rows = [
         ["read", f"{counted(text.read, 'document')}, kept {text.kept:,} ({byte_size(text.kept_bytes)}){left_out}"],
         ["vocabulary", f"{counted(manifest.vocab_size, 'token')}, fingerprint {manifest.tokenizer}"],
-        ["unigram", f"{entropy:.3f} nats, perplexity {math.exp(entropy):,.0f}: knowing only how often tokens occur"],
+        ["unigram", f"{entropy:.3f} nats, perplexity {math.exp(entropy):,.0f}: predicting by token frequency alone"],
         *([["frequent", _most_frequent(shards, tokenizer)]] if fits else []),
         *(["problem", f"{bad.name}: {bad.problem}"] for bad in text.bad_files),
     ]
@@ -63,7 +63,7 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
 
 
 def view_example(folder: Path, recipe: Recipe, number: int) -> View:
-    """Example `number` of a run with this recipe: which words were chosen, and what the model sees."""
+    """Show example `number` of a run with this recipe: the tokens chosen for prediction, and the model's input."""
     prepared = PreparedData.open(folder)
     example = prepared.examples(recipe).example(number, recipe.masking.rate)
     return _example_view(example, prepared.tokenizer, recipe, number)
@@ -76,8 +76,8 @@ def _example_view(example: Example, tokenizer: Tokenizer, recipe: Recipe, number
     ordinary = int(np.count_nonzero(example.words >= 0))
     label = {-1: "", 0: ", the segments belong together (label 0)", 1: ", the segments were disturbed (label 1)"}
     rows = [
-        [f"{place}", original[place], "->", seen[place], _what(original[place], seen[place], tokenizer)]
-        for place in np.flatnonzero(example.chosen).tolist()
+        [f"{index}", original[index], "->", seen[index], _what(original[index], seen[index], tokenizer)]
+        for index in np.flatnonzero(example.chosen).tolist()
     ]
     lines = [
         f"example {number} of seed {recipe.seed}: epoch {example.epoch}, plan index {example.index}, "

@@ -1,4 +1,4 @@
-"""A vocabulary, and what it makes of a text."""
+"""Views of a tokenizer: its vocabulary, and the tokens of a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 
 def view_tokenizer(path: Path, text: str | None) -> View:
-    """Sizes and special tokens; with `text`, its pieces, a bar before each that starts a word."""
+    """Show sizes and special tokens; with `text`, also its tokens."""
     tokenizer = Tokenizer.load(path)
     special = {name: tokenizer.token(getattr(tokenizer.special, name)) for name in ("pad", "unk", "cls", "sep", "mask")}
     starting = int(tokenizer.starts_word.sum())
@@ -30,13 +30,13 @@ def view_tokenizer(path: Path, text: str | None) -> View:
 
 
 def view_tokens(tokenizer: Tokenizer, text: str) -> View:
-    """A text in pieces."""
+    """Show the tokens of a text, a bar before each that starts a word."""
     encoded = tokenizer.encode(text, special_in_text=True)
     ids = [int(token) for token in encoded.ids]
     tokens = [tokenizer.token(token) for token in ids]
     pieces = [f"|{token}" if starts else token for token, starts in zip(tokens, encoded.word_starts, strict=True)]
     words, num_bytes = int(encoded.word_starts.sum()), len(text.encode("utf-8", "replace"))
-    per_token = f", {num_bytes / len(ids):.2f} bytes a token" if ids else ""
+    per_token = f", {num_bytes / len(ids):.2f} bytes per token" if ids else ""
     lines = [
         f"{counted(len(ids), 'token')}, {counted(words, 'word')}{per_token}",
         *table(

@@ -17,8 +17,7 @@ from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
 from maskling.infer import score
 from maskling.infer.model import Model, load
-from maskling.infer.results import perplexity, word_perplexity
-from maskling.infer.score import MaskedCopies, Scoring, score_texts
+from maskling.infer.score import MaskedCopies, pseudo_perplexity, score_texts, total_scores, word_perplexity
 from maskling.model.device import pick_device
 from oracles.slow_likelihood import slow_likelihood
 from small_models import WORDS, bert, byte_level, modern, roberta, wordpiece
@@ -89,12 +88,12 @@ texts = st.lists(st.lists(st.sampled_from([*WORDS, "souvenir", "☃"]), max_size
 @given(texts=texts, budget=st.integers(1, 300))
 def test_a_text_scores_among_others_what_it_scores_alone(model: Model, texts: list[str], budget: int, method: str):
     together = score_texts(model, texts, method=method, batch_tokens=budget)
-    scoring = Scoring(model, texts, method=method)
-    shares = list(scoring.run())
+    shares: list[float] = []
+    totals = total_scores(model, texts, method=method, on_progress=lambda done, total: shares.append(done / total))
     assert shares == sorted(shares)
     assert shares[-1:] in ([], [1.0])
     assert len(together) == len(texts)
-    for text, one, total in zip(texts, together, scoring.totals(), strict=True):
+    for text, one, total in zip(texts, together, totals, strict=True):
         alone = model.score(text, method=method)
         np.testing.assert_allclose(one.log_probabilities, alone.log_probabilities, rtol=0, atol=2e-5)
         assert total == pytest.approx(one.total, abs=1e-3)
@@ -141,7 +140,7 @@ def test_words_are_sums_of_their_tokens(model: Model):
 def test_perplexities_are_over_all_tokens_and_words(model: Model):
     scored = model.score(["A souvenir.", "the fox", ""])
     total = sum(one.total for one in scored)
-    assert perplexity(scored) == pytest.approx(math.exp(-total / (5 + 2)))
+    assert pseudo_perplexity(scored) == pytest.approx(math.exp(-total / (5 + 2)))
     assert word_perplexity(scored) == pytest.approx(math.exp(-total / (3 + 2)))
     assert scored[1].perplexity == pytest.approx(math.exp(-scored[1].total / 2))
     assert math.isnan(scored[2].perplexity)

@@ -114,7 +114,7 @@ def test_a_text_that_is_too_long_is_cut_and_that_is_said(model: Model, monkeypat
         assert model.attention("fox " * 50).weights.shape == (4, 3, 40, 40)
     with pytest.warns(UserWarning, match="longer than the 40 tokens"):
         assert model.layers("fox " * 50).shape == (5, 40, 24)
-    monkeypatch.setattr(attention_maps, "_MOST_BYTES", 4 * 4 * 3 * 5 * 5 - 1)
+    monkeypatch.setattr(attention_maps, "_MAX_BYTES", 4 * 4 * 3 * 5 * 5 - 1)
     with pytest.raises(SettingsError, match="attention maps of 5 tokens would take"):
         model.attention("the fox sees")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from maskling.errors import DataError
-from maskling.evaluate.minimal_pairs import MinimalPair, PairScoring, evaluate_pairs, judge, read_pairs
+from maskling.evaluate.minimal_pairs import MinimalPair, compare_scores, evaluate_pairs, read_pairs
 from maskling.infer.model import Model
 from maskling.model.device import pick_device
 from small_models import bert, wordpiece
@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 def test_a_constant_scorer_is_at_chance():
     pairs = pairs_of(("one", "syntax", 7), ("two", "", 3))
-    results = judge(pairs, np.full(10, -3.7), np.full(10, -3.7))
+    results = compare_scores(pairs, np.full(10, -3.7), np.full(10, -3.7))
     assert results.macro_average == 0.5
     assert [paradigm.accuracy for paradigm in results.paradigms] == [0.5, 0.5]
     assert results.ties == results.pairs == 10
@@ -54,7 +54,7 @@ def test_averages_are_over_paradigms_not_over_pairs():
     pairs = pairs_of(("one", "syntax", 4), ("two", "syntax", 1), ("three", "morphology", 2))
     good = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0])
     bad = np.array([0.0, 0.0, 0.0, 2.0, 1.0, 1.0, 0.0])
-    results = judge(pairs, good, bad)
+    results = compare_scores(pairs, good, bad)
     assert [(one.name, one.accuracy, one.ties) for one in results.paradigms] == [
         ("one", 0.75, 0),
         ("two", 0.0, 0),
@@ -73,9 +73,10 @@ def test_the_likelier_sentence_of_a_pair_wins_whichever_stands_first(model: Mode
     totals = [model.score(sentence).total for sentence in sentences]
     pairs = [MinimalPair(good, bad, "all") for good in sentences for bad in sentences]
     points = [1.0 if a > b else 0.0 if a < b else 0.5 for a in totals for b in totals]
-    scoring = PairScoring(model, pairs, batch_tokens=50)
-    assert list(scoring.run())[-1] == 1.0
-    results = scoring.results()
+    shares: list[float] = []
+    results = evaluate_pairs(model, pairs, batch_tokens=50, on_progress=lambda done, total: shares.append(done / total))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
     assert results.paradigms[0].accuracy == pytest.approx(np.mean(points))
     assert results.ties == len(sentences)
 
@@ -106,9 +107,9 @@ def test_columns_may_have_names(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("a.jsonl", '{"sentence_good": "x"}\n', "line 1: the bad sentence is empty or not there"),
-        ("a.jsonl", '{"sentence_good": "x", "sentence_bad": "y"}\n{"x"\n', "line 2 is no JSON"),
-        ("a.jsonl", "[1]\n", "line 1 is no JSON object"),
+        ("a.jsonl", '{"sentence_good": "x"}\n', "line 1: the bad sentence is empty or missing"),
+        ("a.jsonl", '{"sentence_good": "x", "sentence_bad": "y"}\n{"x"\n', "line 2 is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is not a JSON object"),
         ("a.tsv", "x\ty\nonly one\n", "line 2 has 1 column where 2 are expected; put a tab"),
         ("a.csv", "x,y,z\n", "line 1 has 3 columns where 2 are expected; put a comma"),
         ("a.tsv", "x\t \n", "line 1: the bad sentence is empty"),
@@ -133,7 +134,7 @@ def test_a_folder_without_pairs_is_said(tmp_path: Path):
 @pytest.mark.slow
 def test_blimp_has_sixty_seven_paradigms_in_four_fields(shared_data: Path):
     pairs = read_pairs([str(shared_data / "blimp")])
-    results = judge(pairs, np.zeros(len(pairs)), np.zeros(len(pairs)))
+    results = compare_scores(pairs, np.zeros(len(pairs)), np.zeros(len(pairs)))
     assert len(results.paradigms) == 67
     assert {paradigm.pairs for paradigm in results.paradigms} == {1000}
     assert [field.name for field in results.fields] == ["morphology", "semantics", "syntax", "syntax_semantics"]

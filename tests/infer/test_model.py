@@ -112,3 +112,18 @@ def test_a_damaged_folder_is_one_line(export: Path) -> None:
 def test_opening_a_model_needs_no_transformers() -> None:
     code = "import sys, maskling.infer.model; sys.exit('transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_filling_a_mask_loads_no_other_verb_no_data_and_no_training(export: Path) -> None:
+    code = (
+        "import sys, maskling\n"
+        f"maskling.load({str(export)!r}, device='cpu').fill('the [MASK]')\n"
+        "print(*(name for name in sys.modules if name.startswith('maskling.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert len(loaded) <= 50
+    packages = ("cli", "corpus", "data", "evaluate", "finetune", "metrics", "objectives", "serve", "train")
+    verbs = ("attention_maps", "embed", "generate", "index", "predict", "score", "search", "task_logits")
+    unwanted = {*(f"maskling.{name}" for name in packages), *(f"maskling.infer.{name}" for name in verbs)}
+    assert not unwanted & set(loaded)
