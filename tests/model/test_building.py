@@ -115,11 +115,11 @@ def test_a_model_without_a_pair_head_says_so(config: BertConfig | ModernConfig) 
 def test_dropout_acts_in_training_only_and_repeats_with_the_seed(config: BertConfig | ModernConfig) -> None:
     module = build_masked_lm(config.model_copy(update={"dropout": 0.2, "attention_dropout": 0.2}), seed=0)
     ids = torch.randint(5, 211, (2, 9))
-    visible = AttentionPattern.from_example_ids(torch.zeros(2, 9))
+    pattern = AttentionPattern.from_example_ids(torch.zeros(2, 9))
 
     def run(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        out: torch.Tensor = module(ids, torch.arange(9).expand(2, 9), None, visible)
+        out: torch.Tensor = module(ids, torch.arange(9).expand(2, 9), None, pattern)
         return out
 
     assert torch.equal(run(1), run(1))

@@ -45,10 +45,10 @@ def kept_for_backward(config: ModelConfig, rows: int, seq: int, dtype: Precision
         return tensor
 
     example_ids = torch.arange(seq).expand(rows, seq) // (seq // 2 + 1)
-    visible = AttentionPattern.from_example_ids(example_ids)
+    pattern = AttentionPattern.from_example_ids(example_ids)
     ids, positions = torch.ones(rows, seq, dtype=torch.int64), torch.arange(seq).expand(rows, seq)
     with pick_device("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        module(ids, positions, torch.zeros_like(ids), visible)
+        module(ids, positions, torch.zeros_like(ids), pattern)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 

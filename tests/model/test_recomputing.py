@@ -37,10 +37,10 @@ def gradients(config: ModelConfig, seq: int, dtype: str, forgetful: bool) -> tup
         return tensor
 
     ids = torch.randint(0, 103, (6, seq), generator=torch.Generator().manual_seed(1))
-    visible = AttentionPattern.from_example_ids(torch.arange(seq).expand(6, seq) // (seq // 2 + 1))
+    pattern = AttentionPattern.from_example_ids(torch.arange(seq).expand(6, seq) // (seq // 2 + 1))
     torch.manual_seed(7)
     with pick_device("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden = module(ids, torch.arange(seq).expand(6, seq), torch.zeros_like(ids), visible)
+        hidden = module(ids, torch.arange(seq).expand(6, seq), torch.zeros_like(ids), pattern)
     size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     hidden.float().square().sum().backward()
     return [parameter.grad.to_dense() for parameter in module.parameters() if parameter.grad is not None], size

@@ -36,8 +36,8 @@ def answers(module: MaskedLM, dtype: str) -> tuple[Tensor, Tensor]:
     ids = torch.randint(0, 211, (2, 13), generator=generator)
     real = torch.arange(13) < torch.tensor([[13], [7]])
     with torch.inference_mode(), pick_device("cpu", dtype).autocast():
-        visible = AttentionPattern.from_attention_mask(real.int())
-        hidden = module(ids, torch.arange(13).expand(2, 13), torch.zeros_like(ids), visible)
+        pattern = AttentionPattern.from_attention_mask(real.int())
+        hidden = module(ids, torch.arange(13).expand(2, 13), torch.zeros_like(ids), pattern)
         return hidden[real].float(), module.predict(hidden[real]).float()
 
 

@@ -120,7 +120,7 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
             f"{folder} has no README.md to update; 'maskling export' writes a folder that has one"
         ) from None
     section = render_held_out(held_out)
-    if parts := around_held_out(card):
+    if parts := split_at_held_out(card):
         updated = f"{parts[0]}{section}{parts[2]}"
     else:
         # Someone may have edited the marks away: then the numbers go to the end rather than over their words.
@@ -129,7 +129,7 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
         file.write(updated.encode())
 
 
-def around_held_out(card: str) -> tuple[str, str, str] | None:
+def split_at_held_out(card: str) -> tuple[str, str, str] | None:
     """What stands before the section of held-out numbers, that section with its marks, and what stands after it.
 
     None for a card without both marks.
@@ -242,7 +242,7 @@ class Extension:
 
 def extended_card(card: str, extension: Extension) -> str:
     """A card with a section on what was added, and without held-out numbers, which were the old model's."""
-    if parts := around_held_out(card):
+    if parts := split_at_held_out(card):
         card = f"{parts[0]}{render_held_out(None)}{parts[2]}"
     section = environment().get_template("extended.md.jinja").render(asdict(extension) | {"version": __version__})
     return f"{card.rstrip()}\n\n{section.strip()}\n"

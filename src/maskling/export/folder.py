@@ -12,13 +12,14 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.export.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
-from maskling.export.sentence_transformers import read_pooling, write_pooling
-from maskling.export.verify import answers, check_same, probing, task_answers
+from maskling.export.sentence_transformers import write_pooling
+from maskling.export.verify import answers, check_same_logits, encoded_probe, probe_task_logits
 from maskling.files import ASIDE, atomic_folder, write_json
 from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.folder import SAFETENSORS, build_encoder, read_folder, write_safetensors, write_weights
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.sentence_transformers import read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder, write_task_weights
 from maskling.model.tasks.model import TaskModel
@@ -95,7 +96,7 @@ def _check_model(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path)
     loaded = read_folder(aside)
     if loaded.missing:
         raise ModelError(f"{out} was not written: read back, the model lacked {', '.join(loaded.missing)}")
-    check_same(answers(module), answers(loaded.module.to(next(module.parameters()).device)), str(out))
+    check_same_logits(answers(module), answers(loaded.module.to(next(module.parameters()).device)), str(out))
     check_tokenizer(tokenizer, aside, out)
 
 
@@ -134,12 +135,12 @@ def _check_task_model(model: TaskModel, tokenizer: Tokenizer, aside: Path, out: 
     loaded = read_task_folder(aside)
     if loaded is None or loaded.head_config.labels != model.head_config.labels:
         raise ModelError(f"{out} was not written: read back, its labels were others; this is a fault of maskling")
-    check_same(task_answers(model), task_answers(loaded.to(next(model.parameters()).device)), str(out))
+    check_same_logits(probe_task_logits(model), probe_task_logits(loaded.to(next(model.parameters()).device)), str(out))
     check_tokenizer(tokenizer, aside, out)
 
 
 # By the form of the training text: what the card says was learnt from it.
-LEARNT: Final = {
+TRAINED_ON: Final = {
     "scored": "pairs of texts with a score of how alike they are (CoSENT, Su 2022)",
     "pairs": "pairs of texts that belong together, against all others of a step (InfoNCE, van den Oord et al. 2018)",
     "texts": "plain text, each piece paired with itself under another dropout (SimCSE, Gao et al. 2021)",
@@ -159,7 +160,7 @@ def export_sentence_encoder(
 ) -> None:
     """Write config.json, model.safetensors, the tokenizer's files, what SentenceTransformer needs, and README.md.
 
-    module: without heads. config: what is written, as training may have had another dropout. form: see LEARNT;
+    module: without heads. config: what is written, as training may have had another dropout. form: see TRAINED_ON;
     None where that is not known. normalized: whether SentenceTransformer is to scale vectors to length 1. card: the
     text of README.md, if it is not to be made from `facts`.
     The folder takes the place of `out` as a whole, and only after it was read back: the states of a fixed batch must
@@ -171,7 +172,7 @@ def export_sentence_encoder(
     with atomic_folder(out) as aside:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
         write_safetensors(weights, aside / SAFETENSORS)
-        write_json(aside / "config.json", encoder_tree(config))
+        write_json(aside / "config.json", encoder_config_json(config))
         save_tokenizer(tokenizer, config, aside, longest)
         write_pooling(aside, config.hidden_size, longest, pooling, normalized)
         template = environment().get_template("sentence_card.md.jinja")
@@ -180,7 +181,7 @@ def export_sentence_encoder(
             family=family_name(config),
             config=config,
             pooling=pooling,
-            learnt=LEARNT[form] if form else None,
+            learnt=TRAINED_ON[form] if form else None,
             normalized=normalized,
             num_parameters=module.num_parameters(),
             version=__version__,
@@ -189,7 +190,7 @@ def export_sentence_encoder(
         _check_encoder(module, tokenizer, pooling, aside, out)
 
 
-def encoder_tree(config: ModelConfig) -> dict[str, Any]:
+def encoder_config_json(config: ModelConfig) -> dict[str, Any]:
     """The config.json of an encoder without heads: the class that transformers opens it with is the bare model."""
     tree = to_hugging_face(config)
     name = str(tree["architectures"][0]).removesuffix("ForMaskedLM").removesuffix("ForPreTraining")
@@ -198,7 +199,7 @@ def encoder_tree(config: ModelConfig) -> dict[str, Any]:
 
 def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
     loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
-    check_same(_states(module), _states(loaded), str(out))
+    check_same_logits(_states(module), _states(loaded), str(out))
     if read_pooling(aside) != pooling:
         raise ModelError(f"{out} was not written: read back, its pooling was another; this is a fault of maskling")
     check_tokenizer(tokenizer, aside, out)
@@ -206,7 +207,7 @@ def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, asi
 
 @torch.no_grad()
 def _states(module: MaskedLM) -> dict[str, Tensor]:
-    with probing(module) as probe:
+    with encoded_probe(module) as probe:
         return {"encoder": probe.hidden[:, probe.places].cpu()}
 
 
@@ -220,7 +221,7 @@ _SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 def check_export_folder(source: Path, out: Path) -> None:
     """Raises ModelError unless `out` is free, or a model folder without graphs and not where the model comes from."""
-    refuse_other_things(source, out)
+    refuse_foreign_files(source, out)
     graph = next(iter(sorted((out / "onnx").rglob("*.onnx*"))), None)
     if graph is not None:
         raise ModelError(
@@ -229,7 +230,7 @@ def check_export_folder(source: Path, out: Path) -> None:
         )
 
 
-def refuse_other_things(source: Path, out: Path) -> None:
+def refuse_foreign_files(source: Path, out: Path) -> None:
     """Raises ModelError unless `out` is free, or a model folder and not where the model comes from."""
     if out.resolve() in (source.resolve(), *source.resolve().parents):
         raise ModelError(f"{out} is where the model comes from; give another folder with --out")

@@ -13,17 +13,24 @@ from typing import Any, NamedTuple
 import xxhash
 
 from maskling.errors import MissingExtra, ModelError
-from maskling.export.cards import PIPELINES, around_held_out, environment
-from maskling.export.folder import check_tokenizer, clear_partial, encoder_tree, refuse_other_things, save_tokenizer
+from maskling.export.cards import PIPELINES, environment, split_at_held_out
+from maskling.export.folder import (
+    check_tokenizer,
+    clear_partial,
+    encoder_config_json,
+    refuse_foreign_files,
+    save_tokenizer,
+)
 from maskling.export.onnx_check import Agreement, agreement, check_graph
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names, write_graph, write_parts
-from maskling.export.sentence_transformers import max_sequence_length, read_pooling, reads_normalized, write_pooling
+from maskling.export.sentence_transformers import write_pooling
 from maskling.files import atomic_folder, fingerprint, recover_folder, write_json
 from maskling.model.config import ModelConfig
 from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_path, weight_files, whole_graph
+from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling
 from maskling.model.tasks.folder import read_task_folder, task_config_json
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -59,7 +66,7 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     Raises ModelError where they do not, for what is no model, and where `out` holds another model, which would lose
     what belongs to it; MissingExtra without onnx.
     """
-    refuse_other_things(source, out)
+    refuse_foreign_files(source, out)
     if whole_graph(source) is not None:
         raise ModelError(f"{source} is ONNX already; give the model that it was made from")
     graph, config, tree, tokenizer = open_graph(source)
@@ -82,7 +89,7 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
             write_json(aside / "config.json", tree)
             save_tokenizer(tokenizer, config, aside, longest)
             if isinstance(graph, LanguageGraph):
-                write_pooling(aside, config.hidden_size, longest, read_pooling(source), reads_normalized(source))
+                write_pooling(aside, config.hidden_size, longest, read_pooling(source), normalizes(source))
             card = render_onnx_card(source, graph, name, alike)
             (aside / "README.md").write_text(card, encoding="utf-8")
             check_tokenizer(tokenizer, aside, out)
@@ -141,7 +148,7 @@ def open_graph(folder: Path) -> Opened:
     if task is None:
         config, module, missing, _ = read_folder(folder, pair_head=False)
         graph = LanguageGraph(module, headless=bool(missing))
-        tree = encoder_tree(config) if missing else to_hugging_face(config)
+        tree = encoder_config_json(config) if missing else to_hugging_face(config)
     else:
         graph, config, tree = TaskGraph(task), task.config, task_config_json(task.config, task.head_config)
     check_vocabulary(config, tokenizer.vocab_size, folder)
@@ -238,8 +245,8 @@ def _lay_out(graph: Any) -> None:
     for node in list(graph.node):
         if node.op_type == "Transpose" and node.input[0] in weights:
             order = next(list(one.ints) for one in node.attribute if one.name == "perm")
-            turned = onnx.numpy_helper.to_array(weights[node.input[0]]).transpose(order)
-            graph.initializer.append(onnx.numpy_helper.from_array(turned.copy(), node.output[0]))
+            rotate = onnx.numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+            graph.initializer.append(onnx.numpy_helper.from_array(rotate.copy(), node.output[0]))
             graph.node.remove(node)
 
 
@@ -249,7 +256,7 @@ def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, 
         before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         before = ""
-    parts = around_held_out(before)
+    parts = split_at_held_out(before)
     if isinstance(graph, LanguageGraph):
         pipeline, config = "feature-extraction" if graph.headless else "fill-mask", graph.module.config
     else:

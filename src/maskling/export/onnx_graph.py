@@ -19,7 +19,7 @@ from maskling.files import checksum
 from maskling.model.attention import AttentionPattern
 from maskling.model.config import ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import MODEL, PARAMETERS, WEIGHTS_CHECKSUM, part_path
+from maskling.model.onnx import CHECKSUM_KEY, MODEL, PARAMETERS, part_path
 from maskling.model.tasks.model import TaskModel
 
 # FOLDED DOCS
@@ -30,8 +30,8 @@ from maskling.model.tasks.model import TaskModel
 _MOST_BYTES = 2**31 - (1 << 20)
 
 
-class AnyVisible(AttentionPattern):
-    """Visible without a look at the values: a graph must hold for all of them."""
+class TracedPattern(AttentionPattern):
+    """AttentionPattern without a look at the values: a graph must hold for all of them."""
 
     def __init__(self, attention_mask: Tensor) -> None:
         super().__init__(attention_mask.to(torch.int32) - 1, full=False)
@@ -129,7 +129,7 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path, fingerprint: str) 
 
 def _encode(module: nn.Module, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None].expand(input_ids.shape)
-    hidden: Tensor = module(input_ids, positions, token_type_ids, AnyVisible(attention_mask))
+    hidden: Tensor = module(input_ids, positions, token_type_ids, TracedPattern(attention_mask))
     return hidden
 
 
@@ -201,7 +201,7 @@ def _write(
         graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
     )
     metadata = {one.key: one.value for one in model.metadata_props}
-    onnx.helper.set_model_props(made, {**metadata, WEIGHTS_CHECKSUM: digest})
+    onnx.helper.set_model_props(made, {**metadata, CHECKSUM_KEY: digest})
     part_path(whole, part).write_bytes(made.SerializeToString())
 
 

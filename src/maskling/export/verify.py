@@ -27,7 +27,7 @@ class Probe(NamedTuple):
     """
 
     hidden: Tensor
-    visible: AttentionPattern
+    pattern: AttentionPattern
     places: Tensor
 
 
@@ -38,7 +38,7 @@ def answers(module: MaskedLM) -> dict[str, Tensor]:
     The mode that the module was in is put back. Returns CPU tensors: masked-token logits (places, vocab), and pair
     logits (2, 2) where there is a pair head.
     """
-    with probing(module) as probe:
+    with encoded_probe(module) as probe:
         found = {"masked-token": module.predict(probe.hidden[:, probe.places].flatten(0, 1)).cpu()}
         if module.config.pair_head:
             found["pair"] = module.pair(probe.hidden[:, 0]).cpu()
@@ -46,9 +46,9 @@ def answers(module: MaskedLM) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def task_answers(model: TaskModel) -> dict[str, Tensor]:
+def probe_task_logits(model: TaskModel) -> dict[str, Tensor]:
     """The same of a model for a task: one kind of logits, under its name."""
-    with probing(model) as probe:
+    with encoded_probe(model) as probe:
         seq = probe.hidden.shape[1]
         match model.head_config.kind:
             case "tag":
@@ -57,12 +57,12 @@ def task_answers(model: TaskModel) -> dict[str, Tensor]:
                 logits = model.answer(probe.hidden)[:, probe.places]
             case _:
                 first = torch.arange(2, device=probe.hidden.device) * seq
-                logits = model.classify(probe.hidden, first, probe.visible)
+                logits = model.classify(probe.hidden, first, probe.pattern)
     return {model.head_config.kind: logits.cpu()}
 
 
 @contextlib.contextmanager
-def probing(module: MaskedLM | TaskModel) -> Iterator[Probe]:
+def encoded_probe(module: MaskedLM | TaskModel) -> Iterator[Probe]:
     """Encode the batch; within the block the module is in evaluation mode, and what it was in comes back."""
     config = module.config
     seq = min(config.max_positions, PROBE_LENGTH)
@@ -78,14 +78,14 @@ def probing(module: MaskedLM | TaskModel) -> Iterator[Probe]:
     was_training = module.training
     module.eval()
     try:
-        visible = AttentionPattern.from_example_ids(examples, device)
-        hidden = module(ids.to(device), positions.to(device), types.to(device), visible)
-        yield Probe(hidden, visible, torch.arange(0, seq - seq // 4, max(1, seq // 16), device=device))
+        pattern = AttentionPattern.from_example_ids(examples, device)
+        hidden = module(ids.to(device), positions.to(device), types.to(device), pattern)
+        yield Probe(hidden, pattern, torch.arange(0, seq - seq // 4, max(1, seq // 16), device=device))
     finally:
         module.train(was_training)
 
 
-def check_same(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
+def check_same_logits(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
     """Compare the answers of a model with those of what was read back. Raises ModelError if they differ."""
     for kind, wanted in expected.items():
         if not bool(wanted.isfinite().all()):

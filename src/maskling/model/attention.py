@@ -40,7 +40,7 @@ class AttentionPattern:
         self.full = full
         self.maps: list[Tensor] | None = None
         self.runs: Runs | None = None
-        self._most: int | None = None
+        self._max_examples: int | None = None
         self._masks: dict[tuple[int | None, torch.dtype], Tensor | None] = {}
 
     @classmethod
@@ -49,13 +49,13 @@ class AttentionPattern:
         full = bool((example_ids == example_ids[:, :1]).all())
         if device is None:
             return cls(example_ids, full=full)
-        visible = cls(to_device(example_ids, device), full=full)
+        pattern = cls(to_device(example_ids, device), full=full)
         if device.type == "cuda":
             # Counted here, a GPU would have to be waited for to say how many there are.
-            starts, longest = runs_of(example_ids)
-            visible.runs = Runs(to_device(starts, device), longest)
-            visible._most = most_examples(example_ids)
-        return visible
+            starts, longest = token_runs(example_ids)
+            pattern.runs = Runs(to_device(starts, device), longest)
+            pattern._max_examples = max_examples_per_row(example_ids)
+        return pattern
 
     @classmethod
     def from_attention_mask(cls, attention_mask: Tensor) -> AttentionPattern:
@@ -74,31 +74,31 @@ class AttentionPattern:
 
     def without_masks(self) -> AttentionPattern:
         """The same, with no mask made yet."""
-        visible = AttentionPattern(self.example_ids, full=self.full)
-        visible.maps, visible.runs, visible._most = self.maps, self.runs, self._most
-        return visible
+        pattern = AttentionPattern(self.example_ids, full=self.full)
+        pattern.maps, pattern.runs, pattern._max_examples = self.maps, self.runs, self._max_examples
+        return pattern
 
-    def most(self) -> int:
+    def max_examples(self) -> int:
         """How many examples the row has that holds most of them."""
-        if self._most is None:
-            self._most = most_examples(self.example_ids)
-        return self._most
+        if self._max_examples is None:
+            self._max_examples = max_examples_per_row(self.example_ids)
+        return self._max_examples
 
     def mask(self, window: int | None = None) -> Tensor | None:
-        """What may be seen, (rows or 1, 1, seq, seq) bool, or None where everything may.
+        """What may be attended, (rows or 1, 1, seq, seq) bool, or None where everything may.
 
         window: a token sees at most window // 2 tokens to either side.
         """
         return self._cached(window, torch.bool)
 
     def bias(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
-        """The same as numbers to add to the scores: 0 where a token may be seen, -inf elsewhere."""
+        """The same as numbers to add to the scores: 0 where a token may be attended, -inf elsewhere."""
         return self._cached(window, dtype)
 
     def cu_seqlens(self) -> Runs:
         """Where each run of tokens starts in the flat batch, as variable-length kernels want it."""
         if self.runs is None:
-            self.runs = runs_of(self.example_ids)
+            self.runs = token_runs(self.example_ids)
         return self.runs
 
     def _cached(self, window: int | None, dtype: torch.dtype) -> Tensor | None:
@@ -110,10 +110,10 @@ class AttentionPattern:
 
     def _make(self, half: int | None, dtype: torch.dtype) -> Tensor | None:
         if dtype != torch.bool:
-            seen = self._cached(None if half is None else 2 * half, torch.bool)
-            if seen is None:
+            attended = self._cached(None if half is None else 2 * half, torch.bool)
+            if attended is None:
                 return None
-            return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+            return torch.zeros(attended.shape, dtype=dtype, device=attended.device).masked_fill_(~attended, -torch.inf)
         near = None
         if half is not None:
             # Examples are contiguous, so the distance between columns is the distance between positions.
@@ -125,12 +125,12 @@ class AttentionPattern:
         return same if near is None else same & near
 
 
-def most_examples(example_ids: Tensor) -> int:
+def max_examples_per_row(example_ids: Tensor) -> int:
     """The most examples of a row, in which they are numbered from 0."""
     return int(example_ids.max()) + 1
 
 
-def runs_of(example_ids: Tensor) -> Runs:
+def token_runs(example_ids: Tensor) -> Runs:
     """Where each run of tokens starts. example_ids: (rows, seq); padding counts as runs of its own, one a row.
 
     As the most tokens of a run it says `seq`: the kernel wants a bound, and a compiler one that stays.
@@ -158,7 +158,7 @@ def kernel_name(
 
 def attend(
     qkv: Tensor,
-    visible: AttentionPattern,
+    pattern: AttentionPattern,
     num_heads: int,
     *,
     window: int | None,
@@ -168,47 +168,47 @@ def attend(
     """Self-attention of every token over the tokens it may see.
 
     qkv: (rows * seq, 3 * hidden), queries, keys and values side by side, each head after head.
-    window: see `Visible.mask`; rotation: turns queries and keys by their position first.
+    window: see `AttentionPattern.mask`; rotation: turns queries and keys by their position first.
     Returns (rows * seq, hidden).
     """
     size = qkv.shape[1] // 3 // num_heads
-    kernel = kernel_name(qkv.device, visible.seq, qkv.requires_grad, qkv.dtype, dropout, size)
-    if kernel == "varlen" and visible.maps is None:
-        return attention_kernels.varlen_attention(qkv, visible.cu_seqlens(), num_heads, window, rotation)
-    if rotation is None and visible.maps is None and not qkv.requires_grad and qkv.device.type == "cpu":
+    kernel = kernel_name(qkv.device, pattern.seq, qkv.requires_grad, qkv.dtype, dropout, size)
+    if kernel == "varlen" and pattern.maps is None:
+        return attention_kernels.varlen_attention(qkv, pattern.cu_seqlens(), num_heads, window, rotation)
+    if rotation is None and pattern.maps is None and not qkv.requires_grad and qkv.device.type == "cpu":
         # The fused kernel reads heads where they stand; laying them out first would cost a third of its time.
-        q, k, v = qkv.view(visible.rows, -1, 3, num_heads, size).permute(2, 0, 3, 1, 4)
-        context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible.mask(window), dropout_p=dropout)
+        q, k, v = qkv.view(pattern.rows, -1, 3, num_heads, size).permute(2, 0, 3, 1, 4)
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=pattern.mask(window), dropout_p=dropout)
         return context.transpose(1, 2).reshape(qkv.shape[0], -1)
-    q, k, v = split_heads(qkv, visible.rows, num_heads, rotation)
-    if visible.maps is not None:
-        visible.maps.append(attention_weights(q, k, visible.mask(window)))
+    q, k, v = split_heads(qkv, pattern.rows, num_heads, rotation)
+    if pattern.maps is not None:
+        pattern.maps.append(attention_weights(q, k, pattern.mask(window)))
     if kernel == "bmm":
-        context = bmm_attention(q, k, v, visible.bias(window, q.dtype), dropout)
+        context = bmm_attention(q, k, v, pattern.bias(window, q.dtype), dropout)
     else:
         # As numbers, made once for all layers; torch would make them, and keep them, in each.
-        bias = visible.bias(window, q.dtype)
+        bias = pattern.bias(window, q.dtype)
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
     # Not len(qkv), which is a plain number: whoever traces this would have its rows built in.
     return context.transpose(1, 2).reshape(qkv.shape[0], -1)
 
 
-def make_ready(
-    visible: AttentionPattern, windows: Iterable[int | None], dtype: torch.dtype, *, dropout: float, head_size: int
+def prepare_masks(
+    pattern: AttentionPattern, windows: Iterable[int | None], dtype: torch.dtype, *, dropout: float, head_size: int
 ) -> None:
     """Make what `attend` will ask for in training with these windows, before the layers do.
 
     A layer that made a mask, and is calculated again later, could not be compiled: it would leave something behind.
     """
-    if kernel_name(visible.example_ids.device, visible.seq, True, dtype, dropout, head_size) != "varlen":
+    if kernel_name(pattern.example_ids.device, pattern.seq, True, dtype, dropout, head_size) != "varlen":
         for window in windows:
-            visible.bias(window, dtype)
+            pattern.bias(window, dtype)
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     """How much each token takes from each other one; each row sums to one.
 
-    q, k: (rows, heads, seq, head_size), q scaled already; mask: see `Visible.mask`.
+    q, k: (rows, heads, seq, head_size), q scaled already; mask: see `AttentionPattern.mask`.
     Returns (rows, heads, seq, seq) float32.
     """
     scores = q.float() @ k.float().transpose(-1, -2)

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from maskling.model.layers import kept
+from maskling.model.layers import dropout_mask
 
 # FOLDED DOCS
 # [varlen_attention] Attention over examples of any length end to end: torch's own FlashAttention on a GPU, which skips what is hidden. Where the kernel is, and may be used, is asked once; everywhere else `attend` takes torch's kernel with a mask.
-# [heads] From the joint projection to heads: queries, keys and values laid out for matrix products, turned and scaled.
+# [heads] From the joint projection to heads: queries, keys and values laid out for matrix products, rotate and scaled.
 # [rotary] Rotary positions (Su et al. 2021, RoFormer, section 3.4.2), in the half-split layout that ModernBERT uses.
 
 
@@ -44,7 +44,7 @@ class _BmmAttention(torch.autograd.Function):
         if bias is not None:
             scores.view(*q.shape[:3], -1).add_(bias)
         weights = torch.softmax(scores, dim=-1)
-        keep = kept(weights.shape, dropout, weights.dtype) if dropout > 0 else None
+        keep = dropout_mask(weights.shape, dropout, weights.dtype) if dropout > 0 else None
         used = weights if keep is None else weights * keep
         ctx.save_for_backward(q, k, v, weights, keep)
         return torch.bmm(used, v.flatten(0, 1)).view(q.shape)
@@ -89,8 +89,8 @@ def varlen_attention(qkv: Tensor, runs: Runs, num_heads: int, window: int | None
     scale = size**-0.5
     if rotation is not None:
         cos, sin, q_cos, q_sin = (_flat(table, qkv.dtype) for table in rotation)
-        # Queries are divided by the root of their size as they are turned.
-        q, k, scale = turned(q, q_cos, q_sin), turned(k, cos, sin), 1.0
+        # Queries are divided by the root of their size as they are rotate.
+        q, k, scale = rotate(q, q_cos, q_sin), rotate(k, cos, sin), 1.0
     half = -1 if window is None else window // 2
     starts, longest = runs
     out: Tensor = _kernel(q, k, v, starts, starts, longest, longest, scale=scale, window_size=(half, half))
@@ -154,7 +154,7 @@ def _split(qkv: Tensor, rows: int, num_heads: int, *turns: Tensor) -> tuple[Tens
     if not turns:
         return q * size**-0.5, k, v
     cos, sin, q_cos, q_sin = turns
-    return turned(q, q_cos, q_sin), turned(k, cos, sin), v
+    return rotate(q, q_cos, q_sin), rotate(k, cos, sin), v
 
 
 class _SplitHeads(torch.autograd.Function):
@@ -167,7 +167,7 @@ class _SplitHeads(torch.autograd.Function):
         q, k, v = (part.clone(memory_format=torch.contiguous_format) for part in heads)
         if turns:
             cos, sin, q_cos, q_sin = turns
-            q, k = turned(q, q_cos, q_sin), turned(k, cos, sin)
+            q, k = rotate(q, q_cos, q_sin), rotate(k, cos, sin)
         else:
             q *= size**-0.5
         ctx.save_for_backward(*turns)
@@ -182,8 +182,8 @@ class _SplitHeads(torch.autograd.Function):
         into_q, into_k, into_v = out.permute(2, 0, 3, 1, 4)
         if turns:
             cos, sin, q_cos, q_sin = turns
-            into_q.copy_(turned(grad_q, q_cos, q_sin, back=True))
-            into_k.copy_(turned(grad_k, cos, sin, back=True))
+            into_q.copy_(rotate(grad_q, q_cos, q_sin, back=True))
+            into_k.copy_(rotate(grad_k, cos, sin, back=True))
         else:
             torch.mul(grad_q, size**-0.5, out=into_q)
             into_k.copy_(grad_k)
@@ -192,7 +192,7 @@ class _SplitHeads(torch.autograd.Function):
 
 
 class Rotation(NamedTuple):
-    """How far each token's queries and keys are turned: x becomes x * cos + (x with its halves swapped) * sin.
+    """How far each token's queries and keys are rotate: x becomes x * cos + (x with its halves swapped) * sin.
 
     cos, sin: (rows, 1, seq, head_size); the first half of sin is negative. q_cos, q_sin: the same over the root of
     head_size, by which queries are divided.
@@ -204,7 +204,7 @@ class Rotation(NamedTuple):
     q_sin: Tensor
 
 
-def rotation(position_ids: Tensor, head_size: int, theta: float, dtype: torch.dtype = torch.float32) -> Rotation:
+def make_rotation(position_ids: Tensor, head_size: int, theta: float, dtype: torch.dtype = torch.float32) -> Rotation:
     """The turn of every token. position_ids: (rows, seq) integers, counted from the start of each example.
 
     dtype: of the queries and keys. The angles are exact to fp32; they are applied in `dtype`, as transformers does in
@@ -218,6 +218,6 @@ def rotation(position_ids: Tensor, head_size: int, theta: float, dtype: torch.dt
     return Rotation(cos.to(dtype), sin.to(dtype), (cos * scale).to(dtype), (sin * scale).to(dtype))
 
 
-def turned(x: Tensor, cos: Tensor, sin: Tensor, back: bool = False) -> Tensor:
-    """Queries or keys, turned; with `back`, their gradients the other way. x: (rows, heads, seq, head_size)."""
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, back: bool = False) -> Tensor:
+    """Queries or keys, rotate; with `back`, their gradients the other way. x: (rows, heads, seq, head_size)."""
     return (x * cos).addcmul_(x.roll(x.shape[-1] // 2, dims=-1), sin, value=-1 if back else 1)

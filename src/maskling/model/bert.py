@@ -13,10 +13,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import AttentionPattern, attend, make_ready
+from maskling.model.attention import AttentionPattern, attend, prepare_masks
 from maskling.model.config import BertConfig
-from maskling.model.layers import ACTIVATIONS, drop, norm, working_dtype
-from maskling.model.masked_lm import MaskedLM, draw
+from maskling.model.layers import ACTIVATIONS, autocast_dtype, drop, layer_norm
+from maskling.model.masked_lm import MaskedLM, truncated_normal_
 
 
 class BertLayer(nn.Module):
@@ -33,14 +33,14 @@ class BertLayer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width)
         self.output_norm = nn.LayerNorm(width, config.norm_eps)
 
-    def forward(self, x: Tensor, visible: AttentionPattern) -> Tensor:
+    def forward(self, x: Tensor, pattern: AttentionPattern) -> Tensor:
         """x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
-        seen = attend(self.qkv(x), visible, config.num_heads, window=None, dropout=weight_dropout, rotation=None)
-        x = norm(x + drop(self.attention_out(seen), config.dropout, training), self.attention_norm)
+        attended = attend(self.qkv(x), pattern, config.num_heads, window=None, dropout=weight_dropout, rotation=None)
+        x = layer_norm(x + drop(self.attention_out(attended), config.dropout, training), self.attention_norm)
         inner = ACTIVATIONS[config.activation](self.up(x))
-        return norm(x + drop(self.down(inner), config.dropout, training), self.output_norm)
+        return layer_norm(x + drop(self.down(inner), config.dropout, training), self.output_norm)
 
 
 class Bert(MaskedLM):
@@ -71,25 +71,25 @@ class Bert(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """See MaskedLM. Models of one token type ignore token_type_ids, as RoBERTa's users expect."""
         rows, seq = input_ids.shape
-        x = self.look_up(input_ids) + self.position(position_ids.flatten() + self.config.position_offset)
+        x = self.embed_tokens(input_ids) + self.position(position_ids.flatten() + self.config.position_offset)
         if token_type_ids is None or self.config.type_vocab_size == 1:
             x = x + self.token_type.weight[0]
         else:
             x = x + self.token_type(token_type_ids.flatten())
         # From here on the states are in the dtype of the matrix products, which would round them anyway.
-        x = drop(self.embedding_norm(x).to(working_dtype(x)), self.config.dropout, self.training)
+        x = drop(self.embedding_norm(x).to(autocast_dtype(x)), self.config.dropout, self.training)
         if states is not None:
             states.append(x.view(rows, seq, -1))
         if self.training:
             dropout, size = self.config.attention_dropout, self.config.head_size
-            make_ready(visible, [None], working_dtype(x), dropout=dropout, head_size=size)
+            prepare_masks(pattern, [None], autocast_dtype(x), dropout=dropout, head_size=size)
         for layer in self.layers:
-            x = layer(x, visible)
+            x = layer(x, pattern)
             if states is not None:
                 states.append(x.view(rows, seq, -1))
         hidden: Tensor = x.view(rows, seq, -1)
@@ -99,7 +99,7 @@ class Bert(MaskedLM):
         """See MaskedLM."""
         # RoBERTa's head uses the exact GELU whatever the layers use.
         activation = self.config.activation if self.config.family == "bert" else "gelu"
-        return norm(ACTIVATIONS[activation](self.transform(hidden)), self.transform_norm)
+        return layer_norm(ACTIVATIONS[activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
         """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
@@ -124,14 +124,14 @@ class Bert(MaskedLM):
                 module.weight.fill_(1.0)
                 module.bias.zero_()
             elif isinstance(module, nn.Linear | nn.Embedding):
-                draw(module.weight, spread, generator)
+                truncated_normal_(module.weight, spread, generator)
                 if isinstance(module, nn.Linear):
                     module.bias.zero_()
         self.decoder_bias.zero_()
         if self.config.positions_start == "sinusoidal":
             self.position.weight[self.config.position_offset :] = sinusoids(self.config, spread)
 
-    def names(self) -> dict[str, tuple[str, ...]]:
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
         """See MaskedLM."""
         roberta = self.config.family != "bert"
         base = "roberta" if roberta else "bert"
@@ -164,7 +164,7 @@ class Bert(MaskedLM):
             names |= {f"{ours}.{kind}": (f"{theirs}.{kind}",) for kind in ("weight", "bias")}
         return names
 
-    def canonical(self, name: str) -> str | None:
+    def canonical_name(self, name: str) -> str | None:
         """See MaskedLM. Knows TensorFlow's gamma and beta, and encoders saved without their prefix."""
         base = "bert" if self.config.family == "bert" else "roberta"
         name = name.removeprefix("module.").replace(".gamma", ".weight").replace(".beta", ".bias")

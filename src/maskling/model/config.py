@@ -128,9 +128,9 @@ def flops_per_token(config: ModelConfig, seq: int, mask_rate: float = 0.15) -> f
     window where the layer has one), of the feed-forward part, and of the head on `mask_rate` of the tokens.
     """
     width = config.hidden_size
-    seen = [
+    attended = [
         seq if isinstance(config, BertConfig) or config.is_global(layer) else min(seq, config.local_window + 1)
         for layer in range(config.num_layers)
     ]
     head = mask_rate * (width**2 + width * config.vocab_size)
-    return 6.0 * (config.num_layers * config.layer_parameters + 2 * width * sum(seen) + head)
+    return 6.0 * (config.num_layers * config.layer_parameters + 2 * width * sum(attended) + head)

@@ -25,7 +25,7 @@ from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.hf_config import from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import Pooling
-from maskling.model.tasks.model import means
+from maskling.model.tasks.model import mean_pool
 
 # FOLDED DOCS
 # [claimed] Whether a configuration can be that of the weights beside it, asked before memory is taken, and of the tokenizer.
@@ -65,7 +65,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
     check_parameter_count(config, weights, folder)
     module = build_without_init(config)
     try:
-        missing, unexpected = module.load_hugging_face(weights, adopt=mapped)
+        missing, unexpected = module.load_hugging_face(weights, reuse_tensors=mapped)
         if missing:
             module = build_masked_lm(config, seed)
             module.load_hugging_face(weights)
@@ -218,7 +218,7 @@ def is_encoder(folder: Path) -> bool:
     config, weights = from_hugging_face(tree, str(folder)), read_weights(folder)
     check_parameter_count(config, weights, folder)
     module = build_without_init(config)
-    names = [module.canonical(name) or "" for name in weights]
+    names = [module.canonical_name(name) or "" for name in weights]
     return not any(name.startswith(module.token_head_prefixes) for name in names)
 
 
@@ -247,12 +247,12 @@ def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: floa
     return module
 
 
-def pool_rows(hidden: Tensor, first_positions: Tensor, visible: AttentionPattern, pooling: Pooling) -> Tensor:
+def pool_rows(hidden: Tensor, first_positions: Tensor, pattern: AttentionPattern, pooling: Pooling) -> Tensor:
     """A vector for each sequence of packed rows: the mean over its tokens, or its [CLS].
 
-    hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of each, ascending; visible: of
+    hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of each, ascending; pattern: of
     the same rows. Returns (k, hidden).
     """
     if pooling == "mean":
-        return means(hidden, first_positions, visible)
+        return mean_pool(hidden, first_positions, pattern)
     return hidden.flatten(0, 1).index_select(0, first_positions)

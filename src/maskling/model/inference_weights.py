@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from maskling.model.attention import AttentionPattern, attend
 from maskling.model.bert import BertLayer
 from maskling.model.device import Compute
-from maskling.model.layers import norm
+from maskling.model.layers import layer_norm
 
 
 class PackedLinear(nn.Module):
@@ -58,12 +58,12 @@ class PackedBertLayer(nn.Module):
         self.up, self.down = PackedLinear(layer.up), PackedLinear(layer.down)
         self.attention_norm, self.output_norm = layer.attention_norm, layer.output_norm
 
-    def forward(self, x: Tensor, visible: AttentionPattern) -> Tensor:
+    def forward(self, x: Tensor, pattern: AttentionPattern) -> Tensor:
         """x: (rows * seq, hidden) bf16. Returns the same shape."""
         config = self.config
-        seen = attend(self.qkv(x), visible, config.num_heads, window=None, dropout=0.0, rotation=None)
-        x = norm(self.attention_out.added(seen, x), self.attention_norm)
-        return norm(self.down.added(self.up.gelu(x, config.activation), x), self.output_norm)
+        attended = attend(self.qkv(x), pattern, config.num_heads, window=None, dropout=0.0, rotation=None)
+        x = layer_norm(self.attention_out.added(attended, x), self.attention_norm)
+        return layer_norm(self.down.added(self.up.gelu(x, config.activation), x), self.output_norm)
 
 
 def optimize_for_inference(module: nn.Module, compute: Compute) -> None:

@@ -20,7 +20,7 @@ from maskling.model.config import Activation
 # [gated] The gated activation of ModernBERT's feed-forward part (Shazeer 2020, GLU variants, section 2: GEGLU).
 
 
-def norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
+def layer_norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
     """x: (n, width), normalised; returns the dtype of x, with statistics in fp32.
 
     Autocast would cast x to fp32 before and the next matrix product cast it back, in both directions: 40 copies of the
@@ -32,7 +32,7 @@ def norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
     return torch.native_layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)[0]
 
 
-def working_dtype(x: Tensor) -> torch.dtype:
+def autocast_dtype(x: Tensor) -> torch.dtype:
     """The dtype of matrix products with x, here and now."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
@@ -53,10 +53,10 @@ def drop(x: Tensor, chance: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, chance)
-    return x * kept(x.shape, chance, x.dtype)
+    return x * dropout_mask(x.shape, chance, x.dtype)
 
 
-def kept(shape: torch.Size, chance: float, dtype: torch.dtype) -> Tensor:
+def dropout_mask(shape: torch.Size, chance: float, dtype: torch.dtype) -> Tensor:
     """Zeros with the given chance, elsewhere the factor that keeps the mean. CPU.
 
     One byte decides each value, so the chance is a multiple of 1/256 (0.1 becomes 26/256 = 0.1016);
@@ -71,18 +71,18 @@ def kept(shape: torch.Size, chance: float, dtype: torch.dtype) -> Tensor:
     return (drawn >= limit).to(dtype).mul_(256 / (256 - limit))
 
 
-def gated(x: Tensor, activation: Activation) -> Tensor:
+def geglu(x: Tensor, activation: Activation) -> Tensor:
     """The first half of each vector, activated, times the second. x: (n, 2 * width). Returns (n, width)."""
     approximate = "none" if activation == "gelu" else "tanh"
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         # As in `split_heads`: for a compiler to put together.
         value, gate = x.chunk(2, dim=-1)
         return F.gelu(value, approximate=approximate) * gate
-    out: Tensor = _Gated.apply(x, approximate)  # type: ignore[no-untyped-call]
+    out: Tensor = _GeGLU.apply(x, approximate)  # type: ignore[no-untyped-call]
     return out
 
 
-class _Gated(torch.autograd.Function):
+class _GeGLU(torch.autograd.Function):
     """Both halves of the gradient are written where they belong, instead of being put side by side later."""
 
     @staticmethod

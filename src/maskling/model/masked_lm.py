@@ -30,14 +30,14 @@ class HFWeights(nn.Module, ABC):
     """A module that knows what transformers calls its weights."""
 
     @abstractmethod
-    def names(self) -> dict[str, tuple[str, ...]]:
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
         """Each parameter's name here and in transformers; several there are stacked along their rows here.
 
         Parameters that the module has given up (see `MaskedLM.drop_heads`) may be among them.
         """
 
     @abstractmethod
-    def canonical(self, name: str) -> str | None:
+    def canonical_name(self, name: str) -> str | None:
         """A name found in a file as transformers spells it today, None for what carries no weight.
 
         A tied duplicate becomes the name of what it repeats.
@@ -48,25 +48,25 @@ class HFWeights(nn.Module, ABC):
         state = self.state_dict()
         return {
             theirs: piece
-            for ours, several in self.names().items()
+            for ours, several in self.hf_names().items()
             if ours in state
             for theirs, piece in zip(several, state[ours].chunk(len(several)), strict=True)
         }
 
     @torch.no_grad()
-    def load_hugging_face(self, weights: Mapping[str, Tensor], *, adopt: bool = False) -> NameReport:
+    def load_hugging_face(self, weights: Mapping[str, Tensor], *, reuse_tensors: bool = False) -> NameReport:
         """Copy weights with transformers' names, old or new, into this module, in the module's dtype.
 
-        What `weights` lacks stays as it is. adopt: take the tensors themselves where they can stand as they are, of
+        What `weights` lacks stays as it is. reuse_tensors: take the tensors themselves where they can stand as they are, of
         the same dtype and in one piece: nothing is copied, and what is mapped from a file is read when it is used.
         Raises ModelError for the first weight of another shape.
         """
         found: dict[str, Tensor] = {}
         unexpected = []
         expected = self.to_hugging_face()
-        alone = {several[0]: ours for ours, several in self.names().items() if len(several) == 1}
+        alone = {several[0]: ours for ours, several in self.hf_names().items() if len(several) == 1}
         for name, tensor in weights.items():
-            known = self.canonical(name)
+            known = self.canonical_name(name)
             if known is not None and known not in expected:
                 unexpected.append(name)
             elif known is not None and (known == name or known not in found):
@@ -78,7 +78,7 @@ class HFWeights(nn.Module, ABC):
                     f"weight {name} has shape {_shape(tensor)}, but config.json asks for {_shape(target)}; "
                     f"the two files do not belong together"
                 )
-            if adopt and name in alone and tensor.dtype == target.dtype and tensor.is_contiguous():
+            if reuse_tensors and name in alone and tensor.dtype == target.dtype and tensor.is_contiguous():
                 self.get_parameter(alone[name]).data = tensor
             else:
                 target.copy_(tensor)
@@ -87,7 +87,7 @@ class HFWeights(nn.Module, ABC):
     def unexpected(self, weights: Iterable[str]) -> tuple[str, ...]:
         """Those of the names in a file that have no place in this module."""
         expected = self.to_hugging_face()
-        known = {name: self.canonical(name) for name in weights}
+        known = {name: self.canonical_name(name) for name in weights}
         return tuple(name for name, ours in known.items() if ours is not None and ours not in expected)
 
     def num_parameters(self) -> int:
@@ -118,7 +118,7 @@ class MaskedLM(HFWeights):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """Encode rows of tokens.
@@ -148,7 +148,7 @@ class MaskedLM(HFWeights):
     def initialize(self, generator: Generator) -> None:
         """Fill the weights as training starts with them."""
 
-    def look_up(self, input_ids: Tensor) -> Tensor:
+    def embed_tokens(self, input_ids: Tensor) -> Tensor:
         """The rows of the word table: (rows, seq) integers to (rows * seq, hidden)."""
         # Where the table is also the output matrix its gradient is a full one, and comes first; then that of the lookup
         # is best added to it row by row: as a full table of its own, nearly all zeros, it took 5 % of a small step.
@@ -159,13 +159,13 @@ class MaskedLM(HFWeights):
 
     def drop_heads(self) -> None:
         """Give up every weight that the encoder can do without; `predict` and `pair` do not work any more."""
-        for ours, theirs in self.names().items():
+        for ours, theirs in self.hf_names().items():
             part = ours.partition(".")[0]
             if theirs[0].startswith(self.head_prefixes) and hasattr(self, part):
                 delattr(self, part)
 
 
-def draw(weight: Tensor, spread: float, generator: Generator) -> None:
+def truncated_normal_(weight: Tensor, spread: float, generator: Generator) -> None:
     """Fill `weight` in place from a normal distribution of deviation `spread` cut off at two deviations.
 
     By the inverse of its distribution function: torch's trunc_normal_ draws again what falls outside, which took 8 of

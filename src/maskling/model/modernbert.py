@@ -14,11 +14,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import AttentionPattern, attend, make_ready
-from maskling.model.attention_kernels import Rotation, rotation
+from maskling.model.attention import AttentionPattern, attend, prepare_masks
+from maskling.model.attention_kernels import Rotation, make_rotation
 from maskling.model.config import ModernConfig
-from maskling.model.layers import ACTIVATIONS, drop, gated, norm, working_dtype
-from maskling.model.masked_lm import MaskedLM, draw
+from maskling.model.layers import ACTIVATIONS, autocast_dtype, drop, geglu, layer_norm
+from maskling.model.masked_lm import MaskedLM, truncated_normal_
 
 
 class ModernLayer(nn.Module):
@@ -36,14 +36,14 @@ class ModernLayer(nn.Module):
         self.up = nn.Linear(width, 2 * config.intermediate_size, bias=False)
         self.down = nn.Linear(config.intermediate_size, width, bias=False)
 
-    def forward(self, x: Tensor, visible: AttentionPattern, turn: Rotation) -> Tensor:
+    def forward(self, x: Tensor, pattern: AttentionPattern, turn: Rotation) -> Tensor:
         """x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
         qkv = self.qkv(self.attention_norm(x))
-        seen = attend(qkv, visible, config.num_heads, window=self.window, dropout=weight_dropout, rotation=turn)
-        x = x + drop(self.attention_out(seen), config.attention_dropout, training)
-        inner = drop(gated(self.up(self.mlp_norm(x)), config.activation), config.dropout, training)
+        attended = attend(qkv, pattern, config.num_heads, window=self.window, dropout=weight_dropout, rotation=turn)
+        x = x + drop(self.attention_out(attended), config.attention_dropout, training)
+        inner = drop(geglu(self.up(self.mlp_norm(x)), config.activation), config.dropout, training)
         out: Tensor = x + self.down(inner)
         return out
 
@@ -75,7 +75,7 @@ class Modern(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,  # noqa: ARG002 - every architecture is called alike; this one has no segments
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """See MaskedLM. token_type_ids are not looked at: ModernBERT has no segments.
@@ -84,20 +84,20 @@ class Modern(MaskedLM):
         """
         rows, seq = input_ids.shape
         config = self.config
-        dtype = working_dtype(self.word.weight)
+        dtype = autocast_dtype(self.word.weight)
         turns = {
-            theta: rotation(position_ids, config.head_size, theta, dtype)
+            theta: make_rotation(position_ids, config.head_size, theta, dtype)
             for theta in {config.global_rope_theta, config.local_rope_theta}
         }
-        x: Tensor = drop(self.embedding_norm(self.look_up(input_ids)), config.dropout, self.training)
+        x: Tensor = drop(self.embedding_norm(self.embed_tokens(input_ids)), config.dropout, self.training)
         if self.training:
             windows = [None, config.local_window]
-            make_ready(visible, windows, dtype, dropout=config.attention_dropout, head_size=config.head_size)
+            prepare_masks(pattern, windows, dtype, dropout=config.attention_dropout, head_size=config.head_size)
         for index, layer in enumerate(self.layers):
             if states is not None:
                 states.append(x.view(rows, seq, -1))
             theta = config.global_rope_theta if config.is_global(index) else config.local_rope_theta
-            x = layer(x, visible, turns[theta])
+            x = layer(x, pattern, turns[theta])
         x = self.final_norm(x).view(rows, seq, -1)
         if states is not None:
             states.append(x)
@@ -105,7 +105,7 @@ class Modern(MaskedLM):
 
     def transformed(self, hidden: Tensor) -> Tensor:
         """See MaskedLM."""
-        return norm(ACTIVATIONS[self.config.activation](self.transform(hidden)), self.transform_norm)
+        return layer_norm(ACTIVATIONS[self.config.activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
         """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
@@ -128,12 +128,12 @@ class Modern(MaskedLM):
                 module.weight.fill_(1.0)
             elif isinstance(module, nn.Linear | nn.Embedding):
                 adds = name.endswith(("attention_out", "down", "transform"))
-                draw(module.weight, small if adds else spread, generator)
+                truncated_normal_(module.weight, small if adds else spread, generator)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     module.bias.zero_()
         self.decoder_bias.zero_()
 
-    def names(self) -> dict[str, tuple[str, ...]]:
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
         """See MaskedLM. The pair head has no place in transformers; its names are our own."""
         modules = {
             "word": "model.embeddings.tok_embeddings",
@@ -162,7 +162,7 @@ class Modern(MaskedLM):
                 names |= {f"{ours}.{kind}": (f"{theirs}.{kind}",) for kind in ("weight", "bias")}
         return names
 
-    def canonical(self, name: str) -> str | None:
+    def canonical_name(self, name: str) -> str | None:
         """See MaskedLM. Knows encoders saved without their prefix."""
         name = name.removeprefix("module.")
         if name.startswith(("embeddings.", "layers.", "final_norm.")):

@@ -48,7 +48,7 @@ class OnnxLM(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,  # noqa: ARG002 - the graph counts by itself
         token_type_ids: Tensor | None,
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """See MaskedLM. Where a row holds several examples, each is given to the graph in a row of its own."""
@@ -56,7 +56,7 @@ class OnnxLM(MaskedLM):
             raise ModelError("an ONNX model gives the states of its last layer only; use the model it was made from")
         ids = input_ids.numpy().astype(np.int64)
         types = np.zeros_like(ids) if token_type_ids is None else token_type_ids.numpy().astype(np.int64)
-        examples = visible.example_ids.numpy()
+        examples = pattern.example_ids.numpy()
         hidden = np.zeros((*ids.shape, self.config.hidden_size), dtype=np.float32)
         rows, columns = _apart(examples)
         here = examples >= 0
@@ -103,11 +103,11 @@ class OnnxLM(MaskedLM):
         """See MaskedLM; not to be had here."""
         raise ModelError(_NO_WEIGHTS)
 
-    def names(self) -> dict[str, tuple[str, ...]]:
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
         """See MaskedLM; not to be had here."""
         raise ModelError(_NO_WEIGHTS)
 
-    def canonical(self, name: str) -> str | None:  # noqa: ARG002
+    def canonical_name(self, name: str) -> str | None:  # noqa: ARG002
         """See MaskedLM; not to be had here."""
         raise ModelError(_NO_WEIGHTS)
 
@@ -129,7 +129,7 @@ FOLDER = "onnx"
 # Graphs of a folder, in fp32 and in int8, by the names that other tools look for.
 WHOLE = ("model.onnx", "model_quantized.onnx")
 # What the parts say of the file that holds their weights, see export/onnx_parts.py.
-WEIGHTS_CHECKSUM = "maskling.weights_checksum"
+CHECKSUM_KEY = "maskling.weights_checksum"
 PARAMETERS = "maskling.parameters"
 # What a graph says of the model that it was made from, see export/same_model.py.
 MODEL = "maskling.model"
@@ -195,6 +195,6 @@ def open_part(whole: Path, part: str) -> OnnxGraph:
             f"'maskling export MODEL --format onnx --out FOLDER'"
         )
     graph = OnnxGraph(path)
-    if graph.metadata.get(WEIGHTS_CHECKSUM) != checksum(whole):
+    if graph.metadata.get(CHECKSUM_KEY) != checksum(whole):
         raise ModelError(f"{path.name} was not made from the {whole.name} in {whole.parent}; export the model again")
     return graph

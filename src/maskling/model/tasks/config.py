@@ -87,7 +87,7 @@ class HeadConfig:
             raise ModelError(f"a head for {self.kind!r} needs labels to choose among, and none were given")
 
 
-def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
+def head_to_hugging_face(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
     """What a task adds to config.json, for transformers 4.48 and later."""
     family = _FAMILIES[encoder.family] if isinstance(encoder, BertConfig) else "ModernBert"
     ending = next(ending for ending, kind in _ENDINGS.items() if kind == _broad(head.kind))

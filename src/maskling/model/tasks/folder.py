@@ -21,19 +21,19 @@ from maskling.model.tasks.config import (
     Pooling,
     has_no_task_head,
     head_of,
-    to_tree,
+    head_to_hugging_face,
 )
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
 
 
-class Built(NamedTuple):
+class BuiltTaskModel(NamedTuple):
     """A task model to train, and what of it was drawn because the folder had nothing for it, by transformers' names."""
 
     model: TaskModel
     drawn: tuple[str, ...]
 
 
-class Said(NamedTuple):
+class _HeadDefaults(NamedTuple):
     """What a folder says of heads; see HeadConfig."""
 
     dropout: float | None
@@ -56,7 +56,7 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     config = from_hugging_face(tree, str(folder))
     check_parameter_count(config, weights, folder)
     model = TaskModel(build_without_init(config), head_config)
-    _need(_load(model, weights, folder, adopt=True), folder)
+    _need(_load(model, weights, folder, reuse_tensors=True), folder)
     return model
 
 
@@ -71,7 +71,7 @@ def build_task_model(
     head_dropout: float | None = None,
     pooling: Pooling | None = None,
     judging: AnswerSettings | None = None,
-) -> Built:
+) -> BuiltTaskModel:
     """A task model whose encoder is that of any model folder: an export, a Hugging Face folder, a task model.
 
     What the folder has of the head is taken too: BERT's pooler, ModernBERT's prediction head, and the last layer if
@@ -88,21 +88,21 @@ def build_task_model(
     if dropout is not None:
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
     had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
-    said = _said(tree, had)
+    said = _head_defaults(tree, had)
     head_dropout = said.dropout if head_dropout is None else head_dropout
     head_config = HeadConfig(kind, labels, head_dropout, pooling or said.pooling, judging or AnswerSettings())
     if fresh:
         model = new_task_model(config, head_config, seed)
-        return Built(model, tuple(model.to_hugging_face()))
+        return BuiltTaskModel(model, tuple(model.to_hugging_face()))
     model = TaskModel(build_without_init(config), head_config)
     model.initialize(head_generator(seed))
     if had is None or not _same_outputs(had, head_config):
-        last = {theirs for ours, theirs in model.head.names().items() if ours.startswith("classifier.")}
-        weights = {name: tensor for name, tensor in weights.items() if model.canonical(name) not in last}
+        last = {theirs for ours, theirs in model.head.hf_names().items() if ours.startswith("classifier.")}
+        weights = {name: tensor for name, tensor in weights.items() if model.canonical_name(name) not in last}
     drawn = _load(model, weights, folder)
-    own = set(model.head.names().values())
+    own = set(model.head.hf_names().values())
     _need([name for name in drawn if name not in own], folder)
-    return Built(model, tuple(drawn))
+    return BuiltTaskModel(model, tuple(drawn))
 
 
 def write_task_weights(model: TaskModel, folder: Path) -> None:
@@ -115,15 +115,15 @@ def write_task_weights(model: TaskModel, folder: Path) -> None:
 
 def task_config_json(config: ModelConfig, head_config: HeadConfig) -> dict[str, Any]:
     """The config.json of a task model."""
-    return to_hugging_face(config) | to_tree(head_config, config)
+    return to_hugging_face(config) | head_to_hugging_face(head_config, config)
 
 
-def _said(tree: Mapping[str, Any], had: HeadConfig | None) -> Said:
+def _head_defaults(tree: Mapping[str, Any], had: HeadConfig | None) -> _HeadDefaults:
     """What a folder's config.json says of heads, whether it has one or not."""
     if had is not None:
-        return Said(had.dropout, had.pooling)
+        return _HeadDefaults(had.dropout, had.pooling)
     dropout = tree.get("classifier_dropout")
-    return Said(
+    return _HeadDefaults(
         None if dropout is None else float(dropout), "cls" if tree.get("classifier_pooling") == "cls" else "mean"
     )
 
@@ -134,10 +134,10 @@ def _same_outputs(one: HeadConfig, other: HeadConfig) -> bool:
     return (one.kind, one.labels) == (other.kind, other.labels)
 
 
-def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path, adopt: bool = False) -> list[str]:
+def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path, reuse_tensors: bool = False) -> list[str]:
     """Copy the weights that the model has a place for; the names of those that it found none for."""
     try:
-        return list(model.load_hugging_face(weights, adopt=adopt).missing)
+        return list(model.load_hugging_face(weights, reuse_tensors=reuse_tensors).missing)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
 

@@ -13,7 +13,7 @@ from maskling.model.attention import AttentionPattern
 from maskling.model.build import SkipInit, build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.layers import ACTIVATIONS, drop
-from maskling.model.masked_lm import HFWeights, MaskedLM, draw
+from maskling.model.masked_lm import HFWeights, MaskedLM, truncated_normal_
 from maskling.model.tasks.config import HeadConfig
 from maskling.randomness import integer
 
@@ -47,21 +47,21 @@ class TaskModel(HFWeights):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """Encode rows of tokens, see MaskedLM. Returns (rows, seq, hidden)."""
-        hidden: Tensor = self.encoder(input_ids, position_ids, token_type_ids, visible, states)
+        hidden: Tensor = self.encoder(input_ids, position_ids, token_type_ids, pattern, states)
         return hidden
 
-    def classify(self, hidden: Tensor, first_positions: Tensor, visible: AttentionPattern) -> Tensor:
+    def classify(self, hidden: Tensor, first_positions: Tensor, pattern: AttentionPattern) -> Tensor:
         """Judge examples, whatever else stands in their rows; for classify, multi-label and regress.
 
         hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of every example, ascending;
-        visible: of the same batch. Returns (k, labels) logits.
+        pattern: of the same batch. Returns (k, labels) logits.
         """
         if isinstance(self.config, ModernConfig) and self.head_config.pooling == "mean":
-            vectors = means(hidden, first_positions, visible)
+            vectors = mean_pool(hidden, first_positions, pattern)
         else:
             vectors = hidden.flatten(0, 1).index_select(0, first_positions)
         logits: Tensor = self.head(vectors)
@@ -81,14 +81,14 @@ class TaskModel(HFWeights):
         """Draw the head; the encoder stays as it is."""
         self.head.initialize(generator)
 
-    def names(self) -> dict[str, tuple[str, ...]]:
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
         """See Named."""
-        encoder = {f"encoder.{ours}": theirs for ours, theirs in self.encoder.names().items()}
-        return encoder | {f"head.{ours}": (theirs,) for ours, theirs in self.head.names().items()}
+        encoder = {f"encoder.{ours}": theirs for ours, theirs in self.encoder.hf_names().items()}
+        return encoder | {f"head.{ours}": (theirs,) for ours, theirs in self.head.hf_names().items()}
 
-    def canonical(self, name: str) -> str | None:
+    def canonical_name(self, name: str) -> str | None:
         """See Named."""
-        return self.encoder.canonical(name)
+        return self.encoder.canonical_name(name)
 
 
 def new_task_model(config: ModelConfig, head_config: HeadConfig, seed: int) -> TaskModel:
@@ -107,18 +107,18 @@ def head_generator(seed: int) -> Generator:
     return torch.Generator().manual_seed(integer(seed, "head"))
 
 
-def means(hidden: Tensor, first_positions: Tensor, visible: AttentionPattern) -> Tensor:
+def mean_pool(hidden: Tensor, first_positions: Tensor, pattern: AttentionPattern) -> Tensor:
     """The mean of the vectors of each example, padding left out. See `TaskModel.classify`. Returns (k, hidden).
 
     A product with a matrix of shares, since adding up by index comes out in another order each time on a GPU.
     """
-    ids = visible.example_ids
-    most = visible.most()
+    ids = pattern.example_ids
+    most = pattern.max_examples()
     share = (ids[:, None, :] == torch.arange(most, device=ids.device)[None, :, None]).to(hidden.dtype)
     vectors = (share @ hidden) / share.sum(-1).clamp_min(1)[..., None]
     # By their places, which are known: to look for those that are there would wait for the device.
     numbers = ids.flatten().index_select(0, first_positions).long()
-    return vectors.flatten(0, 1).index_select(0, first_positions // visible.seq * most + numbers)
+    return vectors.flatten(0, 1).index_select(0, first_positions // pattern.seq * most + numbers)
 
 
 class TaskHead(nn.Module):
@@ -139,7 +139,7 @@ class TaskHead(nn.Module):
     def initialize(self, generator: Generator) -> None:
         """Fill the weights as training starts with them."""
 
-    def names(self) -> dict[str, str]:
+    def hf_names(self) -> dict[str, str]:
         """Each parameter's name here and in transformers."""
         layers = dict(self.named_modules())
         return {
@@ -169,7 +169,7 @@ class LinearHead(TaskHead):
         """See TaskHead. As BERT starts: a normal distribution cut at two deviations, biases 0."""
         for layer in self.children():
             assert isinstance(layer, nn.Linear)
-            draw(layer.weight, self.spread, generator)
+            truncated_normal_(layer.weight, self.spread, generator)
             layer.bias.zero_()
 
 
@@ -235,9 +235,9 @@ class ModernHead(TaskHead):
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
         """See TaskHead. The last layer's spread keeps the size of its input, as in transformers."""
-        draw(self.dense.weight, self.spread, generator)
+        truncated_normal_(self.dense.weight, self.spread, generator)
         self.norm.weight.fill_(1.0)
-        draw(self.classifier.weight, self.classifier.in_features**-0.5, generator)
+        truncated_normal_(self.classifier.weight, self.classifier.in_features**-0.5, generator)
         self.classifier.bias.zero_()
 
 
