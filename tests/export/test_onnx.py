@@ -253,7 +253,7 @@ def test_a_task_is_answered_the_same(kind: str, family: str, tmp_path: Path) -> 
     one, other = load(tmp_path / "model", device="cpu"), load(tmp_path / "onnx")
     for first, second in zip(one.predict(list(asked)), other.predict(list(asked)), strict=True):
         assert_close(first.as_dict(), second.as_dict())
-    with pytest.raises(ModelError, match="answers of its task only"):
+    with pytest.raises(ModelError, match="predictions of its task only"):
         other.embed("a fox")
 
 

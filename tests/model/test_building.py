@@ -84,7 +84,7 @@ def test_sinusoidal_positions_have_the_deviation_of_the_others_and_know_distance
     [
         ({"kind": "bert", "num_heads": 7}, "num_heads = 7 does not divide hidden_size = 512"),
         ({"kind": "modern", "hidden_size": 12, "num_heads": 4}, "hidden_size / num_heads = 3 is odd"),
-        ({"kind": "bert", "family": "roberta", "pair_head": True}, "a roberta folder has no place for it"),
+        ({"kind": "bert", "family": "roberta", "pair_head": True}, "a roberta folder cannot store it"),
         ({"kind": "modern", "max_position": 9}, "did you mean 'max_positions'"),
         ({"kind": "bert", "activation": "relu"}, "model.activation"),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskling.model.activation_checkpointing import SameDraws, enable_activation_checkpointing
+from maskling.model.activation_checkpointing import SameRandomState, enable_activation_checkpointing
 from maskling.model.attention import AttentionPattern
 from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
@@ -74,7 +74,7 @@ def test_a_generator_that_torch_does_not_put_back_draws_the_same_again() -> None
     def drawn(first: Tensor) -> Tensor:
         return first + torch.rand(5)
 
-    draws = SameDraws(drawn, torch.get_rng_state, torch.set_rng_state)
+    draws = SameRandomState(drawn, torch.get_rng_state, torch.set_rng_state)
     torch.manual_seed(3)
     once = draws(torch.zeros(5))
     between = torch.rand(5)

@@ -1,7 +1,7 @@
 """BERT as of 2018 (Devlin et al., section 3; google-research/bert `modeling.py`), and RoBERTa's variant of it.
 
-Post-norm: each part's output is added to its input and the sum normalised. RoBERTa differs in the
-names of its weights, in positions that start at row 2, and in having no pair head.
+Post-norm: the output of each sublayer is added to its input and the sum is normalized. RoBERTa differs in the names of
+its weights, in positions that start at row 2, and in having no pair head.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from maskling.model.masked_lm import MaskedLM, truncated_normal_
 
 
 class BertLayer(nn.Module):
-    """Attention, then a feed-forward part, each wrapped in residual and norm."""
+    """Attention, then a feed-forward sublayer, each with a residual connection and LayerNorm."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class BertLayer(nn.Module):
         self.output_norm = nn.LayerNorm(width, config.norm_eps)
 
     def forward(self, x: Tensor, pattern: AttentionPattern) -> Tensor:
-        """x: (rows * seq, hidden). Returns the same shape."""
+        """Apply the layer. x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
         attended = attend(self.qkv(x), pattern, config.num_heads, window=None, dropout=weight_dropout, rotation=None)
@@ -44,7 +44,7 @@ class BertLayer(nn.Module):
 
 
 class Bert(MaskedLM):
-    """BERT with its masked-token head, and with pooler and pair head where the configuration asks for them."""
+    """BERT with its masked-token head, and with pooler and pair head if `config.pair_head`."""
 
     config: BertConfig
     token_head_prefixes: ClassVar[tuple[str, ...]] = ("cls.predictions.", "lm_head.")
@@ -74,14 +74,14 @@ class Bert(MaskedLM):
         pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
-        """See MaskedLM. Models of one token type ignore token_type_ids, as RoBERTa's users expect."""
+        """Encode rows of tokens, see MaskedLM. A model with one token type ignores token_type_ids, as RoBERTa does."""
         rows, seq = input_ids.shape
         x = self.embed_tokens(input_ids) + self.position(position_ids.flatten() + self.config.position_offset)
         if token_type_ids is None or self.config.type_vocab_size == 1:
             x = x + self.token_type.weight[0]
         else:
             x = x + self.token_type(token_type_ids.flatten())
-        # From here on the states are in the dtype of the matrix products, which would round them anyway.
+        # From here on hidden states are in the dtype of the matrix products, which would round them anyway.
         x = drop(self.embedding_norm(x).to(autocast_dtype(x)), self.config.dropout, self.training)
         if states is not None:
             states.append(x.view(rows, seq, -1))
@@ -96,17 +96,16 @@ class Bert(MaskedLM):
         return hidden
 
     def transformed(self, hidden: Tensor) -> Tensor:
-        """See MaskedLM."""
         # RoBERTa's head uses the exact GELU whatever the layers use.
         activation = self.config.activation if self.config.family == "bert" else "gelu"
         return layer_norm(ACTIVATIONS[activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
-        """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
+        """Return the word table, which is tied to the output matrix, and a bias per token."""
         return self.word.weight, self.decoder_bias
 
     def pair(self, first: Tensor) -> Tensor:
-        """See MaskedLM. 0 says B follows A, 1 says it does not."""
+        """Classify pairs of segments: label 0 if B follows A, 1 if it does not. See MaskedLM."""
         if not self.config.pair_head:
             raise ModelError("this model has no pair head; set model.pair_head = true, or choose pairing.kind = single")
         logits: Tensor = self.pair_classifier(torch.tanh(self.pooler(first)))
@@ -114,7 +113,7 @@ class Bert(MaskedLM):
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
-        """See MaskedLM. Weights from a normal distribution cut at two deviations, biases 0, norms 1.
+        """Draw weights from a normal distribution truncated at two standard deviations; set biases to 0 and norms to 1.
 
         transformers draws from the whole normal distribution and zeroes the row of [PAD]; Google's code does neither.
         """
@@ -132,7 +131,6 @@ class Bert(MaskedLM):
             self.position.weight[self.config.position_offset :] = sinusoids(self.config, spread)
 
     def hf_names(self) -> dict[str, tuple[str, ...]]:
-        """See MaskedLM."""
         roberta = self.config.family != "bert"
         base = "roberta" if roberta else "bert"
         names: dict[str, tuple[str, ...]] = {
@@ -165,7 +163,7 @@ class Bert(MaskedLM):
         return names
 
     def canonical_name(self, name: str) -> str | None:
-        """See MaskedLM. Knows TensorFlow's gamma and beta, and encoders saved without their prefix."""
+        """Return today's name, see HFWeights. Handles TensorFlow's gamma and beta, and encoders without prefix."""
         base = "bert" if self.config.family == "bert" else "roberta"
         name = name.removeprefix("module.").replace(".gamma", ".weight").replace(".beta", ".bias")
         if name.startswith(("embeddings.", "encoder.", "pooler.")):
@@ -180,9 +178,9 @@ class Bert(MaskedLM):
 
 
 def sinusoids(config: BertConfig, spread: float) -> Tensor:
-    """A position table of sines and cosines (Vaswani et al. 2017, section 3.5) with the deviation `spread`.
+    """Return a table of sinusoidal positions (Vaswani et al. 2017, section 3.5) with standard deviation `spread`.
 
-    Attention can read relative positions from it at once, where a random table must first learn them.
+    Attention can read relative positions from it at once; a random table must first learn them.
     Returns (max_positions, hidden).
     """
     half = (config.hidden_size + 1) // 2
