@@ -1,1 +1,1 @@
-"""Write model folders (Hugging Face, Sentence-Transformers, ONNX) with model cards, and verify each by loading it back."""
+"""Write model folders (Hugging Face, Sentence-Transformers, ONNX) with model cards, and verify them by reading back."""

@@ -21,7 +21,6 @@ from maskling.model.tasks.config import HeadKind
 from maskling.model.tasks.model import TaskModel
 from maskling.version import __version__
 
-
 # `update_card` rewrites the section between these lines; the rest of the card is free to edit.
 BEGIN = "<!-- held-out numbers: rewritten by maskling -->"
 END = "<!-- end of held-out numbers -->"

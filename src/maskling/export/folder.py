@@ -194,7 +194,7 @@ def export_sentence_encoder(
 
 
 def encoder_config_json(config: ModelConfig) -> dict[str, Any]:
-    """Return the config.json of an encoder without heads, which transformers loads as the base class, e.g. BertModel."""
+    """Return the config.json of an encoder without heads, which transformers loads as its base class (BertModel)."""
     hf_config = to_hugging_face(config)
     name = str(hf_config["architectures"][0]).removesuffix("ForMaskedLM").removesuffix("ForPreTraining")
     return hf_config | {"architectures": [f"{name}Model"]}
@@ -237,7 +237,9 @@ def refuse_foreign_files(source: Path, out: Path) -> None:
     others = [name for name in names if not (name in _OURS or name.endswith(_SUFFIXES) or _of_tokenizer(name))]
     others = [name for name in others if not (name.startswith("onnx.") and name.endswith(ASIDE))]
     if others or (names and "config.json" not in names):
-        raise ModelError(f"{out} holds files that do not belong to a model ({(others or names)[0]}); give a new or empty folder")
+        raise ModelError(
+            f"{out} holds files that do not belong to a model ({(others or names)[0]}); give a new or empty folder"
+        )
 
 
 def _of_tokenizer(name: str) -> bool:

@@ -60,8 +60,8 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     """Write the model in `source` as an ONNX graph in `out`, with config.json, tokenizer files and a card.
 
     The graph is onnx/model.onnx, or onnx/model_quantized.onnx in int8, where transformers.js, optimum and
-    SentenceTransformer look for it. Outputs are `logits` and `last_hidden_state` for a masked language model, the latter
-    alone for an encoder, and those of transformers for a task model. The parts that maskling runs are beside it.
+    SentenceTransformer look for it. Outputs are `logits` and `last_hidden_state` for a masked language model, the
+    latter alone for an encoder, and those of transformers for a task model. The parts that maskling runs are beside it.
     If `out` holds weights or other graphs of the same model, only onnx/ is written and its other files are kept;
     otherwise `out` is replaced as a whole. Either happens only after graph and parts reproduced the model's outputs.
     Raises ModelError if they do not, if `source` is not a model, and if `out` holds another model; MissingExtra without

@@ -32,14 +32,14 @@ _NEARLY = 0.1
 
 
 class Agreement(NamedTuple):
-    """Agreement of a graph in int8 with its model. value: 1 is perfect. words: `value` and its meaning in a sentence."""
+    """Agreement of a graph in int8 with its model. value: 1 is perfect; words: what it means, as a clause."""
 
     value: float
     words: str
 
 
 def check_graph(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> None:
-    """Compare the outputs of the graph in `whole`, and of its parts, with the module's. Raises ModelError on a difference."""
+    """Compare the outputs of a graph and of its parts with the module's. Raises ModelError if they differ."""
     config = _config(graph)
     found = OnnxGraph(whole)
     parts = OnnxLM(config, whole) if isinstance(graph, LanguageGraph) else None
@@ -64,8 +64,8 @@ def check_graph(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> No
                 gap = float((one - other).abs().max()) if one.shape == other.shape else float("nan")
                 raise ModelError(
                     f"{where} was not written: its {name} differed by {gap:.2g} from the model's for a batch of "
-                    f"{' x '.join(map(str, real.shape))} tokens (batch {index}), more than {GRAPH_TOLERANCE:g}; this is "
-                    f"a bug in maskling or onnxruntime"
+                    f"{' x '.join(map(str, real.shape))} tokens (batch {index}), more than {GRAPH_TOLERANCE:g}; this "
+                    f"is a bug in maskling or onnxruntime"
                 )
 
 
@@ -76,8 +76,8 @@ def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> Agre
     itself. An encoder: the mean cosine of text vectors. Regression: Pearson's correlation of scores. A rank correlation
     would change with any two texts of nearly equal score, and most random texts are; a model fine-tuned on STS-B had
     0.99 here and 0.9993 on its own test pairs, and the weights of another model have about 0. Question answering: the
-    fraction of starts and ends that are nearly the best for the model too, since the order of two nearly equal positions
-    is arbitrary. Tasks and encoders get random tokens.
+    fraction of starts and ends that are nearly the best for the model too, since the order of two nearly equal
+    positions is arbitrary. Tasks and encoders get random tokens.
     """
     inputs, masked = _probe(graph)
     found, expected = OnnxGraph(whole), _outputs(graph, inputs)

@@ -27,7 +27,6 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx import CHECKSUM_KEY, MODEL, PARAMETERS, part_path
 from maskling.model.tasks.model import TaskModel
 
-
 # A file of ONNX is one protobuf message, which ends at 2 GB.
 _MOST_BYTES = 2**31 - (1 << 20)
 
@@ -46,7 +45,7 @@ class TracedPattern(AttentionPattern):
 
 
 class LanguageGraph(nn.Module):
-    """Module with the outputs of a masked language model: logits at every position, if it has a head, and hidden states."""
+    """Module with the outputs of a masked language model: logits at every position, if it has a head, and states."""
 
     def __init__(self, module: MaskedLM, headless: bool) -> None:
         super().__init__()

@@ -96,6 +96,16 @@ def _native_bf16(device: torch.device) -> str | None:
     return "avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else None
 
 
+def has_onednn_bf16(compute: Compute) -> bool:
+    """Return whether oneDNN computes the matrix products: in bf16, on a CPU whose instructions oneDNN supports."""
+    if compute.device.type != "cpu" or compute.dtype != torch.bfloat16:
+        return False
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return False
+
+
 @functools.cache
 def _bf16_is_faster_by() -> float:
     """Return how many times faster a matrix product is in bf16 than in fp32. Takes some 50 ms."""

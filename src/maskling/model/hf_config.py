@@ -209,7 +209,8 @@ def _global_every(hf_config: JSONDict, num_layers: int, where: str) -> int:
         return declared
     if len(kinds) != num_layers:
         raise ModelError(
-            f"{where}/config.json: layer_types has {len(kinds)} layers, but num_hidden_layers is {num_layers}; restore it"
+            f"{where}/config.json: layer_types has {len(kinds)} layers, but num_hidden_layers is {num_layers}; "
+            f"restore it"
         )
     for every in (declared, *range(1, num_layers + 1)):
         if kinds == ["sliding_attention" if layer % every else "full_attention" for layer in range(num_layers)]:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from maskling.arrays import Int64Array
 from maskling.errors import MissingExtra, ModelError

@@ -119,7 +119,7 @@ def task_config_json(config: ModelConfig, head_config: HeadConfig) -> dict[str, 
 
 
 def _head_defaults(hf_config: Mapping[str, Any], had: HeadConfig | None) -> _HeadDefaults:
-    """What a folder's config.json says of heads, whether it has one or not."""
+    """Return the head settings of a config.json, with or without a task head."""
     if had is not None:
         return _HeadDefaults(had.dropout, had.pooling)
     dropout = hf_config.get("classifier_dropout")

@@ -69,7 +69,7 @@ class TaskModel(HFWeights):
         return logits
 
     def answer(self, hidden: Tensor) -> Tensor:
-        """Return the logits of the start and end of an answer: (rows, seq, 2). Compare within the tokens of an example."""
+        """Return the logits of the start and end of an answer: (rows, seq, 2), to compare within each example."""
         logits: Tensor = self.head(hidden)
         return logits
 
