@@ -45,12 +45,12 @@ def test_where_the_processor_does_not_tell_it_is_measured(
 
 TRAIN = """
 import torch
-from maskling.model.build import build
+from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig
-from maskling.model.device import pick
+from maskling.model.device import pick_device
 from maskling.model.attention import AttentionPattern
-compute = pick("cpu")
-module = build(BertConfig(vocab_size=50, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64), 0)
+compute = pick_device("cpu")
+module = build_masked_lm(BertConfig(vocab_size=50, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64), 0)
 ids = torch.arange(40).view(2, 20)
 with compute.autocast():
     hidden = module(ids, torch.arange(20).expand(2, 20), None, AttentionPattern.from_example_ids(torch.zeros(2, 20)))
