@@ -144,7 +144,7 @@ def ours(
         input_ids=input_ids.to(device),
         position_ids=torch.arange(seq).expand(rows, seq).to(device),
         token_type_ids=torch.zeros_like(input_ids).to(device),
-        visible=AttentionPattern.from_example_ids(examples.contiguous(), device),
+        pattern=AttentionPattern.from_example_ids(examples.contiguous(), device),
         masked_positions=positions.to(device),
         labels=input_ids.flatten()[positions].to(device),
         first_positions=nothing,

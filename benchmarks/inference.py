@@ -151,13 +151,13 @@ def embeds(model: Path, texts: list[str], clock: Callable[[], float]) -> dict[st
 
 def evaluates(model: Path, data: Path, quick: bool) -> dict[str, Callable[[], object]]:
     import maskling
-    from maskling.evaluate.held_out import evaluate, prepared_text
+    from maskling.evaluate.held_out import evaluate_held_out, split_text
 
     runs: dict[str, Callable[[], object]] = {}
     for dtype in dtypes():
         opened = maskling.load(model, dtype=dtype)
-        text = prepared_text(data, opened)
-        runs[f"maskling {dtype}"] = lambda opened=opened, text=text: evaluate(
+        text = split_text(data, opened)
+        runs[f"maskling {dtype}"] = lambda opened=opened, text=text: evaluate_held_out(
             opened, text, seq_length=128, examples=20 if quick else 200
         )
     return runs

@@ -24,7 +24,7 @@ from maskling.model.config import ModelConfig, flops_per_token
 from maskling.model.device import Compute, keep_freed_memory, pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.objectives.cross_entropy import head_loss
-from maskling.objectives.losses import EVENLY
+from maskling.objectives.losses import PREDICTIONS_MULTIPLE
 from models import SIZES, maskling_config, transformers_config
 
 SIDES = ("transformers", "bert", "modern")
@@ -56,7 +56,7 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> list[dict[str, 
     rows = options.tokens // seq
     torch.manual_seed(0)
     ids = torch.randint(5, VOCAB, (rows, seq))
-    chosen = torch.randperm(rows * seq)[: round(rows * seq * 0.15 / EVENLY) * EVENLY].sort().values
+    chosen = torch.randperm(rows * seq)[: round(rows * seq * 0.15 / PREDICTIONS_MULTIPLE) * PREDICTIONS_MULTIPLE].sort().values
     labels = torch.randint(5, VOCAB, chosen.shape)
     examples = (torch.arange(seq) * options.examples // seq).expand(rows, seq)
     configs = {kind: maskling_config(size, VOCAB, kind) for kind in ("bert", "modern")}

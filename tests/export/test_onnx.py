@@ -101,9 +101,9 @@ def test_examples_that_share_a_row_do_not_see_each_other(made: Path) -> None:
     positions = torch.tensor([[*range(5), *range(9), *range(3), 0, 0], [*range(19)], [0] * 19, [0, 1, *range(17)]])
     ids = torch.randint(0, model.config.vocab_size, examples.shape, generator=torch.Generator().manual_seed(5))
     types = (positions > 2).long()
-    visible = AttentionPattern.from_example_ids(examples)
+    pattern = AttentionPattern.from_example_ids(examples)
     with torch.no_grad():
-        expected, found = (one(ids, positions, types, visible) for one in (model, onnx))
+        expected, found = (one(ids, positions, types, pattern) for one in (model, onnx))
     real = examples >= 0
     torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(onnx.predict(found[0, 3:7]), model.predict(expected[0, 3:7]), rtol=1e-4, atol=1e-4)
@@ -149,7 +149,7 @@ def test_what_a_graph_cannot_do_is_said(made: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ModelError, match="ONNX already"):
         export_onnx(made / "onnx", made / "again")
     with pytest.raises(ModelError, match="only answers"):
-        load(made / "onnx").module.names()
+        load(made / "onnx").module.hf_names()
     for package, call in (
         ("onnxruntime", lambda: load(made / "onnx")),
         ("onnxscript", lambda: export_onnx(made / "model", made / "again")),
@@ -253,7 +253,7 @@ def test_a_task_is_answered_the_same(kind: str, family: str, tmp_path: Path) -> 
     one, other = load(tmp_path / "model", device="cpu"), load(tmp_path / "onnx")
     for first, second in zip(one.predict(list(asked)), other.predict(list(asked)), strict=True):
         assert_close(first.as_dict(), second.as_dict())
-    with pytest.raises(ModelError, match="answers of its task only"):
+    with pytest.raises(ModelError, match="predictions of its task only"):
         other.embed("a fox")
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from maskling.errors import DataError, ModelError, SettingsError
 from maskling.export.cards import CardFacts
 from maskling.export.folder import export_model
-from maskling.export.sentence_transformers import read_pooling
 from maskling.infer import index as index_module
 from maskling.infer import search
 from maskling.infer.index import Index, Indexed, build_index
 from maskling.infer.model import Model, load
+from maskling.model.sentence_transformers import read_pooling
 from small_models import bert, modern, wordpiece
 
 TEXTS = [
@@ -250,7 +250,7 @@ def test_what_cannot_be_asked_is_refused(model: Model, tmp_path: Path):
     [
         ({"1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, "asks for max_tokens"),
         ({"modules.json": [{"type": "sentence_transformers.models.Dense"}]}, "a layer of the kind Dense"),
-        ({"modules.json": {}}, "does not hold what Sentence-Transformers writes"),
+        ({"modules.json": {}}, "is not a file that Sentence-Transformers writes"),
     ],
 )
 def test_vectors_that_are_not_calculated_here_are_refused(files: dict[str, object], said: str, tmp_path: Path):

@@ -84,7 +84,7 @@ def test_sinusoidal_positions_have_the_deviation_of_the_others_and_know_distance
     [
         ({"kind": "bert", "num_heads": 7}, "num_heads = 7 does not divide hidden_size = 512"),
         ({"kind": "modern", "hidden_size": 12, "num_heads": 4}, "hidden_size / num_heads = 3 is odd"),
-        ({"kind": "bert", "family": "roberta", "pair_head": True}, "a roberta folder has no place for it"),
+        ({"kind": "bert", "family": "roberta", "pair_head": True}, "a roberta folder cannot store it"),
         ({"kind": "modern", "max_position": 9}, "did you mean 'max_positions'"),
         ({"kind": "bert", "activation": "relu"}, "model.activation"),
     ],
@@ -115,11 +115,11 @@ def test_a_model_without_a_pair_head_says_so(config: BertConfig | ModernConfig) 
 def test_dropout_acts_in_training_only_and_repeats_with_the_seed(config: BertConfig | ModernConfig) -> None:
     module = build_masked_lm(config.model_copy(update={"dropout": 0.2, "attention_dropout": 0.2}), seed=0)
     ids = torch.randint(5, 211, (2, 9))
-    visible = AttentionPattern.from_example_ids(torch.zeros(2, 9))
+    pattern = AttentionPattern.from_example_ids(torch.zeros(2, 9))
 
     def run(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        out: torch.Tensor = module(ids, torch.arange(9).expand(2, 9), None, visible)
+        out: torch.Tensor = module(ids, torch.arange(9).expand(2, 9), None, pattern)
         return out
 
     assert torch.equal(run(1), run(1))

@@ -12,7 +12,7 @@ from maskling.model.build import build_masked_lm
 from maskling.model.config import ModernConfig
 from maskling.objectives import losses
 from maskling.objectives.cross_entropy import can_chunk, chunked_head_loss, token_loss
-from maskling.objectives.losses import TensorBatch, masked_lm
+from maskling.objectives.losses import TensorBatch, masked_lm_loss
 
 pytestmark = pytest.mark.skipif(not hasattr(F, "linear_cross_entropy"), reason="torch older than 2.13")
 
@@ -84,10 +84,10 @@ def test_masked_tokens_have_one_loss_with_it_and_without(monkeypatch: pytest.Mon
     hidden = torch.randn(4, 40, 24, generator=torch.Generator().manual_seed(1))
     places = torch.arange(0, 160, 2)
     nothing = torch.zeros(0, dtype=torch.int64)
-    ids, visible = torch.zeros(4, 40, dtype=torch.int64), AttentionPattern.from_example_ids(torch.zeros(4, 40))
-    batch = TensorBatch(ids, ids, ids, visible, F.pad(places, (0, 48)), places, nothing, nothing)
-    plain = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
+    ids, pattern = torch.zeros(4, 40, dtype=torch.int64), AttentionPattern.from_example_ids(torch.zeros(4, 40))
+    batch = TensorBatch(ids, ids, ids, pattern, F.pad(places, (0, 48)), places, nothing, nothing)
+    plain = masked_lm_loss(module, hidden, batch, logits_bytes=4 * 211 * 10)
     monkeypatch.setattr(losses, "can_chunk", lambda _: True)
-    chunked = masked_lm(module, hidden, batch, logits_bytes=4 * 211 * 10)
+    chunked = masked_lm_loss(module, hidden, batch, logits_bytes=4 * 211 * 10)
     assert plain.count == chunked.count == 80
     torch.testing.assert_close(plain.sum, chunked.sum)

@@ -47,13 +47,13 @@ TRAIN = """
 import torch
 from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig
-from maskling.model.device import pick
-from maskling.model.attention import Visible
-compute = pick("cpu")
+from maskling.model.device import pick_device
+from maskling.model.attention import AttentionPattern
+compute = pick_device("cpu")
 module = build_masked_lm(BertConfig(vocab_size=50, hidden_size=32, num_layers=2, num_heads=4, intermediate_size=64), 0)
 ids = torch.arange(40).view(2, 20)
 with compute.autocast():
-    hidden = module(ids, torch.arange(20).expand(2, 20), None, Visible.from_example_ids(torch.zeros(2, 20)))
+    hidden = module(ids, torch.arange(20).expand(2, 20), None, AttentionPattern.from_example_ids(torch.zeros(2, 20)))
     loss = torch.nn.functional.cross_entropy(module.predict(hidden).flatten(0, 1).float(), ids.flatten())
 loss.backward()
 print(compute.dtype, all(bool(p.grad.isfinite().all()) for p in module.parameters() if p.grad is not None))

@@ -187,7 +187,7 @@ def test_a_torch_file_that_would_run_code_is_refused(tmp_path: Path, monkeypatch
 
 
 REFUSED = {
-    "another architecture": ({"model_type": "distilbert"}, "bert", "model_type 'distilbert'; supported are bert,"),
+    "another architecture": ({"model_type": "distilbert"}, "bert", "model_type 'distilbert', but only bert,"),
     "relative positions": ({"position_embedding_type": "relative_key"}, "bert", "position_embedding_type = 'rel"),
     "activation": ({"hidden_act": "mish"}, "bert", "the activation 'mish' is not supported, only gelu,"),
     "decoder": ({"is_decoder": True}, "bert", "is_decoder = True is not supported"),

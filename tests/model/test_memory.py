@@ -1,4 +1,4 @@
-"""What training is said to keep in memory is what it keeps."""
+"""The estimate of training memory against what autograd and the optimizer keep, and against the peak of real runs."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def kept_for_backward(config: ModelConfig, rows: int, seq: int, dtype: Precision
         return tensor
 
     example_ids = torch.arange(seq).expand(rows, seq) // (seq // 2 + 1)
-    visible = AttentionPattern.from_example_ids(example_ids)
+    pattern = AttentionPattern.from_example_ids(example_ids)
     ids, positions = torch.ones(rows, seq, dtype=torch.int64), torch.arange(seq).expand(rows, seq)
     with pick_device("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        module(ids, positions, torch.zeros_like(ids), visible)
+        module(ids, positions, torch.zeros_like(ids), pattern)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
@@ -112,6 +112,12 @@ def test_a_gpu_keeps_no_matrix_of_attention_for_dropout_and_has_scores_in_fp32()
 TOLERANCE = 0.15
 
 
+def test_kernels_count_where_onednn_multiplies() -> None:
+    config = BertConfig(vocab_size=30_000)
+    with_, without = (training_memory(config, rows=8, seq=128, number_bytes=2, onednn=on) for on in (True, False))
+    assert with_.total - without.total == with_.kernels == 200 << 20
+
+
 @pytest.fixture(scope="module")
 def prepared_text(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared folder of English with 8,000 pieces."""
@@ -125,19 +131,23 @@ def prepared_text(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "settings",
     [
         {"preset": "modern-mini", "seq": 128, "rows": 32},
-        {"preset": "bert-small", "seq": 128, "rows": 32, "system": {"dtype": "fp32"}},
+        {"preset": "bert-small", "seq": 128, "rows": 32},
         {"preset": "modern-small", "seq": 512, "rows": 16},
     ],
-    ids=["modern-mini", "bert-small-fp32", "modern-small-512"],
+    ids=["modern-mini", "bert-small", "modern-small-512"],
 )
-def test_a_run_takes_what_was_said(settings: dict[str, object], prepared_text: Path) -> None:
+def test_the_peak_memory_of_a_run_is_the_estimate(settings: dict[str, object], dtype: str, prepared_text: Path) -> None:
+    if dtype == "fp32" and settings["preset"] == "modern-small":
+        pytest.skip("the longest of all, and the same code as the smaller two")
     script = Path(__file__).with_name("peak_memory.py")
-    command = [sys.executable, str(script), str(prepared_text), json.dumps(settings)]
+    tree = settings | {"system": {"dtype": dtype}}
+    command = [sys.executable, str(script), str(prepared_text), json.dumps(tree)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["expected"] == pytest.approx(said["peak"], rel=TOLERANCE)
-    assert said["reported"] == pytest.approx(said["peak"], rel=0.01)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["expected"] == pytest.approx(found["peak"], rel=TOLERANCE)
+    assert found["reported"] == pytest.approx(found["peak"], rel=0.01)

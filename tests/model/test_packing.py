@@ -97,19 +97,19 @@ def test_packed_gradients_equal_those_of_one_at_a_time_and_padding_gives_none(na
 def test_what_is_in_the_padding_changes_nothing() -> None:
     module = model("modern")
     ids, positions, types, examples = pack([[4, 5], [8]], seq=13, seed=2)
-    visible = AttentionPattern.from_example_ids(examples)
-    before = module(ids, positions, types, visible)
+    pattern = AttentionPattern.from_example_ids(examples)
+    before = module(ids, positions, types, pattern)
     ids[examples < 0] = 77
-    after = module(ids, positions, types, visible)
+    after = module(ids, positions, types, pattern)
     assert torch.equal(before[examples >= 0], after[examples >= 0])
     assert not torch.equal(before[examples < 0], after[examples < 0])
 
 
 def test_a_mask_by_hand() -> None:
-    visible = AttentionPattern.from_example_ids(torch.tensor([[0, 0, 0, 1, -1], [0, 0, 0, 0, 0]]))
-    assert not visible.full
-    everything = visible.mask()
-    near = visible.mask(window=2)
+    pattern = AttentionPattern.from_example_ids(torch.tensor([[0, 0, 0, 1, -1], [0, 0, 0, 0, 0]]))
+    assert not pattern.full
+    everything = pattern.mask()
+    near = pattern.mask(window=2)
     assert everything is not None
     assert near is not None
     assert everything[0, 0].int().tolist() == [
@@ -122,7 +122,7 @@ def test_a_mask_by_hand() -> None:
     assert everything[1, 0].all()
     assert near[0, 0, 0].int().tolist() == [1, 1, 0, 0, 0]
     assert near[1, 0, 2].int().tolist() == [0, 1, 1, 1, 0]
-    bias = visible.bias(2, torch.bfloat16)
+    bias = pattern.bias(2, torch.bfloat16)
     assert bias is not None
     assert torch.equal(bias == 0, near)
     assert torch.equal(bias == -torch.inf, ~near)
@@ -140,8 +140,8 @@ def test_full_rows_need_no_mask_unless_a_window_hides_something() -> None:
 
 
 def test_runs_of_tokens_for_variable_length_kernels() -> None:
-    visible = AttentionPattern.from_example_ids(torch.tensor([[0, 0, 1, -1], [0, 0, 0, 0], [0, 1, 1, 1]]))
-    starts, longest = visible.cu_seqlens()
+    pattern = AttentionPattern.from_example_ids(torch.tensor([[0, 0, 1, -1], [0, 0, 0, 0], [0, 1, 1, 1]]))
+    starts, longest = pattern.cu_seqlens()
     assert starts.dtype == torch.int32
     assert starts.tolist() == [0, 2, 3, 4, 8, 9, 12]
     assert longest == 4
@@ -156,7 +156,7 @@ def test_the_kernel_that_is_named_is_the_kernel_that_runs(monkeypatch: pytest.Mo
     for seq in (8, BMM_LONGEST, BMM_LONGEST + 1):
         for training in (True, False):
             qkv = torch.zeros(seq, 12, requires_grad=training)
-            visible = AttentionPattern.from_example_ids(torch.zeros(1, seq))
-            attention.attend(qkv, visible, 2, window=None, dropout=0.0, rotation=None)
+            pattern = AttentionPattern.from_example_ids(torch.zeros(1, seq))
+            attention.attend(qkv, pattern, 2, window=None, dropout=0.0, rotation=None)
             assert ran.pop() == kernel_name(torch.device("cpu"), seq, training)
     assert kernel_name(torch.device("cuda"), 8) == "sdpa"

@@ -112,13 +112,13 @@ def test_gradients_equal_those_of_transformers(name: str, seq: int) -> None:
     torch.nn.functional.cross_entropy(theirs.flatten(0, 1), labels.flatten()).backward()
 
     chosen = (labels.flatten() >= 0).nonzero().flatten()
-    visible = AttentionPattern.from_attention_mask(batch["attention_mask"])
-    hidden = module(batch["input_ids"], torch.arange(seq).expand(2, seq), batch["token_type_ids"], visible)
+    pattern = AttentionPattern.from_attention_mask(batch["attention_mask"])
+    hidden = module(batch["input_ids"], torch.arange(seq).expand(2, seq), batch["token_type_ids"], pattern)
     logits = module.predict(hidden.flatten(0, 1)[chosen])
     torch.nn.functional.cross_entropy(logits, labels.flatten()[chosen]).backward()
 
     expected = dict(peer.named_parameters())
-    for ours, several in module.names().items():
+    for ours, several in module.hf_names().items():
         gradient = module.get_parameter(ours).grad
         if ours.startswith(("pooler", "pair_classifier")):
             assert gradient is None
@@ -143,11 +143,11 @@ def test_bf16_strays_no_further_from_fp32_than_transformers_does(name: str) -> N
     module = random_model(config)
     peer = twin(module)
     batch = inputs(config, [190, 190], 190)
-    positions, visible = torch.arange(190).expand(2, 190), AttentionPattern.from_attention_mask(batch["attention_mask"])
+    positions, pattern = torch.arange(190).expand(2, 190), AttentionPattern.from_attention_mask(batch["attention_mask"])
     extra = {"token_type_ids": batch["token_type_ids"]} if name == "bert" else {}
 
     def ours() -> torch.Tensor:
-        return module.predict(module(batch["input_ids"], positions, batch["token_type_ids"], visible)).detach().float()
+        return module.predict(module(batch["input_ids"], positions, batch["token_type_ids"], pattern)).detach().float()
 
     def theirs() -> torch.Tensor:
         out = peer(batch["input_ids"], attention_mask=batch["attention_mask"], **extra)

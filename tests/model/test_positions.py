@@ -39,8 +39,8 @@ def ids_of(module: MaskedLM, length: int) -> torch.Tensor:
 
 @torch.no_grad()
 def logits(module: MaskedLM, ids: torch.Tensor) -> torch.Tensor:
-    visible = AttentionPattern.from_attention_mask(torch.ones_like(ids, dtype=torch.bool))
-    return module.predict(module(ids, torch.arange(ids.shape[1]).expand(ids.shape), None, visible))
+    pattern = AttentionPattern.from_attention_mask(torch.ones_like(ids, dtype=torch.bool))
+    return module.predict(module(ids, torch.arange(ids.shape[1]).expand(ids.shape), None, pattern))
 
 
 def test_texts_that_fitted_before_get_the_same_answers(module: MaskedLM):

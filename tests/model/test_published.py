@@ -80,8 +80,8 @@ def test_logits_equal_those_of_transformers(
     types = ((torch.arange(90) > 20)[None, :] & mask).long()
     with torch.no_grad():
         expected = peer(input_ids=ids, attention_mask=mask.long(), token_type_ids=types)
-        visible = AttentionPattern.from_attention_mask(mask)
-        hidden = loaded.module.eval()(ids, torch.arange(90).expand(2, 90), types, visible)
+        pattern = AttentionPattern.from_attention_mask(mask)
+        hidden = loaded.module.eval()(ids, torch.arange(90).expand(2, 90), types, pattern)
     if peer_class == "BertModel":
         torch.testing.assert_close(hidden[mask], expected.last_hidden_state[mask], atol=1e-5, rtol=1e-5)
         return

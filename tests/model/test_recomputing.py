@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskling.model.activation_checkpointing import SameDraws, enable_activation_checkpointing
+from maskling.model.activation_checkpointing import SameRandomState, enable_activation_checkpointing
 from maskling.model.attention import AttentionPattern
 from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
@@ -37,10 +37,10 @@ def gradients(config: ModelConfig, seq: int, dtype: str, forgetful: bool) -> tup
         return tensor
 
     ids = torch.randint(0, 103, (6, seq), generator=torch.Generator().manual_seed(1))
-    visible = AttentionPattern.from_example_ids(torch.arange(seq).expand(6, seq) // (seq // 2 + 1))
+    pattern = AttentionPattern.from_example_ids(torch.arange(seq).expand(6, seq) // (seq // 2 + 1))
     torch.manual_seed(7)
     with pick_device("cpu", dtype).autocast(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        hidden = module(ids, torch.arange(seq).expand(6, seq), torch.zeros_like(ids), visible)
+        hidden = module(ids, torch.arange(seq).expand(6, seq), torch.zeros_like(ids), pattern)
     size = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     hidden.float().square().sum().backward()
     return [parameter.grad.to_dense() for parameter in module.parameters() if parameter.grad is not None], size
@@ -74,7 +74,7 @@ def test_a_generator_that_torch_does_not_put_back_draws_the_same_again() -> None
     def drawn(first: Tensor) -> Tensor:
         return first + torch.rand(5)
 
-    draws = SameDraws(drawn, torch.get_rng_state, torch.set_rng_state)
+    draws = SameRandomState(drawn, torch.get_rng_state, torch.set_rng_state)
     torch.manual_seed(3)
     once = draws(torch.zeros(5))
     between = torch.rand(5)

@@ -36,8 +36,8 @@ def answers(module: MaskedLM, dtype: str) -> tuple[Tensor, Tensor]:
     ids = torch.randint(0, 211, (2, 13), generator=generator)
     real = torch.arange(13) < torch.tensor([[13], [7]])
     with torch.inference_mode(), pick_device("cpu", dtype).autocast():
-        visible = AttentionPattern.from_attention_mask(real.int())
-        hidden = module(ids, torch.arange(13).expand(2, 13), torch.zeros_like(ids), visible)
+        pattern = AttentionPattern.from_attention_mask(real.int())
+        hidden = module(ids, torch.arange(13).expand(2, 13), torch.zeros_like(ids), pattern)
         return hidden[real].float(), module.predict(hidden[real]).float()
 
 
@@ -65,9 +65,9 @@ def test_packed_layers_fuse_what_follows_them() -> None:
     plain = torch.nn.functional.linear(x.float(), linear.weight.float(), linear.bias.float())
     for found, expected in (
         (packed(x), plain),
-        (packed.gelu(x, "gelu"), torch.nn.functional.gelu(plain)),
-        (packed.gelu(x, "gelu_tanh"), torch.nn.functional.gelu(plain, approximate="tanh")),
-        (packed.added(x, other.bfloat16()), plain + other.bfloat16().float()),
+        (packed.with_gelu(x, "gelu"), torch.nn.functional.gelu(plain)),
+        (packed.with_gelu(x, "gelu_tanh"), torch.nn.functional.gelu(plain, approximate="tanh")),
+        (packed.with_residual(x, other.bfloat16()), plain + other.bfloat16().float()),
     ):
         torch.testing.assert_close(found.float(), expected.detach(), atol=2e-2, rtol=1e-2)
 

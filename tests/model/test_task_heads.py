@@ -117,8 +117,8 @@ def test_packed_examples_get_the_logits_that_transformers_gives_to_padded_ones(
     model = random_model(config, kind, pooling)
     batch = padded(config)
     expected = twin(model)(**batch)
-    inputs, visible, first, places = packed(batch)
-    hidden = model(*inputs, visible)
+    inputs, pattern, first, places = packed(batch)
+    hidden = model(*inputs, pattern)
     real = batch["attention_mask"].bool()
     if kind == "tag":
         found, wanted = model.tag(hidden, places), expected.logits[real]
@@ -126,7 +126,7 @@ def test_packed_examples_get_the_logits_that_transformers_gives_to_padded_ones(
         found = model.answer(hidden).flatten(0, 1)[places]
         wanted = torch.stack([expected.start_logits[real], expected.end_logits[real]], dim=-1)
     else:
-        found, wanted = model.classify(hidden, first, visible), expected.logits
+        found, wanted = model.classify(hidden, first, pattern), expected.logits
     assert found.shape[1] == len(LABELS[kind])
     assert wanted.std() > 0.05
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
@@ -141,8 +141,8 @@ def test_gradients_equal_those_of_transformers(encoder: str, kind: HeadKind) -> 
     batch = padded(config)
     real = batch["attention_mask"].bool()
     out = peer(**batch)
-    inputs, visible, first, places = packed(batch)
-    hidden = model(*inputs, visible)
+    inputs, pattern, first, places = packed(batch)
+    hidden = model(*inputs, pattern)
     if kind == "tag":
         out.logits[real].square().sum().backward()
         model.tag(hidden, places).square().sum().backward()
@@ -151,10 +151,10 @@ def test_gradients_equal_those_of_transformers(encoder: str, kind: HeadKind) -> 
         model.answer(hidden).flatten(0, 1)[places].square().sum().backward()
     else:
         out.logits.square().sum().backward()
-        model.classify(hidden, first, visible).square().sum().backward()
+        model.classify(hidden, first, pattern).square().sum().backward()
     wanted = dict(peer.named_parameters())
     checked = 0
-    for ours, several in model.names().items():
+    for ours, several in model.hf_names().items():
         if ours not in dict(model.named_parameters()):
             continue
         gradient = model.get_parameter(ours).grad
@@ -174,7 +174,7 @@ def test_a_task_model_holds_what_it_uses_and_no_more(encoder: str) -> None:
     for kind in LABELS:
         model = random_model(ENCODERS[encoder], kind)
         assert model.num_parameters() == sum(parameter.numel() for parameter in twin(model).parameters())
-        assert set(model.state_dict()) <= set(model.names())
+        assert set(model.state_dict()) <= set(model.hf_names())
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -292,9 +292,9 @@ def test_dropout_can_be_set_for_the_encoder_and_the_head(tmp_path: Path) -> None
     assert model.head.dropout == 0.5
     assert task_config_json(model.config, model.head_config)["classifier_dropout"] == 0.5
     hidden = torch.ones(1, 3, 44)
-    visible = AttentionPattern.from_attention_mask(torch.ones(1, 3))
+    pattern = AttentionPattern.from_attention_mask(torch.ones(1, 3))
     first = torch.zeros(1, dtype=torch.int64)
-    draws = [model.train().classify(hidden, first, visible) for _ in range(4)]
+    draws = [model.train().classify(hidden, first, pattern) for _ in range(4)]
     assert not all(torch.equal(draws[0], draw) for draw in draws)
 
 

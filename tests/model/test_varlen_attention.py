@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from maskling.model import attention_kernels
-from maskling.model.attention import AttentionPattern, attend, kernel_name, runs_of
-from maskling.model.attention_kernels import rotation
+from maskling.model.attention import AttentionPattern, attend, kernel_name, token_runs
+from maskling.model.attention_kernels import make_rotation
 
 
 def slow_kernel(
@@ -39,22 +39,22 @@ def test_runs_see_what_a_mask_lets_them_see(monkeypatch: pytest.MonkeyPatch, win
     generator = torch.Generator().manual_seed(0)
     qkv = torch.randn(33, 3 * 12, generator=generator, requires_grad=True)
     weight = torch.randn(33, 12, generator=generator)
-    turn = rotation(torch.arange(11).expand(3, 11), 4, 10_000.0) if turns else None
-    visible = AttentionPattern.from_example_ids(EXAMPLES)
-    expected = attend(qkv, visible, 3, window=window, dropout=0.0, rotation=turn)
+    turn = make_rotation(torch.arange(11).expand(3, 11), 4, 10_000.0) if turns else None
+    pattern = AttentionPattern.from_example_ids(EXAMPLES)
+    expected = attend(qkv, pattern, 3, window=window, dropout=0.0, rotation=turn)
     (grad,) = torch.autograd.grad((expected * weight).sum(), qkv)
-    found = attention_kernels.varlen_attention(qkv, visible.cu_seqlens(), 3, window, turn)
+    found = attention_kernels.varlen_attention(qkv, pattern.cu_seqlens(), 3, window, turn)
     torch.testing.assert_close(found, expected)
     (other,) = torch.autograd.grad((found * weight).sum(), qkv)
     torch.testing.assert_close(other, grad)
 
 
 def test_runs_are_counted_where_the_ids_are() -> None:
-    starts, longest = runs_of(EXAMPLES)
+    starts, longest = token_runs(EXAMPLES)
     assert starts.dtype == torch.int32
     assert starts.tolist() == [0, 9, 11, 18, 22, 23, 29, 33]
     assert longest == 11
-    assert runs_of(torch.zeros(0, 5, dtype=torch.int64)).starts.tolist() == [0]
+    assert token_runs(torch.zeros(0, 5, dtype=torch.int64)).starts.tolist() == [0]
 
 
 def test_the_kernel_is_asked_for_only_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:

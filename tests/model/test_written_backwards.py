@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskling.model.attention_kernels import bmm_attention, rotation, split_heads
+from maskling.model.attention_kernels import bmm_attention, make_rotation, split_heads
 from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig
-from maskling.model.layers import drop, gated, kept, norm
+from maskling.model.layers import drop, dropout_mask, geglu, layer_norm
 from maskling.objectives.cross_entropy import head_loss, token_loss
 
 
@@ -52,23 +52,23 @@ def test_attention_with_dropout() -> None:
     def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         torch.manual_seed(4)
         weights = torch.softmax(q @ k.transpose(-1, -2), -1)
-        return (weights * kept(torch.Size((6, 5, 5)), 0.3, torch.float64).view(2, 3, 5, 5)) @ v
+        return (weights * dropout_mask(torch.Size((6, 5, 5)), 0.3, torch.float64).view(2, 3, 5, 5)) @ v
 
     agree(ours, plain, q, k, v)
 
 
-@pytest.mark.parametrize("turned", [True, False])
-def test_heads(turned: bool) -> None:
+@pytest.mark.parametrize("rotate", [True, False])
+def test_heads(rotate: bool) -> None:
     positions = torch.tensor([[0, 1, 2, 0, 1], [0, 1, 2, 3, 4]])
-    turn = rotation(positions, 6, theta=100.0) if turned else None
+    turn = make_rotation(positions, 6, theta=100.0) if rotate else None
 
     def ours(qkv: Tensor) -> Tensor:
         return torch.cat([part.flatten() for part in split_heads(qkv, 2, 3, turn)])
 
     def plain(qkv: Tensor) -> Tensor:
         q, k, v = qkv.view(2, 5, 3, 3, 6).permute(2, 0, 3, 1, 4)
-        if turned:
-            # As complex numbers: the pair (i, i + half) is one number, turned by its angle.
+        if rotate:
+            # As complex numbers: the pair (i, i + half) is one number, rotate by its angle.
             angle = positions[:, None, :, None] * 100.0 ** (-torch.arange(3, dtype=torch.float64) / 3)
             unit = torch.polar(torch.ones_like(angle), angle)
             whole = [torch.complex(*x.chunk(2, -1)) * unit for x in (q, k)]
@@ -85,7 +85,7 @@ def test_gated(name: str, approximate: str) -> None:
     def plain(x: Tensor) -> Tensor:
         return F.gelu(x[:, :5], approximate=approximate) * x[:, 5:]
 
-    agree(lambda x: gated(x, name), plain, torch.randn(7, 10, dtype=torch.float64))  # type: ignore[arg-type]
+    agree(lambda x: geglu(x, name), plain, torch.randn(7, 10, dtype=torch.float64))  # type: ignore[arg-type]
 
 
 def test_token_loss_in_fp32_is_cross_entropy() -> None:
@@ -182,7 +182,7 @@ def test_the_gradient_of_a_tied_table_is_whole_and_that_of_head_and_lookup() -> 
     def gradient(train: bool) -> Tensor:
         module.zero_grad()
         module.train(train)  # a model that is not being trained looks up as torch does
-        hidden = module.look_up(ids)
+        hidden = module.embed_tokens(ids)
         for _ in range(2):
             (module.predict(hidden) * weights).sum().backward(retain_graph=True)
         assert module.word.weight.grad is not None
@@ -199,7 +199,7 @@ def test_norm_keeps_bf16_and_its_statistics_do_not_suffer() -> None:
     torch.nn.init.normal_(layer.weight)
     x = (torch.randn(7, 31) * 5 + 100).bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        out = norm(x, layer)
+        out = layer_norm(x, layer)
     assert out.dtype == torch.bfloat16
     exact = F.layer_norm(x.double(), (31,), layer.weight.double(), layer.bias.double(), layer.eps)
     torch.testing.assert_close(out.double(), exact, atol=1e-2, rtol=2**-8)

@@ -11,7 +11,7 @@ from maskling.data.assemble import Batch
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.losses import TensorBatch, Term, loss_terms, masked_lm, rows_at_once, weighted_loss
+from maskling.objectives.losses import TensorBatch, Term, loss_terms, masked_lm_loss, max_scored_rows, weighted_loss
 
 VOCAB, SEQ, ROWS = 47, 13, 5
 
@@ -49,7 +49,7 @@ def test_the_head_at_masked_places_is_the_head_everywhere_and_then_the_masked_pl
     module, one = model(), batch()
     tensors = on_cpu(one)
     found = loss_terms(module, tensors)
-    hidden = module(tensors.input_ids, tensors.position_ids, tensors.token_type_ids, tensors.visible)
+    hidden = module(tensors.input_ids, tensors.position_ids, tensors.token_type_ids, tensors.pattern)
     labels = torch.full((ROWS * SEQ,), -100)
     labels[one.masked_positions] = torch.from_numpy(one.labels)
     everywhere = F.cross_entropy(module.predict(hidden).flatten(0, 1), labels, ignore_index=-100, reduction="sum")
@@ -71,13 +71,13 @@ def test_logits_in_pieces_give_the_loss_and_the_gradient_of_the_whole():
     losses, grads = [], []
     for logits_bytes in (1 << 20, 4 * VOCAB * 5):
         module = model()
-        hidden = module(one.input_ids, one.position_ids, one.token_type_ids, one.visible)
-        term = masked_lm(module, hidden, one, logits_bytes)
+        hidden = module(one.input_ids, one.position_ids, one.token_type_ids, one.pattern)
+        term = masked_lm_loss(module, hidden, one, logits_bytes)
         term.sum.backward()
         losses.append(float(term.sum.detach()))
         grads.append({name: p.grad for name, p in module.named_parameters() if p.grad is not None})
         assert term.count == 23
-    assert rows_at_once(model(), 4 * VOCAB * 5) == 5
+    assert max_scored_rows(model(), 4 * VOCAB * 5) == 5
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     assert grads[0].keys() == grads[1].keys()
     for name, grad in grads[0].items():

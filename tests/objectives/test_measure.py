@@ -58,9 +58,9 @@ def slowly(module: MaskedLM, batches: list[Batch]) -> dict[str, float]:
                 ids = torch.from_numpy(batch.input_ids[row, where])[None]
                 positions = torch.arange(len(where))[None]
                 types = torch.from_numpy(batch.token_type_ids[row, where])[None]
-                visible = AttentionPattern(torch.zeros_like(ids), full=True)
+                pattern = AttentionPattern(torch.zeros_like(ids), full=True)
                 with torch.no_grad():
-                    hidden = module(ids, positions, types, visible)[0]
+                    hidden = module(ids, positions, types, pattern)[0]
                     chances = module.predict(hidden).double().log_softmax(-1).numpy()
                     pair = module.pair(hidden[:1])[0]
                 flat = row * batch.seq + where
@@ -108,7 +108,7 @@ def test_again_is_equal_to_the_last_digit_and_leaves_the_mode_alone(examples: Ex
 
 def test_predictions_in_pieces_are_the_same(examples: Examples, module: MaskedLM, monkeypatch: pytest.MonkeyPatch):
     whole = measure_masked_lm(module, examples.fixed(20, 0.15, 8), CPU)
-    monkeypatch.setattr(measuring, "rows_at_once", lambda _: 6)
+    monkeypatch.setattr(measuring, "max_scored_rows", lambda _: 6)
     pieces = measure_masked_lm(module, examples.fixed(20, 0.15, 8), CPU)
     assert pieces.mlm_loss == pytest.approx(whole.mlm_loss, rel=1e-6)
     assert (pieces.top1, pieces.top5) == (whole.top1, whole.top5)

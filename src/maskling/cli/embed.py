@@ -61,9 +61,9 @@ def embed(
     if out is not None:
         check_out_file(out, [file] if file else [])
 
-    from maskling.export.sentence_transformers import read_pooling
     from maskling.infer.embed import Pooled, embed_chunks, embed_shares
     from maskling.infer.model import load
+    from maskling.model.sentence_transformers import read_pooling
     from maskling.train.distributed import device_of_rank, join_ranks
 
     with join_ranks(device) as ranks:

@@ -1,1 +1,1 @@
-"""What leaves, and that it is what it says."""
+"""Write model folders (Hugging Face, Sentence-Transformers, ONNX) with model cards, and verify them by reading back."""

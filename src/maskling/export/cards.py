@@ -1,4 +1,8 @@
-"""The model card: what a model is, what it was trained on, how well it does, in README.md beside its weights."""
+"""Model cards: README.md with a model's architecture, training data, settings and held-out metrics.
+
+Pretrained models, task models and models with added tokens or positions have templates in `templates/`. Cards may be
+published, so sources appear without the path of this machine (`public_name`).
+"""
 
 from __future__ import annotations
 
@@ -17,24 +21,18 @@ from maskling.model.tasks.config import HeadKind
 from maskling.model.tasks.model import TaskModel
 from maskling.version import __version__
 
-# FOLDED DOCS
-# [task_card] The model card of a model for a task.
-# [extended_card] What a card says of a model that was given more words or positions.
-# [naming] Names of places as a card that may be published gives them.
-
-
-# The section between these lines is rewritten by `update_card`; the rest of the card is the owner's to edit.
+# `update_card` rewrites the section between these lines; the rest of the card is free to edit.
 BEGIN = "<!-- held-out numbers: rewritten by maskling -->"
 END = "<!-- end of held-out numbers -->"
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a model reached on text it was not trained on. Losses in nats a prediction.
+    """Metrics of a model on held-out text. Losses are in nats per prediction.
 
-    Loss per word and per byte are estimates for the whole text: the loss of a prediction times the tokens of
-    a word or byte. Only they compare models with different vocabularies. loss_before: masked-token loss on the same
-    text before the first step, where training began with weights that were given.
+    loss_per_word, loss_per_byte: estimates for the whole text, the loss per prediction times the tokens per word or
+    byte; only these compare models with different vocabularies. loss_before: masked-token loss on the same text before
+    the first step, if training started from given weights.
     """
 
     mlm_loss: float
@@ -52,18 +50,18 @@ class HeldOut:
 
     @property
     def perplexity(self) -> float:
-        """exp(mlm_loss), infinite where that is too large for a float."""
+        """exp(mlm_loss), infinity if that overflows a float."""
         return entropy.perplexity(self.mlm_loss)
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the card says beside what the model itself says; whatever is None or empty is left out.
+    """Facts about the training of a model for its card; None or empty facts are left out.
 
     recipe: flat settings, 'masking.rate' -> 0.15; paths on this machine are left out of the card. tokens, documents:
-    of the training split. started_from: the model folder that training began with; converted_from: the one that was
-    only brought into another layout. seq_length: the longest sequence the model saw, which is also where
-    `SentenceTransformer` and `maskling.load` cut texts.
+    of the training split. started_from: the model folder that training began with; converted_from: the folder that was
+    only converted to another format. seq_length: the longest sequence in training, at which `SentenceTransformer` and
+    `maskling.load` truncate texts.
     """
 
     name: str | None = None
@@ -83,7 +81,7 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the card says of the model itself, read from the model and its tokenizer as they are exported."""
+    """Facts about the model itself for its card, read from the model and tokenizer that are exported."""
 
     architecture: str
     num_parameters: int
@@ -96,19 +94,19 @@ class ModelFacts:
 
 
 def render_card(facts: CardFacts, model: ModelFacts) -> str:
-    """The text of README.md."""
+    """Render README.md of a pretrained model."""
     template = environment().get_template("card.md.jinja")
     return template.render(facts=facts, model=model, held_out=render_held_out(facts.held_out))
 
 
 def render_held_out(held_out: HeldOut | None) -> str:
-    """The section of held-out numbers, between its two marks."""
+    """Render the section of held-out metrics, between its two marker comments."""
     body = environment().get_template("held_out.md.jinja").render(held_out=held_out).strip()
     return f"{BEGIN}\n{body}\n{END}"
 
 
 def update_card(folder: Path, held_out: HeldOut) -> None:
-    """Put new held-out numbers into the card of a model folder; the rest of the card stays as it is.
+    """Replace the held-out metrics in the card of a model folder; the rest of the card does not change.
 
     Raises ModelError if the folder has no card.
     """
@@ -120,28 +118,28 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
             f"{folder} has no README.md to update; 'maskling export' writes a folder that has one"
         ) from None
     section = render_held_out(held_out)
-    if parts := around_held_out(card):
+    if parts := split_at_held_out(card):
         updated = f"{parts[0]}{section}{parts[2]}"
     else:
-        # Someone may have edited the marks away: then the numbers go to the end rather than over their words.
+        # If the marker comments were deleted, append the metrics rather than overwrite edited text.
         updated = f"{card.rstrip()}\n\n{section}\n"
     with atomic_write(path) as file:
         file.write(updated.encode())
 
 
-def around_held_out(card: str) -> tuple[str, str, str] | None:
-    """What stands before the section of held-out numbers, that section with its marks, and what stands after it.
+def split_at_held_out(card: str) -> tuple[str, str, str] | None:
+    """Split a card into the text before the held-out metrics, that section with its markers, and the text after it.
 
-    None for a card without both marks.
+    Returns None for a card without both markers.
     """
     before, begin, rest = card.partition(BEGIN)
-    numbers, end, after = rest.partition(END)
-    return (before, f"{begin}{numbers}{end}", after) if begin and end else None
+    metrics, end, after = rest.partition(END)
+    return (before, f"{begin}{metrics}{end}", after) if begin and end else None
 
 
 def environment() -> Environment:
-    """Where the templates of cards are found, and how they write numbers, names and paths."""
-    made = Environment(
+    """Return the jinja environment of the card templates, with filters for counts, names and paths."""
+    jinja = Environment(
         loader=PackageLoader("maskling.export", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -149,20 +147,20 @@ def environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    made.filters["count"] = lambda number: f"{number:,}"
-    made.filters["place"] = public_name
-    made.filters["line"] = _line
-    made.filters["code"] = _code
-    return made
+    jinja.filters["count"] = lambda count: f"{count:,}"
+    jinja.filters["source"] = public_name
+    jinja.filters["line"] = _line
+    jinja.filters["code"] = _code
+    return jinja
 
 
 def _line(value: object) -> str:
-    """A name as it cannot break out of its line: file names may hold newlines, and backticks that end a code block."""
+    """Return a name on one line: file names may contain newlines, and backticks that would end a code block."""
     return " ".join(str(value).split()).replace("`", "'")
 
 
 def _code(value: object) -> str:
-    """A name as code, also in a table, where a bar would end its cell."""
+    """Return a name as code, also for a table, where a bar would end the cell."""
     return f"`{_line(value)}`".replace("|", "\\|")
 
 
@@ -173,16 +171,17 @@ PIPELINES: Final[dict[HeadKind, str]] = {
     "tag": "token-classification",
     "answer": "question-answering",
 }
-# How many labels a card lists.
+# The most labels that a card lists.
 LABELS_SHOWN: Final = 40
 
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """What the card says beside what the model itself says; whatever is None or empty is left out.
+    """Facts about the fine-tuning of a model for its card; None or empty facts are left out.
 
-    pairs: whether texts come in pairs. base: the model that was fine-tuned; fresh: only its shape was taken, not its
-    weights; converted_from: the folder that was only brought into another layout. train, measured_on: names of files.
+    pairs: whether inputs are pairs of texts. base: the model that was fine-tuned; fresh: only its configuration was
+    used, not its weights; converted_from: the folder that was only converted to another format. train, measured_on:
+    names of files.
     metrics: 'accuracy' -> 0.83, the chosen one first. seq_length: the longest sequence, which is where other tools cut
     texts. recipe: flat settings, 'train.lr' -> 1e-4.
     """
@@ -205,7 +204,7 @@ class TaskFacts:
 
 
 def render_task_card(facts: TaskFacts, model: TaskModel, family: str) -> str:
-    """The text of README.md. family: 'BERT', as `ModelFacts.architecture` has it."""
+    """Render README.md of a task model. family: such as 'BERT', see `ModelFacts.architecture`."""
     template = environment().get_template("task_card.md.jinja")
     head = model.head_config
     return template.render(
@@ -223,9 +222,9 @@ def render_task_card(facts: TaskFacts, model: TaskModel, family: str) -> str:
 
 @dataclass(frozen=True)
 class Extension:
-    """What was added to the model of `source`.
+    """Tokens and positions that were added to the model of `source`.
 
-    words: how they stand in a text; text: the files they were found in, whose tokens were counted before and after.
+    words: the added tokens as written in a text. text: the files they were found in, tokenized before and after.
     """
 
     source: str
@@ -241,29 +240,29 @@ class Extension:
 
 
 def extended_card(card: str, extension: Extension) -> str:
-    """A card with a section on what was added, and without held-out numbers, which were the old model's."""
-    if parts := around_held_out(card):
+    """Return a card with a section on what was added, and without held-out metrics, which were the old model's."""
+    if parts := split_at_held_out(card):
         card = f"{parts[0]}{render_held_out(None)}{parts[2]}"
     section = environment().get_template("extended.md.jinja").render(asdict(extension) | {"version": __version__})
     return f"{card.rstrip()}\n\n{section.strip()}\n"
 
 
 def card_of(folder: Path) -> str | None:
-    """The card of a model folder, if it has one."""
+    """Return the card of a model folder, None if it has none."""
     card = folder / "README.md"
     return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
 
 
-def public_name(place: str) -> str:
-    """What a source is called, without where it lay on someone's machine.
+def public_name(source: str) -> str:
+    """Return the name of a source without its path on this machine.
 
-    The last part of a path; an address without user, password and query, which may hold a key; names such as
-    'python-docs:' and 'hf:NAME' as they are.
+    The last part of a path; a URL without user, password and query, which may hold a key; names such as 'python-docs:'
+    and 'hf:NAME' unchanged.
     """
-    if "://" in place:
-        parts = urlsplit(place)
+    if "://" in source:
+        parts = urlsplit(source)
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path}"
-    if place.startswith(("hf:", "python-docs:")):
-        return place
-    return PurePath(place.replace("\\", "/")).name or place
+    if source.startswith(("hf:", "python-docs:")):
+        return source
+    return PurePath(source.replace("\\", "/")).name or source

@@ -1,4 +1,8 @@
-"""A model folder that every tool of the field opens, checked before anyone sees it."""
+"""Write model folders that transformers and Sentence-Transformers load, each verified before it replaces `out`.
+
+`export_model` writes a masked language model, `export_task_model` a task model, `export_sentence_encoder` an encoder of
+sentence embeddings. Weights go to model.safetensors through `maskling.model.folder.write_safetensors`.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +16,42 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.export.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
-from maskling.export.sentence_transformers import read_pooling, write_pooling
-from maskling.export.verify import answers, check_same, probing, task_answers
+from maskling.export.sentence_transformers import write_pooling
+from maskling.export.verify import check_same_logits, encoded_probe, probe_logits, probe_task_logits
 from maskling.files import ASIDE, atomic_folder, write_json
 from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.folder import SAFETENSORS, build_encoder, read_folder, write_safetensors, write_weights
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.sentence_transformers import read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder, write_task_weights
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
-# FOLDED DOCS
-# [task_folder] A folder of a model for a task that every tool of the field opens, checked before anyone sees it.
-# [sentence_encoder] A folder of an encoder that was trained to give vectors, checked before anyone sees it.
-# [place] Where a model may be written: nothing else may be lost.
+# What the card says that an encoder was trained on, by the form of its training text.
+TRAINED_ON: Final = {
+    "scored": "pairs of texts with a similarity score (CoSENT, Su 2022)",
+    "pairs": "positive pairs of texts with in-batch negatives (InfoNCE, van den Oord et al. 2018)",
+    "texts": "plain texts, each paired with itself under another dropout mask (SimCSE, Gao et al. 2021)",
+}
+
+# Names, besides tokenizer files, that a folder may have for an export to replace it.
+_OURS = {
+    *("config.json", "README.md", "modules.json", "1_Pooling", "2_Normalize", "LICENSE", ".gitattributes"),
+    *("generation_config.json", "onnx", "onnx.old"),
+}
+_SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
 def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardFacts, card: str | None = None) -> None:
-    """Write config.json, model.safetensors, the tokenizer's files, README.md and what SentenceTransformer needs.
+    """Write config.json, model.safetensors, the tokenizer's files, README.md and the files of Sentence-Transformers.
 
-    card: the text of README.md, if it is not to be made from `facts`.
+    card: the text of README.md; default: rendered from `facts`.
 
-    The folder takes the place of `out` as a whole, and only after it was read back: the logits of a fixed batch must
-    be those of `module`, and the tokenizer's fingerprint its own. Raises ModelError where they are not; then `out`
-    is as it was before.
+    The folder replaces `out` as a whole, and only after it was read back: the logits of a fixed batch must equal those
+    of `module`, and the tokenizer's fingerprint must be the same. Raises ModelError otherwise; `out` is then unchanged.
     """
     clear_partial(out)
     config = module.config
@@ -53,24 +66,24 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
 
 
 def clear_partial(out: Path) -> None:
-    """Delete what an export to `out` that was killed has left beside it."""
-    for left in out.parent.glob(f"{glob.escape(out.name)}.*{ASIDE}"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Delete the temporary folders that a killed export to `out` left beside it."""
+    for leftover in out.parent.glob(f"{glob.escape(out.name)}.*{ASIDE}"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def save_tokenizer(tokenizer: Tokenizer, config: ModelConfig, folder: Path, longest: int) -> None:
-    """Write the files of a tokenizer for a model. longest: the most tokens of a sequence."""
-    # ModernBERT and RoBERTa have no use for token types; a tokenizer that sent them would break their calls.
+    """Write the tokenizer's files for a model. longest: the maximum sequence length in tokens."""
+    # ModernBERT and RoBERTa take no token types; a tokenizer that returned them would break their calls.
     tokenizer.save(folder, longest, token_types=has_token_types(config))
 
 
 def has_token_types(config: ModelConfig) -> bool:
-    """Whether a model is given token_type_ids by other tools."""
+    """Return whether other tools pass token_type_ids to the model."""
     return isinstance(config, BertConfig) and config.family == "bert"
 
 
 def model_facts(module: MaskedLM, tokenizer: Tokenizer) -> ModelFacts:
-    """What a card says of the model itself."""
+    """Return the facts about the model itself for its card."""
     config = module.config
     return ModelFacts(
         architecture=family_name(config),
@@ -79,14 +92,14 @@ def model_facts(module: MaskedLM, tokenizer: Tokenizer) -> ModelFacts:
         hidden_size=config.hidden_size,
         vocab_size=tokenizer.vocab_size,
         mask_token=tokenizer.mask_token,
-        # ModernBertForMaskedLM has no place for a pair head; only maskling reads the one that it has.
+        # ModernBertForMaskedLM has no pair head; only maskling reads the one of a ModernBERT folder.
         has_pair_head=config.pair_head and isinstance(config, BertConfig),
         version=__version__,
     )
 
 
 def family_name(config: ModelConfig) -> str:
-    """The family of a model as people write it."""
+    """Return the display name of the model's family."""
     names = {"bert": "BERT", "roberta": "RoBERTa", "xlm-roberta": "XLM-RoBERTa", "camembert": "CamemBERT"}
     return names[config.family] if isinstance(config, BertConfig) else "ModernBERT"
 
@@ -95,17 +108,17 @@ def _check_model(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path)
     loaded = read_folder(aside)
     if loaded.missing:
         raise ModelError(f"{out} was not written: read back, the model lacked {', '.join(loaded.missing)}")
-    check_same(answers(module), answers(loaded.module.to(next(module.parameters()).device)), str(out))
+    check_same_logits(probe_logits(module), probe_logits(loaded.module.to(next(module.parameters()).device)), str(out))
     check_tokenizer(tokenizer, aside, out)
 
 
 def check_tokenizer(tokenizer: Tokenizer, aside: Path, out: Path) -> None:
-    """Raise ModelError if the tokenizer in `aside`, which is to become `out`, is another one."""
+    """Raise ModelError if the tokenizer read back from `aside`, which is to become `out`, is a different one."""
     found = Tokenizer.load(aside).fingerprint
     if found != tokenizer.fingerprint:
         raise ModelError(
             f"{out} was not written: read back, its tokenizer is {found} and not {tokenizer.fingerprint}; this is a "
-            f"fault of maskling, and what stood there before was kept"
+            f"bug in maskling, and nothing there was changed"
         )
 
 
@@ -114,11 +127,11 @@ def export_task_model(
 ) -> None:
     """Write config.json, model.safetensors, the tokenizer's files and README.md.
 
-    card: the text of README.md, if it is not to be made from `facts`.
+    card: the text of README.md; default: rendered from `facts`.
 
-    The folder takes the place of `out` as a whole, and only after it was read back: the logits of a fixed batch and
-    the label of each must be those of `model`, and the tokenizer's fingerprint its own. Raises ModelError where they
-    are not; then `out` is as it was before.
+    The folder replaces `out` as a whole, and only after it was read back: the labels and the logits of a fixed batch
+    must equal those of `model`, and the tokenizer's fingerprint must be the same. Raises ModelError otherwise; `out` is
+    then unchanged.
     """
     clear_partial(out)
     config = model.config
@@ -133,17 +146,9 @@ def export_task_model(
 def _check_task_model(model: TaskModel, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
     loaded = read_task_folder(aside)
     if loaded is None or loaded.head_config.labels != model.head_config.labels:
-        raise ModelError(f"{out} was not written: read back, its labels were others; this is a fault of maskling")
-    check_same(task_answers(model), task_answers(loaded.to(next(model.parameters()).device)), str(out))
+        raise ModelError(f"{out} was not written: read back, its labels differed; this is a bug in maskling")
+    check_same_logits(probe_task_logits(model), probe_task_logits(loaded.to(next(model.parameters()).device)), str(out))
     check_tokenizer(tokenizer, aside, out)
-
-
-# By the form of the training text: what the card says was learnt from it.
-LEARNT: Final = {
-    "scored": "pairs of texts with a score of how alike they are (CoSENT, Su 2022)",
-    "pairs": "pairs of texts that belong together, against all others of a step (InfoNCE, van den Oord et al. 2018)",
-    "texts": "plain text, each piece paired with itself under another dropout (SimCSE, Gao et al. 2021)",
-}
 
 
 def export_sentence_encoder(
@@ -157,82 +162,73 @@ def export_sentence_encoder(
     normalized: bool = False,
     card: str | None = None,
 ) -> None:
-    """Write config.json, model.safetensors, the tokenizer's files, what SentenceTransformer needs, and README.md.
+    """Write config.json, model.safetensors, the tokenizer's files, the files of Sentence-Transformers, and README.md.
 
-    module: without heads. config: what is written, as training may have had another dropout. form: see LEARNT;
-    None where that is not known. normalized: whether SentenceTransformer is to scale vectors to length 1. card: the
-    text of README.md, if it is not to be made from `facts`.
-    The folder takes the place of `out` as a whole, and only after it was read back: the states of a fixed batch must
-    be those of `module`, the pooling and the tokenizer its own. Raises ModelError where they are not; then `out` is as
-    it was before.
+    module: without heads. config: the configuration to write; training may have used another dropout. form: see
+    TRAINED_ON, None if unknown. normalized: whether SentenceTransformer scales vectors to length 1. card: the text of
+    README.md; default: rendered from `facts`.
+    The folder replaces `out` as a whole, and only after it was read back: the hidden states of a fixed batch must equal
+    those of `module`, pooling and tokenizer must be the same. Raises ModelError otherwise; `out` is then unchanged.
     """
     clear_partial(out)
     longest = min(facts.seq_length or config.max_positions, config.max_positions)
     with atomic_folder(out) as aside:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
         write_safetensors(weights, aside / SAFETENSORS)
-        write_json(aside / "config.json", encoder_tree(config))
+        write_json(aside / "config.json", encoder_config_json(config))
         save_tokenizer(tokenizer, config, aside, longest)
         write_pooling(aside, config.hidden_size, longest, pooling, normalized)
         template = environment().get_template("sentence_card.md.jinja")
-        made = template.render(
+        rendered = template.render(
             facts=facts,
             family=family_name(config),
             config=config,
             pooling=pooling,
-            learnt=LEARNT[form] if form else None,
+            trained_on=TRAINED_ON[form] if form else None,
             normalized=normalized,
             num_parameters=module.num_parameters(),
             version=__version__,
         )
-        (aside / "README.md").write_text(made if card is None else card, encoding="utf-8")
+        (aside / "README.md").write_text(rendered if card is None else card, encoding="utf-8")
         _check_encoder(module, tokenizer, pooling, aside, out)
 
 
-def encoder_tree(config: ModelConfig) -> dict[str, Any]:
-    """The config.json of an encoder without heads: the class that transformers opens it with is the bare model."""
-    tree = to_hugging_face(config)
-    name = str(tree["architectures"][0]).removesuffix("ForMaskedLM").removesuffix("ForPreTraining")
-    return tree | {"architectures": [f"{name}Model"]}
+def encoder_config_json(config: ModelConfig) -> dict[str, Any]:
+    """Return the config.json of an encoder without heads, which transformers loads as its base class (BertModel)."""
+    hf_config = to_hugging_face(config)
+    name = str(hf_config["architectures"][0]).removesuffix("ForMaskedLM").removesuffix("ForPreTraining")
+    return hf_config | {"architectures": [f"{name}Model"]}
 
 
 def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
     loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
-    check_same(_states(module), _states(loaded), str(out))
+    check_same_logits(_states(module), _states(loaded), str(out))
     if read_pooling(aside) != pooling:
-        raise ModelError(f"{out} was not written: read back, its pooling was another; this is a fault of maskling")
+        raise ModelError(f"{out} was not written: read back, its pooling differed; this is a bug in maskling")
     check_tokenizer(tokenizer, aside, out)
 
 
 @torch.no_grad()
 def _states(module: MaskedLM) -> dict[str, Tensor]:
-    with probing(module) as probe:
-        return {"encoder": probe.hidden[:, probe.places].cpu()}
-
-
-# What a model folder may hold besides tokenizer files, for a new one to take its place.
-_OURS = {
-    *("config.json", "README.md", "modules.json", "1_Pooling", "2_Normalize", "LICENSE", ".gitattributes"),
-    *("generation_config.json", "onnx", "onnx.old"),
-}
-_SUFFIXES = (".safetensors", ".bin", ".index.json")
+    with encoded_probe(module) as probe:
+        return {"encoder": probe.hidden[:, probe.columns].cpu()}
 
 
 def check_export_folder(source: Path, out: Path) -> None:
-    """Raises ModelError unless `out` is free, or a model folder without graphs and not where the model comes from."""
-    refuse_other_things(source, out)
+    """Raise ModelError unless `out` is new or empty, or a model folder other than `source` without ONNX graphs."""
+    refuse_foreign_files(source, out)
     graph = next(iter(sorted((out / "onnx").rglob("*.onnx*"))), None)
     if graph is not None:
         raise ModelError(
             f"{out} holds {graph.relative_to(out).as_posix()}, which would be lost; give another folder with --out "
-            f"(for both in one, write the weights first: '--format onnx' adds a graph to them)"
+            f"(for both in one folder, write the weights first: '--format onnx' adds a graph to them)"
         )
 
 
-def refuse_other_things(source: Path, out: Path) -> None:
-    """Raises ModelError unless `out` is free, or a model folder and not where the model comes from."""
+def refuse_foreign_files(source: Path, out: Path) -> None:
+    """Raise ModelError unless `out` is new or empty, or a model folder other than `source`."""
     if out.resolve() in (source.resolve(), *source.resolve().parents):
-        raise ModelError(f"{out} is where the model comes from; give another folder with --out")
+        raise ModelError(f"{out} holds the source model; give another folder with --out")
     if not out.is_dir():
         if out.exists():
             raise ModelError(f"{out} is a file; give a folder with --out")
@@ -241,7 +237,9 @@ def refuse_other_things(source: Path, out: Path) -> None:
     others = [name for name in names if not (name in _OURS or name.endswith(_SUFFIXES) or _of_tokenizer(name))]
     others = [name for name in others if not (name.startswith("onnx.") and name.endswith(ASIDE))]
     if others or (names and "config.json" not in names):
-        raise ModelError(f"{out} holds other things than a model ({(others or names)[0]}); give a new or empty folder")
+        raise ModelError(
+            f"{out} holds files that do not belong to a model ({(others or names)[0]}); give a new or empty folder"
+        )
 
 
 def _of_tokenizer(name: str) -> bool:

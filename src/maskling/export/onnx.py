@@ -1,4 +1,11 @@
-"""A model folder for onnxruntime, and for whatever else reads ONNX; checked before anyone sees it."""
+"""Export a model folder to ONNX, in fp32 or int8, with a card; verified before it replaces anything.
+
+int8 is a quarter of the size, and faster on processors that multiply bytes. Dynamic quantization: weights are rounded
+once, with a scale per output; activations are rounded as they come. No training and no text is needed. Weights take 7
+of the 8 bits: x86 processors before VNNI add pairs of products in 16 bits, which 8 bits overflow. Measured on a small
+modern model (KL divergence from its own predictions on prose, in nats): 8 bits 0.019, 7 bits 0.021, 7 bits with one
+scale per matrix 0.032; embedding tables in int8 or not, the same.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +20,33 @@ from typing import Any, NamedTuple
 import xxhash
 
 from maskling.errors import MissingExtra, ModelError
-from maskling.export.cards import PIPELINES, around_held_out, environment
-from maskling.export.folder import check_tokenizer, clear_partial, encoder_tree, refuse_other_things, save_tokenizer
+from maskling.export.cards import PIPELINES, environment, split_at_held_out
+from maskling.export.folder import (
+    check_tokenizer,
+    clear_partial,
+    encoder_config_json,
+    refuse_foreign_files,
+    save_tokenizer,
+)
 from maskling.export.onnx_check import Agreement, agreement, check_graph
 from maskling.export.onnx_graph import LanguageGraph, TaskGraph, input_names, write_graph, write_parts
-from maskling.export.sentence_transformers import max_sequence_length, read_pooling, reads_normalized, write_pooling
+from maskling.export.sentence_transformers import write_pooling
 from maskling.files import atomic_folder, fingerprint, recover_folder, write_json
 from maskling.model.config import ModelConfig
 from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_path, weight_files, whole_graph
+from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling
 from maskling.model.tasks.folder import read_task_folder, task_config_json
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
-# FOLDED DOCS
-# [opened] A model folder, opened to become a graph.
-# [same_model] Whether what is in a folder is the model whose graph is to lie beside it.
-# [onnx_int8] A graph in int8: a quarter of the size, and faster where the processor multiplies bytes. Dynamic quantization: weights are rounded once, each output's by itself; what flows between layers is rounded as it comes. Nothing is learned and no text is needed. Weights take 7 of the 8 bits: x86 processors before VNNI add pairs of products in 16 bits, which 8 bits overflow. Measured on a small modern model (KL from its own predictions on prose, in nats): 8 bits 0.019, 7 bits 0.021, 7 bits with one scale a matrix 0.032; tables in bytes or not, the same.
-# [onnx_card] README.md of a folder with an ONNX graph.
-
 
 @dataclass(frozen=True)
 class WrittenOnnx:
-    """What was written. what: for a person; graph_bytes: of the graph; agreement: None in fp32."""
+    """Result of an export. what: the class name; graph_bytes: size of the graph file; agreement: None in fp32."""
 
     what: str
     parameters: int
@@ -51,18 +59,18 @@ class WrittenOnnx:
 def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     """Write the model in `source` as an ONNX graph in `out`, with config.json, tokenizer files and a card.
 
-    The graph is onnx/model.onnx, or onnx/model_quantized.onnx in int8: where transformers.js, optimum and
-    SentenceTransformer look for it. A masked language model gives `logits` and `last_hidden_state`, an encoder the
-    latter alone, a model for a task what transformers names so. Beside it lie the parts that maskling runs.
-    Where `out` holds weights or other graphs of the same model, onnx/ alone is written, and all that was there stays;
-    otherwise `out` is written as a whole. Either takes its place only after graph and parts gave the model's answers.
-    Raises ModelError where they do not, for what is no model, and where `out` holds another model, which would lose
-    what belongs to it; MissingExtra without onnx.
+    The graph is onnx/model.onnx, or onnx/model_quantized.onnx in int8, where transformers.js, optimum and
+    SentenceTransformer look for it. Outputs are `logits` and `last_hidden_state` for a masked language model, the
+    latter alone for an encoder, and those of transformers for a task model. The parts that maskling runs are beside it.
+    If `out` holds weights or other graphs of the same model, only onnx/ is written and its other files are kept;
+    otherwise `out` is replaced as a whole. Either happens only after graph and parts reproduced the model's outputs.
+    Raises ModelError if they do not, if `source` is not a model, and if `out` holds another model; MissingExtra without
+    onnx.
     """
-    refuse_other_things(source, out)
+    refuse_foreign_files(source, out)
     if whole_graph(source) is not None:
-        raise ModelError(f"{source} is ONNX already; give the model that it was made from")
-    graph, config, tree, tokenizer = open_graph(source)
+        raise ModelError(f"{source} is already ONNX; give the model that it was made from")
+    graph, config, hf_config, tokenizer = open_graph(source)
     known_as = model_fingerprint(graph, tokenizer)
     name = WHOLE[1 if int8 else 0]
     recover_folder(out / FOLDER)
@@ -72,17 +80,17 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
         clear_partial(out / FOLDER)
         with atomic_folder(out / FOLDER) as graphs:
             alike = _write_graphs(graph, graphs, known_as, out, int8)
-            _keep(out / FOLDER, graphs)
+            _copy_missing(out / FOLDER, graphs)
     else:
         longest = max_sequence_length(source, config, tokenizer)
         clear_partial(out)
         with atomic_folder(out) as aside:
             (aside / FOLDER).mkdir()
             alike = _write_graphs(graph, aside / FOLDER, known_as, out, int8)
-            write_json(aside / "config.json", tree)
+            write_json(aside / "config.json", hf_config)
             save_tokenizer(tokenizer, config, aside, longest)
             if isinstance(graph, LanguageGraph):
-                write_pooling(aside, config.hidden_size, longest, read_pooling(source), reads_normalized(source))
+                write_pooling(aside, config.hidden_size, longest, read_pooling(source), normalizes(source))
             card = render_onnx_card(source, graph, name, alike)
             (aside / "README.md").write_text(card, encoding="utf-8")
             check_tokenizer(tokenizer, aside, out)
@@ -90,14 +98,14 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     whole = out / FOLDER / name
     return WrittenOnnx(
-        str(tree["architectures"][0]), parameters, tokenizer.vocab_size, whole, whole.stat().st_size, alike
+        str(hf_config["architectures"][0]), parameters, tokenizer.vocab_size, whole, whole.stat().st_size, alike
     )
 
 
 def _write_graphs(
     graph: LanguageGraph | TaskGraph, folder: Path, known_as: str, out: Path, int8: bool
 ) -> Agreement | None:
-    """Write a graph and its parts into an empty folder, and check them. out: for messages."""
+    """Write a graph and its parts to an empty folder and check them. out: for messages. Returns None in fp32."""
     whole = folder / WHOLE[0]
     write_graph(graph, whole, known_as)
     if isinstance(graph, LanguageGraph):
@@ -115,8 +123,8 @@ def _write_graphs(
     return agreement(graph, whole, str(out))
 
 
-def _keep(old: Path, new: Path) -> None:
-    """Copy what is in one folder and not yet in another."""
+def _copy_missing(old: Path, new: Path) -> None:
+    """Copy the files of one folder that another does not have."""
     for path in old.rglob("*"):
         copy = new / path.relative_to(old)
         if path.is_file() and not copy.exists():
@@ -124,36 +132,36 @@ def _keep(old: Path, new: Path) -> None:
             shutil.copy2(path, copy)
 
 
-class Opened(NamedTuple):
-    """What is to be written. tree: its config.json."""
+class GraphSource(NamedTuple):
+    """A model to export. hf_config: its config.json."""
 
     graph: LanguageGraph | TaskGraph
     config: ModelConfig
-    tree: dict[str, Any]
+    hf_config: dict[str, Any]
     tokenizer: Tokenizer
 
 
-def open_graph(folder: Path) -> Opened:
-    """The graph of a masked language model, of an encoder, or of a model for a task. Raises ModelError for others."""
+def open_graph(folder: Path) -> GraphSource:
+    """Load a masked language model, an encoder or a task model for export. Raises ModelError for other folders."""
     graph: LanguageGraph | TaskGraph
     task = read_task_folder(folder)
     tokenizer = Tokenizer.load(folder)
     if task is None:
         config, module, missing, _ = read_folder(folder, pair_head=False)
         graph = LanguageGraph(module, headless=bool(missing))
-        tree = encoder_tree(config) if missing else to_hugging_face(config)
+        hf_config = encoder_config_json(config) if missing else to_hugging_face(config)
     else:
-        graph, config, tree = TaskGraph(task), task.config, task_config_json(task.config, task.head_config)
+        graph, config, hf_config = TaskGraph(task), task.config, task_config_json(task.config, task.head_config)
     check_vocabulary(config, tokenizer.vocab_size, folder)
-    return Opened(graph, config, tree, tokenizer)
+    return GraphSource(graph, config, hf_config, tokenizer)
 
 
-# What a config.json may say otherwise of the same model: how it is trained, and what its tokenizer says too.
-_NO_MATTER = {"dropout", "attention_dropout", "initializer_range", "cls_id", "sep_id"}
+# Settings that may differ for the same model: how it was trained, and what its tokenizer records too.
+_NOT_COMPARED = {"dropout", "attention_dropout", "initializer_range", "cls_id", "sep_id"}
 
 
 def model_fingerprint(graph: LanguageGraph | TaskGraph, tokenizer: Tokenizer) -> str:
-    """The xxh3-128 of what a model's answers come of: weights in fp32, shape, labels, vocabulary."""
+    """Return the xxh3-128 of all that decides a model's outputs: weights in fp32, configuration, labels, vocabulary."""
     model: MaskedLM | TaskModel
     head: tuple[object, ...]
     drawn: tuple[str, ...] = ()
@@ -161,19 +169,19 @@ def model_fingerprint(graph: LanguageGraph | TaskGraph, tokenizer: Tokenizer) ->
         model, head = graph.module, (graph.headless,)
         drawn = graph.module.head_prefixes if graph.headless else ()
     else:
-        said = graph.model.head_config
-        model, head = graph.model, (said.kind, said.labels, said.pooling)
+        head_config = graph.model.head_config
+        model, head = graph.model, (head_config.kind, head_config.labels, head_config.pooling)
     weights = xxhash.xxh3_128()
     for name, tensor in sorted(model.to_hugging_face().items()):
-        if not name.startswith(drawn):  # an encoder's own weights only: heads were drawn for it
+        if not name.startswith(drawn):  # of an encoder without heads only its own weights: heads were drawn at random
             weights.update(name.encode())
             weights.update(tensor.detach().contiguous().numpy().data)
-    shape = model.config.model_dump(mode="json", exclude=_NO_MATTER)
+    shape = model.config.model_dump(mode="json", exclude=_NOT_COMPARED)
     return fingerprint([weights.hexdigest(), shape, head, tokenizer.fingerprint])
 
 
 def other_weights(out: Path, whole: str) -> list[Path]:
-    """The weights and graphs in `out` that an export of the graph `whole` does not write itself."""
+    """Return the weights and graphs in `out` that an export of the graph `whole` does not replace."""
     graph = out / FOLDER / whole
     own = {graph, *(part_path(graph, part) for part in PARTS)}
     return weight_files(out) + [
@@ -182,7 +190,7 @@ def other_weights(out: Path, whole: str) -> list[Path]:
 
 
 def refuse_other_model(source: Path, out: Path, wanted: str, others: list[Path]) -> None:
-    """Raises ModelError unless `others`, see `other_weights`, are of the model with the fingerprint `wanted`."""
+    """Raise ModelError unless `others`, see `other_weights`, belong to the model with the fingerprint `wanted`."""
     if weight_files(out):
         found = open_graph(out)
         same = model_fingerprint(found.graph, found.tokenizer) == wanted
@@ -192,12 +200,12 @@ def refuse_other_model(source: Path, out: Path, wanted: str, others: list[Path])
     if not same:
         raise ModelError(
             f"{out} holds {others[0].relative_to(out).as_posix()}, which is not known to be of the model in {source}, "
-            f"and a folder is for one model; give another one with --out, or delete what is there"
+            f"and a folder is for one model; give another folder with --out, or delete that file"
         )
 
 
 def write_int8(whole: Path, out: Path) -> None:
-    """Write the graph in `whole` in int8 to `out`: matrix products with weights, and look-ups in tables.
+    """Quantize the graph in `whole` to int8 and write it to `out`: products with weights, and table look-ups.
 
     Raises MissingExtra without onnxruntime.
     """
@@ -208,7 +216,7 @@ def write_int8(whole: Path, out: Path) -> None:
     import onnx
 
     model = onnx.load(str(whole))
-    _lay_out(model.graph)
+    _transpose_weights(model.graph)
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -230,26 +238,26 @@ def write_int8(whole: Path, out: Path) -> None:
         out.write_bytes(written.SerializeToString())
 
 
-def _lay_out(graph: Any) -> None:
-    """Turn tables that the graph turns at every call: only weights that are there can be rounded."""
+def _transpose_weights(graph: Any) -> None:
+    """Replace transpositions of weights by transposed weights: only stored weights can be quantized."""
     import onnx
 
     weights = {tensor.name: tensor for tensor in graph.initializer}
     for node in list(graph.node):
         if node.op_type == "Transpose" and node.input[0] in weights:
             order = next(list(one.ints) for one in node.attribute if one.name == "perm")
-            turned = onnx.numpy_helper.to_array(weights[node.input[0]]).transpose(order)
-            graph.initializer.append(onnx.numpy_helper.from_array(turned.copy(), node.output[0]))
+            transposed = onnx.numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+            graph.initializer.append(onnx.numpy_helper.from_array(transposed.copy(), node.output[0]))
             graph.node.remove(node)
 
 
 def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: Agreement | None) -> str:
-    """The text of the card; held-out numbers are taken over from the card of the model it was made from."""
+    """Render README.md of an ONNX folder, with the held-out metrics from the card of the source model."""
     try:
         before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
     except OSError:
         before = ""
-    parts = around_held_out(before)
+    parts = split_at_held_out(before)
     if isinstance(graph, LanguageGraph):
         pipeline, config = "feature-extraction" if graph.headless else "fill-mask", graph.module.config
     else:

@@ -1,4 +1,4 @@
-"""Whether a graph says what the model says that it was made from: at random shapes, with and without padding."""
+"""Compare the outputs of an ONNX graph with those of its model, for several shapes, with and without padding."""
 
 from __future__ import annotations
 
@@ -18,67 +18,69 @@ from maskling.model.config import ModelConfig
 from maskling.model.onnx import OnnxGraph, OnnxLM
 from maskling.randomness import stream
 
-TOLERANCE = 1e-4
-# Of int8: below this share of equal answers, this cosine of vectors, this correlation of scores, something is broken.
+# Of a graph in fp32, absolute and relative.
+GRAPH_TOLERANCE = 1e-4
+# Of a graph in int8: minimum fraction of equal predictions, mean cosine of vectors, correlation of scores.
 LEAST_AGREEMENT: Final = {"answers": 0.8, "vectors": 0.8, "scores": 0.9}
 _ROUNDS = 3
+# Number of texts, and tokens per text.
 _TEXTS = (16, 64)
-# Texts for a task: of each a model says one thing or two, where a language model fills in nine masks.
+# Texts for a task: each has one or two predictions, where a language model fills in nine masks.
 _TASK_TEXTS = 64
-# How much of the way from the best place down to the mean of all places a start or an end may lose.
+# A start or end is nearly the best if it loses at most this fraction of the distance from the best logit to the mean.
 _NEARLY = 0.1
 
 
 class Agreement(NamedTuple):
-    """How near a graph in int8 is to its model: 1 is the same. words: what `value` is, for a person."""
+    """Agreement of a graph in int8 with its model. value: 1 is perfect; words: what it means, as a clause."""
 
     value: float
     words: str
 
 
 def check_graph(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> None:
-    """Compare the graph in `whole`, and its parts, with the module. Raises ModelError where they differ."""
+    """Compare the outputs of a graph and of its parts with the module's. Raises ModelError if they differ."""
     config = _config(graph)
     found = OnnxGraph(whole)
     parts = OnnxLM(config, whole) if isinstance(graph, LanguageGraph) else None
-    for number, inputs in enumerate(_inputs(config)):
-        expected = _answers(graph, inputs)
+    for index, inputs in enumerate(_inputs(config)):
+        expected = _outputs(graph, inputs)
         real = inputs["attention_mask"].bool()
-        answers = {name: torch.from_numpy(found.run(name, **_arrays(inputs))) for name in graph.outputs}
+        outputs = {name: torch.from_numpy(found.run(name, **_arrays(inputs))) for name in graph.outputs}
         if parts is not None:
             hidden = parts.encode(_arrays(inputs))
-            answers["parts: last_hidden_state"] = torch.from_numpy(hidden)
+            outputs["parts: last_hidden_state"] = torch.from_numpy(hidden)
             expected["parts: last_hidden_state"] = expected["last_hidden_state"]
             if not parts.headless:
-                answers["parts: logits"] = parts.predict(torch.from_numpy(hidden))
+                outputs["parts: logits"] = parts.predict(torch.from_numpy(hidden))
                 expected["parts: logits"] = expected["logits"]
         for name, wanted in expected.items():
-            got = answers[name]
+            got = outputs[name]
             per_token = wanted.ndim > 1 and wanted.shape[:2] == real.shape and "logits" not in _per_text(graph)
             one, other = (wanted[real], got[real]) if per_token else (wanted, got)
             if not bool(one.isfinite().all()):
-                raise ModelError(f"{where} was not written: the answers of this model are not all numbers")
-            if got.shape != wanted.shape or not torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE):
+                raise ModelError(f"{where} was not written: the outputs of this model include NaN or infinity")
+            if got.shape != wanted.shape or not torch.allclose(one, other, rtol=GRAPH_TOLERANCE, atol=GRAPH_TOLERANCE):
                 gap = float((one - other).abs().max()) if one.shape == other.shape else float("nan")
                 raise ModelError(
                     f"{where} was not written: its {name} differed by {gap:.2g} from the model's for a batch of "
-                    f"{' x '.join(map(str, real.shape))} tokens (number {number}), more than {TOLERANCE:g}; this is a "
-                    f"fault of maskling or of onnxruntime"
+                    f"{' x '.join(map(str, real.shape))} tokens (batch {index}), more than {GRAPH_TOLERANCE:g}; this "
+                    f"is a bug in maskling or onnxruntime"
                 )
 
 
 def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> Agreement:
-    """How near a graph in int8 comes to the model.
+    """Measure the agreement of a graph in int8 with its model. Raises ModelError below `LEAST_AGREEMENT`.
 
-    The share of equal answers: of masked tokens in texts that the model itself made up, or of a task's labels. For an
-    encoder alone the mean cosine of text vectors. For scores Pearson's correlation: their order would change with any
-    two texts that are nearly alike, and most random ones are; the model that was tried (STS-B) had 0.99 here and 0.9993
-    on its own test pairs, and weights of another model have some 0. For answers the share of starts and ends that are
-    nearly the best to the model as well, as which of two places leads by a hair says nothing either. Tasks and encoders
-    are asked about random tokens. Raises ModelError below `LEAST_AGREEMENT`.
+    Masked tokens and task labels: the fraction of equal predictions; masked tokens in texts that the model generated
+    itself. An encoder: the mean cosine of text vectors. Regression: Pearson's correlation of scores. A rank correlation
+    would change with any two texts of nearly equal score, and most random texts are; a model fine-tuned on STS-B had
+    0.99 here and 0.9993 on its own test pairs, and the weights of another model have about 0. Question answering: the
+    fraction of starts and ends that are nearly the best for the model too, since the order of two nearly equal
+    positions is arbitrary. Tasks and encoders get random tokens.
     """
     inputs, masked = _probe(graph)
-    found, expected = OnnxGraph(whole), _answers(graph, inputs)
+    found, expected = OnnxGraph(whole), _outputs(graph, inputs)
     got = {name: torch.from_numpy(found.run(name, **_arrays(inputs))) for name in graph.outputs}
     kind, value = "answers", 0.0
     if isinstance(graph, TaskGraph) and graph.model.head_config.kind == "regress":
@@ -98,31 +100,31 @@ def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> Agre
     }[kind]
     if not value >= LEAST_AGREEMENT[kind]:
         raise ModelError(
-            f"{where} was not written: in int8 {words}, and {LEAST_AGREEMENT[kind]:g} is the least that is taken; its "
-            f"weights do not bear rounding to bytes, so export it without --int8"
+            f"{where} was not written: in int8 {words}, below the minimum of {LEAST_AGREEMENT[kind]:g}; its weights "
+            f"cannot be rounded to bytes, so export it without --int8"
         )
     return Agreement(value, words)
 
 
 def _probe(graph: LanguageGraph | TaskGraph) -> tuple[dict[str, Tensor], Tensor]:
-    """What a graph in int8 is asked, and where tokens are masked in it: (texts, seq) bool."""
+    """Return the inputs of the comparison, and which of their tokens are masked: (texts, seq) bool."""
     config = _config(graph)
     draws = stream(0, "int8 probe")
     texts = _TASK_TEXTS if isinstance(graph, TaskGraph) else _TEXTS[0]
     ids = torch.from_numpy(draws.integers(0, config.vocab_size, (texts, min(_TEXTS[1], config.max_positions))))
     masked = torch.from_numpy(draws.random(ids.shape) < 0.15)
     if isinstance(graph, LanguageGraph) and not graph.headless:
-        # Random tokens are no text, and about no text a model has firm opinions. So it writes over them, half of the
-        # places at a time, what it finds likeliest there.
+        # On random tokens all predictions are uncertain. So the model first replaces them by its own predictions, half
+        # of the positions per round.
         for _ in range(_ROUNDS):
-            again = torch.from_numpy(draws.random(ids.shape) < 0.5)
-            ids = torch.where(again, _answers(graph, _batch(config, ids))["logits"].argmax(-1), ids)
+            replaced = torch.from_numpy(draws.random(ids.shape) < 0.5)
+            ids = torch.where(replaced, _outputs(graph, _batch(config, ids))["logits"].argmax(-1), ids)
         ids = torch.where(masked, torch.from_numpy(draws.integers(0, config.vocab_size, ids.shape)), ids)
     return _batch(config, ids), masked
 
 
 def _nearly_best(expected: Tensor, got: Tensor) -> float:
-    """The share of texts where the best place of `got` is nearly the best of `expected`: (texts, seq) logits both."""
+    """Return the fraction of texts where the best position in `got` is nearly the best in `expected`: (texts, seq)."""
     best, mean = expected.amax(-1), expected.mean(-1)
     chosen = expected.gather(-1, got.argmax(-1, keepdim=True)).squeeze(-1)
     return float((best - chosen <= _NEARLY * (best - mean)).double().mean())
@@ -133,13 +135,13 @@ def _config(graph: LanguageGraph | TaskGraph) -> ModelConfig:
 
 
 def _per_text(graph: LanguageGraph | TaskGraph) -> tuple[str, ...]:
-    """Outputs that have one row for a text, whatever their other sizes look like."""
-    one_each = isinstance(graph, TaskGraph) and graph.model.head_config.kind not in ("tag", "answer")
-    return ("logits",) if one_each else ()
+    """Return the outputs with one row per text, which may have the shape of an output per token."""
+    per_text = isinstance(graph, TaskGraph) and graph.model.head_config.kind not in ("tag", "answer")
+    return ("logits",) if per_text else ()
 
 
 def _inputs(config: ModelConfig) -> Iterator[dict[str, Tensor]]:
-    """Batches of several shapes, each row padded on the right but the first."""
+    """Yield batches of several shapes, with padding on the right in every row but the first."""
     draws = stream(0, "onnx probe")
     longest = min(config.max_positions, 160)
     for rows, seq in ((1, 2), (1, longest), (3, min(17, longest)), (5, min(37, longest)), (2, longest)):
@@ -161,7 +163,7 @@ def _batch(
 
 
 @torch.no_grad()
-def _answers(graph: LanguageGraph | TaskGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _outputs(graph: LanguageGraph | TaskGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = graph.eval()(**inputs)
     return dict(zip(graph.outputs, found if isinstance(found, tuple) else (found,), strict=True))
 

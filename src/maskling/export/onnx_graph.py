@@ -1,4 +1,9 @@
-"""A module traced into an ONNX graph, for batches and sequences of any size, with padding."""
+"""Trace a module into an ONNX graph for batches and sequences of any size with padding, and split off its parts.
+
+Other tools need one graph from ids to logits. maskling runs the encoder and the head as separate graphs, the head at
+masked positions only: at every position it would be most of the work of a small model. ONNX lets a graph keep its
+weights at an offset in another file; for the parts this is the file of the whole graph.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +24,15 @@ from maskling.files import checksum
 from maskling.model.attention import AttentionPattern
 from maskling.model.config import ModelConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import MODEL, PARAMETERS, WEIGHTS_CHECKSUM, part_path
+from maskling.model.onnx import CHECKSUM_KEY, MODEL, PARAMETERS, part_path
 from maskling.model.tasks.model import TaskModel
-
-# FOLDED DOCS
-# [onnx_parts] Encoder and head of a graph as small graphs of their own, whose weights stay in the file of the whole. Other tools want one graph from ids to logits. maskling wants the head apart, to run it at masked positions only: at every position it is most of the work of a small model. ONNX lets a graph keep its weights in another file, at an offset there; that file may be the whole graph itself.
-
 
 # A file of ONNX is one protobuf message, which ends at 2 GB.
 _MOST_BYTES = 2**31 - (1 << 20)
 
 
-class AnyVisible(AttentionPattern):
-    """Visible without a look at the values: a graph must hold for all of them."""
+class TracedPattern(AttentionPattern):
+    """AttentionPattern that does not depend on values, as a traced graph must hold for all attention masks."""
 
     def __init__(self, attention_mask: Tensor) -> None:
         super().__init__(attention_mask.to(torch.int32) - 1, full=False)
@@ -44,7 +45,7 @@ class AnyVisible(AttentionPattern):
 
 
 class LanguageGraph(nn.Module):
-    """Logits at every position, where there is a head, and the last hidden states."""
+    """Module with the outputs of a masked language model: logits at every position, if it has a head, and states."""
 
     def __init__(self, module: MaskedLM, headless: bool) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class LanguageGraph(nn.Module):
 
 
 class TaskGraph(nn.Module):
-    """The logits of a task, by the names and shapes that transformers gives them."""
+    """Module with the outputs of a task model: logits under the names and with the shapes of transformers."""
 
     def __init__(self, model: TaskModel) -> None:
         super().__init__()
@@ -81,12 +82,12 @@ class TaskGraph(nn.Module):
 
 
 def input_names(config: ModelConfig) -> list[str]:
-    """The inputs of the graph of a model."""
+    """Return the names of the inputs of a model's graph."""
     return ["input_ids", "attention_mask", *(["token_type_ids"] if has_token_types(config) else [])]
 
 
 def write_graph(graph: LanguageGraph | TaskGraph, path: Path, fingerprint: str) -> None:
-    """Trace a graph and write it, weights included, into one file. fingerprint: of the model, to be kept in it.
+    """Trace a graph and write it, weights included, to one file. fingerprint: of the model, stored as metadata.
 
     Raises MissingExtra without onnx and onnxscript, ModelError for a model of more than 2 GB.
     """
@@ -99,15 +100,15 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path, fingerprint: str) 
     size = sum(parameter.numel() * 4 for parameter in module.parameters())
     if size > _MOST_BYTES:
         raise ModelError(
-            f"the weights take {size / 1e9:.2f} GB, and a file of ONNX holds at most 2 GB; use the folder as it is"
+            f"the weights take {size / 1e9:.2f} GB, but an ONNX file holds at most 2 GB; use the model folder as it is"
         )
     names = input_names(module.config)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
-    # Two rows and padding: of one row, or an all-ones mask, the trace would keep that it was so.
+    # Two rows and padding: the trace would specialize on a single row or an all-ones mask.
     example = torch.zeros(2, 7, dtype=torch.int64)
     mask = torch.ones_like(example)
     mask[1, 5:] = 0
-    # Each a tensor of its own: two names for one would be taken for one input.
+    # Each a tensor of its own: one tensor under two names would become one input.
     inputs = {name: mask if name == "attention_mask" else example.clone() for name in names}
     with _quietly(), torch.no_grad():
         program = torch.onnx.export(
@@ -121,7 +122,7 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path, fingerprint: str) 
         )
         assert program is not None
         for node in program.model.graph:
-            node.metadata_props.clear()  # where each line of source lies on this machine, ten times the graph itself
+            node.metadata_props.clear()  # stack traces with local paths, ten times the size of the graph itself
         program.model.metadata_props[PARAMETERS] = str(sum(parameter.numel() for parameter in module.parameters()))
         program.model.metadata_props[MODEL] = fingerprint
         program.save(str(path), external_data=False)
@@ -129,13 +130,13 @@ def write_graph(graph: LanguageGraph | TaskGraph, path: Path, fingerprint: str) 
 
 def _encode(module: nn.Module, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None) -> Tensor:
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None].expand(input_ids.shape)
-    hidden: Tensor = module(input_ids, positions, token_type_ids, AnyVisible(attention_mask))
+    hidden: Tensor = module(input_ids, positions, token_type_ids, TracedPattern(attention_mask))
     return hidden
 
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Within the block the exporter keeps to itself what it thinks of torchvision and of its own axis names."""
+    """Suppress the exporter's messages about torchvision and about its own axis names."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -156,27 +157,28 @@ _LEAST_BYTES = 1024
 
 
 def write_parts(whole: Path) -> None:
-    """Write the encoder beside a graph and, if it has one, the head."""
+    """Write the encoder of a graph, and its head if it has one, beside it."""
     import onnx
 
     model = onnx.load(str(whole))
     outputs = {output.name: output for output in model.graph.output}
-    places = _places(model.graph.initializer, whole.read_bytes())
+    offsets = _weight_offsets(model.graph.initializer, whole.read_bytes())
     digest = checksum(whole)
-    _write(model, model.graph.input, [outputs[HIDDEN]], places, digest, whole, "encoder")
+    _write_part(model, model.graph.input, [outputs[HIDDEN]], offsets, digest, whole, "encoder")
     if "logits" in outputs:
-        _write(model, [outputs[HIDDEN]], [outputs["logits"]], places, digest, whole, "head")
+        _write_part(model, [outputs[HIDDEN]], [outputs["logits"]], offsets, digest, whole, "head")
 
 
-def _write(
+def _write_part(
     model: Any,
     inputs: Sequence[Any],
     outputs: Sequence[Any],
-    places: dict[str, int],
+    offsets: dict[str, int],
     digest: str,
     whole: Path,
     part: str,
 ) -> None:
+    """Write the nodes between `inputs` and `outputs` as a graph. offsets: of weights in the file `whole`."""
     import onnx
 
     given = {one.name for one in inputs}
@@ -190,10 +192,10 @@ def _write(
         if tensor.name in needed - given:
             weights.append(onnx.TensorProto())
             weights[-1].CopyFrom(tensor)
-            if tensor.name in places:
+            if tensor.name in offsets:
                 size = len(tensor.raw_data)
                 onnx.external_data_helper.set_external_data(
-                    weights[-1], location=whole.name, offset=places[tensor.name], length=size
+                    weights[-1], location=whole.name, offset=offsets[tensor.name], length=size
                 )
                 weights[-1].ClearField("raw_data")
     graph = onnx.helper.make_graph(nodes[::-1], part, list(inputs), list(outputs), weights)
@@ -201,20 +203,18 @@ def _write(
         graph, opset_imports=model.opset_import, ir_version=model.ir_version, functions=model.functions
     )
     metadata = {one.key: one.value for one in model.metadata_props}
-    onnx.helper.set_model_props(made, {**metadata, WEIGHTS_CHECKSUM: digest})
+    onnx.helper.set_model_props(made, {**metadata, CHECKSUM_KEY: digest})
     part_path(whole, part).write_bytes(made.SerializeToString())
 
 
-def _places(weights: Sequence[Any], file: bytes) -> dict[str, int]:
-    """Where the bytes of each larger weight stand in a file that holds them in this order."""
-    found, at = {}, 0
+def _weight_offsets(weights: Sequence[Any], file: bytes) -> dict[str, int]:
+    """Return the offset of each larger weight in a file that holds them in this order."""
+    offsets, at = {}, 0
     for tensor in weights:
         if len(tensor.raw_data) >= _LEAST_BYTES:
             at = file.find(tensor.raw_data, at)
             if at < 0:
-                raise ModelError(
-                    "the weights of the graph are not where they were written; this is a fault of maskling"
-                )
-            found[tensor.name] = at
+                raise ModelError("a weight of the graph was not found in its file; this is a bug in maskling")
+            offsets[tensor.name] = at
             at += len(tensor.raw_data)
-    return found
+    return offsets

@@ -9,10 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from maskling.errors import DataError, SettingsError
-from maskling.export.sentence_transformers import trained_max_length
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.model.folder import encoder_config
 from maskling.model.locate import find_model
+from maskling.model.sentence_transformers import trained_max_length
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.initial_weights import weights_fingerprint

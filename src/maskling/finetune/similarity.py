@@ -27,7 +27,6 @@ from maskling.data.labelled.triplets import (
 from maskling.errors import DataError, SettingsError
 from maskling.export.cards import TaskFacts
 from maskling.export.folder import export_sentence_encoder
-from maskling.export.sentence_transformers import read_pooling
 from maskling.files import fingerprint
 from maskling.finetune.device_batch import Rows
 from maskling.finetune.kinds.similarity import Similarity
@@ -41,6 +40,7 @@ from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import build_encoder, encoder_config, pool_rows
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.sentence_transformers import read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent

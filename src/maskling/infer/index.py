@@ -30,12 +30,12 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.npy import map_array, write_array
 from maskling.errors import DataError, SettingsError
-from maskling.export.sentence_transformers import read_pooling
 from maskling.files import LOCK, checksum, lock_folder, recover_folder, replace_folder, write_json
 from maskling.grouping import grouped
 from maskling.infer.embed import embed_texts
 from maskling.infer.model import Model
 from maskling.infer.search import Hit, Vectors, nearest
+from maskling.model.sentence_transformers import read_pooling
 
 INDEX: Final = "index.json"
 INDEX_FORMAT: Final = 1

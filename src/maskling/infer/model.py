@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import ModelError
-from maskling.export.sentence_transformers import max_sequence_length, read_pooling
 from maskling.infer.forward import ModelRunner
 from maskling.model.device import Precision, pick_device
 from maskling.model.folder import check_vocabulary, read_folder
@@ -25,6 +24,7 @@ from maskling.model.inference_weights import optimize_for_inference
 from maskling.model.locate import find_model
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx import whole_graph
+from maskling.model.sentence_transformers import max_sequence_length, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer

@@ -1,7 +1,7 @@
-"""Layers that forget what they calculated and calculate it again in the backward pass: time for memory.
+"""Activation checkpointing: recompute the activations of a layer in the backward pass, trading time for memory.
 
-What stays of a layer is its input (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, section 4.1, with a
-segment a layer).
+Only the input of each layer is kept (Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost, section 4.1, with
+one layer per segment).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from maskling.model.masked_lm import MaskedLM
 
 
 def enable_activation_checkpointing(module: MaskedLM) -> None:
-    """Let the layers of `module` forget, from now on. In place; the numbers stay the same, dropout included."""
+    """Checkpoint the activations of every layer of `module`, in place. Results are bit-identical, dropout included."""
     layers = module.layers
     assert isinstance(layers, ModuleList)
     for layer in layers:
@@ -27,33 +27,33 @@ def enable_activation_checkpointing(module: MaskedLM) -> None:
 
 
 def checkpointed(function: Callable[..., Tensor], first: Tensor, *inputs: Any) -> Tensor:
-    """function(first, *inputs), calculated once more, with the same dropout, when its gradient is wanted.
+    """Return function(first, *inputs), computed a second time in the backward pass with the same dropout.
 
-    first: on the device that draws what is dropped. torch puts back the generators of the processor and of the GPUs of
-    those tensors that are arguments themselves, and knows none of Apple's.
+    first: on the device whose generator draws dropout. torch restores the generators of the CPU and of the CUDA devices
+    of tensors that are arguments themselves, but not the one of MPS.
     """
     if first.device.type == "mps":
-        function = SameDraws(function, torch.mps.get_rng_state, torch.mps.set_rng_state)
+        function = SameRandomState(function, torch.mps.get_rng_state, torch.mps.set_rng_state)
     out: Tensor = checkpoint(function, first, *inputs, use_reentrant=False, preserve_rng_state=True)
     return out
 
 
-class SameDraws:
-    """A function that finds a generator as it was at its first call in every later call, and leaves it as it was."""
+class SameRandomState:
+    """Function wrapper: every later call starts from the generator state of the first call, and then restores it."""
 
     def __init__(
-        self, function: Callable[..., Tensor], get: Callable[[], Tensor], put: Callable[[Tensor], object]
+        self, function: Callable[..., Tensor], get_state: Callable[[], Tensor], set_state: Callable[[Tensor], object]
     ) -> None:
-        self._function, self._get, self._put = function, get, put
+        self._function, self._get_state, self._set_state = function, get_state, set_state
         self._first: Tensor | None = None
 
     def __call__(self, *inputs: Any) -> Tensor:
         if self._first is None:
-            self._first = self._get()
+            self._first = self._get_state()
             return self._function(*inputs)
-        now = self._get()
-        self._put(self._first)
+        current = self._get_state()
+        self._set_state(self._first)
         try:
             return self._function(*inputs)
         finally:
-            self._put(now)
+            self._set_state(current)

@@ -1,7 +1,7 @@
 """BERT as of 2018 (Devlin et al., section 3; google-research/bert `modeling.py`), and RoBERTa's variant of it.
 
-Post-norm: each part's output is added to its input and the sum normalised. RoBERTa differs in the
-names of its weights, in positions that start at row 2, and in having no pair head.
+Post-norm: the output of each sublayer is added to its input and the sum is normalized. RoBERTa differs in the names of
+its weights, in positions that start at row 2, and in having no pair head.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import AttentionPattern, attend, make_ready
+from maskling.model.attention import AttentionPattern, attend, prepare_masks
 from maskling.model.config import BertConfig
-from maskling.model.layers import ACTIVATIONS, drop, norm, working_dtype
-from maskling.model.masked_lm import MaskedLM, draw
+from maskling.model.layers import ACTIVATIONS, autocast_dtype, drop, layer_norm
+from maskling.model.masked_lm import MaskedLM, truncated_normal_
 
 
 class BertLayer(nn.Module):
-    """Attention, then a feed-forward part, each wrapped in residual and norm."""
+    """Attention, then a feed-forward sublayer, each with a residual connection and LayerNorm."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -33,18 +33,18 @@ class BertLayer(nn.Module):
         self.down = nn.Linear(config.intermediate_size, width)
         self.output_norm = nn.LayerNorm(width, config.norm_eps)
 
-    def forward(self, x: Tensor, visible: AttentionPattern) -> Tensor:
-        """x: (rows * seq, hidden). Returns the same shape."""
+    def forward(self, x: Tensor, pattern: AttentionPattern) -> Tensor:
+        """Apply the layer. x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
-        seen = attend(self.qkv(x), visible, config.num_heads, window=None, dropout=weight_dropout, rotation=None)
-        x = norm(x + drop(self.attention_out(seen), config.dropout, training), self.attention_norm)
+        attended = attend(self.qkv(x), pattern, config.num_heads, window=None, dropout=weight_dropout, rotation=None)
+        x = layer_norm(x + drop(self.attention_out(attended), config.dropout, training), self.attention_norm)
         inner = ACTIVATIONS[config.activation](self.up(x))
-        return norm(x + drop(self.down(inner), config.dropout, training), self.output_norm)
+        return layer_norm(x + drop(self.down(inner), config.dropout, training), self.output_norm)
 
 
 class Bert(MaskedLM):
-    """BERT with its masked-token head, and with pooler and pair head where the configuration asks for them."""
+    """BERT with its masked-token head, and with pooler and pair head if `config.pair_head`."""
 
     config: BertConfig
     token_head_prefixes: ClassVar[tuple[str, ...]] = ("cls.predictions.", "lm_head.")
@@ -71,42 +71,41 @@ class Bert(MaskedLM):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
-        """See MaskedLM. Models of one token type ignore token_type_ids, as RoBERTa's users expect."""
+        """Encode rows of tokens, see MaskedLM. A model with one token type ignores token_type_ids, as RoBERTa does."""
         rows, seq = input_ids.shape
-        x = self.look_up(input_ids) + self.position(position_ids.flatten() + self.config.position_offset)
+        x = self.embed_tokens(input_ids) + self.position(position_ids.flatten() + self.config.position_offset)
         if token_type_ids is None or self.config.type_vocab_size == 1:
             x = x + self.token_type.weight[0]
         else:
             x = x + self.token_type(token_type_ids.flatten())
-        # From here on the states are in the dtype of the matrix products, which would round them anyway.
-        x = drop(self.embedding_norm(x).to(working_dtype(x)), self.config.dropout, self.training)
+        # From here on hidden states are in the dtype of the matrix products, which would round them anyway.
+        x = drop(self.embedding_norm(x).to(autocast_dtype(x)), self.config.dropout, self.training)
         if states is not None:
             states.append(x.view(rows, seq, -1))
         if self.training:
             dropout, size = self.config.attention_dropout, self.config.head_size
-            make_ready(visible, [None], working_dtype(x), dropout=dropout, head_size=size)
+            prepare_masks(pattern, [None], autocast_dtype(x), dropout=dropout, head_size=size)
         for layer in self.layers:
-            x = layer(x, visible)
+            x = layer(x, pattern)
             if states is not None:
                 states.append(x.view(rows, seq, -1))
         hidden: Tensor = x.view(rows, seq, -1)
         return hidden
 
     def transformed(self, hidden: Tensor) -> Tensor:
-        """See MaskedLM."""
         # RoBERTa's head uses the exact GELU whatever the layers use.
         activation = self.config.activation if self.config.family == "bert" else "gelu"
-        return norm(ACTIVATIONS[activation](self.transform(hidden)), self.transform_norm)
+        return layer_norm(ACTIVATIONS[activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
-        """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
+        """Return the word table, which is tied to the output matrix, and a bias per token."""
         return self.word.weight, self.decoder_bias
 
     def pair(self, first: Tensor) -> Tensor:
-        """See MaskedLM. 0 says B follows A, 1 says it does not."""
+        """Classify pairs of segments: label 0 if B follows A, 1 if it does not. See MaskedLM."""
         if not self.config.pair_head:
             raise ModelError("this model has no pair head; set model.pair_head = true, or choose pairing.kind = single")
         logits: Tensor = self.pair_classifier(torch.tanh(self.pooler(first)))
@@ -114,7 +113,7 @@ class Bert(MaskedLM):
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
-        """See MaskedLM. Weights from a normal distribution cut at two deviations, biases 0, norms 1.
+        """Draw weights from a normal distribution truncated at two standard deviations; set biases to 0 and norms to 1.
 
         transformers draws from the whole normal distribution and zeroes the row of [PAD]; Google's code does neither.
         """
@@ -124,15 +123,14 @@ class Bert(MaskedLM):
                 module.weight.fill_(1.0)
                 module.bias.zero_()
             elif isinstance(module, nn.Linear | nn.Embedding):
-                draw(module.weight, spread, generator)
+                truncated_normal_(module.weight, spread, generator)
                 if isinstance(module, nn.Linear):
                     module.bias.zero_()
         self.decoder_bias.zero_()
         if self.config.positions_start == "sinusoidal":
             self.position.weight[self.config.position_offset :] = sinusoids(self.config, spread)
 
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """See MaskedLM."""
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
         roberta = self.config.family != "bert"
         base = "roberta" if roberta else "bert"
         names: dict[str, tuple[str, ...]] = {
@@ -164,8 +162,8 @@ class Bert(MaskedLM):
             names |= {f"{ours}.{kind}": (f"{theirs}.{kind}",) for kind in ("weight", "bias")}
         return names
 
-    def canonical(self, name: str) -> str | None:
-        """See MaskedLM. Knows TensorFlow's gamma and beta, and encoders saved without their prefix."""
+    def canonical_name(self, name: str) -> str | None:
+        """Return today's name, see HFWeights. Handles TensorFlow's gamma and beta, and encoders without prefix."""
         base = "bert" if self.config.family == "bert" else "roberta"
         name = name.removeprefix("module.").replace(".gamma", ".weight").replace(".beta", ".bias")
         if name.startswith(("embeddings.", "encoder.", "pooler.")):
@@ -180,9 +178,9 @@ class Bert(MaskedLM):
 
 
 def sinusoids(config: BertConfig, spread: float) -> Tensor:
-    """A position table of sines and cosines (Vaswani et al. 2017, section 3.5) with the deviation `spread`.
+    """Return a table of sinusoidal positions (Vaswani et al. 2017, section 3.5) with standard deviation `spread`.
 
-    Attention can read relative positions from it at once, where a random table must first learn them.
+    Attention can read relative positions from it at once; a random table must first learn them.
     Returns (max_positions, hidden).
     """
     half = (config.hidden_size + 1) // 2

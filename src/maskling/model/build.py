@@ -1,4 +1,4 @@
-"""A configuration made into a module."""
+"""Build modules from a configuration, with or without initial weights."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from maskling.randomness import integer
 
 
 def build_masked_lm(config: ModelConfig, seed: int) -> MaskedLM:
-    """A module on the CPU in fp32, its weights drawn from (seed, 'weights') as the architecture starts them.
+    """Build a module on the CPU in fp32 with initial weights drawn from (seed, 'weights').
 
-    Raises ModelError if the vocabulary size is not filled in.
+    Raises ModelError if config.vocab_size is 0.
     """
     module = build_without_init(config)
     module.initialize(torch.Generator().manual_seed(integer(seed, "weights")))
@@ -28,9 +28,9 @@ def build_masked_lm(config: ModelConfig, seed: int) -> MaskedLM:
 
 
 def build_without_init(config: ModelConfig) -> MaskedLM:
-    """A module on the CPU in fp32 for weights that come from elsewhere: its own are whatever the memory holds.
+    """Build a module on the CPU in fp32 with uninitialized weights, to load weights into.
 
-    Raises ModelError if the vocabulary size is not filled in.
+    Raises ModelError if config.vocab_size is 0.
     """
     if not config.vocab_size:
         raise ModelError("model.vocab_size is 0 and no tokenizer has filled it in; set it, or give a tokenizer")
@@ -38,18 +38,18 @@ def build_without_init(config: ModelConfig) -> MaskedLM:
         return Bert(config) if isinstance(config, BertConfig) else Modern(config)
 
 
-_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+_INIT_FUNCTIONS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
 
 
 class SkipInit(TorchFunctionMode):
-    """Within it new layers keep what their memory holds: nothing is drawn twice, torch's own generator left alone.
+    """Context in which new layers skip their default initialization and leave torch's generator untouched.
 
-    The meta device would do, but its first use imports torch._dynamo: 0.7 seconds before the first answer.
+    The meta device would do, but its first use imports torch._dynamo, which takes 0.7 seconds.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        if func in _DRAWS:
+        if func in _INIT_FUNCTIONS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))

@@ -1,6 +1,7 @@
-"""Model folders as transformers lays them out: config.json beside model.safetensors, read and written.
+"""Load and write Hugging Face model folders: config.json and model.safetensors.
 
-Nothing in a folder is ever executed: safetensors holds only numbers, and a torch file is opened with
+`read_folder` loads a masked language model, `build_encoder` an encoder without heads; `write_weights` writes both
+files. Nothing in a folder is ever executed: safetensors holds only numbers, and a torch file is opened with
 `weights_only=True`, which refuses everything else.
 """
 
@@ -25,23 +26,20 @@ from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.hf_config import from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import Pooling
-from maskling.model.tasks.model import means
-
-# FOLDED DOCS
-# [claimed] Whether a configuration can be that of the weights beside it, asked before memory is taken, and of the tokenizer.
-# [encoder] An encoder alone, as it is trained to give vectors.
-
+from maskling.model.tasks.model import mean_pool
 
 SAFETENSORS = "model.safetensors"
 TORCH = "pytorch_model.bin"
 PAIR_HEAD = "pair_head.safetensors"
-"""Where a modern model keeps its pair head: ModernBertForMaskedLM has no place for one in SAFETENSORS."""
-# Label names make the largest; a thousand of them are 50 kB.
-_MOST_CONFIG_BYTES = 16 << 20
+"""The file of a ModernBERT pair head: ModernBertForMaskedLM would report its weights in SAFETENSORS as unexpected."""
+# The largest files are those with many label names; a thousand of them are 50 kB.
+_MAX_CONFIG_BYTES = 16 << 20
+# A larger difference is a false claim; a smaller one is a missing weight, which has an error of its own.
+_MAX_MISSING = 1 << 20
 
 
 class LoadedModel(NamedTuple):
-    """A model, and what its folder lacked (drawn at random instead) or held in vain, by transformers' names."""
+    """A model, and the transformers names of weights that its folder lacked (drawn at random) or that were not used."""
 
     config: ModelConfig
     module: MaskedLM
@@ -50,22 +48,22 @@ class LoadedModel(NamedTuple):
 
 
 def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, mapped: bool = False) -> LoadedModel:
-    """Load any BERT, RoBERTa or ModernBERT folder, upcast to fp32.
+    """Load a BERT, RoBERTa or ModernBERT folder, upcast to fp32.
 
-    pair_head: None keeps what the folder has; True asks for one (drawn from `seed` if missing), False drops it.
-    mapped: weights that are fp32 in the file are read when they are first used; whoever writes over the file
-    meanwhile, rather than put another in its place, changes the model.
+    pair_head: None keeps the folder's pair head if it has one, True adds one (drawn from `seed`) if it is missing,
+    False drops it. mapped: memory-map weights that are fp32 in the file; overwriting the file in place then changes the
+    model, replacing it does not.
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight of the encoder.
     """
-    tree = read_config(folder)
+    hf_config = read_config(folder)
     weights = read_weights(folder)
     if pair_head is None:
         pair_head = any(name in weights for name in ("cls.seq_relationship.weight", "pair_head.classifier.weight"))
-    config = from_hugging_face(tree, str(folder), pair_head=pair_head)
+    config = from_hugging_face(hf_config, str(folder), pair_head=pair_head)
     check_parameter_count(config, weights, folder)
     module = build_without_init(config)
     try:
-        missing, unexpected = module.load_hugging_face(weights, adopt=mapped)
+        missing, unexpected = module.load_hugging_face(weights, reuse_tensors=mapped)
         if missing:
             module = build_masked_lm(config, seed)
             module.load_hugging_face(weights)
@@ -75,54 +73,54 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
     if needed:
         more = f" and {len(needed) - 1} more" if len(needed) > 1 else ""
         raise ModelError(
-            f"{folder} lacks the weight {needed[0]}{more}, which {tree.get('model_type', 'bert')} needs; "
+            f"{folder} lacks the weight {needed[0]}{more}, which {hf_config.get('model_type', 'bert')} needs; "
             f"its files are incomplete or of another architecture"
         )
     return LoadedModel(config, module, missing, unexpected)
 
 
 def write_weights(module: MaskedLM, folder: Path) -> None:
-    """Write config.json and model.safetensors as transformers reads them, each whole or not at all."""
+    """Write config.json and model.safetensors as transformers reads them, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.to_hugging_face().items()}
-    apart = {name: weights.pop(name) for name in list(weights) if name.startswith("pair_head.")}
+    pair_head = {name: weights.pop(name) for name in list(weights) if name.startswith("pair_head.")}
     write_safetensors(weights, folder / SAFETENSORS)
-    if apart:
-        write_safetensors(apart, folder / PAIR_HEAD)
+    if pair_head:
+        write_safetensors(pair_head, folder / PAIR_HEAD)
     else:
         (folder / PAIR_HEAD).unlink(missing_ok=True)
     write_json(folder / "config.json", to_hugging_face(module.config))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder. Raises ModelError if there is none or it is not an object of JSON."""
+    """Return the config.json of a model folder. Raises ModelError if it is missing or not a JSON object."""
     path = folder / "config.json"
     try:
-        if path.stat().st_size > _MOST_CONFIG_BYTES:
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
             raise ModelError(f"{path} is too large to be a model configuration; restore it")
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        hf_config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         what = "has no config.json, so it is not a model folder" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}; give the folder that a model was saved to") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
-    if not isinstance(tree, dict):
+    if not isinstance(hf_config, dict):
         raise ModelError(f"{path} does not hold a JSON object; it is not a model configuration")
-    return tree
+    return hf_config
 
 
 def weight_shapes(folder: Path) -> dict[str, list[int]]:
-    """The shape of each weight of a model folder, by the name it is filed under. Raises ModelError if it is damaged."""
+    """Return the shape of each weight of a model folder by its name in the file. Raises ModelError if damaged."""
     return {name: list(tensor.shape) for name, tensor in read_weights(folder).items()}
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Every weight under the name it is filed under, mapped from the file rather than copied."""
+    """Return every weight by its name in the file, memory-mapped rather than copied."""
     weights: dict[str, Tensor] = {}
     for name in _weight_files(folder):
         path = folder / name
         if not path.is_file():
-            raise ModelError(f"{folder} lacks {name}, which holds part of its weights; copy the folder again, whole")
+            raise ModelError(f"{folder} lacks {name}, which holds part of its weights; copy the whole folder again")
         weights |= _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if (folder / PAIR_HEAD).is_file():
         weights |= _read_safetensors(folder / PAIR_HEAD)
@@ -139,9 +137,9 @@ def _weight_files(folder: Path) -> list[str]:
                 names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
             except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise ModelError(f"{index} is damaged: {error!r}") from None
-            # A part is a plain file name: an index must not lead out of its folder.
+            # A shard is a plain file name: an index must not point outside its folder.
             if any(not isinstance(name, str) or Path(name).name != name for name in names):
-                raise ModelError(f"{index} names a file outside its folder; it is not to be trusted")
+                raise ModelError(f"{index} names a file outside its folder; do not trust it")
             return names
     raise ModelError(f"{folder} has a config.json but neither {SAFETENSORS} nor {TORCH}; its weights are missing")
 
@@ -159,7 +157,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         # Files from before torch 1.6 are not zip archives and cannot be mapped, only read.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:
-        # An unpickler that meets other bytes than it expects raises almost anything.
+        # The unpickler raises almost any exception on unexpected bytes.
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"{path} is damaged or holds more than weights: {first}; convert it to safetensors") from None
     if not isinstance(state, dict):
@@ -168,65 +166,63 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
+    """Write weights to a safetensors file atomically."""
     with atomic_write(path) as file:
         save_file(weights, file.name, metadata={"format": "pt"})
 
 
-# Beyond this, what is missing is a lie rather than a weight that was forgotten, which has an error of its own.
-_MOST_MISSING = 1 << 20
-
-
 def check_parameter_count(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:
-    """Raise ModelError if `config` asks for more than twice the numbers that the weights of `folder` hold.
+    """Raise ModelError if `config` describes more than twice as many parameters as `folder` has. Allocates nothing.
 
-    A folder from a stranger may claim a thousand million layers beside a file of a kilobyte.
+    An untrusted folder may claim a thousand million layers beside a file of one kilobyte.
     """
-    width, held = config.hidden_size, sum(tensor.numel() for tensor in weights.values())
+    width, found = config.hidden_size, sum(tensor.numel() for tensor in weights.values())
     claimed = config.vocab_size * width + config.num_layers * config.layer_parameters
     if isinstance(config, BertConfig):
         claimed += (config.max_positions + config.position_offset + config.type_vocab_size) * width
-    if claimed > 2 * held + _MOST_MISSING:
+    if claimed > 2 * found + _MAX_MISSING:
         raise ModelError(
-            f"{folder}/config.json describes a model of {claimed:,} numbers, but its weights hold {held:,}; "
+            f"{folder}/config.json describes a model of {claimed:,} parameters, but its weights have {found:,}; "
             f"the two files do not belong together"
         )
 
 
 def check_vocabulary(config: ModelConfig, vocab_size: int, folder: Path) -> None:
-    """Raise ModelError if the tokenizer of `folder`, of `vocab_size` tokens, has tokens that its model does not."""
+    """Raise ModelError if the tokenizer of `folder`, of `vocab_size` tokens, has more tokens than its model."""
     if vocab_size > config.vocab_size:
         raise ModelError(
-            f"{folder}: its tokenizer has {vocab_size:,} tokens and its model only {config.vocab_size:,}; "
+            f"{folder}: its tokenizer has {vocab_size:,} tokens, but its model only {config.vocab_size:,}; "
             f"the two do not belong together"
         )
 
 
 def encoder_config(folder: Path) -> ModelConfig:
-    """The shape of the encoder in any model folder. Raises ModelError if it is none that is supported."""
+    """Return the configuration of the encoder in a model folder. Raises ModelError if it is not supported."""
     return from_hugging_face(read_config(folder), str(folder))
 
 
 def is_encoder(folder: Path) -> bool:
-    """Whether a model folder is meant to be an encoder alone: it has no masked-token head and names no class with one.
+    """Return whether a model folder is an encoder only: no masked-token head, and no class name that implies one.
 
     Raises ModelError as `build_encoder` does.
     """
-    tree = read_config(folder)
-    named = tree.get("architectures")
-    if isinstance(named, list) and named and not str(named[0]).endswith("Model"):
+    hf_config = read_config(folder)
+    classes = hf_config.get("architectures")
+    if isinstance(classes, list) and classes and not str(classes[0]).endswith("Model"):
         return False
-    config, weights = from_hugging_face(tree, str(folder)), read_weights(folder)
+    config, weights = from_hugging_face(hf_config, str(folder)), read_weights(folder)
     check_parameter_count(config, weights, folder)
     module = build_without_init(config)
-    names = [module.canonical(name) or "" for name in weights]
+    names = [module.canonical_name(name) or "" for name in weights]
     return not any(name.startswith(module.token_head_prefixes) for name in names)
 
 
 def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: float | None = None) -> MaskedLM:
-    """The encoder of any model folder, on the CPU in fp32, without heads: nothing of them would be learnt.
+    """Load the encoder of a model folder, on the CPU in fp32, without heads.
 
-    fresh: take only the shape, and draw the weights from (seed, 'weights'). dropout: attention's included; None is
-    what the folder says. Raises ModelError if the folder is no supported model, is damaged, or lacks a weight.
+    fresh: take only the configuration, and draw initial weights from (seed, 'weights'). dropout: also of attention
+    weights; default: the folder's. Raises ModelError if the folder is not a supported model, is damaged, or lacks a
+    weight.
     """
     config, weights = encoder_config(folder), read_weights(folder)
     check_parameter_count(config, weights, folder)
@@ -247,12 +243,12 @@ def build_encoder(folder: Path, seed: int, *, fresh: bool = False, dropout: floa
     return module
 
 
-def pool_rows(hidden: Tensor, first_positions: Tensor, visible: AttentionPattern, pooling: Pooling) -> Tensor:
-    """A vector for each sequence of packed rows: the mean over its tokens, or its [CLS].
+def pool_rows(hidden: Tensor, first_positions: Tensor, pattern: AttentionPattern, pooling: Pooling) -> Tensor:
+    """Pool each example of packed rows into a vector: the mean over its tokens, or its [CLS].
 
-    hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of each, ascending; visible: of
+    hidden: (rows, seq, hidden). first_positions: (k,) int64, flat index of each example's [CLS], ascending. pattern: of
     the same rows. Returns (k, hidden).
     """
     if pooling == "mean":
-        return means(hidden, first_positions, visible)
+        return mean_pool(hidden, first_positions, pattern)
     return hidden.flatten(0, 1).index_select(0, first_positions)

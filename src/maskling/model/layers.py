@@ -1,4 +1,4 @@
-"""LayerNorm that stays in the dtype of what it normalises."""
+"""Parts of layers: LayerNorm in the working dtype, activations, dropout that is fast on a CPU, and GeGLU."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from torch.autograd.function import once_differentiable
 
 from maskling.model.config import Activation
 
-# FOLDED DOCS
-# [activations] The activations that a configuration can name.
-# [dropout] Dropout whose random mask costs little on a CPU.
-# [gated] The gated activation of ModernBERT's feed-forward part (Shazeer 2020, GLU variants, section 2: GEGLU).
+# The activations that a configuration can name.
+ACTIVATIONS: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
 
 
-def norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
-    """x: (n, width), normalised; returns the dtype of x, with statistics in fp32.
+def layer_norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
+    """Apply LayerNorm with statistics in fp32 and return the dtype of x: (n, width).
 
-    Autocast would cast x to fp32 before and the next matrix product cast it back, in both directions: 40 copies of the
-    states in a step of four layers.
+    Autocast would cast x to fp32 first and the next matrix product would cast it back, in both passes: 40 copies of the
+    hidden states per step of four layers.
     """
     if x.device.type != "cpu" or x.dtype == torch.float32:
         out: Tensor = layer(x)
@@ -32,58 +33,55 @@ def norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
     return torch.native_layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)[0]
 
 
-def working_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of matrix products with x, here and now."""
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """Return the dtype of matrix products with x in the current autocast context (mixed precision)."""
     kind = x.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-ACTIVATIONS: Final[dict[Activation, Callable[[Tensor], Tensor]]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-}
-
-
 def drop(x: Tensor, chance: float, training: bool) -> Tensor:
-    """Set a share of `x` to zero in training and scale the rest so that the mean stays.
+    """Apply dropout with probability `chance` in training; the expected value stays the same.
 
-    Draws from torch's generator: equal torch.manual_seed, equal mask.
+    Draws from torch's generator: the same torch.manual_seed gives the same mask.
     """
     if not training or chance == 0:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, chance)
-    return x * kept(x.shape, chance, x.dtype)
+    return x * dropout_mask(x.shape, chance, x.dtype)
 
 
-def kept(shape: torch.Size, chance: float, dtype: torch.dtype) -> Tensor:
-    """Zeros with the given chance, elsewhere the factor that keeps the mean. CPU.
+def dropout_mask(shape: torch.Size, chance: float, dtype: torch.dtype) -> Tensor:
+    """Draw a dropout mask on the CPU: 0 with the given chance, else the factor that preserves the mean.
 
-    One byte decides each value, so the chance is a multiple of 1/256 (0.1 becomes 26/256 = 0.1016);
-    the factor belongs to the chance really used, so the mean is exact. torch's own Bernoulli takes
-    5-7 % of a training step of a small model, these bytes a tenth of that.
+    One byte decides each value, so the chance is rounded to a multiple of 1/256 (0.1 becomes 26/256 = 0.1016). The
+    factor is for the rounded chance, so the mean is exact. torch's own Bernoulli takes 5-7 % of a training step of a
+    small model, these bytes a tenth of that.
     """
     limit = max(1, round(chance * 256))
-    # torch's generator decides the seed, numpy's fast one draws the bytes.
+    # torch's generator draws the seed, numpy's fast one the bytes.
     seed = int(torch.randint(2**62, ()))
     raw = np.random.Generator(np.random.SFC64(seed)).bytes(shape.numel())
     drawn = torch.from_numpy(np.frombuffer(bytearray(raw), dtype=np.uint8)).view(shape)
     return (drawn >= limit).to(dtype).mul_(256 / (256 - limit))
 
 
-def gated(x: Tensor, activation: Activation) -> Tensor:
-    """The first half of each vector, activated, times the second. x: (n, 2 * width). Returns (n, width)."""
+def geglu(x: Tensor, activation: Activation) -> Tensor:
+    """Multiply the activated first half of each vector by its second half: ModernBERT's GeGLU.
+
+    Shazeer 2020, GLU Variants Improve Transformer, section 2. x: (n, 2 * width). Returns (n, width).
+    """
     approximate = "none" if activation == "gelu" else "tanh"
     if x.device.type != "cpu" or torch.compiler.is_compiling():
-        # As in `split_heads`: for a compiler to put together.
+        # As in `split_heads`: torch.compile fuses this itself.
         value, gate = x.chunk(2, dim=-1)
         return F.gelu(value, approximate=approximate) * gate
-    out: Tensor = _Gated.apply(x, approximate)  # type: ignore[no-untyped-call]
+    out: Tensor = _GeGLU.apply(x, approximate)  # type: ignore[no-untyped-call]
     return out
 
 
-class _Gated(torch.autograd.Function):
-    """Both halves of the gradient are written where they belong, instead of being put side by side later."""
+class _GeGLU(torch.autograd.Function):
+    """GeGLU whose backward pass writes both halves of the gradient into one tensor, without a concatenation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, approximate: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a model lies: in a folder of its own, or inside a run. No torch."""
+"""Find the model folder that a path means: the path itself, or the model/ folder of a run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from maskling.errors import CheckpointError, ModelError
 
 
 def model_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder with config.json that `path` means: itself, or the model/ of a run; itself too where there is none."""
+    """Return the folder with config.json: `path` itself or the model/ folder of a run; `path` if neither has one."""
     folder = Path(path)
-    # For an instant while a run puts a new model in place, the old one stands aside; a reader must not move it back.
-    places = (folder, folder / "model", folder / "model.old")
-    return next((place for place in places if (place / "config.json").is_file()), folder)
+    # While a run replaces its model, the old one is model.old for an instant; a reader must not move it back.
+    candidates = (folder, folder / "model", folder / "model.old")
+    return next((found for found in candidates if (found / "config.json").is_file()), folder)
 
 
 def find_model(path: str | os.PathLike[str]) -> Path:
-    """`model_folder`, where there must be one.
+    """Return `model_folder(path)`, which must exist.
 
-    Raises ModelError or CheckpointError that says what is there instead and what to do.
+    Raises ModelError or CheckpointError with what `path` holds instead and what to do.
     """
     folder = Path(path)
     if not folder.exists():
         raise ModelError(
-            f"{path}: there is no such folder. maskling reads models from folders: give a run of 'maskling train', an "
-            f"export, or a folder with config.json and model.safetensors (a model of huggingface.co can be put in one "
-            f"with 'hf download NAME --local-dir FOLDER')"
+            f"{path}: there is no such folder; give a run of 'maskling train', an export, or a folder with config.json "
+            f"and model.safetensors (download a model of huggingface.co with 'hf download NAME --local-dir FOLDER')"
         )
     if not folder.is_dir():
         raise ModelError(f"{path} is a file; give the folder that holds config.json and the weights")
@@ -34,9 +33,7 @@ def find_model(path: str | os.PathLike[str]) -> Path:
     if (found / "config.json").is_file():
         return found
     if (folder / "checkpoints").is_dir():
-        raise CheckpointError(f"{path} is a run that has written no model/ yet; run the same 'maskling train' again")
+        raise CheckpointError(f"{path} is a run that has no model/ yet; run the same 'maskling train' again")
     if (folder / "manifest.json").is_file():
         raise ModelError(f"{path} is a prepared data folder, not a model; train one: maskling train --data {path}")
-    raise ModelError(
-        f"{path} holds no model: no config.json, no model/config.json; give a run, an export or such a folder"
-    )
+    raise ModelError(f"{path} has neither config.json nor model/config.json; give a run, an export or a model folder")

@@ -1,7 +1,7 @@
-"""How much memory training takes, counted from the shape alone, before anything is allocated.
+"""Estimate of the peak memory of training, from the configuration alone, before anything is allocated.
 
-The activations are those that autograd keeps: for every layer and token they were counted one by one, and a test
-counts them again. What an allocator wastes is not in it.
+Activations are what autograd keeps for the backward pass, counted per layer and token; a test counts them again. The
+rest (the process, oneDNN's kernels, allocator waste) are constants that were measured.
 """
 
 from __future__ import annotations
@@ -10,26 +10,35 @@ from dataclasses import dataclass, fields
 
 from maskling.model.config import BertConfig, ModelConfig
 
-# Python, torch and what else a training process imports, with the kernels that oneDNN compiles: by measurement.
+# Python, torch and the other imports of a training process, measured.
 PROCESS_BYTES = 340 << 20
-# What blocks of many sizes leave unused between them, of what comes and goes in every step: by measurement.
+# Fragmentation: the fraction of memory allocated and freed in every step that blocks of many sizes leave unused between
+# them, measured.
 _WASTE = 0.1
-# Scores of the vocabulary in fp32 that are there at once; more predictions are scored in pieces. 32 rows of 512 tokens
-# at 30 % masks over 30,000 tokens would be 590 MB, and their gradients as much again.
+# oneDNN, which multiplies bf16 on a CPU, compiles kernels for each shape of a product and caches them: about 3.5 MB each
+# (700 MB for some 200 numbers of predictions, docs/journal.md, 2026-11-24), for some 60 shapes per run: forward and
+# backward products of the layers, of attention and of the head, and those of evaluation. Counting tensors alone,
+# modern-mini took 290 MB more than estimated on AMX, at an estimate of 833 MB and of 1.04 GB alike. (In fp32 on AVX2 it
+# is 1 MB per shape, but torch's fp32 products run in MKL, which compiles none.)
+_KERNEL_BYTES = 200 << 20
+# Memory of fp32 logits at once; more predictions are scored in chunks. 32 rows of 512 tokens with 30 % masked over a
+# vocabulary of 30,000 tokens would take 590 MB, and their gradients as much again.
 LOGITS_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes by what they are for.
+    """Estimated memory of one rank in bytes, by purpose.
 
-    process: code and libraries. weights: fp32, and once more in bf16 while a micro-batch is worked on. moments: of the
-    optimizer. gradients. activations: what one micro-batch leaves for its backward pass. workspace: what the operations
-    of one layer need beside. head: the scores of the vocabulary. evaluation: those of an evaluation, which finds no
-    room where they were. snapshot: the copy of weights and moments that is written while training goes on.
+    process: code and libraries. kernels: compiled by oneDNN for bf16 on a CPU. weights: fp32, and those of layers once
+    more in bf16, which autocast caches during a micro-batch. moments: optimizer state. gradients. activations: kept by
+    one micro-batch for its backward pass. workspace: temporaries of one layer. head: logits and their gradients.
+    evaluation: logits of an evaluation, which does not fit into the memory that training freed. snapshot: the copy of
+    weights and moments that is written as a checkpoint while training continues.
     """
 
     process: int
+    kernels: int
     weights: int
     moments: int
     gradients: int
@@ -41,7 +50,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """All at once, as in the step after an evaluation and a checkpoint."""
+        """Peak memory: everything at once, as in the step after an evaluation and a checkpoint."""
         return sum(getattr(self, part.name) for part in fields(self))
 
 
@@ -57,47 +66,51 @@ def training_memory(
     gpu: bool = False,
     bmm: bool = True,
     forgets: bool = False,
+    onednn: bool = False,
     process_bytes: int = PROCESS_BYTES,
 ) -> TrainingMemory:
-    """What training takes with micro-batches of `rows` rows of `seq` tokens.
+    """Estimate the memory of training with micro-batches of `rows` rows of `seq` tokens.
 
-    number_bytes: of what matrix products use, 2 in bf16 and 4 in fp32. hidden_moments: fp32 numbers that the optimizer
-    keeps for a weight in a matrix of a layer; for others it keeps two. ranks: over which moments and gradients are
-    spread in pieces; weights too, but now and then each rank has them whole. gpu: where the copy that is written lies
-    elsewhere, the head has no way of its own, and attention with dropout has a kernel. bmm: whether attention keeps its
-    matrix, see `attention.kernel_name`. forgets: whether layers keep their input alone, see `recompute`.
+    number_bytes: bytes per element in matrix products, 2 in bf16 and 4 in fp32. hidden_moments: fp32 values that the
+    optimizer keeps per weight in a matrix of a layer; for other weights it keeps two. ranks: number of ranks over which
+    FSDP shards moments and gradients; weights too, but at times each rank has all of them. gpu: the snapshot is then in
+    other memory, the head has no kernel of its own, and attention with dropout has a fused one. bmm: whether attention
+    keeps its matrix, see `attention.kernel_name`. forgets: whether activation checkpointing keeps only the inputs of
+    layers, see `maskling.model.activation_checkpointing`. onednn: whether oneDNN computes the products, see
+    `device.has_onednn_bf16`.
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
-    kept = 4 * num_parameters(config)
-    multiplied = config.layer_parameters * config.num_layers
-    a_token = activation_bytes(config, seq, number_bytes, bmm=bmm, gpu=gpu) + mask_bytes(config, seq, number_bytes)
+    weights = 4 * num_parameters(config)
+    in_matrices = config.layer_parameters * config.num_layers
+    per_token = activation_bytes(config, seq, number_bytes, bmm=bmm, gpu=gpu) + mask_bytes(config, seq, number_bytes)
     if forgets:
-        a_token = a_token / config.num_layers + config.num_layers * config.hidden_size * number_bytes
+        per_token = per_token / config.num_layers + config.num_layers * config.hidden_size * number_bytes
     inner = config.intermediate_size * (1 if isinstance(config, BertConfig) else 2)
     widest = max(config.num_heads * seq if bmm else 0, inner)
     predictions = mask_rate * tokens
-    scores = vocab * min(predictions, LOGITS_BYTES / (4 * vocab))
-    # In bf16 on a CPU the scores overwrite themselves; else there are scores, their softmax and its gradient, in fp32.
-    a_score = 2 if number_bytes == 2 and not gpu else 12 + (4 if number_bytes == 2 else 0)
-    head = scores * a_score + vocab * width * (4 + number_bytes)
-    # Scores, the same in fp32, their softmax, and which are better than the right one.
-    judged = vocab * min(predictions, LOGITS_BYTES / (8 * vocab)) * (11 if number_bytes == 2 else 9)
-    moments = 2 * kept - (2 - hidden_moments) * 4 * multiplied
+    logits = vocab * min(predictions, LOGITS_BYTES / (4 * vocab))
+    # In bf16 on a CPU the gradient overwrites the logits; else there are logits, softmax and gradient, in fp32.
+    logit_bytes = 2 if number_bytes == 2 and not gpu else 12 + (4 if number_bytes == 2 else 0)
+    head = logits * logit_bytes + vocab * width * (4 + number_bytes)
+    # Logits, the same in fp32, their softmax, and which are higher than the label's.
+    evaluation = vocab * min(predictions, LOGITS_BYTES / (8 * vocab)) * (11 if number_bytes == 2 else 9)
+    moments = 2 * weights - (2 - hidden_moments) * 4 * in_matrices
     return TrainingMemory(
         process=process_bytes,
-        weights=kept + (multiplied * 2 if number_bytes == 2 else 0),
+        kernels=_KERNEL_BYTES if onednn else 0,
+        weights=weights + (in_matrices * 2 if number_bytes == 2 else 0),
         moments=moments // ranks,
-        gradients=kept // ranks,
-        activations=round((1 + _WASTE) * tokens * a_token),
+        gradients=weights // ranks,
+        activations=round((1 + _WASTE) * tokens * per_token),
         workspace=4 * tokens * widest * number_bytes,
         head=round(head),
-        evaluation=round(judged),
-        snapshot=kept + moments if not gpu else 0,
+        evaluation=round(evaluation),
+        snapshot=weights + moments if not gpu else 0,
     )
 
 
 def num_parameters(config: ModelConfig) -> int:
-    """Number of weights, tied ones once, from the shape alone."""
+    """Return the number of weights, from the configuration alone; tied weights count once."""
     width, vocab = config.hidden_size, config.vocab_size
     layers = config.num_layers * (config.layer_parameters + _layer_extras(config))
     pair = width * width + width + 2 * width + 2 if config.pair_head else 0
@@ -109,7 +122,7 @@ def num_parameters(config: ModelConfig) -> int:
 
 
 def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: bool, gpu: bool = False) -> float:
-    """What autograd keeps for one token of a row of `seq` tokens, the head and the masks left out."""
+    """Return the bytes that autograd keeps per token of rows of `seq` tokens, without the head and attention masks."""
     width, inner, heads = config.hidden_size, config.intermediate_size, config.num_heads
     dropped, weights_dropped = config.dropout > 0, config.attention_dropout > 0
     if bmm:
@@ -123,7 +136,7 @@ def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: b
         layer = number_bytes * (8 * width + 2 * inner + (2 * width if dropped else 0)) + 16
         rest = 4 * width + 32 + (number_bytes * width if dropped else 0)
     else:
-        # The running sum stays in fp32.
+        # The residual stream stays in fp32.
         layer = number_bytes * (6 * width + 4 * inner) + 8 * width + 16
         layer += number_bytes * ((width if weights_dropped else 0) + (inner if dropped else 0))
         thetas = 1 if config.global_every == 1 else len({config.global_rope_theta, config.local_rope_theta})
@@ -133,12 +146,12 @@ def activation_bytes(config: ModelConfig, seq: int, number_bytes: int, *, bmm: b
 
 
 def mask_bytes(config: ModelConfig, seq: int, number_bytes: int) -> float:
-    """What says who sees whom, for one token: a mask for all layers of a kind, and the same as numbers to add."""
+    """Return the bytes of attention masks per token: for each kind of layer a bool mask and an additive bias."""
     kinds = 1 if isinstance(config, BertConfig) or config.global_every == 1 else 2
     return kinds * seq * (1 + number_bytes)
 
 
 def _layer_extras(config: ModelConfig) -> int:
-    """Biases and norms of one layer."""
+    """Return the number of biases and norm weights of one layer."""
     width = config.hidden_size
     return 9 * width + config.intermediate_size if isinstance(config, BertConfig) else 2 * width

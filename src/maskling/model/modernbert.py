@@ -1,8 +1,8 @@
 """ModernBERT (Warner et al. 2024; AnswerDotAI/ModernBERT), as transformers loads it.
 
-Pre-norm: each part reads a normalised copy and adds to the running sum. Positions are rotations of
-queries and keys. Every `global_every`-th layer sees the whole example, the others a window. No biases
-but the decoder's. The first layer has no norm before its attention: the embeddings were just normalised.
+Pre-norm: each sublayer reads a normalized copy of the residual stream and adds its output to it. Positions are rotary:
+queries and keys are rotated. Every `global_every`-th layer attends to the whole example, the others to a window. Only
+the decoder has a bias. The first layer has no norm before its attention: the embeddings were just normalized.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskling.errors import ModelError
-from maskling.model.attention import AttentionPattern, attend, make_ready
-from maskling.model.attention_kernels import Rotation, rotation
+from maskling.model.attention import AttentionPattern, attend, prepare_masks
+from maskling.model.attention_kernels import Rotation, make_rotation
 from maskling.model.config import ModernConfig
-from maskling.model.layers import ACTIVATIONS, drop, gated, norm, working_dtype
-from maskling.model.masked_lm import MaskedLM, draw
+from maskling.model.layers import ACTIVATIONS, autocast_dtype, drop, geglu, layer_norm
+from maskling.model.masked_lm import MaskedLM, truncated_normal_
 
 
 class ModernLayer(nn.Module):
-    """Attention, then a gated feed-forward part, each reading a normalised copy and adding to the sum."""
+    """Attention, then a gated feed-forward sublayer, each with LayerNorm before it and a residual connection."""
 
     def __init__(self, config: ModernConfig, index: int) -> None:
         super().__init__()
@@ -36,20 +36,20 @@ class ModernLayer(nn.Module):
         self.up = nn.Linear(width, 2 * config.intermediate_size, bias=False)
         self.down = nn.Linear(config.intermediate_size, width, bias=False)
 
-    def forward(self, x: Tensor, visible: AttentionPattern, turn: Rotation) -> Tensor:
-        """x: (rows * seq, hidden). Returns the same shape."""
+    def forward(self, x: Tensor, pattern: AttentionPattern, rotation: Rotation) -> Tensor:
+        """Apply the layer. x: (rows * seq, hidden). Returns the same shape."""
         config, training = self.config, self.training
         weight_dropout = config.attention_dropout if training else 0.0
         qkv = self.qkv(self.attention_norm(x))
-        seen = attend(qkv, visible, config.num_heads, window=self.window, dropout=weight_dropout, rotation=turn)
-        x = x + drop(self.attention_out(seen), config.attention_dropout, training)
-        inner = drop(gated(self.up(self.mlp_norm(x)), config.activation), config.dropout, training)
+        attended = attend(qkv, pattern, config.num_heads, window=self.window, dropout=weight_dropout, rotation=rotation)
+        x = x + drop(self.attention_out(attended), config.attention_dropout, training)
+        inner = drop(geglu(self.up(self.mlp_norm(x)), config.activation), config.dropout, training)
         out: Tensor = x + self.down(inner)
         return out
 
 
 class Modern(MaskedLM):
-    """ModernBERT with its masked-token head, and with a pair head of our own where the configuration asks for one."""
+    """ModernBERT with its masked-token head, and with a pair head of maskling's own if `config.pair_head`."""
 
     config: ModernConfig
     token_head_prefixes: ClassVar[tuple[str, ...]] = ("head.", "decoder.")
@@ -74,45 +74,44 @@ class Modern(MaskedLM):
         self,
         input_ids: Tensor,
         position_ids: Tensor,
-        token_type_ids: Tensor | None,  # noqa: ARG002 - every architecture is called alike; this one has no segments
-        visible: AttentionPattern,
+        _token_type_ids: Tensor | None,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
-        """See MaskedLM. token_type_ids are not looked at: ModernBERT has no segments.
+        """Encode rows of tokens, see MaskedLM. Token types are ignored: ModernBERT has no segments.
 
-        As in transformers, the last of `states` is what the final norm gives.
+        As in transformers, the last of `states` is the output of the final norm.
         """
         rows, seq = input_ids.shape
         config = self.config
-        dtype = working_dtype(self.word.weight)
-        turns = {
-            theta: rotation(position_ids, config.head_size, theta, dtype)
+        dtype = autocast_dtype(self.word.weight)
+        rotations = {
+            theta: make_rotation(position_ids, config.head_size, theta, dtype)
             for theta in {config.global_rope_theta, config.local_rope_theta}
         }
-        x: Tensor = drop(self.embedding_norm(self.look_up(input_ids)), config.dropout, self.training)
+        x: Tensor = drop(self.embedding_norm(self.embed_tokens(input_ids)), config.dropout, self.training)
         if self.training:
             windows = [None, config.local_window]
-            make_ready(visible, windows, dtype, dropout=config.attention_dropout, head_size=config.head_size)
+            prepare_masks(pattern, windows, dtype, dropout=config.attention_dropout, head_size=config.head_size)
         for index, layer in enumerate(self.layers):
             if states is not None:
                 states.append(x.view(rows, seq, -1))
             theta = config.global_rope_theta if config.is_global(index) else config.local_rope_theta
-            x = layer(x, visible, turns[theta])
+            x = layer(x, pattern, rotations[theta])
         x = self.final_norm(x).view(rows, seq, -1)
         if states is not None:
             states.append(x)
         return x
 
     def transformed(self, hidden: Tensor) -> Tensor:
-        """See MaskedLM."""
-        return norm(ACTIVATIONS[self.config.activation](self.transform(hidden)), self.transform_norm)
+        return layer_norm(ACTIVATIONS[self.config.activation](self.transform(hidden)), self.transform_norm)
 
     def decoder(self) -> tuple[Tensor, Tensor]:
-        """See MaskedLM. The output matrix is the word table; each token has a bias of its own."""
+        """Return the word table, which is tied to the output matrix, and a bias per token."""
         return self.word.weight, self.decoder_bias
 
     def pair(self, first: Tensor) -> Tensor:
-        """See MaskedLM. BERT's pooler and classifier; 0 says B follows A, 1 says it does not."""
+        """Classify pairs of segments as BERT does: label 0 if B follows A, 1 if it does not. See MaskedLM."""
         if not self.config.pair_head:
             raise ModelError("this model has no pair head; set model.pair_head = true, or choose pairing.kind = single")
         logits: Tensor = self.pair_classifier(torch.tanh(self.pooler(first)))
@@ -120,7 +119,10 @@ class Modern(MaskedLM):
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
-        """See MaskedLM. Normal distributions cut at two deviations; what is added to the sum starts smaller."""
+        """Draw weights from normal distributions truncated at two standard deviations.
+
+        Matrices whose output is added to the residual stream, and the head's, get a smaller one.
+        """
         spread = self.config.initializer_range
         small = spread / math.sqrt(2 * self.config.num_layers)
         for name, module in self.named_modules():
@@ -128,13 +130,13 @@ class Modern(MaskedLM):
                 module.weight.fill_(1.0)
             elif isinstance(module, nn.Linear | nn.Embedding):
                 adds = name.endswith(("attention_out", "down", "transform"))
-                draw(module.weight, small if adds else spread, generator)
+                truncated_normal_(module.weight, small if adds else spread, generator)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     module.bias.zero_()
         self.decoder_bias.zero_()
 
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """See MaskedLM. The pair head has no place in transformers; its names are our own."""
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
+        """Return the names, see HFWeights. transformers has no pair head; its names are maskling's own."""
         modules = {
             "word": "model.embeddings.tok_embeddings",
             "embedding_norm": "model.embeddings.norm",
@@ -162,8 +164,8 @@ class Modern(MaskedLM):
                 names |= {f"{ours}.{kind}": (f"{theirs}.{kind}",) for kind in ("weight", "bias")}
         return names
 
-    def canonical(self, name: str) -> str | None:
-        """See MaskedLM. Knows encoders saved without their prefix."""
+    def canonical_name(self, name: str) -> str | None:
+        """Return today's name, see HFWeights. Handles encoders saved without their prefix."""
         name = name.removeprefix("module.")
         if name.startswith(("embeddings.", "layers.", "final_norm.")):
             name = f"model.{name}"

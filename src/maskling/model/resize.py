@@ -1,4 +1,4 @@
-"""A model with more rows: for words that its vocabulary lacked, or for longer texts."""
+"""Add tokens to a model's vocabulary, or positions for longer texts."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from maskling.model.masked_lm import MaskedLM
 def add_tokens(
     module: MaskedLM, first: int, pieces: Sequence[Sequence[int]], shares: Sequence[float | None]
 ) -> MaskedLM:
-    """The same model with rows for new tokens, from id `first` on. Everything else is as it was.
+    """Return a copy of the model with rows for new tokens, from id `first` on. Everything else is unchanged.
 
-    pieces: the ids that spelled each word so far; shares: how much of the occurrences of its first piece were this
-    word, None where that is not known.
+    pieces: the token ids that spelled each new word before. shares: the fraction of the occurrences of its first piece
+    that were this word, None if unknown.
 
-    A word's vector, which is its row of the output matrix too, is the mean of its pieces' vectors (Hewitt 2021,
-    "Initializing new word embeddings": a mean of old rows cannot outshine them all, as random rows do). Its output
-    bias is that of its first piece plus the logarithm of its share: a place that asked for the first piece asked for
-    this word so often. Without a share it is the least of its pieces' biases, as a word is rarer than any of them.
+    The embedding of a word, which is also its row of the output matrix, is the mean of its pieces' embeddings (Hewitt
+    2021, "Initializing new word embeddings": a mean of old rows cannot get a higher logit than all of them, as random
+    rows can). Its output bias is that of its first piece plus the logarithm of its share, since this fraction of the
+    predictions of the first piece should be this word. Without a share it is the least of its pieces' biases, as a word
+    is rarer than any of its pieces.
 
-    Spare rows after the tokenizer's last id are used first. A table that had some keeps its size a multiple of the
-    same power of two, and its new spare rows repeat the last old one.
+    Unused rows after the tokenizer's last id are filled first. A table that had unused rows keeps its size a multiple
+    of the same power of two, and its new unused rows repeat the last old one.
     """
     config = module.config
     last = first + len(pieces)
@@ -49,27 +50,27 @@ def add_tokens(
 
 @torch.no_grad()
 def add_positions(module: MaskedLM, positions: int, rope_theta: float | None = None) -> MaskedLM:
-    """The same model for texts of up to `positions` tokens. What it says of texts that it could read before stays.
+    """Return a copy of the model for texts of up to `positions` tokens. Its outputs for shorter texts do not change.
 
-    BERT's table of positions is repeated from its start as often as it takes, as Longformer did with RoBERTa's
-    (Beltagy et al. 2020, section 5): each copy keeps what attention has learnt of neighbours, save where two meet.
-    Stretching the table instead would change every position. ModernBERT has no table; only the promise is longer.
+    BERT's table of positions is repeated from its start as often as needed, as Longformer did with RoBERTa's (Beltagy
+    et al. 2020, section 5): each copy keeps what attention has learned about neighbours, except where two copies meet.
+    Stretching the table instead would change every position. ModernBERT has no table; only its maximum length changes.
 
-    rope_theta: ModernBERT only: another base for the rotary positions of the global layers, such as 160000 where a
-    model trained at 10000 shall read 8,192 tokens (Warner et al. 2024, section 2.1.2). This does change its answers,
-    until it is trained further. Raises ModelError for fewer positions than there are, and for a base with BERT.
+    rope_theta: ModernBERT only, a new base of the rotary positions of the global layers, such as 160000 for a model
+    trained at 10000 that is to read 8,192 tokens (Warner et al. 2024, section 2.1.2). It changes outputs until the
+    model is trained further. Raises ModelError for fewer positions than the model has, and for a base with BERT.
     """
     config = module.config
     if positions <= config.max_positions:
         raise ModelError(
-            f"the model has {config.max_positions:,} positions already; ask for more than that, not {positions:,}"
+            f"the model already has {config.max_positions:,} positions; ask for more than that, not {positions:,}"
         )
     changes: dict[str, Any] = {"max_positions": positions}
     if not isinstance(config, BertConfig):
         changes |= {} if rope_theta is None else {"global_rope_theta": rope_theta}
         return _rebuilt(module, changes, {})
     if rope_theta is not None:
-        raise ModelError("a base of rotary positions is for ModernBERT; this model has a table of positions")
+        raise ModelError("rope_theta is for ModernBERT only; this model has a table of positions: leave it out")
     old = module.state_dict()["position.weight"]
     front, table = old[: config.position_offset], old[config.position_offset :]
     copies = table.repeat(-(-positions // len(table)), 1)[:positions]
@@ -77,12 +78,12 @@ def add_positions(module: MaskedLM, positions: int, rope_theta: float | None = N
 
 
 def _rebuilt(module: MaskedLM, changes: dict[str, Any], weights: dict[str, Tensor]) -> MaskedLM:
-    grown = build_without_init(type(module.config).model_validate(module.config.model_dump() | changes))
-    grown.load_state_dict(dict(module.state_dict()) | weights)
-    return grown.to(next(module.parameters()).device).train(module.training)
+    resized = build_without_init(type(module.config).model_validate(module.config.model_dump() | changes))
+    resized.load_state_dict(dict(module.state_dict()) | weights)
+    return resized.to(next(module.parameters()).device).train(module.training)
 
 
 def _padded(size: int, least: int) -> int:
-    """The smallest size of at least `least` that is a multiple of the power of two, 64 at the most, that `size` is."""
+    """Return the smallest size of at least `least` that is a multiple of the same power of two (up to 64) as `size`."""
     unit = min(64, size & -size)
     return max(size, -(-least // unit) * unit)

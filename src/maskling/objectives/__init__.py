@@ -1,1 +1,1 @@
-"""What a model is asked."""
+"""Losses of pretraining and of sentence encoders, and the metrics of masked-token prediction."""

@@ -1,6 +1,6 @@
-"""How good a model is at fixed masks: sums over predictions in float64, divided once.
+"""Metrics of masked-token prediction on held-out text with fixed masks: float64 sums over predictions, divided once.
 
-Repeated on one machine the numbers are equal to the last digit, and equal under any batch size to rounding.
+Repeated on one machine the metrics are bit-identical; under another batch size they are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from maskling.errors import DataError
 from maskling.metrics import entropy
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
-from maskling.objectives.losses import TensorBatch, at_masks, judge, rows_at_once
+from maskling.objectives.losses import TensorBatch, masked_hidden, max_scored_rows, pair_logits
 
 
 @dataclass(frozen=True)
 class MaskedLMMetrics:
-    """Means over predictions: loss in nats, accuracies as fractions; `pair_accuracy` is None without pairs."""
+    """Means over predictions: losses in nats, accuracies as fractions.
+
+    predictions, pairs: the counts. pair_loss, pair_accuracy: None without pairs.
+    """
 
     mlm_loss: float
     top1: float
@@ -34,7 +37,7 @@ class MaskedLMMetrics:
 
     @property
     def perplexity(self) -> float:
-        """exp(mlm_loss), infinite where that is too large for a float."""
+        """exp(mlm_loss), infinity if that overflows a float."""
         return entropy.perplexity(self.mlm_loss)
 
 
@@ -44,10 +47,10 @@ def measure_masked_lm(
     compute: Compute,
     total: Callable[[Tensor], Tensor] = lambda own: own,
 ) -> MaskedLMMetrics:
-    """Measure `model` on `batches`, in evaluation mode; the mode it was in is put back.
+    """Measure `model` on `batches` in evaluation mode, then restore its mode.
 
-    total: adds up over the processes that have the other batches; it gets (7,) float64.
-    Raises DataError if there is nothing to predict.
+    total: the sum over ranks (an all-reduce) if each rank has some of the batches; called with (7,) float64.
+    Raises DataError if the batches have no predictions.
     """
     tally = MetricSums(model, compute)
     was_training = model.training
@@ -61,33 +64,33 @@ def measure_masked_lm(
 
 
 class MetricSums:
-    """The sums behind `MaskedLMMetrics`, a batch at a time. The model is taken in the mode it is in."""
+    """Accumulator of the sums behind `MaskedLMMetrics`, one batch at a time. The model's mode is not changed."""
 
     def __init__(self, model: MaskedLM, compute: Compute) -> None:
         self._model, self._compute = model, compute
         device = "cpu" if compute.device.type == "mps" else compute.device
-        # loss, top 1, top 5; pair loss, pairs judged right
+        # loss, top-1 hits, top-5 hits; pair loss, correct pairs
         self._sums = torch.zeros(5, dtype=torch.float64, device=device)
-        self._predictions = self._judged = 0
+        self._predictions = self._pairs = 0
 
     @torch.no_grad()
     def add(self, one: Batch) -> None:
-        """Measure the model on a batch."""
+        """Add the sums of one batch."""
         model, sums = self._model, self._sums
         batch = TensorBatch.of(one, self._compute.device)
         with self._compute.autocast():
-            hidden = model(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.visible)
-            sums[:3] += _masked(model, at_masks(hidden, batch), batch.labels).to(sums.device)
+            hidden = model(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.pattern)
+            sums[:3] += _masked_sums(model, masked_hidden(hidden, batch), batch.labels).to(sums.device)
             if len(batch.pair_labels):
-                sums[3:] += _paired(judge(model, hidden, batch), batch.pair_labels).to(sums.device)
+                sums[3:] += _pair_sums(pair_logits(model, hidden, batch), batch.pair_labels).to(sums.device)
         self._predictions += len(batch.labels)
-        self._judged += len(batch.pair_labels)
+        self._pairs += len(batch.pair_labels)
 
     def measured(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> MaskedLMMetrics:
-        """What the sums come to; `total` and what is raised as in `measure_masked_lm`."""
-        counts = torch.tensor([self._predictions, self._judged], dtype=torch.float64, device=self._sums.device)
-        loss, top1, top5, pair_loss, right, *whole = total(torch.cat([self._sums, counts])).tolist()
-        predictions, judged = map(int, whole)
+        """Return the metrics of all batches so far. `total` and Raises: see `measure_masked_lm`."""
+        own_counts = torch.tensor([self._predictions, self._pairs], dtype=torch.float64, device=self._sums.device)
+        loss, top1, top5, pair_loss, correct, *counts = total(torch.cat([self._sums, own_counts])).tolist()
+        predictions, pairs = map(int, counts)
         if not predictions:
             raise DataError("there is nothing to predict in the text to measure on; give more text")
         return MaskedLMMetrics(
@@ -95,42 +98,45 @@ class MetricSums:
             top1=top1 / predictions,
             top5=top5 / predictions,
             predictions=predictions,
-            pair_loss=pair_loss / judged if judged else None,
-            pair_accuracy=right / judged if judged else None,
-            pairs=judged,
+            pair_loss=pair_loss / pairs if pairs else None,
+            pair_accuracy=correct / pairs if pairs else None,
+            pairs=pairs,
         )
 
 
-def _masked(model: MaskedLM, chosen: Tensor, labels: Tensor) -> Tensor:
-    """(3,) sums of loss, top-1 hits and top-5 hits. chosen: (m, width), the first n of them labelled; labels: (n,)."""
+def _masked_sums(model: MaskedLM, masked: Tensor, labels: Tensor) -> Tensor:
+    """Return the sums of loss, top-1 hits and top-5 hits: (3,) float64.
+
+    masked: (m, width) hidden states, the first n of them labelled. labels: (n,) int64.
+    """
     sums = []
-    # The comparisons below need a few bytes a logit beside the logits themselves.
-    rows = max(1, rows_at_once(model) // 2)
-    for some, wanted in zip(torch.split(chosen, rows), torch.split(labels, rows), strict=False):
-        logits = model.predict(some)[: len(wanted)].float()
-        losses = F.cross_entropy(logits, wanted, reduction="none")
-        ahead = token_ranks(logits, wanted)
-        sums.append(torch.stack([_sum(losses), _sum(ahead < 1), _sum(ahead < 5)]))
+    # The comparisons below need a few bytes per logit besides the logits themselves.
+    rows = max(1, max_scored_rows(model) // 2)
+    for states, chunk_labels in zip(torch.split(masked, rows), torch.split(labels, rows), strict=False):
+        logits = model.predict(states)[: len(chunk_labels)].float()
+        losses = F.cross_entropy(logits, chunk_labels, reduction="none")
+        ranks = token_ranks(logits, chunk_labels)
+        sums.append(torch.stack([_sum(losses), _sum(ranks < 1), _sum(ranks < 5)]))
     return torch.stack(sums).sum(0) if sums else torch.zeros(3, dtype=torch.float64)
 
 
-def token_ranks(scores: Tensor, labels: Tensor) -> Tensor:
-    """How many tokens stand before the right one: (n,) int64. scores: (n, vocab); labels: (n,) int64.
+def token_ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the rank of each label among the logits of its row, 0 for the highest: (n,) int64.
 
-    Equal scores stand in the order of their ids, as in a list of answers. Were ties counted as right, a model that
-    scores everything alike would be perfect.
+    logits: (n, vocab). labels: (n,) int64. Ties are ordered by id, as in a list of predictions: if ties counted as
+    hits, a model with the same logit for every token would be perfect.
     """
-    own = scores.gather(1, labels[:, None])
-    before = (~(scores <= own)).sum(1)  # so written, a score that is not a number is never a hit
-    ties = scores == own
+    of_labels = logits.gather(1, labels[:, None])
+    ranks = (~(logits <= of_labels)).sum(1)  # written with <= so that a logit of NaN is never a hit
+    ties = logits == of_labels
     if bool((ties.sum(1) > 1).any()):
-        ids = torch.arange(scores.shape[1], device=scores.device)
-        before += (ties & (ids < labels[:, None])).sum(1)
-    return before
+        ids = torch.arange(logits.shape[1], device=logits.device)
+        ranks += (ties & (ids < labels[:, None])).sum(1)
+    return ranks
 
 
-def _paired(logits: Tensor, labels: Tensor) -> Tensor:
-    """(2,) sums of loss and of pairs judged right. logits: (k, 2); labels: (k,)."""
+def _pair_sums(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the sums of loss and of correct pairs: (2,) float64. logits: (k, 2). labels: (k,) int64."""
     logits = logits.float()
     return torch.stack([_sum(F.cross_entropy(logits, labels, reduction="none")), _sum(logits.argmax(1) == labels)])
 

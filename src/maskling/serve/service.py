@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import ModelError, SettingsError
-from maskling.export.sentence_transformers import read_pooling, reads_normalized
 from maskling.infer.attention_maps import attention_maps
 from maskling.infer.embed import embed_texts
 from maskling.infer.masks import mask_pattern
@@ -19,6 +18,7 @@ from maskling.infer.predict import Asked, predict_all
 from maskling.infer.results import Prediction
 from maskling.infer.score import Method, ScoredText, score_texts
 from maskling.model.onnx import WHOLE, whole_graph
+from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.serve.batching import Batcher
 from maskling.version import __version__
@@ -63,7 +63,7 @@ class Service:
         """Return the service of a model. Raises ModelError for a folder whose kind of vectors is not supported."""
         graph = whole_graph(model.folder)
         alone = graph is not None and graph.name == WHOLE[1]
-        return cls(model, name, read_pooling(model.folder), reads_normalized(model.folder), alone)
+        return cls(model, name, read_pooling(model.folder), normalizes(model.folder), alone)
 
     @property
     def task(self) -> str:

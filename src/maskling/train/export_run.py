@@ -12,17 +12,12 @@ from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
 from maskling.export.cards import CardFacts, HeldOut, TaskFacts, card_of
 from maskling.export.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
-from maskling.export.sentence_transformers import (
-    max_sequence_length,
-    read_pooling,
-    reads_normalized,
-    trained_max_length,
-)
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.folder import build_encoder, check_vocabulary, is_encoder, read_folder, read_weights
 from maskling.model.folder import read_config as read_model_config
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling, trained_max_length
 from maskling.model.tasks.folder import read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -178,7 +173,7 @@ def _export_encoder(source: Path, out: Path) -> tuple[str, ...]:
         facts,
         read_pooling(source),
         form=None,
-        normalized=reads_normalized(source),
+        normalized=normalizes(source),
         card=card_of(source),
     )
     return module.unexpected(read_weights(source))

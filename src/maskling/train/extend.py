@@ -13,11 +13,11 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.errors import SettingsError, TokenizerError
 from maskling.export.cards import CardFacts, Extension, card_of, extended_card, render_card
 from maskling.export.folder import check_export_folder, export_model, model_facts
-from maskling.export.sentence_transformers import trained_max_length
 from maskling.model.config import BertConfig
 from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.resize import add_positions, add_tokens
+from maskling.model.sentence_transformers import trained_max_length
 from maskling.tokenizer.extend import (
     Fragments,
     NewWord,

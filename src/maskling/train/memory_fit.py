@@ -21,7 +21,7 @@ from torch.nn import Module
 from maskling.errors import SettingsError
 from maskling.model.attention import AttentionPattern, Kernel, kernel_name
 from maskling.model.config import ModelConfig
-from maskling.model.device import Compute
+from maskling.model.device import Compute, has_onednn_bf16
 from maskling.model.memory import PROCESS_BYTES, TrainingMemory, num_parameters, training_memory
 from maskling.objectives.losses import Encode
 from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings
@@ -93,6 +93,7 @@ def fit(
             gpu=compute.device.type == "cuda",
             bmm=kernel == "bmm",
             forgets=forgets,
+            onednn=has_onednn_bf16(compute),
             process_bytes=process,
         )
 

@@ -1,1 +1,1 @@
-"""Encoders with a head for a task: labels for texts, tags for tokens, the place of an answer."""
+"""Encoders with a task head: classification, multi-label, regression, tagging (NER/POS) or question answering."""

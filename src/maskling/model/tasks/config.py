@@ -1,4 +1,4 @@
-"""What a head is for, and how config.json says it. No torch."""
+"""Configuration of a task head, and its conversion to and from config.json. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any, Final, Literal, get_args
 
 from maskling.errors import ModelError
 from maskling.model.config import BertConfig, ModelConfig
+from maskling.model.hf_config import JSONDict
 
 HeadKind = Literal["classify", "multi-label", "regress", "tag", "answer"]
 HEAD_KINDS: Final[tuple[HeadKind, ...]] = get_args(HeadKind)
 Pooling = Literal["cls", "mean"]
 POOLINGS: Final[tuple[Pooling, ...]] = get_args(Pooling)
-
-Tree = Mapping[str, Any]
 
 _PROBLEMS: Final[dict[HeadKind, str]] = {
     "classify": "single_label_classification",
@@ -27,9 +26,9 @@ _ENDINGS: Final[dict[str, HeadKind]] = {
     "ForQuestionAnswering": "answer",
 }
 _FAMILIES: Final = {"bert": "Bert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}
-# A key of config.json that only maskling knows, and what stands there of each kind.
-_JUDGING: Final = "maskling_judging"
-_JUDGED_BY: Final[dict[HeadKind, tuple[str, ...]]] = {
+# A key of config.json that only maskling reads, and the AnswerSettings written there for each kind of head.
+_SETTINGS_KEY: Final = "maskling_judging"
+_SETTINGS_OF: Final[dict[HeadKind, tuple[str, ...]]] = {
     "classify": ("pairs", "positive"),
     "multi-label": ("pairs", "threshold"),
     "regress": ("pairs",),
@@ -40,12 +39,12 @@ ANSWER_LABELS: Final = ("start", "end")
 
 @dataclass(frozen=True)
 class AnswerSettings:
-    """What decides, beside the weights, what a model is said to answer: kept, so that it answers as it was measured.
+    """Settings that turn logits into predictions, stored with the model so that it predicts as it was evaluated.
 
-    threshold: in multi-label, the probability from which a label counts. max_question, max_answer: tokens that are read
-    of a question, and that an answer may have. allow_none: whether a question may have no answer, as some of those in
-    training had none. pairs: whether it judges pairs of texts, None where that is not known. positive: the label of two
-    whose F1 is reported, None for the last.
+    threshold: multi-label, the probability from which a label is predicted. max_question, max_answer: maximum tokens of
+    a question and of an answer. allow_none: whether a question may have no answer, as some in training had none. pairs:
+    whether inputs are pairs of texts, None if unknown. positive: of two labels, the one whose F1 is reported; None for
+    the last.
     """
 
     threshold: float = 0.5
@@ -58,13 +57,13 @@ class AnswerSettings:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """What the head of a task model answers.
+    """Configuration of the head of a task model.
 
-    kind: classify chooses one of `labels` for a text or a pair, multi-label any number of them, regress gives a
-    number (`labels` has one name for it), tag one of `labels` for every word, answer where an answer starts and ends.
-    dropout: chance that a value is dropped before the last layer in training; None is the encoder's own in BERT and
-    RoBERTa and 0 in ModernBERT, as in transformers. pooling: what ModernBERT judges a text by, its [CLS] or the mean
-    of its tokens; the other families always take [CLS]. judging: how its answers are taken.
+    kind: classify predicts one of `labels` for a text or a pair, multi-label any number of them, regress a number
+    (`labels` has one name for it), tag one of `labels` for every word, answer the start and end of an answer.
+    dropout: probability of dropout before the last layer in training; default: the encoder's in BERT and RoBERTa and 0
+    in ModernBERT, as in transformers. pooling: whether ModernBERT classifies a text by its [CLS] or by the mean of its
+    tokens; the other families always use [CLS]. answer_settings: how logits become predictions.
     """
 
     kind: HeadKind
@@ -74,66 +73,69 @@ class HeadConfig:
     answer_settings: AnswerSettings = AnswerSettings()
 
     def __post_init__(self) -> None:
-        """Raises ModelError for labels that do not fit the kind."""
+        """Raise ModelError for labels that do not fit the kind."""
         if self.kind not in HEAD_KINDS:
             raise ModelError(f"there is no head for {self.kind!r}; choose one of {', '.join(HEAD_KINDS)}")
         if len(set(self.labels)) < len(self.labels):
-            twice = next(label for label in self.labels if self.labels.count(label) > 1)
-            raise ModelError(f"the label {twice!r} is named twice; give each label another name")
-        wanted = {"regress": 1, "answer": 2}.get(self.kind)
-        if wanted is not None and len(self.labels) != wanted:
-            raise ModelError(f"a head for {self.kind!r} has {wanted} outputs, but {len(self.labels)} labels were given")
+            duplicate = next(label for label in self.labels if self.labels.count(label) > 1)
+            raise ModelError(f"the label {duplicate!r} is given twice; give each label a name of its own")
+        outputs = {"regress": 1, "answer": 2}.get(self.kind)
+        if outputs is not None and len(self.labels) != outputs:
+            raise ModelError(
+                f"a head for {self.kind!r} has {outputs} outputs, not {len(self.labels)}; give as many labels"
+            )
         if not self.labels:
-            raise ModelError(f"a head for {self.kind!r} needs labels to choose among, and none were given")
+            raise ModelError(f"a head for {self.kind!r} needs at least one label; give its labels")
 
 
-def to_tree(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
-    """What a task adds to config.json, for transformers 4.48 and later."""
+def head_to_hugging_face(head: HeadConfig, encoder: ModelConfig) -> dict[str, Any]:
+    """Return the entries that a task head adds to config.json, for transformers 4.48 and later."""
     family = _FAMILIES[encoder.family] if isinstance(encoder, BertConfig) else "ModernBert"
     ending = next(ending for ending, kind in _ENDINGS.items() if kind == _broad(head.kind))
-    tree: dict[str, Any] = {
+    hf_config: dict[str, Any] = {
         "architectures": [family + ending],
         "id2label": {str(index): label for index, label in enumerate(head.labels)},
         "label2id": {label: index for index, label in enumerate(head.labels)},
     }
     if head.kind in _PROBLEMS:
-        tree["problem_type"] = _PROBLEMS[head.kind]
-    if fields := _JUDGED_BY.get(head.kind):
-        said = {name: getattr(head.answer_settings, name) for name in fields}
-        if known := {name: value for name, value in said.items() if value is not None}:
-            tree[_JUDGING] = known
+        hf_config["problem_type"] = _PROBLEMS[head.kind]
+    if fields := _SETTINGS_OF.get(head.kind):
+        settings = {name: getattr(head.answer_settings, name) for name in fields}
+        if known := {name: value for name, value in settings.items() if value is not None}:
+            hf_config[_SETTINGS_KEY] = known
     if isinstance(encoder, BertConfig):
-        tree["classifier_dropout"] = head.dropout
+        hf_config["classifier_dropout"] = head.dropout
     else:
-        tree |= {"classifier_dropout": head.dropout or 0.0, "classifier_pooling": head.pooling}
-    return tree
+        hf_config |= {"classifier_dropout": head.dropout or 0.0, "classifier_pooling": head.pooling}
+    return hf_config
 
 
-def has_no_task_head(tree: Tree) -> bool:
-    """Whether config.json alone says that there is no head for a task."""
-    return bool(tree.get("architectures")) and _kind(tree, {}) is None
+def has_no_task_head(hf_config: JSONDict) -> bool:
+    """Return whether config.json alone rules out a task head."""
+    return bool(hf_config.get("architectures")) and _kind(hf_config, {}) is None
 
 
-def head_of(tree: Tree, shapes: Mapping[str, Sequence[int]], where: str) -> HeadConfig | None:
-    """The head that a model folder has, None if it holds an encoder or a masked language model.
+def head_of(hf_config: JSONDict, shapes: Mapping[str, Sequence[int]], where: str) -> HeadConfig | None:
+    """Return the head of a model folder, None if it holds an encoder or a masked language model.
 
-    shapes: of its weights, by name; they decide where config.json is older than the fields that would say it.
-    Raises ModelError for a head that is not understood.
+    shapes: of its weights, by name; they decide for an old config.json without the newer fields.
+    Raises ModelError for a head that is not supported.
     """
     outputs = next((shape[0] for name, shape in shapes.items() if name.endswith(_LAST_LAYERS)), None)
-    kind = _kind(tree, shapes)
+    kind = _kind(hf_config, shapes)
     if kind is None or outputs is None:
         return None
-    labels = _labels(tree, outputs, where)
+    labels = _labels(hf_config, outputs, where)
     if kind == "classify":
-        kind = _problem(tree, outputs)
-    dropout = tree.get("classifier_dropout")
-    said = tree.get("classifier_pooling") or "cls"
-    pooling = next((pooling for pooling in POOLINGS if pooling == said), None)
+        kind = _problem(hf_config, outputs)
+    dropout = hf_config.get("classifier_dropout")
+    declared = hf_config.get("classifier_pooling") or "cls"
+    pooling = next((pooling for pooling in POOLINGS if pooling == declared), None)
     if pooling is None:
-        raise ModelError(f"{where}/config.json: classifier_pooling = {said!r} is not supported, only cls and mean")
+        raise ModelError(f"{where}/config.json: classifier_pooling = {declared!r} is not supported, only cls and mean")
     try:
-        return HeadConfig(kind, labels, None if dropout is None else float(dropout), pooling, _judging(tree, where))
+        settings = _answer_settings(hf_config, where)
+        return HeadConfig(kind, labels, None if dropout is None else float(dropout), pooling, settings)
     except (TypeError, ValueError):
         raise ModelError(f"{where}/config.json: classifier_dropout = {dropout!r} is not a number; restore it") from None
     except ModelError as error:
@@ -147,12 +149,12 @@ def _broad(kind: HeadKind) -> HeadKind:
     return "classify" if kind in _PROBLEMS else kind
 
 
-def _kind(tree: Tree, shapes: Mapping[str, Sequence[int]]) -> HeadKind | None:
-    classes = tree.get("architectures")
+def _kind(hf_config: JSONDict, shapes: Mapping[str, Sequence[int]]) -> HeadKind | None:
+    classes = hf_config.get("architectures")
     named = classes[0] if isinstance(classes, list) and classes else None
     if named is not None:
         return next((kind for ending, kind in _ENDINGS.items() if str(named).endswith(ending)), None)
-    # Files from before 2020 name no class, and there was no ModernBERT then: the last layer tells.
+    # Files from before 2020 name no class, and are not of ModernBERT: the last layer decides.
     names = [name.removeprefix("module.") for name in shapes]
     if "qa_outputs.weight" in names:
         return "answer"
@@ -163,30 +165,30 @@ def _kind(tree: Tree, shapes: Mapping[str, Sequence[int]]) -> HeadKind | None:
     return None
 
 
-def _judging(tree: Tree, where: str) -> AnswerSettings:
-    said = tree.get(_JUDGING, {})
+def _answer_settings(hf_config: JSONDict, where: str) -> AnswerSettings:
+    stored = hf_config.get(_SETTINGS_KEY, {})
     try:
-        judging = AnswerSettings(**said)
-        if 0 <= judging.threshold <= 1 and judging.max_question >= 1 and judging.max_answer >= 1:
-            return judging
+        settings = AnswerSettings(**stored)
+        if 0 <= settings.threshold <= 1 and settings.max_question >= 1 and settings.max_answer >= 1:
+            return settings
     except TypeError:
         pass
-    raise ModelError(f"{where}/config.json: {_JUDGING} = {said!r} is not understood; restore it, or leave it out")
+    raise ModelError(f"{where}/config.json: {_SETTINGS_KEY} = {stored!r} is not valid; restore it, or leave it out")
 
 
-def _problem(tree: Tree, outputs: int) -> HeadKind:
-    said = tree.get("problem_type")
-    known = next((kind for kind, problem in _PROBLEMS.items() if problem == said), None)
-    # As transformers decides when it is not said.
+def _problem(hf_config: JSONDict, outputs: int) -> HeadKind:
+    declared = hf_config.get("problem_type")
+    known = next((kind for kind, problem in _PROBLEMS.items() if problem == declared), None)
+    # Without problem_type as transformers decides.
     return known or ("regress" if outputs == 1 else "classify")
 
 
-def _labels(tree: Tree, outputs: int, where: str) -> tuple[str, ...]:
-    said = tree.get("id2label") or {}
+def _labels(hf_config: JSONDict, outputs: int, where: str) -> tuple[str, ...]:
+    id2label = hf_config.get("id2label") or {}
     try:
-        names = {int(index): str(label) for index, label in dict(said).items()}
+        names = {int(index): str(label) for index, label in dict(id2label).items()}
     except (TypeError, ValueError):
-        raise ModelError(f"{where}/config.json: id2label is not a table of numbers and names") from None
+        raise ModelError(f"{where}/config.json: id2label does not map ids to names; restore it") from None
     if names and sorted(names) != list(range(outputs)):
         raise ModelError(
             f"{where}/config.json names {len(names)} labels, but the last layer of its head has {outputs} outputs; "

@@ -1,4 +1,4 @@
-"""Folders of task models as transformers lays them out, read, written, and made from those of encoders."""
+"""Load and write model folders of task models as transformers does, and build task models from encoder folders."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from maskling.model.tasks.config import (
     Pooling,
     has_no_task_head,
     head_of,
-    to_tree,
+    head_to_hugging_face,
 )
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
 
 
-class Built(NamedTuple):
-    """A task model to train, and what of it was drawn because the folder had nothing for it, by transformers' names."""
+class BuiltTaskModel(NamedTuple):
+    """A task model to fine-tune, and the transformers names of weights that the folder lacked and that were drawn."""
 
     model: TaskModel
     drawn: tuple[str, ...]
 
 
-class Said(NamedTuple):
-    """What a folder says of heads; see HeadConfig."""
+class _HeadDefaults(NamedTuple):
+    """Head settings in a folder's config.json; see HeadConfig."""
 
     dropout: float | None
     pooling: Pooling
 
 
 def read_task_folder(folder: Path) -> TaskModel | None:
-    """Load a BERT, RoBERTa or ModernBERT with a head for a task, upcast to fp32; None if the folder has no such head.
+    """Load a BERT, RoBERTa or ModernBERT with a task head, upcast to fp32; return None if the folder has no such head.
 
-    Weights that are fp32 in the file are mapped: read when they are first used (see `Named.load_hugging_face`).
+    Weights that are fp32 in the file are memory-mapped (see `HFWeights.load_hugging_face`).
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight.
     """
-    tree = read_config(folder)
-    if has_no_task_head(tree):
+    hf_config = read_config(folder)
+    if has_no_task_head(hf_config):
         return None
     weights = read_weights(folder)
-    head_config = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
+    head_config = head_of(hf_config, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     if head_config is None:
         return None
-    config = from_hugging_face(tree, str(folder))
+    config = from_hugging_face(hf_config, str(folder))
     check_parameter_count(config, weights, folder)
     model = TaskModel(build_without_init(config), head_config)
-    _need(_load(model, weights, folder, adopt=True), folder)
+    _need(_load(model, weights, folder, reuse_tensors=True), folder)
     return model
 
 
@@ -71,42 +71,42 @@ def build_task_model(
     head_dropout: float | None = None,
     pooling: Pooling | None = None,
     judging: AnswerSettings | None = None,
-) -> Built:
-    """A task model whose encoder is that of any model folder: an export, a Hugging Face folder, a task model.
+) -> BuiltTaskModel:
+    """Build a task model with the encoder of any model folder: an export, a Hugging Face folder, a task model.
 
-    What the folder has of the head is taken too: BERT's pooler, ModernBERT's prediction head, and the last layer if
-    it was made for the same task and the same labels. The rest is drawn from (seed, 'head').
-    fresh: take only the shape, and draw every weight, to see what pretraining is worth. dropout: of the encoder in
-    training, attention's included; head_dropout, pooling, judging: see HeadConfig. Left out, the first two are what
-    the folder says, and pooling is the mean where it says nothing: a model of masked tokens has not learned to say
-    all with its [CLS].
+    Weights of the head are loaded where they fit: BERT's pooler, ModernBERT's prediction head, and the last layer if it
+    is for the same task and the same labels. The rest is drawn from (seed, 'head').
+    fresh: take only the configuration, and draw every weight, to measure what pretraining is worth. dropout: of the
+    encoder in training, attention weights included. head_dropout, pooling, judging: see HeadConfig; default: the
+    folder's for the first two. If the folder has no pooling, the default is the mean: a masked language model has not
+    learned to represent a text by its [CLS].
     Raises ModelError as `read_task_folder` does.
     """
-    tree, weights = read_config(folder), read_weights(folder)
-    config = from_hugging_face(tree, str(folder))
+    hf_config, weights = read_config(folder), read_weights(folder)
+    config = from_hugging_face(hf_config, str(folder))
     check_parameter_count(config, weights, folder)
     if dropout is not None:
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
-    had = head_of(tree, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
-    said = _said(tree, had)
-    head_dropout = said.dropout if head_dropout is None else head_dropout
-    head_config = HeadConfig(kind, labels, head_dropout, pooling or said.pooling, judging or AnswerSettings())
+    old_head = head_of(hf_config, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
+    defaults = _head_defaults(hf_config, old_head)
+    head_dropout = defaults.dropout if head_dropout is None else head_dropout
+    head_config = HeadConfig(kind, labels, head_dropout, pooling or defaults.pooling, judging or AnswerSettings())
     if fresh:
         model = new_task_model(config, head_config, seed)
-        return Built(model, tuple(model.to_hugging_face()))
+        return BuiltTaskModel(model, tuple(model.to_hugging_face()))
     model = TaskModel(build_without_init(config), head_config)
     model.initialize(head_generator(seed))
-    if had is None or not _same_outputs(had, head_config):
-        last = {theirs for ours, theirs in model.head.names().items() if ours.startswith("classifier.")}
-        weights = {name: tensor for name, tensor in weights.items() if model.canonical(name) not in last}
+    if old_head is None or not _same_outputs(old_head, head_config):
+        last = {theirs for ours, theirs in model.head.hf_names().items() if ours.startswith("classifier.")}
+        weights = {name: tensor for name, tensor in weights.items() if model.canonical_name(name) not in last}
     drawn = _load(model, weights, folder)
-    own = set(model.head.names().values())
+    own = set(model.head.hf_names().values())
     _need([name for name in drawn if name not in own], folder)
-    return Built(model, tuple(drawn))
+    return BuiltTaskModel(model, tuple(drawn))
 
 
 def write_task_weights(model: TaskModel, folder: Path) -> None:
-    """Write config.json and model.safetensors as transformers reads them, each whole or not at all."""
+    """Write config.json and model.safetensors as transformers reads them, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.to_hugging_face().items()}
     write_safetensors(weights, folder / SAFETENSORS)
@@ -114,17 +114,17 @@ def write_task_weights(model: TaskModel, folder: Path) -> None:
 
 
 def task_config_json(config: ModelConfig, head_config: HeadConfig) -> dict[str, Any]:
-    """The config.json of a task model."""
-    return to_hugging_face(config) | to_tree(head_config, config)
+    """Return the config.json of a task model."""
+    return to_hugging_face(config) | head_to_hugging_face(head_config, config)
 
 
-def _said(tree: Mapping[str, Any], had: HeadConfig | None) -> Said:
-    """What a folder's config.json says of heads, whether it has one or not."""
+def _head_defaults(hf_config: Mapping[str, Any], had: HeadConfig | None) -> _HeadDefaults:
+    """Return the head settings of a config.json, with or without a task head."""
     if had is not None:
-        return Said(had.dropout, had.pooling)
-    dropout = tree.get("classifier_dropout")
-    return Said(
-        None if dropout is None else float(dropout), "cls" if tree.get("classifier_pooling") == "cls" else "mean"
+        return _HeadDefaults(had.dropout, had.pooling)
+    dropout = hf_config.get("classifier_dropout")
+    return _HeadDefaults(
+        None if dropout is None else float(dropout), "cls" if hf_config.get("classifier_pooling") == "cls" else "mean"
     )
 
 
@@ -134,10 +134,10 @@ def _same_outputs(one: HeadConfig, other: HeadConfig) -> bool:
     return (one.kind, one.labels) == (other.kind, other.labels)
 
 
-def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path, adopt: bool = False) -> list[str]:
-    """Copy the weights that the model has a place for; the names of those that it found none for."""
+def _load(model: TaskModel, weights: Mapping[str, Tensor], folder: Path, reuse_tensors: bool = False) -> list[str]:
+    """Load weights into the model. Returns the names of parameters that `weights` lacks."""
     try:
-        return list(model.load_hugging_face(weights, adopt=adopt).missing)
+        return list(model.load_hugging_face(weights, reuse_tensors=reuse_tensors).missing)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from None
 

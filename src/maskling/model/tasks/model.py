@@ -1,4 +1,4 @@
-"""An encoder with the head of a task."""
+"""Encoders with a task head, calculated and named as in transformers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ from maskling.model.attention import AttentionPattern
 from maskling.model.build import SkipInit, build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.layers import ACTIVATIONS, drop
-from maskling.model.masked_lm import HFWeights, MaskedLM, draw
+from maskling.model.masked_lm import HFWeights, MaskedLM, truncated_normal_
 from maskling.model.tasks.config import HeadConfig
 from maskling.randomness import integer
 
-# FOLDED DOCS
-# [heads] The heads of BERT, RoBERTa and ModernBERT, as transformers calculates and names them.
-
 
 class TaskModel(HFWeights):
-    """An encoder, which has given up its masked-token head, and a head over its last states.
+    """Encoder without its own heads, and a task head over its last hidden states.
 
-    As with MaskedLM the two are apart: call the model for the states, then `classify`, `tag` or `answer` for what is
-    needed of them.
+    As with MaskedLM, `forward` runs the encoder only; then call `classify`, `tag` or `answer` for logits.
     """
 
     def __init__(self, encoder: MaskedLM, head_config: HeadConfig) -> None:
-        """encoder: sheds its own heads here. The weights of the new head are not drawn: see `initialize`."""
+        """Drop the heads of `encoder`, in place, and add a task head with uninitialized weights, see `initialize`."""
         super().__init__()
         encoder.drop_heads()
         self.encoder = encoder
@@ -39,7 +35,7 @@ class TaskModel(HFWeights):
 
     @property
     def config(self) -> ModelConfig:
-        """The encoder's."""
+        """The encoder's configuration."""
         return self.encoder.config
 
     def forward(
@@ -47,55 +43,53 @@ class TaskModel(HFWeights):
         input_ids: Tensor,
         position_ids: Tensor,
         token_type_ids: Tensor | None,
-        visible: AttentionPattern,
+        pattern: AttentionPattern,
         states: list[Tensor] | None = None,
     ) -> Tensor:
         """Encode rows of tokens, see MaskedLM. Returns (rows, seq, hidden)."""
-        hidden: Tensor = self.encoder(input_ids, position_ids, token_type_ids, visible, states)
+        hidden: Tensor = self.encoder(input_ids, position_ids, token_type_ids, pattern, states)
         return hidden
 
-    def classify(self, hidden: Tensor, first_positions: Tensor, visible: AttentionPattern) -> Tensor:
-        """Judge examples, whatever else stands in their rows; for classify, multi-label and regress.
+    def classify(self, hidden: Tensor, first_positions: Tensor, pattern: AttentionPattern) -> Tensor:
+        """Return the logits of each example of packed rows, for classify, multi-label and regress: (k, labels).
 
-        hidden: (rows, seq, hidden); first_positions: (k,) int64, flat places of the [CLS] of every example, ascending;
-        visible: of the same batch. Returns (k, labels) logits.
+        hidden: (rows, seq, hidden). first_positions: (k,) int64, flat index of each example's [CLS], ascending.
+        pattern: of the same batch.
         """
         if isinstance(self.config, ModernConfig) and self.head_config.pooling == "mean":
-            vectors = means(hidden, first_positions, visible)
+            vectors = mean_pool(hidden, first_positions, pattern)
         else:
             vectors = hidden.flatten(0, 1).index_select(0, first_positions)
         logits: Tensor = self.head(vectors)
         return logits
 
     def tag(self, hidden: Tensor, token_positions: Tensor) -> Tensor:
-        """Judge tokens. token_positions: (n,) int64, flat places in (rows, seq). Returns (n, labels) logits."""
+        """Return the logits of tokens: (n, labels). token_positions: (n,) int64, flat indices into (rows, seq)."""
         logits: Tensor = self.head(hidden.flatten(0, 1).index_select(0, token_positions))
         return logits
 
     def answer(self, hidden: Tensor) -> Tensor:
-        """Judge where answers start and end: (rows, seq, 2) logits, to be compared over the tokens of one example."""
+        """Return the logits of the start and end of an answer: (rows, seq, 2), to compare within each example."""
         logits: Tensor = self.head(hidden)
         return logits
 
     def initialize(self, generator: Generator) -> None:
-        """Draw the head; the encoder stays as it is."""
+        """Draw the weights of the head; the encoder is not changed."""
         self.head.initialize(generator)
 
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """See Named."""
-        encoder = {f"encoder.{ours}": theirs for ours, theirs in self.encoder.names().items()}
-        return encoder | {f"head.{ours}": (theirs,) for ours, theirs in self.head.names().items()}
+    def hf_names(self) -> dict[str, tuple[str, ...]]:
+        encoder = {f"encoder.{ours}": theirs for ours, theirs in self.encoder.hf_names().items()}
+        return encoder | {f"head.{ours}": (theirs,) for ours, theirs in self.head.hf_names().items()}
 
-    def canonical(self, name: str) -> str | None:
-        """See Named."""
-        return self.encoder.canonical(name)
+    def canonical_name(self, name: str) -> str | None:
+        return self.encoder.canonical_name(name)
 
 
 def new_task_model(config: ModelConfig, head_config: HeadConfig, seed: int) -> TaskModel:
-    """A task model on the CPU in fp32 that has learned nothing.
+    """Build an untrained task model on the CPU in fp32.
 
-    The encoder is drawn from (seed, 'weights') as pretraining starts it, the head from (seed, 'head').
-    Raises ModelError if the vocabulary size is not filled in.
+    The encoder is drawn from (seed, 'weights') as for pretraining, the head from (seed, 'head').
+    Raises ModelError if config.vocab_size is 0.
     """
     model = TaskModel(build_masked_lm(config.model_copy(update={"pair_head": False}), seed), head_config)
     model.initialize(head_generator(seed))
@@ -103,29 +97,29 @@ def new_task_model(config: ModelConfig, head_config: HeadConfig, seed: int) -> T
 
 
 def head_generator(seed: int) -> Generator:
-    """What draws the weights of a new head: the same whatever the encoder and where it comes from."""
+    """Return the generator of a new head's weights, which does not depend on the encoder."""
     return torch.Generator().manual_seed(integer(seed, "head"))
 
 
-def means(hidden: Tensor, first_positions: Tensor, visible: AttentionPattern) -> Tensor:
-    """The mean of the vectors of each example, padding left out. See `TaskModel.classify`. Returns (k, hidden).
+def mean_pool(hidden: Tensor, first_positions: Tensor, pattern: AttentionPattern) -> Tensor:
+    """Return the mean hidden state of each example, without padding: (k, hidden). Arguments: see `TaskModel.classify`.
 
-    A product with a matrix of shares, since adding up by index comes out in another order each time on a GPU.
+    A matrix product with 0/1 membership, since index_add sums in another order each time on a GPU.
     """
-    ids = visible.example_ids
-    most = visible.most()
-    share = (ids[:, None, :] == torch.arange(most, device=ids.device)[None, :, None]).to(hidden.dtype)
-    vectors = (share @ hidden) / share.sum(-1).clamp_min(1)[..., None]
-    # By their places, which are known: to look for those that are there would wait for the device.
-    numbers = ids.flatten().index_select(0, first_positions).long()
-    return vectors.flatten(0, 1).index_select(0, first_positions // visible.seq * most + numbers)
+    ids = pattern.example_ids
+    count = pattern.max_examples()
+    member = (ids[:, None, :] == torch.arange(count, device=ids.device)[None, :, None]).to(hidden.dtype)
+    vectors = (member @ hidden) / member.sum(-1).clamp_min(1)[..., None]
+    # Select by index: finding the examples that exist by a mask would synchronize with the device.
+    of_examples = ids.flatten().index_select(0, first_positions).long()
+    return vectors.flatten(0, 1).index_select(0, first_positions // pattern.seq * count + of_examples)
 
 
 class TaskHead(nn.Module):
-    """Vectors of texts or tokens in, a logit for each label out."""
+    """Head from vectors of texts or tokens to a logit per label."""
 
     modules_in_files: ClassVar[dict[str, str]]
-    """The name of each layer here and in transformers."""
+    """The transformers name of each layer, by its name here."""
 
     def __init__(self, encoder: ModelConfig, head: HeadConfig) -> None:
         super().__init__()
@@ -133,14 +127,14 @@ class TaskHead(nn.Module):
 
     @abstractmethod
     def forward(self, vectors: Tensor) -> Tensor:
-        """vectors: (..., hidden). Returns (..., labels) logits."""
+        """Return logits: (..., labels). vectors: (..., hidden)."""
 
     @abstractmethod
     def initialize(self, generator: Generator) -> None:
-        """Fill the weights as training starts with them."""
+        """Draw the initial weights, in place."""
 
-    def names(self) -> dict[str, str]:
-        """Each parameter's name here and in transformers."""
+    def hf_names(self) -> dict[str, str]:
+        """Return the transformers name of each parameter."""
         layers = dict(self.named_modules())
         return {
             f"{ours}.{kind}": f"{theirs}.{kind}"
@@ -150,7 +144,7 @@ class TaskHead(nn.Module):
 
 
 class LinearHead(TaskHead):
-    """One layer: tags of BERT and RoBERTa."""
+    """Linear layer: tagging with BERT and RoBERTa."""
 
     modules_in_files: ClassVar[dict[str, str]] = {"classifier": "classifier"}
 
@@ -160,32 +154,30 @@ class LinearHead(TaskHead):
         self.spread = encoder.initializer_range
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """See TaskHead."""
         logits: Tensor = self.classifier(drop(vectors, self.dropout, self.training))
         return logits
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
-        """See TaskHead. As BERT starts: a normal distribution cut at two deviations, biases 0."""
+        """Draw weights as BERT does: from a normal distribution truncated at two standard deviations; biases are 0."""
         for layer in self.children():
             assert isinstance(layer, nn.Linear)
-            draw(layer.weight, self.spread, generator)
+            truncated_normal_(layer.weight, self.spread, generator)
             layer.bias.zero_()
 
 
 class AnswerHead(LinearHead):
-    """One layer, without dropout: answers of BERT and RoBERTa."""
+    """Linear layer without dropout: question answering with BERT and RoBERTa."""
 
     modules_in_files: ClassVar[dict[str, str]] = {"classifier": "qa_outputs"}
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """See TaskHead."""
         logits: Tensor = self.classifier(vectors)
         return logits
 
 
 class PoolerHead(LinearHead):
-    """BERT's pooler and one layer: labels of texts (Devlin et al. 2019, section 4.1)."""
+    """BERT's pooler and a linear layer: classification of texts (Devlin et al. 2019, section 4.1)."""
 
     modules_in_files: ClassVar[dict[str, str]] = {"dense": "bert.pooler.dense", "classifier": "classifier"}
 
@@ -194,22 +186,20 @@ class PoolerHead(LinearHead):
         self.dense = nn.Linear(encoder.hidden_size, encoder.hidden_size)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """See TaskHead."""
         return super().forward(torch.tanh(self.dense(vectors)))
 
 
 class RobertaHead(PoolerHead):
-    """The same with dropout before the pooler too, and with other names: labels of texts in RoBERTa."""
+    """PoolerHead with dropout before the pooler too, under other names: classification with RoBERTa."""
 
     modules_in_files: ClassVar[dict[str, str]] = {"dense": "classifier.dense", "classifier": "classifier.out_proj"}
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """See TaskHead."""
         return super().forward(drop(vectors, self.dropout, self.training))
 
 
 class ModernHead(TaskHead):
-    """ModernBERT's prediction head, which is built like that for masked tokens, and one layer: every task."""
+    """ModernBERT's prediction head, built like the masked-token head, and a linear layer: every task."""
 
     modules_in_files: ClassVar[dict[str, str]] = {
         "dense": "head.dense",
@@ -227,22 +217,21 @@ class ModernHead(TaskHead):
         self.spread = encoder.initializer_range / math.sqrt(2 * encoder.num_layers)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """See TaskHead."""
         vectors = self.norm(ACTIVATIONS[self.activation](self.dense(vectors)))
         logits: Tensor = self.classifier(drop(vectors, self.dropout, self.training))
         return logits
 
     @torch.no_grad()
     def initialize(self, generator: Generator) -> None:
-        """See TaskHead. The last layer's spread keeps the size of its input, as in transformers."""
-        draw(self.dense.weight, self.spread, generator)
+        """Draw weights; the last layer's standard deviation preserves the scale of its input, as in transformers."""
+        truncated_normal_(self.dense.weight, self.spread, generator)
         self.norm.weight.fill_(1.0)
-        draw(self.classifier.weight, self.classifier.in_features**-0.5, generator)
+        truncated_normal_(self.classifier.weight, self.classifier.in_features**-0.5, generator)
         self.classifier.bias.zero_()
 
 
 def make_head(encoder: ModelConfig, head: HeadConfig) -> TaskHead:
-    """The head that transformers puts on such an encoder for such a task; its weights are not drawn yet."""
+    """Build the head that transformers uses for this encoder and task, with uninitialized weights."""
     if isinstance(encoder, ModernConfig):
         return ModernHead(encoder, head)
     if head.kind == "tag":
