@@ -56,7 +56,11 @@ def compare(size: str, seq: int, options: argparse.Namespace) -> list[dict[str, 
     rows = options.tokens // seq
     torch.manual_seed(0)
     ids = torch.randint(5, VOCAB, (rows, seq))
-    chosen = torch.randperm(rows * seq)[: round(rows * seq * 0.15 / PREDICTIONS_MULTIPLE) * PREDICTIONS_MULTIPLE].sort().values
+    chosen = (
+        torch.randperm(rows * seq)[: round(rows * seq * 0.15 / PREDICTIONS_MULTIPLE) * PREDICTIONS_MULTIPLE]
+        .sort()
+        .values
+    )
     labels = torch.randint(5, VOCAB, chosen.shape)
     examples = (torch.arange(seq) * options.examples // seq).expand(rows, seq)
     configs = {kind: maskling_config(size, VOCAB, kind) for kind in ("bert", "modern")}

@@ -165,10 +165,13 @@ def test_an_export_replaces_only_another_export(maskling: Command, here: Path):
     assert maskling("export", "runs/mine", "--step", "2", "--out", "exported").code == 0
     (here / "exported" / "notes.txt").write_text("mine")
     assert (
-        "holds files that do not belong to a model (notes.txt)" in maskling("export", "runs/mine", "--out", "exported").complaint
+        "holds files that do not belong to a model (notes.txt)"
+        in maskling("export", "runs/mine", "--out", "exported").complaint
     )
     (here / "git" / ".git").mkdir(parents=True)
-    assert "holds files that do not belong to a model (.git)" in maskling("export", "runs/mine", "--out", "git").complaint
+    assert (
+        "holds files that do not belong to a model (.git)" in maskling("export", "runs/mine", "--out", "git").complaint
+    )
     (here / "empty").mkdir()
     assert maskling("export", "runs/mine", "--out", "empty").code == 0
 
