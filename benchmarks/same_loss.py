@@ -87,14 +87,14 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     import torch
     from transformers import BertForMaskedLM
 
-    from maskling.train.initial_weights import completed, first_module
+    from maskling.train.initial_weights import complete_model_config, initial_module
     from maskling.train.prepared_data import PreparedData
 
     material = PreparedData.open(Path(recipe.data.path))
-    recipe = completed(recipe, material.tokenizer, None)
+    recipe = complete_model_config(recipe, material.tokenizer, None)
     # An id of [PAD] would keep its row from learning.
     peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))
-    peer.load_state_dict(first_module(recipe).to_hugging_face(), strict=False)
+    peer.load_state_dict(initial_module(recipe).to_hugging_face(), strict=False)
     peer.tie_weights()
     matrices = [weight for weight in peer.parameters() if weight.ndim > 1]
     vectors = [weight for weight in peer.parameters() if weight.ndim < 2]

@@ -167,8 +167,8 @@ def test_a_disk_that_is_really_full(recipe_of: Make, small_disk: Path, in_peace:
     assert_same_run(small_disk / "run", in_peace)
 
 
-HOLD = "import sys; from pathlib import Path; from maskling.train.run_folder import only_here\n"
-HOLD += "with only_here(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+HOLD = "import sys; from pathlib import Path; from maskling.train.run_folder import lock_run_folder\n"
+HOLD += "with lock_run_folder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 
 def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(recipe_of: Make, tmp_path: Path, half: Path):

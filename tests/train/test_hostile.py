@@ -23,7 +23,7 @@ from maskling.model.folder import read_folder, write_weights
 from maskling.train import checkpoint
 from maskling.train.checkpoint import State
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import written_recipe
+from maskling.train.run_folder import saved_recipe
 from toy_runs import Make
 
 
@@ -134,7 +134,9 @@ def test_any_state_is_read_or_refused(whole: Path, tmp_path_factory: pytest.Temp
     except CheckpointError:
         return
     assert type(found.step) is int
-    assert found.best is None or checkpoint.folder_of(Path("run"), found.best.step).parent == Path("run/checkpoints")
+    assert found.best is None or checkpoint.checkpoint_path(Path("run"), found.best.step).parent == Path(
+        "run/checkpoints"
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_moments_of_another_shape_are_refused(recipe_of: Make):
 def test_a_config_that_is_none_is_refused_in_words(tmp_path: Path, text: bytes):
     (tmp_path / "config.toml").write_bytes(text)
     with pytest.raises(CheckpointError, match=r"config\.toml cannot be understood"):
-        written_recipe(tmp_path, Recipe)
+        saved_recipe(tmp_path, Recipe)
 
 
 def test_what_is_saved_is_no_pickle(whole: Path):

@@ -17,7 +17,7 @@ from maskling.data.prepare.resume import locked
 from maskling.errors import CheckpointError, DataError
 from maskling.train.outputs import Journal
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import only_here, written_number, written_recipe
+from maskling.train.run_folder import lock_run_folder, read_env, saved_recipe
 
 CONFIG = Recipe().to_toml().encode()
 LINES = b'{"kind": "step", "step": 1, "loss": 2.5}\n{"kind": "evaluation", "step": 2, "mlm_loss": 2.0, "best": true}\n'
@@ -32,7 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_config_toml_is_read_or_refused_in_words(place: Path, content: bytes):
     (place / "config.toml").write_bytes(content)
     try:
-        assert isinstance(written_recipe(place, Recipe), Recipe)
+        assert isinstance(saved_recipe(place, Recipe), Recipe)
     except CheckpointError as error:
         text = str(error)
     else:
@@ -47,7 +47,7 @@ ENV = {"threads": 2, "micro_batch_tokens": 8, "cores": 2, "torch": "2.13", "comp
 def test_any_env_json_has_a_number_or_none(place: Path, tree: dict[str, object], raw: bytes | None):
     (place / "env.json").write_bytes(said(tree) if raw is None else raw)
     for name in ("threads", "micro_batch_tokens"):
-        number = written_number(place, name)
+        number = read_env(place, name)
         assert number is None or number > 0
 
 
@@ -91,7 +91,7 @@ def make(kind: str, path: Path) -> None:
 def test_a_lock_that_is_no_plain_file_is_refused_and_nothing_is_written(tmp_path: Path, kind: str):
     (tmp_path / "mine").write_text("precious")
     make(kind, tmp_path / ".lock")
-    with pytest.raises(CheckpointError, match=r"\.lock is a link or no plain file"), only_here(tmp_path):
+    with pytest.raises(CheckpointError, match=r"\.lock is a link or no plain file"), lock_run_folder(tmp_path):
         pass
     with pytest.raises(DataError, match=r"\.lock is a link or no plain file"), locked(tmp_path):
         pass
@@ -107,9 +107,9 @@ def test_whatever_a_lock_says_is_one_short_line(place: Path, content: bytes):
     (folder / ".lock").write_bytes(content)
     with (folder / ".lock").open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        with pytest.raises(CheckpointError, match="trained by another process") as caught, only_here(folder):
+        with pytest.raises(CheckpointError, match="trained by another process") as caught, lock_run_folder(folder):
             pass
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < len(str(folder)) + 200
-    with only_here(folder):
+    with lock_run_folder(folder):
         assert (folder / ".lock").read_text() == f"process {os.getpid()}"

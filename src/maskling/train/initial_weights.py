@@ -1,4 +1,4 @@
-"""The model a run begins with: drawn from its seed, or taken from a folder."""
+"""Initial weights of a pretraining run: random from its seed, or from a model folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.recipe import Recipe
 
 
-def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> Recipe:
-    """The recipe with a model that fits the tokenizer, and is that of `recipe.init` where one is given.
+def complete_model_config(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> Recipe:
+    """Fill in a model configuration that fits the tokenizer, that of `recipe.init` if given.
 
-    written: the recipe that the run folder holds; if it began from the same folder, that may be gone by now.
-    Raises SettingsError, ModelError or TokenizerError where things do not fit together.
+    written: the recipe in the run folder; if it began from the same folder, that may be gone by now.
+    Raises SettingsError, ModelError or TokenizerError if they do not fit together.
     """
     if recipe.init is None:
         return _with_model(recipe, _for_tokenizer(recipe.model, tokenizer, recipe.pairing.has_pairs))
@@ -29,7 +29,7 @@ def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> R
     if not folder.exists() and written is not None and written.init == recipe.init:
         return _with_model(recipe, written.model)
     if not folder.exists():
-        raise ModelError(f"{recipe.init}: there is no such folder; init names the model to go on from")
+        raise ModelError(f"{recipe.init}: there is no such folder; init names the model to start from")
     own = Tokenizer.load(folder)
     if own.fingerprint != tokenizer.fingerprint:
         raise TokenizerError(
@@ -40,23 +40,18 @@ def completed(recipe: Recipe, tokenizer: Tokenizer, written: Recipe | None) -> R
     return _with_model(recipe, _for_tokenizer(config, tokenizer, recipe.pairing.has_pairs))
 
 
-def first_module(recipe: Recipe) -> MaskedLM:
-    """The module of a completed recipe, as training starts with it."""
+def initial_module(recipe: Recipe) -> MaskedLM:
+    """Build the initial module of a completed recipe."""
     if recipe.init is None:
         return build_masked_lm(recipe.model, recipe.seed)
-    # A head that the folder lacks is drawn from the seed.
+    # A head that the folder lacks is initialized from the seed.
     module = read_folder(model_folder(recipe.init), pair_head=recipe.model.pair_head, seed=recipe.seed).module
     module.config = recipe.model
     return module
 
 
-def empty_module(recipe: Recipe) -> MaskedLM:
-    """A module of a completed recipe, for a checkpoint to fill; the folder it began from may be gone."""
-    return build_masked_lm(recipe.model, recipe.seed)
-
-
 def weights_fingerprint(init: str | None, known: str | None = None) -> str | None:
-    """What tells the weights of a folder from others; None without a folder, `known` if it is gone."""
+    """Return a checksum of the weights of a folder; None without a folder, `known` if it is gone."""
     if init is None:
         return None
     if not model_folder(init).exists():
@@ -76,19 +71,19 @@ def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -
     filled = config.with_vocabulary(size, pad=special.pad, cls=special.cls, sep=special.sep)
     tree: dict[str, Any] = filled.model_dump() | {"pair_head": config.pair_head or has_pairs}
     try:
-        return type(config).model_validate(tree)  # a copy is not checked: not every family has a pair head
+        return type(config).model_validate(tree)  # model_copy does not validate: not every family has a pair head
     except ValueError as error:
-        raise SettingsError(f"model: {_first(error)}") from None
+        raise SettingsError(f"model: {_first_message(error)}") from None
 
 
 def _with_model(recipe: Recipe, model: ModelConfig) -> Recipe:
     try:
         return Recipe.model_validate(recipe.model_dump() | {"model": model.model_dump()})
     except ValueError as error:
-        raise SettingsError(_first(error)) from None
+        raise SettingsError(_first_message(error)) from None
 
 
-def _first(error: ValueError) -> str:
+def _first_message(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
     return str(error)

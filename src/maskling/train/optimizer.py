@@ -183,11 +183,11 @@ class Optimizer:
 
 
 def _put(value: Tensor, parameter: Parameter) -> Tensor:
-    """A copy of a moment as its parameter lies: on its device, and in pieces where that is in pieces."""
-    from maskling.train.fsdp import is_piece, piece
+    """Copy a moment to the device of its parameter, sharded if that is sharded."""
+    from maskling.train.fsdp import is_sharded, shard_like
 
     whole = value.to(parameter.device, parameter.dtype, copy=True)
-    return piece(whole, parameter) if is_piece(parameter) else whole
+    return shard_like(whole, parameter) if is_sharded(parameter) else whole
 
 
 def hidden_matrices(module: Module) -> dict[str, Parameter]:
