@@ -85,16 +85,17 @@ def ours(recipe: Any, dtype: str) -> list[float]:
 def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     """The loss of each step of a plain loop over the same examples."""
     import torch
+    from maskling.train.initial_weights import complete_model_config, initial_module
     from transformers import BertForMaskedLM
 
-    from maskling.train.initial_weights import complete_model_config, initial_module
     from maskling.train.prepared_data import PreparedData
 
     material = PreparedData.open(Path(recipe.data.path))
-    recipe = complete_model_config(recipe, material.tokenizer, None)
+    text = open_text(recipe, verify=False)
+    recipe = text.complete_recipe(recipe, None)
     # An id of [PAD] would keep its row from learning.
     peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))
-    peer.load_state_dict(initial_module(recipe).to_hugging_face(), strict=False)
+    peer.load_state_dict(text.build_task(recipe, Ranks()).first_module().to_hugging_face(), strict=False)
     peer.tie_weights()
     matrices = [weight for weight in peer.parameters() if weight.ndim > 1]
     vectors = [weight for weight in peer.parameters() if weight.ndim < 2]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from maskling.train.budget import fit_steps, is_enough, step_time
 from maskling.train.settings import TrainSettings
-from maskling.train.timing import Durations
+from maskling.train.task import Durations
+from maskling.train.timing import fit_steps, is_enough, step_time
 
 
 def test_steps_fill_what_evaluations_and_checkpoints_leave():

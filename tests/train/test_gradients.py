@@ -45,7 +45,7 @@ class Doubled(Ranks):
     sent: list[int] = field(default_factory=list)
     waited: list[int] = field(default_factory=list)
 
-    def begin_sum(self, values: Tensor) -> Answered:
+    def all_reduce_async(self, values: Tensor) -> Answered:
         self.sent.append(values.numel())
         return Answered(values, self.waited)
 

@@ -378,7 +378,7 @@ def test_init_with_another_tokenizer_is_refused_with_the_remedy(recipe_of: Make,
 
 def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
-    monkeypatch.setattr("maskling.train.budget.corrected", lambda *_: None)
+    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
     run_until(recipe, tmp_path, 2)
     chosen = read_config(tmp_path).train.steps
     assert chosen != 12
@@ -400,7 +400,7 @@ def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_
 def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("maskling.train.budget.corrected", lambda *_: None)
+    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
     run(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned")
     steps = read_config(tmp_path / "planned").train.steps
     every = read_config(tmp_path / "planned").train.evaluate_every or "none"

@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import CheckpointError
-from maskling.train import budget as budget_module
 from maskling.train import loop as loop_module
 from maskling.train import outputs
 from maskling.train import step as step_module
-from maskling.train.budget import corrected, reconsiders
+from maskling.train import timing as timing_module
 from maskling.train.distributed import Ranks
 from maskling.train.engine import Engine
 from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
@@ -27,7 +26,8 @@ from maskling.train.recipe import Recipe, read_config
 from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
 from maskling.train.settings import TrainSettings
-from maskling.train.timing import Durations, RunClock
+from maskling.train.task import Durations
+from maskling.train.timing import RunClock, corrected, reconsiders
 from torch_ranks import ran, torchrun, weights
 from toy_runs import Make
 
@@ -145,12 +145,12 @@ class Machine:
         self.now, self.taken, self.step = 1e6, 0, step
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
         monkeypatch.setattr("maskling.train.timing.peak_flops", lambda _: 1e9)
-        for module in (budget_module, loop_module):
+        for module in (timing_module, loop_module):
             monkeypatch.setattr(module, "take_step", self._slowly(step_module.take_step, self._a_step))
         monkeypatch.setattr(
             Pretraining, "evaluate", self._slowly(Pretraining.evaluate, lambda: evaluation if self.taken > 8 else 2.0)
         )
-        monkeypatch.setattr(budget_module, "_save", self._slowly(budget_module._save, lambda: 0.5))
+        monkeypatch.setattr(timing_module, "_save", self._slowly(timing_module._save, lambda: 0.5))
         monkeypatch.setattr(outputs.RunOutputs, "save", self._slowly(outputs.RunOutputs.save, lambda: save))
 
     def _a_step(self) -> float:
@@ -264,8 +264,8 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     def correct(_left: float, step: int, _costs: Durations, train: TrainSettings, _schedule: Schedule) -> int | None:
         return 20 if step >= 4 and train.steps != 20 else None
 
-    monkeypatch.setattr("maskling.train.budget.fit_steps", plan)
-    monkeypatch.setattr(budget_module, "corrected", correct)
+    monkeypatch.setattr("maskling.train.timing.fit_steps", plan)
+    monkeypatch.setattr(timing_module, "corrected", correct)
 
 
 def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
@@ -329,14 +329,14 @@ def test_a_damaged_checkpoint_takes_its_plan_with_it(recipe_of: Make, tmp_path: 
     events_of(recipe, tmp_path, until=6)
     assert read_config(tmp_path).train.steps == 20
     shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
-    monkeypatch.setattr(budget_module, "corrected", lambda *_: None)
+    monkeypatch.setattr(timing_module, "corrected", lambda *_: None)
     assert events_of(recipe, tmp_path)[-1].steps == 12
 
 
 @pytest.mark.usefixtures("by_hand")
 def test_a_run_that_is_over_is_not_planned_anew(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     measure(monkeypatch, [9.0, 1.0, 2.0])
-    monkeypatch.setattr(budget_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    monkeypatch.setattr(timing_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
     events = events_of(recipe_of({**BUDGET, "train.patience": 1}), tmp_path)
     assert not of(Replanned, events)
     assert events[-1].step == of(Step, events)[-1].step == 8
@@ -355,7 +355,7 @@ def test_a_run_that_goes_back_before_its_plan_was_corrected_says_so_in_its_setti
         if steps != 7:
             return taken
         shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
-        monkeypatch.setattr(budget_module, "corrected", lambda *_: None)
+        monkeypatch.setattr(timing_module, "corrected", lambda *_: None)
         return step_module.StepResult(taken.loss, taken.terms, taken.gradient_norm, problem="as if it were no number")
 
     monkeypatch.setattr(loop_module, "take_step", wrong_once)
@@ -369,7 +369,7 @@ def test_an_exported_model_is_not_lost_for_a_number_on_its_card(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     measure(monkeypatch, [9.0, 1.0, *[2.0] * 9])
-    monkeypatch.setattr(budget_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    monkeypatch.setattr(timing_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
     events = []
     for event in pretrain(recipe_of(BUDGET), tmp_path):
         events.append(event)

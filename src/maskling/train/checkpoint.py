@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
-from maskling.files import atomic_folder, checksum, recover_folder, remove_partial, write_json
-from maskling.train.task import Best
-from maskling.train.timing import Durations
+from maskling.files import atomic_folder, checksum, fingerprint, recover_folder, remove_partial, write_json
+from maskling.model.locate import model_folder
+from maskling.train.task import Best, Durations
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,6 +163,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     return Checkpoint(path, state)
+
+
+def weights_fingerprint(init: str | None, known: str | None = None) -> str | None:
+    """Return a checksum of the weights of a folder; None without a folder, `known` if it is gone."""
+    if init is None:
+        return None
+    if not model_folder(init).exists():
+        return known
+    files = sorted(path for path in model_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
+    return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
 
 
 def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -12,7 +12,7 @@ from typing import cast
 
 from maskling.data.prefetch import prefetch
 from maskling.errors import NumericsError
-from maskling.train import budget
+from maskling.train import timing
 from maskling.train.checkpoint import State
 from maskling.train.engine import Engine
 from maskling.train.events import (
@@ -31,8 +31,8 @@ from maskling.train.outputs import RunOutputs
 from maskling.train.run_folder import write_config
 from maskling.train.settings import SystemSettings, TrainSettings
 from maskling.train.step import StepResult, take_step
-from maskling.train.task import AnyTask, Best, StepBatches
-from maskling.train.timing import Durations, RunClock, ThroughputMeter
+from maskling.train.task import AnyTask, Best, Durations, StepBatches
+from maskling.train.timing import RunClock, ThroughputMeter
 
 # How often a run rewinds to one and the same step before it gives up.
 _MAX_REWINDS = 3
@@ -171,7 +171,7 @@ class TrainingLoop:
             return Ending.REWIND
         yield from self._warnings(step, result)
         yield from self._outputs.poll()
-        recent = budget.evaluated_recently(step, self._state, self._train)
+        recent = timing.evaluated_recently(step, self._state, self._train)
         saves = self._train.saves(step, self._steps) and not (recent and self._train.save_every is None)
         if self._task.evaluates and self._train.evaluates(step, self._steps) and not recent:
             yield Evaluating(step)
@@ -251,15 +251,15 @@ class TrainingLoop:
 
     def _replan(self, step: int) -> Replanned | None:
         """Correct the number of steps of a time budget; None if it stays."""
-        limit, before = self._train.budget, self._steps
-        if limit is None or not budget.reconsiders(step, before) or is_over(self._state, self._train):
+        budget, before = self._train.budget, self._steps
+        if budget is None or not timing.reconsiders(step, before) or is_over(self._state, self._train):
             return None
         self._sync_ranks()
-        steps = budget.replan(limit, step, self._clock, self._engine)
+        steps = timing.replan(budget, step, self._clock, self._engine)
         if steps == before:
             return None
         self._set_steps(steps)
-        return Replanned(step, limit, before, steps)
+        return Replanned(step, budget, before, steps)
 
     def _step_event(self, step: int, batches: StepBatches, result: StepResult, factor: float) -> Step:
         throughput = self._throughput.step(batches, step, self._train, self._clock.durations.evaluation or 0.0)

@@ -77,7 +77,8 @@ def fit_to_memory(
     available = _SHARE * free_bytes(compute.device)
     wanted = given_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
     rows = max(1, min(max_rows, wanted // row_tokens))
-    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, config.attention_dropout, config.head_size)
+    dropout, head_size = config.attention_dropout, config.head_size
+    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, dropout, head_size)
     process = _process_bytes(compute.device, config) if process_bytes is None else process_bytes
 
     def needed(rows: int, recomputes: bool) -> TrainingMemory:

@@ -6,22 +6,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
-from maskling.errors import DataError
+from maskling.errors import DataError, ModelError, SettingsError, TokenizerError
 from maskling.model.build import build_masked_lm
+from maskling.model.config import ModelConfig
 from maskling.model.device import Compute
+from maskling.model.folder import read_folder
+from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.memory import PROCESS_BYTES, num_parameters
 from maskling.objectives.losses import Encode, TensorBatch, Term, loss_terms
 from maskling.objectives.measure import measure_masked_lm
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.checkpoint import weights_fingerprint
 from maskling.train.distributed import Ranks
 from maskling.train.events import Baseline, Event, Metrics, Started
 from maskling.train.export_run import write_model
-from maskling.train.initial_weights import complete_model_config, initial_module, weights_fingerprint
 from maskling.train.memory_fit import fit_to_memory, resident_bytes
 from maskling.train.prepared_data import PreparedData, build_batches
 from maskling.train.recipe import Recipe
@@ -55,22 +61,23 @@ def open_text(recipe: Recipe, verify: bool) -> TrainingData[Recipe]:
 
     Raises DataError, or TokenizerError if the folder holds another tokenizer than that of its shards.
     """
-    return Text(PreparedData.open(Path(recipe.data.path), verify=recipe.data.verify and verify))
+    prepared = PreparedData.open(Path(recipe.data.path), verify=recipe.data.verify and verify)
+    return Text(prepared, model_folder(recipe.init) if recipe.init is not None else None)
 
 
 class Text(TrainingData[Recipe]):
-    """A prepared folder as training data."""
+    """A prepared folder, and the model folder of the initial weights, if they are given."""
 
     settings = Recipe
 
-    def __init__(self, prepared: PreparedData) -> None:
-        self._prepared = prepared
+    def __init__(self, prepared: PreparedData, init_folder: Path | None) -> None:
+        self._prepared, self._init_folder = prepared, init_folder
         self.data, self.tokenizer = prepared.shards.manifest.fingerprint, prepared.tokenizer.fingerprint
         self.place = str(prepared.shards.folder)
 
     def complete_recipe(self, recipe: Recipe, written: Recipe | None) -> Recipe:
         """Fill in a model that fits the tokenizer."""
-        return complete_model_config(recipe, self._prepared.tokenizer, written)
+        return complete_model_config(recipe, self._init_folder, self._prepared.tokenizer, written)
 
     def initial_weights_id(self, recipe: Recipe, known: str | None) -> str | None:
         """Return the checksum of the weights in `recipe.init`."""
@@ -78,7 +85,7 @@ class Text(TrainingData[Recipe]):
 
     def build_task(self, recipe: Recipe, ranks: Ranks) -> Pretraining:
         """Build the task of a completed recipe."""
-        return Pretraining(recipe, self._prepared, ranks)
+        return Pretraining(recipe, self._prepared, self._init_folder, ranks)
 
 
 class Pretraining(Task[Recipe, MaskedLM]):
@@ -86,9 +93,9 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     criterion = Criterion("mlm_loss", words="loss")
 
-    def __init__(self, recipe: Recipe, prepared: PreparedData, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, prepared: PreparedData, init_folder: Path | None, ranks: Ranks) -> None:
         self.recipe, self.row_tokens = recipe, recipe.data.seq_length
-        self._prepared, self._ranks = prepared, ranks
+        self._prepared, self._init_folder, self._ranks = prepared, init_folder, ranks
         self.baseline = Baseline(
             name="unigram",
             loss=prepared.unigram_entropy,
@@ -143,7 +150,13 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     def first_module(self) -> MaskedLM:
         """Build the model with random weights from the seed, or with those of recipe.init."""
-        return initial_module(self.recipe)
+        if self._init_folder is None:
+            return self.empty_module()
+        # A head that the folder lacks is initialized from the seed.
+        pair_head = self.recipe.model.pair_head
+        module = read_folder(self._init_folder, pair_head=pair_head, seed=self.recipe.seed).module
+        module.config = self.recipe.model
+        return module
 
     def empty_module(self) -> MaskedLM:
         """Build the model for a checkpoint to fill; the folder of recipe.init may be gone."""
@@ -186,3 +199,56 @@ def describe_run(recipe: Recipe) -> Started:
     process_bytes = 0 if compute.device.type == "cuda" else PROCESS_BYTES + grown
     fit = fit_to_memory(task, model, compute, Ranks(), process_bytes=process_bytes)
     return started_event(task, fit, fit.describe(compute, 1), num_parameters(model))
+
+
+def complete_model_config(
+    recipe: Recipe, init_folder: Path | None, tokenizer: Tokenizer, written: Recipe | None
+) -> Recipe:
+    """Fill in a model configuration that fits the tokenizer, that of `init_folder` if given.
+
+    written: the recipe in the run folder; if it began from the same folder, that may be gone by now.
+    Raises SettingsError, ModelError or TokenizerError if they do not fit together.
+    """
+    if init_folder is None:
+        return _with_model(recipe, _for_tokenizer(recipe.model, tokenizer, recipe.pairing.has_pairs))
+    if not init_folder.exists() and written is not None and written.init == recipe.init:
+        return _with_model(recipe, written.model)
+    if not init_folder.exists():
+        raise ModelError(f"{recipe.init}: there is no such folder; init names the model to start from")
+    own = Tokenizer.load(init_folder)
+    if own.fingerprint != tokenizer.fingerprint:
+        raise TokenizerError(
+            f"{init_folder} has tokenizer {own.fingerprint}, but {recipe.data.path} was prepared with "
+            f"{tokenizer.fingerprint}; prepare the text again with --tokenizer.path {init_folder}"
+        )
+    config = read_folder(init_folder, pair_head=True if recipe.pairing.has_pairs else None).config
+    return _with_model(recipe, _for_tokenizer(config, tokenizer, recipe.pairing.has_pairs))
+
+
+def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -> ModelConfig:
+    if 0 < config.vocab_size < tokenizer.vocab_size:
+        raise ModelError(
+            f"model.vocab_size = {config.vocab_size:,} is less than the tokenizer's {tokenizer.vocab_size:,} tokens; "
+            f"leave it out, and it follows the tokenizer"
+        )
+    special = tokenizer.special
+    size = config.vocab_size or tokenizer.vocab_size
+    filled = config.with_vocabulary(size, pad=special.pad, cls=special.cls, sep=special.sep)
+    tree: dict[str, Any] = filled.model_dump() | {"pair_head": config.pair_head or has_pairs}
+    try:
+        return type(config).model_validate(tree)  # model_copy does not validate: not every family has a pair head
+    except ValueError as error:
+        raise SettingsError(f"model: {_first_message(error)}") from None
+
+
+def _with_model(recipe: Recipe, model: ModelConfig) -> Recipe:
+    try:
+        return Recipe.model_validate(recipe.model_dump() | {"model": model.model_dump()})
+    except ValueError as error:
+        raise SettingsError(_first_message(error)) from None
+
+
+def _first_message(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return str(error)

@@ -15,19 +15,24 @@ from pathlib import Path
 import torch
 from torch.nn import Module
 
-from maskling.model.config import ModelConfig
 from maskling.model.device import Compute, keep_freed_memory, pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.threads import cores
-from maskling.train import budget, checkpoint
+from maskling.train import checkpoint, timing
 from maskling.train.distributed import Ranks, join_ranks
 from maskling.train.engine import Engine
 from maskling.train.events import Event, Measuring, Started, Warned
 from maskling.train.fsdp import module_tensors
 from maskling.train.loop import Ending, TrainingLoop, finished_event, is_over
 from maskling.train.memory_fit import MemoryFit, fit_to_memory, peak_bytes
-from maskling.train.resume import ResumePoint, find_resume_point
-from maskling.train.run_folder import lock_run_folder, read_env, set_aside, write_env
+from maskling.train.run_folder import (
+    ResumePoint,
+    find_resume_point,
+    lock_run_folder,
+    read_env,
+    set_aside,
+    write_env,
+)
 from maskling.train.settings import R, SystemSettings, seconds
 from maskling.train.task import AnyTask, TrainingData
 
@@ -66,9 +71,9 @@ def run_training(
             yield from _finish_again(run_dir, module, resume, task, compute, ranks)
             return
 
-        fit = fit_to_memory(
-            task, encoder_config(task, module), compute, ranks, micro_batch_tokens=resume.micro_batch_tokens
-        )
+        encoder = task.encoder(module)
+        config = encoder.config if isinstance(encoder, MaskedLM) else None
+        fit = fit_to_memory(task, config, compute, ranks, micro_batch_tokens=resume.micro_batch_tokens)
         # From here on there is one recipe, the engine's; only config.toml shows [system] as it was requested.
         task = task.with_recipe(resume.recipe.with_system(fit.system))
         if not resume.resumed:
@@ -84,11 +89,11 @@ def run_training(
                     f"the run resumes, but not bit for bit: so far it was on {state.compute}, now on {description}"
                 )
         if resume.needs_plan:
-            limit = engine.recipe.train.budget or "0"
-            left = seconds(limit) - (time.perf_counter() - began)
+            budget = engine.recipe.train.budget or "0"
+            left = seconds(budget) - (time.perf_counter() - began)
             if ranks.is_main:
-                yield Measuring(limit, budget.measuring_time(left))
-            plan = budget.measure_and_plan(left, engine, run_dir / "measuring", stop)
+                yield Measuring(budget, timing.measuring_time(left))
+            plan = timing.measure_and_plan(left, engine, run_dir / "measuring", stop)
             if plan is None:
                 yield finished_event(run_dir, task, state, time.perf_counter() - began, stopped=True)
                 return
@@ -146,12 +151,6 @@ def setup_device(system: SystemSettings) -> Compute:
     """Choose device and dtype, and set up the allocator."""
     keep_freed_memory()
     return pick_device(system.device, system.dtype)
-
-
-def encoder_config(task: AnyTask, module: Module) -> ModelConfig | None:
-    """Return the configuration of the task's encoder, None if it is not one of ours."""
-    encoder = task.encoder(module)
-    return encoder.config if isinstance(encoder, MaskedLM) else None
 
 
 def started_event(

@@ -76,6 +76,19 @@ class Best:
     before: float | None = None
 
 
+@dataclass(frozen=True)
+class Durations:
+    """Seconds per step, per evaluation, and per checkpoint that training waits for; None if unknown.
+
+    steps: number of steps that `step` is the mean of; 0 for those timed before the run. Keys in state.json.
+    """
+
+    step: float
+    evaluation: float | None = None
+    save: float | None = None
+    steps: int = 0
+
+
 class Task(ABC, Generic[R, M]):
     """Module, loss, evaluation and output of a run with complete settings. Each rank has its own instance.
 
