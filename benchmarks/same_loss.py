@@ -85,10 +85,11 @@ def ours(recipe: Any, dtype: str) -> list[float]:
 def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     """The loss of each step of a plain loop over the same examples."""
     import torch
-    from maskling.train.initial_weights import complete_model_config, initial_module
     from transformers import BertForMaskedLM
 
+    from maskling.train.distributed import Ranks
     from maskling.train.prepared_data import PreparedData
+    from maskling.train.pretrain import open_text
 
     material = PreparedData.open(Path(recipe.data.path))
     text = open_text(recipe, verify=False)

@@ -64,7 +64,7 @@ def run_training(
             held.enter_context(lock_run_folder(run_dir))
 
         resume = find_resume_point(run_dir, recipe, data, ranks)
-        task = data.build_task(resume.recipe, ranks)
+        task: AnyTask = data.build_task(resume.recipe, ranks)
         begins = ranks.is_main and not resume.resumed
         module = (task.first_module() if begins else task.empty_module()).to(compute.device)
         if resume.resumed and is_over(resume.state, resume.recipe.train):
