@@ -180,7 +180,7 @@ def test_moments_of_another_shape_are_refused(recipe_of: Make):
 )
 def test_a_config_that_is_none_is_refused_in_words(tmp_path: Path, text: bytes):
     (tmp_path / "config.toml").write_bytes(text)
-    with pytest.raises(CheckpointError, match=r"config\.toml cannot be understood"):
+    with pytest.raises(CheckpointError, match=r"config\.toml cannot be read"):
         saved_recipe(tmp_path, Recipe)
 
 

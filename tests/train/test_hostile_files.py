@@ -37,7 +37,7 @@ def test_any_config_toml_is_read_or_refused_in_words(place: Path, content: bytes
         text = str(error)
     else:
         return
-    assert "config.toml cannot be understood" in text
+    assert "config.toml cannot be read" in text
 
 
 ENV = {"threads": 2, "micro_batch_tokens": 8, "cores": 2, "torch": "2.13", "compute": "cpu"}

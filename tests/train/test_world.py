@@ -118,7 +118,7 @@ def test_a_killed_rank_is_missed_at_once_and_torchrun_takes_the_run_up_again(rec
     made = config(tmp_path / "config", recipe_of(PAIRS))
     killed = ran(torchrun(made, tmp_path / "killed", "kill", "4"))
     assert killed.returncode == 1
-    assert "error: another rank ended without a word" in killed.stderr
+    assert "error: another rank ended without a message" in killed.stderr
     again = ran(torchrun(made, tmp_path / "again", "kill", "4", restarts=1))
     assert again.returncode == 0, again.stderr
     assert ran(torchrun(made, tmp_path / "straight")).returncode == 0

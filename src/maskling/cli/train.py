@@ -109,7 +109,7 @@ def held_out_numbers(measured: Metrics) -> str:
 
 
 def check_run_folder(out: Path) -> None:
-    """Raise SettingsError if `out` holds anything but a run, with which a run would mix."""
+    """Raise SettingsError if `out` holds anything but a run."""
     check_out_folder(out)
     if any((out / name).exists() for name in ("config.toml", "checkpoints")):
         return

@@ -66,7 +66,7 @@ class State:
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:
-        """Build a state from what `asdict` returned, possibly by way of JSON. Raises ValueError or TypeError otherwise."""
+        """Build a state from what `asdict` returned, possibly via JSON. Raises ValueError or TypeError otherwise."""
         cls(**tree)  # pydantic would ignore unknown keys
         return TypeAdapter(cls).validate_json(json.dumps(tree), strict=True)
 

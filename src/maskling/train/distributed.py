@@ -136,11 +136,11 @@ def join_ranks(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator
     except dist.DistError:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise RankError(
-            f"the other ranks cannot be found: nothing answers at {address}; check that torchrun runs there and that no "
-            f"firewall blocks it"
+            f"the other ranks cannot be found: nothing answers at {address}; check that torchrun runs there and "
+            f"that no firewall blocks it"
         ) from None
     found.set_timeout(wait)
-    # torchrun's store outlives the ranks. Without a prefix of its own, a restart would find the addresses of the attempt
+    # torchrun's store outlives the ranks. Without its own prefix, a restart would find the addresses of the attempt
     # before (seen with --standalone: "connection refused", then the next restart is lost as well).
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = PrefixStore(f"maskling/{size}/{attempt}", found)

@@ -35,7 +35,7 @@ Place = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Extended:
-    """Result of an extension. words: the new tokens, the most useful first; tokens_before, tokens_after: of the text."""
+    """Result of an extension. words: new tokens, most useful first; tokens_before, tokens_after: of the text."""
 
     folder: Path
     words: tuple[NewWord, ...]

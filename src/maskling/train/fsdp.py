@@ -27,7 +27,7 @@ class ShardedModule:
     """A module whose parameters are shards (DTensors)."""
 
     def __init__(self, module: Module, build_empty: Callable[[], Module], ranks: Ranks) -> None:
-        """Shard `module`, which has equal weights on every rank, in place. build_empty: builds a whole module like it."""
+        """Shard `module`, equal on every rank, in place. build_empty: builds a whole module like it."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, fully_shard
 

@@ -1,4 +1,4 @@
-"""Data of pretraining: a prepared folder, its tokenizer, the training and validation examples, the batches of a step."""
+"""Data of pretraining: a prepared folder, its tokenizer, examples for training and validation, batches."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @cached_property
     def _validation(self) -> tuple[Sequence[Batch], list[str]]:
-        """This rank's share of the validation batches, or none and a warning if there is no text for them."""
+        """Share of this rank of the validation batches, or none and a warning if there is no text for them."""
         try:
             return self._prepared.validation(self.recipe)[self._ranks.rank :: self._ranks.size], []
         except DataError as error:

@@ -58,7 +58,8 @@ class TrainSettings(Settings):
     patience: int | None = Field(
         None,
         ge=1,
-        description="early stopping: end the run after this many evaluations in a row without a better one; default: never",
+        description="early stopping: end the run after this many evaluations in a row without a better one; "
+        "default: never",
     )
     clip: float | None = Field(
         1.0,
@@ -67,8 +68,8 @@ class TrainSettings(Settings):
     )
     on_nonfinite: Literal["stop", "skip", "rewind"] = Field(
         "stop",
-        description="if a loss or gradient is not finite (NaN): stop, skip the step and count it, or rewind to the last "
-        "checkpoint and continue with later text",
+        description="if a loss or gradient is not finite (NaN): stop, skip the step and count it, or rewind to "
+        "the last checkpoint and continue with later text",
     )
     on_full_disk: Literal["stop", "continue"] = Field(
         "stop",
@@ -80,8 +81,8 @@ class TrainSettings(Settings):
     plateau_after: int = Field(
         1000,
         ge=0,
-        description="warn once if the loss after this many steps is no better than guessing by frequency (in pretraining, the "
-        "unigram entropy); 0 never warns",
+        description="warn once if the loss after this many steps is no better than guessing by frequency (in "
+        "pretraining, the unigram entropy); 0 never warns",
     )
 
     @field_validator("budget")
@@ -137,7 +138,8 @@ class SystemSettings(Settings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps")
     dtype: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="dtype of matrix products: bf16 trains in mixed precision (autocast); auto uses it if the hardware does",
+        description="dtype of matrix products: bf16 trains in mixed precision (autocast); auto uses it if the "
+        "hardware does",
     )
     threads: int | None = Field(
         None, ge=1, description="threads of torch; default: one per core, or as many as the run began with"
@@ -146,16 +148,19 @@ class SystemSettings(Settings):
     micro_batch_tokens: int | None = Field(
         None,
         ge=1,
-        description="maximum tokens per forward pass; larger batches use gradient accumulation; default: what fits in memory",
+        description="maximum tokens per forward pass; larger batches use gradient accumulation; default: what "
+        "fits in memory",
     )
     checkpoint_activations: Literal["auto", "never", "always"] = Field(
         "auto",
-        description="activation checkpointing: recompute layers in the backward pass to save memory; auto: if a step would not fit",
+        description="activation checkpointing: recompute layers in the backward pass to save memory; auto: if a "
+        "step would not fit",
     )
     rank_timeout: float = Field(600.0, gt=0, description="seconds that the ranks of torchrun wait for each other")
     shard: bool = Field(
         False,
-        description="shard weights, gradients and optimizer state over ranks (FSDP), for models too large for one device",
+        description="shard weights, gradients and optimizer state over ranks (FSDP), for models too large for "
+        "one device",
     )
     compile: bool | None = Field(
         None,

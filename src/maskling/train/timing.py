@@ -96,7 +96,7 @@ class RunClock:
     """
 
     def __init__(self, seconds_before: float, began: float, durations: Durations) -> None:
-        """seconds_before, durations: of the checkpoint that the run resumes from; began: `perf_counter` at the start."""
+        """seconds_before, durations: of the checkpoint to resume from; began: `perf_counter` at the start."""
         self.durations = durations
         self._before, self._began = seconds_before, began
         self._taken = 0
