@@ -68,7 +68,7 @@ class TrainingLoop:
         requested_system: the [system] section as config.toml shows it, before it was filled in.
         """
         self._run_dir, self._requested_system = run_dir, requested_system
-        self._initial_state = state
+        self._state, self._initial_state = state, state
         self._throughput = ThroughputMeter(engine.compute)
         unknown = Durations(step=0.0, evaluation=None if engine.task.evaluates else 0.0)
         self._clock = RunClock(state.seconds, began, state.costs or unknown)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from maskling.train.events import Baseline as Baseline
 from maskling.train.events import Event, Metrics
+from maskling.train.events import finite_metrics as finite_metrics
 from maskling.train.settings import R
 
 if TYPE_CHECKING:
