@@ -1,4 +1,4 @@
-"""How many steps a time affords, by arithmetic."""
+"""Planning a time budget, checked by arithmetic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_where_evaluations_are_dear_there_are_fewer():
 
 
 def cost(train: TrainSettings, steps: int) -> float:
-    """Half a second a step, one an evaluation."""
+    """Return the time at half a second per step and one per evaluation."""
     return steps * 0.5 + train.num_evaluations(steps)
 
 

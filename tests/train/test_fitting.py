@@ -1,4 +1,4 @@
-"""What is left open is chosen so that it fits; what is said stays."""
+"""Open settings are chosen to fit into memory; given ones stay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIG = ModernConfig(vocab_size=30_000)
 
 @dataclass
 class Workload:
-    """What fitting reads of a task."""
+    """The attributes of a task that fitting reads."""
 
     recipe: Recipe
     row_tokens: int

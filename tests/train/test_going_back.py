@@ -1,4 +1,4 @@
-"""Numbers that are none: go back to the last checkpoint, and on with later text."""
+"""Losses that are not finite: rewind to the last checkpoint, and continue with later text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
 
 
 def first_examples(recipe: Recipe, steps: list[int]) -> list[int]:
-    """The number of the first example of each step's text."""
+    """Return the id of the first example of each step."""
     from maskling.train.distributed import Ranks
     from maskling.train.prepared_data import PreparedData
 

@@ -1,4 +1,4 @@
-"""Gradients leave while others are made, in one order, and bring what they would have brought at the end."""
+"""All-reduce overlapped with the backward pass: buckets in one order, and the same sums as at the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskling.train.step import GradientAllReduce, gradient_buckets
 
 
 class Model(nn.Module):
-    """Three layers of sizes of their own, a tied weight, and a head that not every batch uses."""
+    """Three layers of different sizes, a tied weight, and a head that not every batch uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Model(nn.Module):
 
 @dataclass
 class Answered:
-    """The other rank has sent twice what this one has."""
+    """All-reduce with a rank that sends twice the values of this one."""
 
     values: Tensor
     waited: list[int]

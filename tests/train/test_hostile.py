@@ -1,4 +1,4 @@
-"""A run folder, checkpoint or model folder from a stranger: refused in words, whatever its bytes say."""
+"""A run folder, checkpoint or model folder from an untrusted source: refused with a message, whatever its bytes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ LIES = {
 
 
 def with_file(folder: Path, name: str, content: bytes, copy: Path) -> Path:
-    """A copy with another file, whose checksum a stranger has put right."""
+    """Return a copy with a replaced file and a matching checksum."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy)
     (copy / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""The other files of a run folder from a stranger: its settings, environment, metrics and lock."""
+"""Other files of an untrusted run folder: settings, environment, metrics and lock."""
 
 from __future__ import annotations
 

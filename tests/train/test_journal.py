@@ -1,4 +1,4 @@
-"""metrics.jsonl: whole lines, of steps that count."""
+"""metrics.jsonl: complete lines, only of steps that were kept."""
 
 from __future__ import annotations
 

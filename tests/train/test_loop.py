@@ -1,4 +1,4 @@
-"""One step: what is said when numbers stop being numbers."""
+"""One optimizer step: reports of losses and gradients that are not finite, clipping, compilation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from toy_runs import Make
 
 
 def ready(recipe: Recipe) -> tuple[Engine, StepBatches]:
-    """What takes the steps of a recipe, and the batches of its third step."""
+    """Return the engine of a recipe, and the batches of its third step."""
     data = open_text(recipe, verify=False)
     recipe = data.complete_recipe(recipe, None)
     task = data.build_task(recipe, Ranks())
@@ -33,7 +33,7 @@ def ready(recipe: Recipe) -> tuple[Engine, StepBatches]:
 
 
 def spoiling(engine: Engine, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Engine:
-    """The same, with an encoder that spoils what it says of one micro-batch of each run over `each` of them."""
+    """Return the engine with an encoder that spoils its output for one micro-batch of every `each`."""
     calls = iter(range(10_000))
 
     def encode(*args: object) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_weights_that_are_no_numbers_stop_the_run_even_where_steps_may_be_skippe
 
 
 class Looking(Optimizer):
-    """Keeps the length of the gradient that it was given."""
+    """Keeps the norm of the gradient."""
 
     def step(self, factor: float) -> None:  # noqa: ARG002
         grads = [parameter.grad for _, parameter in self._parameters() if parameter.grad is not None]

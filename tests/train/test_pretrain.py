@@ -1,4 +1,4 @@
-"""The whole loop: it learns, it goes on exactly, it refuses what is not its own."""
+"""Pretraining runs: they learn, resume exactly, and refuse other runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(recipe: Recipe, folder: Path) -> list[object]:
 
 
 def run_until(recipe: Recipe, folder: Path, step: int) -> None:
-    """Leave the loop just after `step` was taken: what follows it, a checkpoint included, does not happen."""
+    """Leave the loop just after `step`: what follows it, such as a checkpoint, does not happen."""
     for event in pretrain(recipe, folder):
         if isinstance(event, Step) and event.step == step:
             break
@@ -87,7 +87,7 @@ def test_a_run_left_at_any_step_ends_with_the_same_bits(recipe_of: Make, tmp_pat
 
 @pytest.fixture(scope="module")
 def straight(recipe_of: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("straight")
     run(recipe_of(DROPOUT), folder)
     return folder
@@ -117,7 +117,7 @@ def test_every_optimizer_and_the_pair_head_go_on_exactly(recipe_of: Make, tmp_pa
 def test_a_run_goes_on_with_the_micro_batches_it_began_with_whatever_memory_is_free_today(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Dropout is drawn by the micro-batch."""
+    """Dropout masks are drawn per micro-batch."""
     recipe = recipe_of({**DROPOUT, "system.micro_batch_tokens": "none"})
     monkeypatch.setattr(memory_fit, "free_bytes", lambda _: 1.0)
     run(recipe, tmp_path / "straight")

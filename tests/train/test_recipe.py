@@ -1,4 +1,4 @@
-"""Settings of a run: where they come from, what they decide, and that a file of them is the same run."""
+"""Settings of a run: their origins, fingerprint, and files."""
 
 from __future__ import annotations
 

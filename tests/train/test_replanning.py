@@ -1,4 +1,4 @@
-"""A time budget whose plan is corrected on the way, by what the steps really take."""
+"""Correction of a time budget during the run, by the measured duration of steps."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_clock_goes_on_from_what_was_before_and_leaves_the_first_steps_of_a_pr
 
 
 class Machine:
-    """Time that passes by what is done, so that a run of a minute is over in a second.
+    """Simulated clock, so that a run of a minute is over in a second.
 
     step: seconds of a step, by how many have been taken; evaluation, save: of the others, when the run has begun.
     """
@@ -256,7 +256,7 @@ def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans as if time had said so: first 12 steps, and 20 from the fourth on."""
+    """Fixed plans: first 12 steps, and 20 from the fourth on."""
 
     def plan(_seconds: float, _costs: Durations, train: TrainSettings) -> TrainSettings:
         return train.model_copy(update={"steps": 12})
@@ -269,7 +269,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
-    """What a run tells, left after step `until`, before its checkpoint."""
+    """Return the events of a run, left after step `until`, before its checkpoint."""
     events = []
     for event in pretrain(recipe, folder):
         events.append(event)
@@ -279,7 +279,7 @@ def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
 
 
 def measure(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Have evaluations measure these losses; the first is the one whose time is taken."""
+    """Make evaluations return these losses; the first is that of the timing."""
     real, left = Pretraining.evaluate, iter(losses)
     monkeypatch.setattr(Pretraining, "evaluate", lambda *all_: {**real(*all_), "mlm_loss": next(left)})
 

@@ -1,4 +1,4 @@
-"""Ranks that hold pieces of a model learn what ranks with all of it learn, and leave the same checkpoints."""
+"""Sharded ranks (FSDP) train to the same weights as unsharded ones, and write the same checkpoints."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def losses(run_dir: Path) -> list[float]:
 
 
 def done(recipe: Recipe, folder: Path, run_dir: Path, *what: str) -> None:
-    """Run it on two ranks."""
+    """Run the recipe on two ranks."""
     found = ran(torchrun(config(folder, recipe) if not folder.exists() else folder, run_dir, *what))
     assert found.returncode == 0, found.stderr
 
 
 class InPieces:
-    """A tensor that all ranks put together."""
+    """A sharded tensor."""
 
     placements = ()
     asked = 0

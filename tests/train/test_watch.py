@@ -1,4 +1,4 @@
-"""Warnings about the loss: where a person would warn, and nowhere else."""
+"""Warnings about spikes and plateaus of the loss."""
 
 from __future__ import annotations
 

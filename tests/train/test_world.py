@@ -1,4 +1,4 @@
-"""Ranks only share the work out."""
+"""Several ranks give the results of one."""
 
 from __future__ import annotations
 
