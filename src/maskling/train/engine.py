@@ -27,7 +27,7 @@ from maskling.train.task import AnyTask
 
 @dataclass(frozen=True)
 class Engine:
-    """What takes the steps of a run.
+    """Module, optimizer, device and ranks that take the steps of a run.
 
     task: holds the recipe, with [system] filled in. forward: forward pass of the task's encoder, possibly compiled.
     sharded: the module under FSDP, None if every rank holds all of it.
@@ -143,7 +143,7 @@ def compile_encoder(module: Module) -> Encode:
     fast = torch.compile(module.forward)
     ready = False
 
-    def encode(*inputs: Any) -> Tensor:
+    def forward(*inputs: Any) -> Tensor:
         nonlocal ready
         for given in inputs:
             if isinstance(given, AttentionPattern) and given.runs is not None:
@@ -162,4 +162,4 @@ def compile_encoder(module: Module) -> Encode:
         ready = True
         return hidden
 
-    return encode
+    return forward

@@ -79,7 +79,7 @@ class TrainingLoop:
 
     @property
     def engine(self) -> Engine:
-        """What takes the steps, with its current settings."""
+        """Engine with its current settings."""
         return self._engine
 
     @property

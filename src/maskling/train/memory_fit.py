@@ -30,7 +30,7 @@ _SHARE = 0.8
 
 @dataclass(frozen=True)
 class MemoryFit:
-    """How a run fits the machine.
+    """Settings and estimated memory of a run on this machine.
 
     system: the settings, nothing left open. kernel: of attention. checkpoint_activations: whether layers are recomputed
     in the backward pass. memory: estimated peak, None for a module that is not one of our encoders.

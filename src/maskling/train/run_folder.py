@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResumePoint(Generic[R]):
-    """What a run starts from.
+    """Start of a run: its first step, or a checkpoint.
 
     recipe: complete. state: of the checkpoint, or of step 0. resumed: whether there is a checkpoint. needs_plan:
     whether the time budget has yet to decide the number of steps. micro_batch_tokens: as the run used them so far.

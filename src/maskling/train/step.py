@@ -108,7 +108,7 @@ def _passes(engine: Engine, batches: StepBatches) -> list[tuple[Any, bool]]:
 
 
 def _explain_nonfinite(engine: Engine, batches: StepBatches, sums: list[Tensor]) -> str:
-    """Say where a step became non-finite; raise it if the run is to stop then. The same words on every rank."""
+    """Explain where a step became non-finite; raise if the run is to stop then. The same message on every rank."""
     step, remedy = batches.step + 1, engine.recipe.train.on_nonfinite
     names = [name for name, _ in engine.module.named_parameters()]
     bad = [~local_tensor(value.detach()).isfinite().all() for value in engine.module.parameters()]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from maskling.train.distributed import Ranks
 
 M = TypeVar("M", bound="Module")
-Numbers: TypeAlias = Metrics
+Numbers: TypeAlias = Metrics  # the former name, still imported by fine-tuning
 SkippedRanges: TypeAlias = Sequence[Sequence[int]]
 """Text that a run has left out after rewinds, as `State.left_out` in checkpoint.py."""
 
