@@ -62,62 +62,76 @@ def run_training(
             if aside := set_aside(run_dir):
                 yield Warned(f"the run that was in {run_dir} is now in {aside}")
             held.enter_context(lock_run_folder(run_dir))
+        # In a frame of its own: its module and engine may refer to the process group, which is destroyed at the end of
+        # this block, and have to be gone by then.
+        yield from _run(recipe, run_dir, data, compute, ranks, stop, began)
 
-        resume = find_resume_point(run_dir, recipe, data, ranks)
-        task: AnyTask = data.build_task(resume.recipe, ranks)
-        begins = ranks.is_main and not resume.resumed
-        module = (task.first_module() if begins else task.empty_module()).to(compute.device)
-        if resume.resumed and is_over(resume.state, resume.recipe.train):
-            yield from _finish_again(run_dir, module, resume, task, compute, ranks)
+
+def _run(
+    recipe: R,
+    run_dir: Path,
+    data: TrainingData[R],
+    compute: Compute,
+    ranks: Ranks,
+    stop: Callable[[], bool],
+    began: float,
+) -> Iterator[Event]:
+    """Find the resume point, fit to memory, build the engine, and run the training loop."""
+    resume = find_resume_point(run_dir, recipe, data, ranks)
+    task: AnyTask = data.build_task(resume.recipe, ranks)
+    begins = ranks.is_main and not resume.resumed
+    module = (task.first_module() if begins else task.empty_module()).to(compute.device)
+    if resume.resumed and is_over(resume.state, resume.recipe.train):
+        yield from _finish_again(run_dir, module, resume, task, compute, ranks)
+        return
+
+    encoder = task.encoder(module)
+    config = encoder.config if isinstance(encoder, MaskedLM) else None
+    fit = fit_to_memory(task, config, compute, ranks, micro_batch_tokens=resume.micro_batch_tokens)
+    # From here on there is one recipe, the engine's; only config.toml shows [system] as it was requested.
+    task = task.with_recipe(resume.recipe.with_system(fit.system))
+    if not resume.resumed:
+        ranks.broadcast_tensors(module_tensors(module))
+    engine = Engine.build(task, module, compute, ranks, fit.checkpoint_activations)
+    description = fit.describe(compute, ranks.size)
+    warnings = [*resume.warnings, *task.warnings]
+    state = resume.state
+    if resume.resumed:
+        engine.load_checkpoint(resume.checkpoint)
+        if state.compute != description:
+            warnings.append(
+                f"the run resumes, but not bit for bit: so far it was on {state.compute}, now on {description}"
+            )
+    if resume.needs_plan:
+        budget = engine.recipe.train.budget or "0"
+        left = seconds(budget) - (time.perf_counter() - began)
+        if ranks.is_main:
+            yield Measuring(budget, timing.measuring_time(left))
+        plan = timing.measure_and_plan(left, engine, run_dir / "measuring", stop)
+        if plan is None:
+            yield finished_event(run_dir, task, state, time.perf_counter() - began, stopped=True)
             return
+        engine, durations = plan
+        train = engine.recipe.train
+        state = replace(state, steps=train.steps, recipe=engine.recipe.fingerprint, costs=durations)
 
-        encoder = task.encoder(module)
-        config = encoder.config if isinstance(encoder, MaskedLM) else None
-        fit = fit_to_memory(task, config, compute, ranks, micro_batch_tokens=resume.micro_batch_tokens)
-        # From here on there is one recipe, the engine's; only config.toml shows [system] as it was requested.
-        task = task.with_recipe(resume.recipe.with_system(fit.system))
-        if not resume.resumed:
-            ranks.broadcast_tensors(module_tensors(module))
-        engine = Engine.build(task, module, compute, ranks, fit.checkpoint_activations)
-        description = fit.describe(compute, ranks.size)
-        warnings = [*resume.warnings, *task.warnings]
-        state = resume.state
-        if resume.resumed:
-            engine.load_checkpoint(resume.checkpoint)
-            if state.compute != description:
-                warnings.append(
-                    f"the run resumes, but not bit for bit: so far it was on {state.compute}, now on {description}"
-                )
-        if resume.needs_plan:
-            budget = engine.recipe.train.budget or "0"
-            left = seconds(budget) - (time.perf_counter() - began)
+    loop = TrainingLoop(run_dir, engine, replace(state, compute=description), began, resume.recipe.system)
+    with contextlib.closing(loop):
+        loop.write_config()
+        if ranks.is_main:
+            tokens = fit.system.micro_batch_tokens
+            write_env(run_dir, _with_checkpointing(description, fit), torch.get_num_threads(), tokens)
+        ranks.barrier()
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        resumed_from = state.step if resume.resumed else None
+        started = started_event(engine.task, fit, description, parameters, resumed_from)
+        ending = yield from loop.run([*map(Warned, warnings), started], stop)
+        if ending is Ending.DONE:
+            yield from loop.finalize()
             if ranks.is_main:
-                yield Measuring(budget, timing.measuring_time(left))
-            plan = timing.measure_and_plan(left, engine, run_dir / "measuring", stop)
-            if plan is None:
-                yield finished_event(run_dir, task, state, time.perf_counter() - began, stopped=True)
-                return
-            engine, durations = plan
-            train = engine.recipe.train
-            state = replace(state, steps=train.steps, recipe=engine.recipe.fingerprint, costs=durations)
-
-        loop = TrainingLoop(run_dir, engine, replace(state, compute=description), began, resume.recipe.system)
-        with contextlib.closing(loop):
-            loop.write_config()
-            if ranks.is_main:
-                tokens = fit.system.micro_batch_tokens
-                write_env(run_dir, _with_checkpointing(description, fit), torch.get_num_threads(), tokens)
-            ranks.barrier()
-            parameters = sum(parameter.numel() for parameter in module.parameters())
-            resumed_from = state.step if resume.resumed else None
-            started = started_event(engine.task, fit, description, parameters, resumed_from)
-            ending = yield from loop.run([*map(Warned, warnings), started], stop)
-            if ending is Ending.DONE:
-                yield from loop.finalize()
-                if ranks.is_main:
-                    yield from loop.engine.task.finish(run_dir, loop.state.best, compute)
-            finished = loop.finished_event(time.perf_counter() - began, ending)
-            yield replace(finished, memory=peak_bytes(compute.device))
+                yield from loop.engine.task.finish(run_dir, loop.state.best, compute)
+        finished = loop.finished_event(time.perf_counter() - began, ending)
+        yield replace(finished, memory=peak_bytes(compute.device))
 
 
 def _finish_again(
