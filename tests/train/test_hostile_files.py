@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hostile_json import changed, said, spoiled
 from maskling.data.prepare.resume import locked
 from maskling.errors import CheckpointError, DataError
-from maskling.train.outputs import Journal
+from maskling.train.outputs import MetricsLog
 from maskling.train.recipe import Recipe
 from maskling.train.run_folder import lock_run_folder, read_env, saved_recipe
 
@@ -54,7 +54,7 @@ def test_any_env_json_has_a_number_or_none(place: Path, tree: dict[str, object],
 @given(content=spoiled(LINES) | st.lists(changed(json.loads(LINES.split(b"\n")[0])).map(said)).map(b"\n".join))
 def test_any_metrics_are_cut_back_to_whole_lines(place: Path, content: bytes):
     (place / "metrics.jsonl").write_bytes(content)
-    Journal(place / "metrics.jsonl", step=1)
+    MetricsLog(place / "metrics.jsonl", step=1)
     for line in (place / "metrics.jsonl").read_bytes().splitlines(keepends=True):
         assert line.endswith(b"\n")
         assert float(json.loads(line)["step"]) <= 1
@@ -64,14 +64,14 @@ def test_any_metrics_are_cut_back_to_whole_lines(place: Path, content: bytes):
 def test_lines_that_are_none_are_dropped(tmp_path: Path, line: bytes):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(LINES + line + b"\n")
-    Journal(path, step=2)
+    MetricsLog(path, step=2)
     assert path.read_bytes() == LINES
 
 
 def test_metrics_that_are_a_link_are_put_in_its_place_and_not_where_it_leads(tmp_path: Path):
     (tmp_path / "mine").write_text("precious\n")
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "mine")
-    Journal(tmp_path / "metrics.jsonl", step=1)
+    MetricsLog(tmp_path / "metrics.jsonl", step=1)
     assert (tmp_path / "mine").read_text() == "precious\n"
     assert not (tmp_path / "metrics.jsonl").is_symlink()
 
