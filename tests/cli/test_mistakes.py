@@ -104,7 +104,7 @@ MISTAKES = [
     ("tokenizer books --out runs/mine/model", "holds other things than a tokenizer"),
     ("tokenizer books --out x --tokenizer.path data", "leave it out"),
     ("init books", "books is a folder"),
-    ("init books/00.txt", "is there already"),
+    ("init books/00.txt", "exists already"),
     ("init x --preset tinny", "did you mean 'tiny'?"),
 ]
 
