@@ -121,12 +121,12 @@ def conditions() -> dict[str, Any]:
     import numpy
     import torch
 
-    from maskling.train.run_folder import _processor
+    from maskling.train.run_folder import processor_name
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],

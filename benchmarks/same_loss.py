@@ -87,14 +87,16 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
     import torch
     from transformers import BertForMaskedLM
 
-    from maskling.train.initial_weights import completed, first_module
+    from maskling.train.distributed import Ranks
     from maskling.train.prepared_data import PreparedData
+    from maskling.train.pretrain import open_text
 
     material = PreparedData.open(Path(recipe.data.path))
-    recipe = completed(recipe, material.tokenizer, None)
+    text = open_text(recipe, verify=False)
+    recipe = text.complete_recipe(recipe, None)
     # With an id of [PAD], the embedding row of that id would not be trained.
     peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))
-    peer.load_state_dict(first_module(recipe).to_hugging_face(), strict=False)
+    peer.load_state_dict(text.build_task(recipe, Ranks()).first_module().to_hugging_face(), strict=False)
     peer.tie_weights()
     matrices = [weight for weight in peer.parameters() if weight.ndim > 1]
     vectors = [weight for weight in peer.parameters() if weight.ndim < 2]

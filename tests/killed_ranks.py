@@ -1,6 +1,6 @@
 """Train on several ranks of which one is killed, again and again: python killed_ranks.py CONFIG RUN SEED COUNT [RANKS].
 
-Each life goes on with the run: RANKS (2) forked processes find each other as under torchrun. One of them, drawn by
+Each attempt resumes the run: RANKS (2) forked processes find each other as under torchrun. One of them, drawn by
 lot, is killed at a random instant: in one life of four while the ranks still look for each other (they do so for
 TIMEOUT seconds), in the others within SPREAD seconds of the first words of rank 0. The rest have to end by themselves,
 in words: a signal, or one that is still there after PATIENCE seconds, is a failure. A run that is over too soon is
@@ -61,7 +61,7 @@ def main(config: str, run_dir: str, seed: str, count: str, ranks: str = "2") -> 
 
 
 def begin(config: Path, run_dir: Path, ranks: int, timeout: float = 600.0) -> tuple[list[int], int]:
-    """Fork the ranks; returns their ids and the pipe that rank 0 tells."""
+    """Fork the ranks; return their ids and the pipe that rank 0 writes to."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -79,7 +79,7 @@ def begin(config: Path, run_dir: Path, ranks: int, timeout: float = 600.0) -> tu
 
 
 def take_part(config: Path, run_dir: Path, writes: int | None, timeout: float) -> None:
-    """Be a rank, to the end of this process, which is the ordinary end of an interpreter."""
+    """Run a rank until the process ends, as an interpreter ordinarily does."""
     code, recipe = 1, read_config(config)
     recipe = recipe.model_copy(update={"system": recipe.system.model_copy(update={"rank_timeout": timeout})})
     try:
@@ -93,7 +93,7 @@ def take_part(config: Path, run_dir: Path, writes: int | None, timeout: float) -
 
 
 def ends(children: list[int], patience: float = PATIENCE) -> list[int]:
-    """How each ended: its exit code, or minus the signal. Those that do not are killed, and said to have hung."""
+    """Return how each ended: its exit code, or minus the signal. Those that hang are killed and reported."""
     deadline, codes = time.monotonic() + patience, []
     for child in children:
         while (found := os.waitpid(child, os.WNOHANG))[0] == 0:

@@ -1,6 +1,6 @@
 """Train in children that are killed: python killed_train.py CONFIG_FOLDER RUN_FOLDER SEED COUNT [points].
 
-Each child goes on with the run. Without 'points' it is killed at a random instant: one in four while it is still
+Each child resumes the run. Without 'points' it is killed at a random instant: one in four while it is still
 starting, the others within SPREAD seconds of its first words. With 'points' it kills itself just before a random change
 to the names on the disk: in the middle of a checkpoint, of an export, of a pruning. A last child finishes the run.
 Prints a line of JSON: {"kills": how many were killed before the run was over, "steps": where each one began}.
@@ -54,7 +54,7 @@ def main(config: str, run_dir: str, seed: str, count: str, *how: str) -> None:
 
 
 def begin(config: Path, run_dir: Path, point: int | None) -> tuple[int, int]:
-    """Fork a child that trains; returns its id and the pipe that it tells."""
+    """Fork a child that trains; return its id and the pipe that it writes to."""
     reads, writes = os.pipe()
     child = os.fork()
     if child:

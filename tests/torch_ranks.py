@@ -1,4 +1,4 @@
-"""Runs of several ranks, started as a person starts them, and what makes two of them near enough."""
+"""Runs of several ranks under torchrun, and the comparison of two of them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SCRIPT = TESTS / "rank.py"
 
 
 def launcher(ranks: int = 2, restarts: int = 0) -> list[str]:
-    """The command line, up to what each rank runs."""
+    """Return the command line up to what each rank runs."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return [*command, f"--nproc-per-node={ranks}", f"--max-restarts={restarts}"]
 
 
 def torchrun(config: Path, run_dir: Path, *what: str, ranks: int = 2, restarts: int = 0) -> list[str]:
-    """The command line of ranks that rank.py makes."""
+    """Return the command line of ranks that run rank.py."""
     return [*launcher(ranks, restarts), str(SCRIPT), str(config), str(run_dir), *what]
 
 
 def finetuning(recipe: FinetuneRecipe, run_dir: Path, ranks: int = 2) -> list[str]:
-    """The command line of a person who fine-tunes with several ranks."""
+    """Return the command line of `maskling finetune` on several ranks."""
     file = run_dir.with_suffix(".toml")
     file.write_text(recipe.to_toml())
     return [*launcher(ranks), "-m", "maskling", "finetune", "--config", str(file), "--out", str(run_dir)]

@@ -22,7 +22,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipes(data: Path, usual: dict[str, Any] | None = None) -> Make:
-    """Makes recipes, as in make({'train.steps': 7}), of a tiny run over `data`; `usual` is changed in all of them."""
+    """Return a function that makes recipes, as in make({'train.steps': 7}), of a tiny run over `data`.
+
+    usual: changes to all of them.
+    """
     base = {
         "model": {"kind": "modern", "hidden_size": 32, "num_layers": 2, "num_heads": 2, "intermediate_size": 48},
         "data": {"path": str(data), "seq_length": 32},

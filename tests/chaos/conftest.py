@@ -1,4 +1,4 @@
-"""Runs to be disturbed, and the same runs left in peace."""
+"""Runs to interrupt, and the same runs uninterrupted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["in_peace", "recipe_of", "toy"]
 
 @pytest.fixture(scope="session")
 def recipe_of(toy: Path) -> Make:
-    """Makes recipes of tiny runs with dropout, accumulation, evaluations and a checkpoint every other step."""
+    """Make recipes of tiny runs with dropout, gradient accumulation, evaluations and a checkpoint every other step."""
     usual = {
         "model": {"dropout": 0.1, "attention_dropout": 0.1},
         "train": {"steps": 24, "evaluate_every": 6, "save_every": 2},
@@ -25,7 +25,7 @@ def recipe_of(toy: Path) -> Make:
 
 @pytest.fixture(scope="session")
 def in_peace(recipe_of: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of the plain recipe, never disturbed."""
+    """An uninterrupted run of the plain recipe."""
     folder = tmp_path_factory.mktemp("in-peace")
     for _ in pretrain(recipe_of(), folder):
         pass

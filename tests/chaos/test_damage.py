@@ -1,4 +1,4 @@
-"""Flipped bits, files cut short, full disks, a second process: named, and nothing is lost."""
+"""Flipped bits, truncated files, full disks, a second process: reported, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def leave_after(recipe, run_dir: Path, step: int) -> None:
 
 @pytest.fixture(scope="module")
 def half(recipe_of: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was left in its middle."""
+    """A run interrupted half-way."""
     folder = tmp_path_factory.mktemp("half") / "run"
     leave_after(recipe_of(), folder, HALF)
     return folder
 
 
 def spoil(path: Path, draws: random.Random) -> None:
-    """Flip a bit, or cut the end off."""
+    """Flip a bit, or truncate the file."""
     content = bytearray(path.read_bytes())
     if draws.random() < 0.5:
         content[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
@@ -96,7 +96,7 @@ def test_damaged_checkpoints_are_named_and_the_run_ends_with_the_same_bytes(
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Within the block, no file can be written beyond so many bytes: as on a full disk, or over a quota."""
+    """Limit the size of files in the block, as on a full disk or over a quota."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -167,8 +167,8 @@ def test_a_disk_that_is_really_full(recipe_of: Make, small_disk: Path, in_peace:
     assert_same_run(small_disk / "run", in_peace)
 
 
-HOLD = "import sys; from pathlib import Path; from maskling.train.run_folder import only_here\n"
-HOLD += "with only_here(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+HOLD = "import sys; from pathlib import Path; from maskling.train.run_folder import lock_run_folder\n"
+HOLD += "with lock_run_folder(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 
 def test_a_second_process_is_refused_and_a_dead_one_holds_nothing(recipe_of: Make, tmp_path: Path, half: Path):

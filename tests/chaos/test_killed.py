@@ -1,4 +1,4 @@
-"""SIGKILL at any instant: the run goes on, and ends with the same bytes."""
+"""SIGKILL at any instant: the run resumes, and ends with the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/explain/reliability.md promises nothing that is not tested."""
+"""docs/explain/reliability.md only promises what is tested."""
 
 from __future__ import annotations
 

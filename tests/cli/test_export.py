@@ -49,7 +49,7 @@ def test_a_checkpoint_can_be_exported_when_its_data_is_gone(maskling: Command, h
     shutil.rmtree(here / "data")
     assert maskling("export", "runs/mine", "--step", "3", "--out", "three").code == 0
     shutil.rmtree(here / "runs/mine/model")
-    assert "bring one of them back" in maskling("export", "runs/mine", "--step", "3", "--out", "four").complaint
+    assert "restore one of them" in maskling("export", "runs/mine", "--step", "3", "--out", "four").complaint
 
 
 def test_a_folder_of_2018_is_converted_to_the_current_layout(maskling: Command, tmp_path: Path):

@@ -89,7 +89,7 @@ def test_more_positions(maskling: Command, tmp_path: Path):
 def test_what_is_missing_is_asked_for(maskling: Command, here: Path):
     assert "give the words to add" in maskling("tokenizer", "extend", "runs/mine", "--out", "x").complaint
     assert "give a folder to write" in maskling("tokenizer", "extend", "runs/mine", "--text", "books").complaint
-    assert "say how long" in maskling("extend", "runs/mine", "--out", "x").complaint
+    assert "--positions and --out are needed" in maskling("extend", "runs/mine", "--out", "x").complaint
     assert "there is no such folder" in maskling("extend", "runs/none", "--positions", "600", "--out", "x").complaint
     assert (
         "--count" in maskling("tokenizer", "extend", "runs/mine", "--text", "a", "--count", "0", "--out", "x").complaint

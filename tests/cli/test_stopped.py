@@ -68,10 +68,10 @@ def test_train_goes_on_to_the_same_weights(maskling: Command, here: Path, how: s
     assert found == code
     if code == 130:
         assert last.startswith("stopped at step ")
-        assert last.endswith("with a checkpoint; the same command goes on from there")
+        assert last.endswith("with a checkpoint; the same command resumes from there")
     again = maskling(*words, "stopped")
     assert again.code == 0
-    assert code != 130 or "going on from step" in again.err  # what is killed early may have no checkpoint yet
+    assert code != 130 or "resuming from step" in again.err  # what is killed early may have no checkpoint yet
     assert maskling(*words, "whole").code == 0
     for name in ("checkpoints/step-000090/model.safetensors", "model/model.safetensors"):
         assert (here / "stopped" / name).read_bytes() == (here / "whole" / name).read_bytes()

@@ -156,5 +156,5 @@ def test_two_ranks_go_on_with_what_one_process_began(recipe_of: Make, tmp_path: 
             break
     done = ran(finetuning(recipe, tmp_path / "both"))
     assert done.returncode == 0, done.stderr
-    assert "going on from step 3" in done.stderr
+    assert "resuming from step 3" in done.stderr
     assert_near(tmp_path / "one", tmp_path / "both", 6)

@@ -14,8 +14,9 @@ from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.task import Labelled
 from maskling.model.device import pick_device
 from maskling.train.distributed import Ranks
+from maskling.train.engine import Engine
 from maskling.train.optimizer import Optimizer
-from maskling.train.step import Parts, take_step
+from maskling.train.step import take_step
 
 Make = Callable[..., FinetuneRecipe]
 
@@ -37,8 +38,8 @@ def test_a_step_is_that_of_transformers(recipe_of: Make, tmp_path: Path, kind: s
     work = task.batch_builder(Ranks())(0)
     # Plain descent: Adam's first step is the sign of a gradient, which rounding decides where it is nearly nothing.
     optimizer = Optimizer(module, [torch.optim.SGD(module.parameters(), lr=0.1)])
-    parts = Parts(task, module, optimizer, pick_device("cpu", "fp32"), Ranks(), module.encoder)
-    taken = take_step(parts, work, 1.0)
+    engine = Engine(task, module, optimizer, pick_device("cpu", "fp32"), Ranks(), module.encoder)
+    taken = take_step(engine, work, 1.0)
 
     loss = _their_loss(theirs, task, kind, model == "bert")
     assert taken.loss == pytest.approx(loss.item(), abs=1e-5)

@@ -13,5 +13,5 @@ __all__ = ["recipe_of", "toy"]
 
 @pytest.fixture(scope="session")
 def recipe_of(toy: Path) -> Make:
-    """Makes recipes: recipe_of({'train.steps': 7})."""
+    """Make recipes: recipe_of({'train.steps': 7})."""
     return recipes(toy)

@@ -1,4 +1,4 @@
-"""How many steps a time affords, by arithmetic."""
+"""Planning a time budget, checked by arithmetic."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from maskling.train.budget import is_enough, plan, step_time
 from maskling.train.settings import TrainSettings
-from maskling.train.timing import Costs
+from maskling.train.task import Durations
+from maskling.train.timing import fit_steps, is_enough, step_time
 
 
 def test_steps_fill_what_evaluations_and_checkpoints_leave():
-    train = plan(100.0, Costs(0.5, 1.0, 0.5), TrainSettings())
+    train = fit_steps(100.0, Durations(0.5, 1.0, 0.5), TrainSettings())
     # Ten evaluations with a checkpoint each take 15 seconds.
     assert train.evaluations is None
     assert train.steps == 170
 
 
 def test_where_evaluations_are_dear_there_are_fewer():
-    train = plan(100.0, Costs(0.5, 4.0, 1.0), TrainSettings())
+    train = fit_steps(100.0, Durations(0.5, 4.0, 1.0), TrainSettings())
     assert train.evaluations == 3
     assert train.num_evaluations(train.steps) == 3
     assert train.steps == 170
-    assert plan(100.0, Costs(0.5, 4.0, 1.0), TrainSettings(evaluations=8)).evaluations == 8
+    assert fit_steps(100.0, Durations(0.5, 4.0, 1.0), TrainSettings(evaluations=8)).evaluations == 8
 
 
 def cost(train: TrainSettings, steps: int) -> float:
-    """Half a second a step, one an evaluation."""
+    """Return the time at half a second per step and one per evaluation."""
     return steps * 0.5 + train.num_evaluations(steps)
 
 
 def test_an_interval_that_was_asked_for_is_kept():
-    train = plan(100.0, Costs(0.5, 1.0, 0.0), TrainSettings(evaluate_every=10))
+    train = fit_steps(100.0, Durations(0.5, 1.0, 0.0), TrainSettings(evaluate_every=10))
     assert train.evaluate_every == 10
     assert cost(train, train.steps) <= 100 < cost(train, train.steps + 1)
 
@@ -40,7 +40,7 @@ def test_an_interval_that_was_asked_for_is_kept():
 @given(seconds=st.floats(0.1, 1e5), step=st.floats(0.01, 10), evaluation=st.floats(0, 50), save=st.floats(0, 50))
 @example(seconds=14.0, step=1.0, evaluation=1e-308, save=0.0)
 def test_a_plan_fits_or_is_a_single_step(seconds: float, step: float, evaluation: float, save: float):
-    train = plan(seconds, Costs(step, evaluation, save), TrainSettings())
+    train = fit_steps(seconds, Durations(step, evaluation, save), TrainSettings())
     cost = train.steps * step + train.num_evaluations(train.steps) * (evaluation + save)
     assert cost <= seconds * (1 + 1e-9) or train.steps == 1
 

@@ -1,4 +1,4 @@
-"""Checkpoints are whole, or they are not there."""
+"""Checkpoints are complete or absent."""
 
 from __future__ import annotations
 

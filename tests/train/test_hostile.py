@@ -1,4 +1,4 @@
-"""A run folder, checkpoint or model folder from a stranger: refused in words, whatever its bytes say."""
+"""A run folder, checkpoint or model folder from an untrusted source: refused with a message, whatever its bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskling.model.folder import read_folder, write_weights
 from maskling.train import checkpoint
 from maskling.train.checkpoint import State
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import written_recipe
+from maskling.train.run_folder import saved_recipe
 from toy_runs import Make
 
 
@@ -68,7 +68,7 @@ LIES = {
 
 
 def with_file(folder: Path, name: str, content: bytes, copy: Path) -> Path:
-    """A copy with another file, whose checksum a stranger has put right."""
+    """Return a copy with a replaced file and a matching checksum."""
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(folder, copy)
     (copy / name).write_bytes(content)
@@ -134,7 +134,9 @@ def test_any_state_is_read_or_refused(whole: Path, tmp_path_factory: pytest.Temp
     except CheckpointError:
         return
     assert type(found.step) is int
-    assert found.best is None or checkpoint.folder_of(Path("run"), found.best.step).parent == Path("run/checkpoints")
+    assert found.best is None or checkpoint.checkpoint_path(Path("run"), found.best.step).parent == Path(
+        "run/checkpoints"
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,8 +180,8 @@ def test_moments_of_another_shape_are_refused(recipe_of: Make):
 )
 def test_a_config_that_is_none_is_refused_in_words(tmp_path: Path, text: bytes):
     (tmp_path / "config.toml").write_bytes(text)
-    with pytest.raises(CheckpointError, match=r"config\.toml cannot be understood"):
-        written_recipe(tmp_path, Recipe)
+    with pytest.raises(CheckpointError, match=r"config\.toml cannot be read"):
+        saved_recipe(tmp_path, Recipe)
 
 
 def test_what_is_saved_is_no_pickle(whole: Path):

@@ -1,4 +1,4 @@
-"""The other files of a run folder from a stranger: its settings, environment, metrics and lock."""
+"""Other files of an untrusted run folder: settings, environment, metrics and lock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hostile_json import changed, said, spoiled
 from maskling.data.prepare.resume import locked
 from maskling.errors import CheckpointError, DataError
-from maskling.train.outputs import Journal
+from maskling.train.outputs import MetricsLog
 from maskling.train.recipe import Recipe
-from maskling.train.run_folder import only_here, written_number, written_recipe
+from maskling.train.run_folder import lock_run_folder, read_env, saved_recipe
 
 CONFIG = Recipe().to_toml().encode()
 LINES = b'{"kind": "step", "step": 1, "loss": 2.5}\n{"kind": "evaluation", "step": 2, "mlm_loss": 2.0, "best": true}\n'
@@ -32,12 +32,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_config_toml_is_read_or_refused_in_words(place: Path, content: bytes):
     (place / "config.toml").write_bytes(content)
     try:
-        assert isinstance(written_recipe(place, Recipe), Recipe)
+        assert isinstance(saved_recipe(place, Recipe), Recipe)
     except CheckpointError as error:
         text = str(error)
     else:
         return
-    assert "config.toml cannot be understood" in text
+    assert "config.toml cannot be read" in text
 
 
 ENV = {"threads": 2, "micro_batch_tokens": 8, "cores": 2, "torch": "2.13", "compute": "cpu"}
@@ -47,14 +47,14 @@ ENV = {"threads": 2, "micro_batch_tokens": 8, "cores": 2, "torch": "2.13", "comp
 def test_any_env_json_has_a_number_or_none(place: Path, tree: dict[str, object], raw: bytes | None):
     (place / "env.json").write_bytes(said(tree) if raw is None else raw)
     for name in ("threads", "micro_batch_tokens"):
-        number = written_number(place, name)
+        number = read_env(place, name)
         assert number is None or number > 0
 
 
 @given(content=spoiled(LINES) | st.lists(changed(json.loads(LINES.split(b"\n")[0])).map(said)).map(b"\n".join))
 def test_any_metrics_are_cut_back_to_whole_lines(place: Path, content: bytes):
     (place / "metrics.jsonl").write_bytes(content)
-    Journal(place / "metrics.jsonl", step=1)
+    MetricsLog(place / "metrics.jsonl", step=1)
     for line in (place / "metrics.jsonl").read_bytes().splitlines(keepends=True):
         assert line.endswith(b"\n")
         assert float(json.loads(line)["step"]) <= 1
@@ -64,14 +64,14 @@ def test_any_metrics_are_cut_back_to_whole_lines(place: Path, content: bytes):
 def test_lines_that_are_none_are_dropped(tmp_path: Path, line: bytes):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(LINES + line + b"\n")
-    Journal(path, step=2)
+    MetricsLog(path, step=2)
     assert path.read_bytes() == LINES
 
 
 def test_metrics_that_are_a_link_are_put_in_its_place_and_not_where_it_leads(tmp_path: Path):
     (tmp_path / "mine").write_text("precious\n")
     (tmp_path / "metrics.jsonl").symlink_to(tmp_path / "mine")
-    Journal(tmp_path / "metrics.jsonl", step=1)
+    MetricsLog(tmp_path / "metrics.jsonl", step=1)
     assert (tmp_path / "mine").read_text() == "precious\n"
     assert not (tmp_path / "metrics.jsonl").is_symlink()
 
@@ -91,7 +91,7 @@ def make(kind: str, path: Path) -> None:
 def test_a_lock_that_is_no_plain_file_is_refused_and_nothing_is_written(tmp_path: Path, kind: str):
     (tmp_path / "mine").write_text("precious")
     make(kind, tmp_path / ".lock")
-    with pytest.raises(CheckpointError, match=r"\.lock is a link or not a regular file"), only_here(tmp_path):
+    with pytest.raises(CheckpointError, match=r"\.lock is a link or not a regular file"), lock_run_folder(tmp_path):
         pass
     with pytest.raises(DataError, match=r"\.lock is a link or not a regular file"), locked(tmp_path):
         pass
@@ -107,9 +107,9 @@ def test_whatever_a_lock_says_is_one_short_line(place: Path, content: bytes):
     (folder / ".lock").write_bytes(content)
     with (folder / ".lock").open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        with pytest.raises(CheckpointError, match="trained by another process") as caught, only_here(folder):
+        with pytest.raises(CheckpointError, match="trained by another process") as caught, lock_run_folder(folder):
             pass
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < len(str(folder)) + 200
-    with only_here(folder):
+    with lock_run_folder(folder):
         assert (folder / ".lock").read_text() == f"process {os.getpid()}"

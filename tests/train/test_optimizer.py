@@ -1,4 +1,4 @@
-"""Updates against sums written from the papers, and state that survives a trip to a file."""
+"""Updates compared with formulas of the papers, and state that survives saving and loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole loop: it learns, it goes on exactly, it refuses what is not its own."""
+"""Pretraining runs: they learn, resume exactly, and refuse other runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskling.train import memory_fit
 from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started, Step, Warned
 from maskling.train.pretrain import describe_run, pretrain
 from maskling.train.recipe import Recipe, read_config
-from maskling.train.run_folder import written_number
+from maskling.train.run_folder import read_env
 from torch_ranks import weights
 from toy_runs import Make
 
@@ -35,7 +35,7 @@ def run(recipe: Recipe, folder: Path) -> list[object]:
 
 
 def run_until(recipe: Recipe, folder: Path, step: int) -> None:
-    """Leave the loop just after `step` was taken: what follows it, a checkpoint included, does not happen."""
+    """Leave the loop just after `step`: what follows it, such as a checkpoint, does not happen."""
     for event in pretrain(recipe, folder):
         if isinstance(event, Step) and event.step == step:
             break
@@ -87,7 +87,7 @@ def test_a_run_left_at_any_step_ends_with_the_same_bits(recipe_of: Make, tmp_pat
 
 @pytest.fixture(scope="module")
 def straight(recipe_of: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never stopped."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("straight")
     run(recipe_of(DROPOUT), folder)
     return folder
@@ -117,7 +117,7 @@ def test_every_optimizer_and_the_pair_head_go_on_exactly(recipe_of: Make, tmp_pa
 def test_a_run_goes_on_with_the_micro_batches_it_began_with_whatever_memory_is_free_today(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Dropout is drawn by the micro-batch."""
+    """Dropout masks are drawn per micro-batch."""
     recipe = recipe_of({**DROPOUT, "system.micro_batch_tokens": "none"})
     monkeypatch.setattr(memory_fit, "free_bytes", lambda _: 1.0)
     run(recipe, tmp_path / "straight")
@@ -145,7 +145,7 @@ for event in pretrain(read_config(Path(sys.argv[1])), Path(sys.argv[2])):
 def test_a_process_killed_without_a_word_goes_on_to_the_same_bits(recipe_of: Make, tmp_path: Path, straight: Path):
     run_dir = tmp_path / "run"
     # Another number of threads rounds otherwise, and this process may have another than a fresh one.
-    environment = {**os.environ, "OMP_NUM_THREADS": str(written_number(straight, "threads"))}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(read_env(straight, "threads"))}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(straight), str(run_dir)], check=False, env=environment)
     assert killed.returncode == -signal.SIGKILL
     # The checkpoint of step 4 may still have been on its way to the disk.
@@ -378,7 +378,7 @@ def test_init_with_another_tokenizer_is_refused_with_the_remedy(recipe_of: Make,
 
 def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
-    monkeypatch.setattr("maskling.train.loop.corrected", lambda *_: None)
+    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
     run_until(recipe, tmp_path, 2)
     chosen = read_config(tmp_path).train.steps
     assert chosen != 12
@@ -400,7 +400,7 @@ def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_
 def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("maskling.train.loop.corrected", lambda *_: None)
+    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
     run(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned")
     steps = read_config(tmp_path / "planned").train.steps
     every = read_config(tmp_path / "planned").train.evaluate_every or "none"

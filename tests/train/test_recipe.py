@@ -1,4 +1,4 @@
-"""Settings of a run: where they come from, what they decide, and that a file of them is the same run."""
+"""Settings of a run: their origins, fingerprint, and files."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_what_is_no_time_is_refused(text: str, recipe_of: Make):
 
 
 def test_evaluations_are_asked_for_in_one_way(recipe_of: Make):
-    with pytest.raises(SettingsError, match=r"train: .*evaluations and evaluate_every say the same"):
+    with pytest.raises(SettingsError, match=r"train: .*evaluations and evaluate_every both set"):
         recipe_of({"train.evaluations": 3, "train.evaluate_every": 5})
     train = recipe_of({"train.evaluations": 3, "train.evaluate_every": "none"}).train
     assert [step for step in range(1, 101) if train.evaluates(step, 100)] == [34, 68, 100]

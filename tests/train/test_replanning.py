@@ -1,4 +1,4 @@
-"""A time budget whose plan is corrected on the way, by what the steps really take."""
+"""Correction of a time budget during the run, by the measured duration of steps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import CheckpointError
-from maskling.train import budget, outputs
 from maskling.train import loop as loop_module
+from maskling.train import outputs
 from maskling.train import step as step_module
-from maskling.train.budget import corrected, reconsiders
+from maskling.train import timing as timing_module
 from maskling.train.distributed import Ranks
+from maskling.train.engine import Engine
 from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
-from maskling.train.pretrain import Pretraining, Text, pretrain
+from maskling.train.pretrain import Pretraining, open_text, pretrain
 from maskling.train.recipe import Recipe, read_config
 from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
 from maskling.train.settings import TrainSettings
-from maskling.train.timing import Clock, Costs
+from maskling.train.task import Durations
+from maskling.train.timing import RunClock, corrected, reconsiders
 from torch_ranks import ran, torchrun, weights
 from toy_runs import Make
 
@@ -35,8 +37,8 @@ USUAL = TrapezoidSchedule()
 BUDGET = {"train.budget": "2s", "train.evaluate_every": 4}
 
 
-def took(step: float, evaluation: float = 0.0, save: float = 0.0) -> Costs:
-    return Costs(step, evaluation, save, steps=100)
+def took(step: float, evaluation: float = 0.0, save: float = 0.0) -> Durations:
+    return Durations(step, evaluation, save, steps=100)
 
 
 def test_a_faster_machine_gets_more_steps_and_a_slower_one_fewer():
@@ -69,9 +71,9 @@ def test_a_plan_that_is_nearly_right_stays():
 
 
 @pytest.mark.parametrize(
-    "costs", [Costs(9.0, 1.0, 1.0, 4), Costs(9.0, None, 1.0, 9), Costs(9.0, 1.0, None, 9)], ids=str
+    "costs", [Durations(9.0, 1.0, 1.0, 4), Durations(9.0, None, 1.0, 9), Durations(9.0, 1.0, None, 9)], ids=str
 )
-def test_a_plan_is_not_corrected_by_guesses(costs: Costs):
+def test_a_plan_is_not_corrected_by_guesses(costs: Durations):
     assert corrected(80.0, 20, costs, PLANNED, USUAL) is None
 
 
@@ -113,22 +115,22 @@ def test_a_clock_goes_on_from_what_was_before_and_leaves_the_first_steps_of_a_pr
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("time.perf_counter", lambda: 1000.0)
-    clock = Clock(before=50.0, began=990.0, costs=Costs(2.0, 9.0, 1.0, steps=6))
+    clock = RunClock(seconds_before=50.0, began=990.0, durations=Durations(2.0, 9.0, 1.0, steps=6))
     assert clock.seconds == 60
     for seconds in (90.0, 90.0, 90.0, 4.0, 4.0):
-        clock.stepped(seconds)
-    assert clock.costs == Costs(pytest.approx(2.5), 9.0, 1.0, steps=8)
-    clock.evaluated(3.0)
-    clock.saved(0.5)
-    assert (clock.costs.evaluation, clock.costs.save) == (3.0, 0.5)
-    measured = Clock(0.0, 990.0, Costs(7.0, 1.0, 1.0))
+        clock.record_step(seconds)
+    assert clock.durations == Durations(pytest.approx(2.5), 9.0, 1.0, steps=8)
+    clock.record_evaluation(3.0)
+    clock.record_save(0.5)
+    assert (clock.durations.evaluation, clock.durations.save) == (3.0, 0.5)
+    measured = RunClock(0.0, 990.0, Durations(7.0, 1.0, 1.0))
     for _ in range(4):
-        measured.stepped(3.0)
-    assert measured.costs == Costs(3.0, 1.0, 1.0, steps=1)  # what was measured before the run counts no more
+        measured.record_step(3.0)
+    assert measured.durations == Durations(3.0, 1.0, 1.0, steps=1)  # what was measured before the run counts no more
 
 
 class Machine:
-    """Time that passes by what is done, so that a run of a minute is over in a second.
+    """Simulated clock, so that a run of a minute is over in a second.
 
     step: seconds of a step, by how many have been taken; evaluation, save: of the others, when the run has begun.
     """
@@ -143,13 +145,13 @@ class Machine:
         self.now, self.taken, self.step = 1e6, 0, step
         monkeypatch.setattr("time.perf_counter", lambda: self.now)
         monkeypatch.setattr("maskling.train.timing.peak_flops", lambda _: 1e9)
-        for module in (budget, loop_module):
+        for module in (timing_module, loop_module):
             monkeypatch.setattr(module, "take_step", self._slowly(step_module.take_step, self._a_step))
         monkeypatch.setattr(
             Pretraining, "evaluate", self._slowly(Pretraining.evaluate, lambda: evaluation if self.taken > 8 else 2.0)
         )
-        monkeypatch.setattr(budget, "_save", self._slowly(budget._save, lambda: 0.5))
-        monkeypatch.setattr(outputs.Keeping, "save", self._slowly(outputs.Keeping.save, lambda: save))
+        monkeypatch.setattr(timing_module, "_save", self._slowly(timing_module._save, lambda: 0.5))
+        monkeypatch.setattr(outputs.RunOutputs, "save", self._slowly(outputs.RunOutputs.save, lambda: save))
 
     def _a_step(self) -> float:
         self.taken += 1
@@ -241,7 +243,7 @@ def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_
     # Its time is over, so it ends as soon as it may.
     changes = {"train.budget": "1s", "train.evaluate_every": 4, "system.rank_timeout": 30}
     recipe = recipe_of(changes)
-    recipe = Text.open(recipe, checks=False).complete_recipe(recipe, None)
+    recipe = open_text(recipe, verify=False).complete_recipe(recipe, None)
     (tmp_path / "config").mkdir()
     write_config(tmp_path / "config", recipe.with_train(recipe.train.model_copy(update={"steps": 20})))
     shutil.copytree(tmp_path / "config", tmp_path / "run")
@@ -254,20 +256,20 @@ def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans as if time had said so: first 12 steps, and 20 from the fourth on."""
+    """Fixed plans: first 12 steps, and 20 from the fourth on."""
 
-    def plan(_seconds: float, _costs: Costs, train: TrainSettings) -> TrainSettings:
+    def plan(_seconds: float, _costs: Durations, train: TrainSettings) -> TrainSettings:
         return train.model_copy(update={"steps": 12})
 
-    def correct(_left: float, step: int, _costs: Costs, train: TrainSettings, _schedule: Schedule) -> int | None:
+    def correct(_left: float, step: int, _costs: Durations, train: TrainSettings, _schedule: Schedule) -> int | None:
         return 20 if step >= 4 and train.steps != 20 else None
 
-    monkeypatch.setattr("maskling.train.budget.plan", plan)
-    monkeypatch.setattr(loop_module, "corrected", correct)
+    monkeypatch.setattr("maskling.train.timing.fit_steps", plan)
+    monkeypatch.setattr(timing_module, "corrected", correct)
 
 
 def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
-    """What a run tells, left after step `until`, before its checkpoint."""
+    """Return the events of a run, left after step `until`, before its checkpoint."""
     events = []
     for event in pretrain(recipe, folder):
         events.append(event)
@@ -277,7 +279,7 @@ def events_of(recipe: Recipe, folder: Path, until: int = 1000) -> list[object]:
 
 
 def measure(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
-    """Have evaluations measure these losses; the first is the one whose time is taken."""
+    """Make evaluations return these losses; the first is that of the timing."""
     real, left = Pretraining.evaluate, iter(losses)
     monkeypatch.setattr(Pretraining, "evaluate", lambda *all_: {**real(*all_), "mlm_loss": next(left)})
 
@@ -327,14 +329,14 @@ def test_a_damaged_checkpoint_takes_its_plan_with_it(recipe_of: Make, tmp_path: 
     events_of(recipe, tmp_path, until=6)
     assert read_config(tmp_path).train.steps == 20
     shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
-    monkeypatch.setattr(loop_module, "corrected", lambda *_: None)
+    monkeypatch.setattr(timing_module, "corrected", lambda *_: None)
     assert events_of(recipe, tmp_path)[-1].steps == 12
 
 
 @pytest.mark.usefixtures("by_hand")
 def test_a_run_that_is_over_is_not_planned_anew(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     measure(monkeypatch, [9.0, 1.0, 2.0])
-    monkeypatch.setattr(loop_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    monkeypatch.setattr(timing_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
     events = events_of(recipe_of({**BUDGET, "train.patience": 1}), tmp_path)
     assert not of(Replanned, events)
     assert events[-1].step == of(Step, events)[-1].step == 8
@@ -346,15 +348,15 @@ def test_a_run_that_goes_back_before_its_plan_was_corrected_says_so_in_its_setti
 ):
     steps = 0
 
-    def wrong_once(parts: step_module.Parts, work: Any, factor: float) -> step_module.Taken:
+    def wrong_once(engine: Engine, batches: Any, factor: float) -> step_module.StepResult:
         nonlocal steps
         steps += 1
-        taken = step_module.take_step(parts, work, factor)
+        taken = step_module.take_step(engine, batches, factor)
         if steps != 7:
             return taken
         shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
-        monkeypatch.setattr(loop_module, "corrected", lambda *_: None)
-        return step_module.Taken(taken.loss, taken.terms, taken.gradient_norm, problem="as if it were no number")
+        monkeypatch.setattr(timing_module, "corrected", lambda *_: None)
+        return step_module.StepResult(taken.loss, taken.terms, taken.gradient_norm, problem="as if it were no number")
 
     monkeypatch.setattr(loop_module, "take_step", wrong_once)
     events = events_of(recipe_of({**BUDGET, "train.on_nonfinite": "rewind"}), tmp_path)
@@ -367,7 +369,7 @@ def test_an_exported_model_is_not_lost_for_a_number_on_its_card(
     recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     measure(monkeypatch, [9.0, 1.0, *[2.0] * 9])
-    monkeypatch.setattr(loop_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
+    monkeypatch.setattr(timing_module, "corrected", lambda _left, step, *_: 20 if step == 8 else None)
     events = []
     for event in pretrain(recipe_of(BUDGET), tmp_path):
         events.append(event)
@@ -383,5 +385,5 @@ def test_what_a_budget_does_not_decide_is_not_taken_over(recipe_of: Make, tmp_pa
     events_of(recipe_of(changes), tmp_path, until=6)
     with pytest.raises(CheckpointError, match=r"holds a run with train\.evaluations = 3, but this command asks for 6;"):
         events_of(recipe_of({**changes, "train.evaluations": 6}), tmp_path)
-    with pytest.raises(CheckpointError, match=r"holds a run with train\.budget = '2s', by which .* give that budget"):
+    with pytest.raises(CheckpointError, match=r"holds a run with train\.budget = '2s', which decides .* give"):
         events_of(recipe_of({**changes, "train.budget": "3s"}), tmp_path)

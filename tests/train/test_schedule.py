@@ -1,4 +1,4 @@
-"""Learning-rate factors against sums done by hand."""
+"""Learning-rate factors compared with values calculated by hand."""
 
 from __future__ import annotations
 

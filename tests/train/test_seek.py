@@ -1,4 +1,4 @@
-"""Step one million costs what step nought costs: nothing is read or drawn on the way there."""
+"""Step one million costs as much as step 0: resuming reads and draws nothing in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C once is a question, twice an order."""
+"""The first Ctrl-C asks to stop, the second stops at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maskling.train.signals import stop_asked
 
 @contextlib.contextmanager
 def handled(which: signal.Signals, how: Any) -> Iterator[None]:
-    """A signal handled as is said, whatever these tests were started with: in the background some are ignored."""
+    """Set the handler of a signal, which is ignored if the tests run in the background."""
     before = signal.signal(which, how)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The engine with a task that has nothing to do with text: a line through points, judged by a number to be raised."""
+"""The engine with a task without text: fitting a line, with a criterion to be maximized."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def work(step: int, seed: int, slope: float, left_out: object) -> StepBatches:
 
 
 class Line(Task[LineRecipe, nn.Sequential]):
-    """Two layers with dropout between, which draws from the generator that each step seeds."""
+    """Two layers with dropout, drawn from the generator that each step seeds."""
 
     criterion = Criterion("nearness", higher=True)
     row_tokens = 8
@@ -91,7 +91,7 @@ class Line(Task[LineRecipe, nn.Sequential]):
 
 
 class Scripted(Line):
-    """Evaluations that say what a test wants them to say."""
+    """Evaluations with given values."""
 
     def evaluate(self, module, compute, ranks) -> dict[str, float | int | None]:
         return super().evaluate(module, compute, ranks) | {"nearness": self.script.pop(0)}

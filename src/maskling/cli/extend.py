@@ -1,4 +1,4 @@
-"""`maskling extend`: a model for longer texts."""
+"""`maskling extend`: extend a model to longer texts."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from maskling.errors import SettingsError
 
 
 def extend(
-    model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
+    model: Annotated[Path, Parameter(help="run, export, or Hugging Face folder")],
     /,
     *,
-    positions: Annotated[int | None, Parameter(help="longest sequence it shall read, in tokens")] = None,
+    positions: Annotated[int | None, Parameter(help="maximum sequence length of the new model, in tokens")] = None,
     rope_theta: Annotated[
-        float | None, Parameter(help="ModernBERT: another base for the rotary positions of its global layers")
+        float | None, Parameter(help="ModernBERT: another base (theta) for the rotary positions of its global layers")
     ] = None,
     out: Annotated[Path | None, Parameter(help="folder to write the model into", metavar="FOLDER")] = None,
-    json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
+    json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
 ) -> None:
-    """Let a model read longer texts.
+    """Extend a model to longer texts.
 
-    A table of positions (BERT, RoBERTa) is repeated from its start; ModernBERT has none. Texts that fitted before get
-    the same answers, unless --rope-theta is given. Train the result on long texts with 'maskling train --init'. (For
-    more words there is 'maskling tokenizer extend'.)
+    A table of positions (BERT, RoBERTa) is repeated from its start; ModernBERT has none. Results for texts that fitted
+    before do not change, unless --rope-theta is given. Train the result on long texts with 'maskling train --init'. To
+    add words, use 'maskling tokenizer extend'.
 
     Example: maskling extend runs/mine --positions 16384 --out longer/
     """
     if out is None or positions is None:
-        raise SettingsError("say how long and where to write: maskling extend runs/mine --positions 1024 --out longer/")
+        raise SettingsError(
+            "--positions and --out are needed: maskling extend runs/mine --positions 1024 --out longer/"
+        )
     if rope_theta is not None and not rope_theta > 0:
-        raise SettingsError(f"--rope-theta is {rope_theta:g}; it is a number above 0, such as 160000")
+        raise SettingsError(f"--rope-theta is {rope_theta:g}; it should be a number above 0, such as 160000")
     check_out_folder(out)
 
     from maskling.model.locate import find_model

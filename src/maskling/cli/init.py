@@ -1,4 +1,4 @@
-"""`maskling init`: a settings file to start from."""
+"""`maskling init`: write a settings file to edit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from maskling.console import Console
 
 
 def init(
-    out: Annotated[Path, Parameter(help="the file to write")] = Path("train.toml"),
+    out: Annotated[Path, Parameter(help="file to write")] = Path("train.toml"),
     *,
     preset: Annotated[
         str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
     ] = None,
-    force: Annotated[bool, Parameter(help="write over a file that is there")] = False,
-    json: Annotated[bool, Parameter(help="what was written as JSON on stdout")] = False,
+    force: Annotated[bool, Parameter(help="overwrite an existing file")] = False,
+    json: Annotated[bool, Parameter(help="print the written settings as JSON on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
     """Write a settings file to edit.
 
-    It holds every setting of a run with its value and what it means, for 'maskling train --config'. Settings given
-    here, as --train.steps 5000, are in it.
+    It holds every setting of a run with its value and description, for 'maskling train --config'. Settings given here,
+    such as --train.steps 5000, are in it.
 
     Example: maskling init train.toml --preset small
     """
@@ -35,7 +35,7 @@ def init(
 
     check_out_file(out)
     if out.exists() and not force:
-        raise SettingsError(f"{out} is there already; choose another name, or --force to write over it")
+        raise SettingsError(f"{out} exists already; choose another name, or --force to overwrite it")
     resolved = read_recipe(layers(None, settings, preset=preset))
     with atomic_write(out) as file:
         file.write(commented_toml(resolved.settings).encode())

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one aligned line for each report, and a bar in between on a terminal."""
+"""Show the events of a run: one aligned line per report, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from maskling.train.events import (
     FinalMetrics,
     Finished,
     Measuring,
+    Metrics,
     Replanned,
     Saved,
     Started,
     Step,
     Warned,
 )
-from maskling.train.task import Numbers
 
 # Scripts read these names; they stay when a class is renamed.
 _JSON_NAMES: dict[type[Event], str] = {FinalMetrics: "judged"}
 
 
 class RunReport:
-    """Shows the events of a run. numbers: how its task says what an evaluation measured."""
+    """Shows the events of a run. numbers: formats the metrics of an evaluation."""
 
-    def __init__(self, console: Console, log_every: int, numbers: Callable[[Numbers], str]) -> None:
+    def __init__(self, console: Console, log_every: int, numbers: Callable[[Metrics], str]) -> None:
         self.stopped = False
         self._console = console
         self._log_every = log_every
@@ -38,16 +38,18 @@ class RunReport:
         self._steps = 0
 
     def heard(self) -> None:
-        """Say that a stop was asked for: what is under way, an evaluation perhaps, comes to its end first."""
+        """Announce that the run will stop after the current step or evaluation."""
         self._console.clear()
-        self._console.note("stopping, with a checkpoint, as soon as what is under way is done; once more stops at once")
+        self._console.note(
+            "stopping with a checkpoint after the current step or evaluation; press again to stop at once"
+        )
 
     def show(self, event: Event) -> None:
-        """Print what an event has to say."""
+        """Print an event."""
         console = self._console
         match event:
             case Measuring():
-                console.note(f"measuring how many steps fit into {event.budget}, by {duration(event.seconds)} of them")
+                console.note(f"measuring how many steps fit into {event.budget}, for {duration(event.seconds)}")
             case Started():
                 self._steps = event.steps
                 for line in started_lines(event):
@@ -64,7 +66,7 @@ class RunReport:
                 console.clear()
                 console.note(evaluated_line(event, self._steps, self._numbers))
             case Saved():
-                pass  # the path is in the last line; a line for each would drown the losses
+                pass  # the path is in the last line; a line per checkpoint would hide the losses
             case Warned():
                 console.warn(event.text)
             case FinalMetrics():
@@ -81,21 +83,21 @@ class RunReport:
 
 
 def started_lines(event: Started) -> list[str]:
-    """The facts of a run before its first step."""
-    resumed = "" if event.resumed_from is None else f", going on from step {event.resumed_from:,}"
+    """Return the lines about a run before its first step."""
+    resumed = "" if event.resumed_from is None else f"; resuming from step {event.resumed_from:,}"
     epochs = event.steps * event.examples_per_step / max(1, event.examples_per_epoch)
     known = event.baseline
     return [
         f"model     {size(event.parameters)} parameters on {event.description}",
-        f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples an epoch",
-        *([f"{known.name:<8}  {known.loss:.2f}, the loss of knowing only {known.knows}"] if known else []),
+        f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples per epoch",
+        *([f"{known.name:<8}  {known.loss:.2f}, loss of guessing by {known.knows}"] if known else []),
         *([f"memory    {byte_size(event.memory)} expected"] if event.memory else []),
         f"run       {counted(event.steps, 'step')}, {epochs:.3g} epochs{resumed}",
     ]
 
 
 def replanned_line(event: Replanned) -> str:
-    """That there are more steps, or fewer, than were planned."""
+    """Return the line about a corrected number of steps."""
     found = "less time" if event.steps > event.before else "longer"
     steps = counted(event.steps, "step")
     return f"steps take {found} than planned: {steps} fit into {event.budget}, not {event.before:,}"
@@ -103,56 +105,56 @@ def replanned_line(event: Replanned) -> str:
 
 def step_line(event: Step) -> str:
     """`step      2,000/20,000   loss 4.812   mlm 4.391  pair 0.421   lr 9.50e-05   12,400 tok/s   18m left`."""
-    said = [f"{name} {value:.3f}" for name, value in event.terms.items() if value is not None]
-    parts = f"   {'  '.join(said)}" if len(said) > 1 else ""
+    terms = [f"{name} {value:.3f}" for name, value in event.terms.items() if value is not None]
+    parts = f"   {'  '.join(terms)}" if len(terms) > 1 else ""
     mfu = "" if event.mfu is None or event.mfu < 0.01 else f"   mfu {100 * event.mfu:.0f}%"
     speed = f"{event.tokens_per_second:,.0f} tok/s   fill {100 * event.fill:.1f}%{mfu}"
     return (
-        f"{_place('step', event.step, event.steps)}   loss {event.loss:.3f}{parts}   lr {event.lr:.2e}"
+        f"{_position('step', event.step, event.steps)}   loss {event.loss:.3f}{parts}   lr {event.lr:.2e}"
         f"   {speed}   {duration(event.seconds_left)} left"
     )
 
 
 def evaluating_line(event: Evaluating, steps: int) -> str:
-    """That nothing else happens for a while."""
-    return f"{_place('held-out', event.step, steps)}   measuring{f' on {event.source}' if event.source else ''}"
+    """Return the line shown during an evaluation."""
+    return f"{_position('held-out', event.step, steps)}   measuring{f' on {event.source}' if event.source else ''}"
 
 
-def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Numbers], str]) -> str:
-    """The held-out numbers after a step."""
+def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Metrics], str]) -> str:
+    """Return the line of held-out metrics after a step."""
     best = "   best so far" if event.best else ""
-    return f"{_place('held-out', event.step, steps)}   {numbers(event.measured)}{best}"
+    return f"{_position('held-out', event.step, steps)}   {numbers(event.measured)}{best}"
 
 
-def _place(what: str, step: int, steps: int) -> str:
-    """What a line is about and of which step, as wide in every line of a run."""
+def _position(what: str, step: int, steps: int) -> str:
+    """Return label and step, equally wide in every line of a run."""
     return f"{what:<8}  {step:>{len(f'{steps:,}')},}/{steps:,}"
 
 
 def judged_lines(event: FinalMetrics) -> list[str]:
-    """What was measured of the weights that the run leaves, one number a line."""
+    """Return the metrics of the final weights, one per line."""
     numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
     return [f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}", *table(numbers)]
 
 
 def finished_lines(event: Finished) -> list[str]:
-    """How the run ended and what it left."""
+    """Return how the run ended, its best evaluation and its model folder."""
     if event.stopped and not event.step:
-        return ["stopped before the first step; the same command begins again"]
+        return ["stopped before the first step; the same command starts again"]
     if event.stopped:
         where = f"step {event.step:,} of {event.steps:,}"
-        return [f"stopped at {where} with a checkpoint; the same command goes on from there"]
+        return [f"stopped at {where} with a checkpoint; the same command resumes from there"]
     ended = "had already finished" if event.already else f"finished in {duration(event.seconds)}"
     value = "" if event.best_value is None else f"{event.best_name} {event.best_value:.3f} at step {event.best_step:,}"
     best = f"; best held-out {value}" if value else ""
     best += "" if event.before is None else f", {event.before:.3f} before the first step"
-    best += "" if event.memory is None else f"; memory {byte_size(event.memory)} at the most"
+    best += "" if event.memory is None else f"; peak memory {byte_size(event.memory)}"
     model = [] if event.model is None else [f"model written to {event.model}"]
     return [f"the run {ended}{best}", *model]
 
 
 def as_json(event: Event) -> dict[str, Any]:
-    """An event as a flat object with its name."""
+    """Return an event as a flat object with its name."""
     found = event.flat() if isinstance(event, Step) else asdict(event)
     fields = {name: value if _plain(value) else str(value) for name, value in found.items()}
     return {"event": _JSON_NAMES.get(type(event), type(event).__name__.lower()), **fields}

@@ -1,4 +1,4 @@
-"""`maskling train`: make a model, or go on making it."""
+"""`maskling train`: pretrain a model, or resume a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from maskling.console import Console
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
+    from maskling.train.events import Metrics
     from maskling.train.recipe import Recipe
-    from maskling.train.task import Numbers
 
 STOPPED = 130
 
@@ -22,32 +22,32 @@ STOPPED = 130
 def train(
     *,
     data: Annotated[Path | None, Parameter(help="folder that 'maskling prepare' wrote", metavar="FOLDER")] = None,
-    out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there goes on", metavar="FOLDER")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="run folder; an unfinished run in it is resumed", metavar="FOLDER")
+    ] = None,
     preset: Annotated[
         str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
     ] = None,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
     init: Annotated[
-        Path | None, Parameter(help="model to go on from: its weights, its shape, its tokenizer", metavar="FOLDER")
+        Path | None, Parameter(help="model to start from: its weights, architecture and tokenizer", metavar="FOLDER")
     ] = None,
-    seed: Annotated[int | None, Parameter(help="decides weights, order, masks and dropout")] = None,
+    seed: Annotated[int | None, Parameter(help="seed of weights, order, masks and dropout")] = None,
     budget: Annotated[
-        str | None, Parameter(help="time for the run, as 4m or 2h; sets train.steps", metavar="TIME")
+        str | None, Parameter(help="time for the run, such as 4m or 2h; sets train.steps", metavar="TIME")
     ] = None,
-    force_new: Annotated[
-        bool, Parameter(help="begin anew; a run that is there is moved to RUN.1, not deleted")
-    ] = False,
+    force_new: Annotated[bool, Parameter(help="start anew; an existing run is renamed to RUN.1, not deleted")] = False,
     show: Annotated[
-        bool, Parameter(help="print every setting, where it comes from, and what the run would be, and stop")
+        bool, Parameter(help="print every setting, its origin, and a description of the run, without training")
     ] = False,
-    json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
+    json: Annotated[bool, Parameter(help="print one line of JSON per event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
-    """Train a model on a prepared folder.
+    """Pretrain a model on a prepared folder.
 
-    Ctrl-C stops with a checkpoint, and the same command goes on from there, to the same weights.
+    Ctrl-C stops with a checkpoint; the same command resumes from it and ends with the same weights.
 
-    Any setting is an option too, as --train.steps 10000 or --masking.rate 0.2; --show lists them all, and
+    Any setting is also an option, such as --train.steps 10000 or --masking.rate 0.2; --show lists them all, and
     'maskling init' writes them into a file for --config.
 
     Example: maskling train --preset small --data data/ --out runs/mine --budget 30m
@@ -62,7 +62,7 @@ def train(
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         if resolved.origins["data.path"] != "default" and Path(resolved.settings.data.path).exists():
-            _foresee(resolved.settings, console)
+            _describe_run(resolved.settings, console)
         return 0
     if out is None:
         raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
@@ -83,8 +83,8 @@ def train(
     return STOPPED if report.stopped else 0
 
 
-def _foresee(recipe: Recipe, console: Console) -> None:
-    """Print what the run would be."""
+def _describe_run(recipe: Recipe, console: Console) -> None:
+    """Print a description of the run."""
     from maskling.cli.run_report import as_json, started_lines
     from maskling.train.pretrain import describe_run
 
@@ -97,8 +97,8 @@ def _foresee(recipe: Recipe, console: Console) -> None:
     console.data(as_json(plan))
 
 
-def held_out_numbers(measured: Numbers) -> str:
-    """What was held out, beside what knowing only frequencies would give."""
+def held_out_numbers(measured: Metrics) -> str:
+    """Return held-out metrics, with the loss of guessing by token frequency."""
     shares = {name: 100 * (measured[name] or 0) for name in ("top1", "top5", "pair_accuracy")}
     pair = "" if measured["pair_accuracy"] is None else f"  pairs {shares['pair_accuracy']:.1f}%"
     loss = "none" if measured["mlm_loss"] is None else f"{measured['mlm_loss']:.3f}"
@@ -109,12 +109,14 @@ def held_out_numbers(measured: Numbers) -> str:
 
 
 def check_run_folder(out: Path) -> None:
-    """Raise SettingsError if `out` is a folder of something else than a run, and a run would mix with it."""
+    """Raise SettingsError if `out` holds anything but a run."""
     check_out_folder(out)
     if any((out / name).exists() for name in ("config.toml", "checkpoints")):
         return
     if others := [name for name in visible(out) if name != "measuring"]:
-        raise SettingsError(f"{out} holds other things than a run ({others[0]}); give a new or empty folder with --out")
+        raise SettingsError(
+            f"{out} holds something other than a run ({others[0]}); give a new or empty folder with --out"
+        )
 
 
 def _word(value: object) -> str | None:

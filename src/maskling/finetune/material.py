@@ -15,7 +15,7 @@ from maskling.model.locate import find_model
 from maskling.model.sentence_transformers import trained_max_length
 from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.initial_weights import weights_fingerprint
+from maskling.train.checkpoint import weights_fingerprint
 from maskling.train.task import TrainingData
 
 T = TypeVar("T")

@@ -1,1 +1,1 @@
-"""How a model is made."""
+"""Training: runs, tasks, optimizer steps, checkpoints and ranks."""

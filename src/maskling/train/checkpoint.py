@@ -1,9 +1,9 @@
-"""Checkpoints: weights, moments and one integer, whole or not there.
+"""Checkpoints: weights, optimizer state and one integer, complete or absent.
 
 A checkpoint is a folder `step-000500/` with `model.safetensors` (weights by our module's names),
-`optimizer.safetensors` ('PARAMETER|WHAT') and `state.json` (the step, what the run is of, and the
-checksums of the other two, so it is what makes the folder whole). There is nothing else to keep: data, masks,
-rates and dropout are functions of the seed and the step.
+`optimizer.safetensors` ('PARAMETER|STATE') and `state.json` (the step, fingerprints of the run, and the checksums of
+the other two; written last, it makes the folder whole). Nothing else is needed to resume: data, masks, learning rates
+and dropout are functions of the seed and the step.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
-from maskling.files import atomic_folder, checksum, recover_folder, remove_partial, write_json
-from maskling.train.task import Best
-from maskling.train.timing import Costs
+from maskling.files import atomic_folder, checksum, fingerprint, recover_folder, remove_partial, write_json
+from maskling.model.locate import model_folder
+from maskling.train.task import Best, Durations
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,23 +29,22 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 _FILES = ("model.safetensors", "optimizer.safetensors")
-# A state is less than a kilobyte; this leaves room for a run that went back a thousand times.
-_MOST_STATE_BYTES = 1 << 20
+# A state is less than a kilobyte; this leaves room for a run with a thousand rewinds.
+_MAX_STATE_BYTES = 1 << 20
 _NAME = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
 class State:
-    """What a checkpoint says beside its tensors.
+    """State of a run besides its tensors, as in state.json.
 
-    step: optimizer steps taken. steps: how many the run is to have, which a time budget may plan anew. recipe, data,
-    tokenizer: fingerprints of what the run is of. init: checksum of the weights it began with, if a folder gave them.
-    best: the best evaluation so far; since_best: how many evaluations in a row were no better. skipped: steps that were
-    left out because of numbers that were none. left_out: text that was left out when the run went back: [first step
-    that has other text, how many steps of text before it, how often it went back there]. watch: the memory of the loss
-    watcher.
-    compute: device, kernel and numbers that were used. before: see `Best`. evaluated: the step of the last evaluation.
-    seconds: how long the run has been at work, over its stops; costs: what it costs.
+    step: optimizer steps taken. steps: total number of steps, which a time budget may change. recipe, data, tokenizer:
+    fingerprints. init: checksum of the initial weights, if they came from a folder.
+    best: best evaluation so far; since_best: evaluations since then, for early stopping. skipped: steps left out
+    because a loss or gradient was not finite. left_out: text left out by rewinds: [first step with other text, steps of
+    text before it, number of rewinds to it]. watch: state of the loss monitor.
+    compute: device, kernel and dtype in use. before: see `Best`. evaluated: step of the last evaluation.
+    seconds: time that the run has taken, over restarts; costs: durations of its parts.
     """
 
     step: int
@@ -63,95 +62,95 @@ class State:
     before: float | None = None
     evaluated: int = 0
     seconds: float = 0.0
-    costs: Costs | None = None
+    costs: Durations | None = None
 
     @classmethod
     def of(cls, tree: Mapping[str, Any]) -> Self:
-        """What `asdict` made of a state, and JSON may have carried. Raises ValueError or TypeError otherwise."""
-        cls(**tree)  # pydantic would pass over what it does not know
+        """Build a state from what `asdict` returned, possibly via JSON. Raises ValueError or TypeError otherwise."""
+        cls(**tree)  # pydantic would ignore unknown keys
         return TypeAdapter(cls).validate_json(json.dumps(tree), strict=True)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy in memory of what a checkpoint holds, which the next step does not change."""
+    """Copy in memory of what a checkpoint holds, unaffected by the next step."""
 
     model: dict[str, Tensor]
-    moments: dict[str, Tensor]
+    optimizer_state: dict[str, Tensor]
     state: State
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk."""
+    """A complete checkpoint on disk."""
 
     path: Path
     state: State
 
     def load(self, module: Module, optimizer_state: bool = True) -> dict[str, Tensor]:
-        """Put its weights into `module`; returns the optimizer's state. Raises CheckpointError if they do not fit."""
+        """Load the weights into `module`; return the optimizer state. Raises CheckpointError if they do not fit."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             weights = load_file(self.path / _FILES[0])
-            moments = load_file(self.path / _FILES[1]) if optimizer_state else {}
+            state = load_file(self.path / _FILES[1]) if optimizer_state else {}
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{self.path} is damaged: {error}; delete it, and the one before is taken") from None
+            raise CheckpointError(f"{self.path} is damaged: {error}; delete it, and the one before is used") from None
         try:
             module.load_state_dict(_unshared(module, weights))
         except RuntimeError as error:
             first = str(error).split("\n\t")[1:2] or [str(error)]
             raise CheckpointError(f"{self.path} holds another model than this run's: {first[0]}") from None
-        return moments
+        return state
 
 
 def snapshot(module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Snapshot:
-    """Copy everything into memory of its own."""
-    return Snapshot(_copied(_once(module)), _copied(optimizer_state), state)
+    """Copy weights and optimizer state."""
+    return Snapshot(_copied(_unique_tensors(module)), _copied(optimizer_state), state)
 
 
 def save(run_dir: Path, module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> Checkpoint:
-    """Write a checkpoint while the caller waits."""
+    """Write a checkpoint synchronously."""
     return write_checkpoint(run_dir, snapshot(module, optimizer_state, state))
 
 
 def write_checkpoint(run_dir: Path, snapshot: Snapshot) -> Checkpoint:
-    """Write a checkpoint; it appears under its name only when every byte of it is on the disk.
+    """Write a checkpoint atomically: it appears under its name only when every byte of it is on the disk.
 
-    Raises CheckpointError if it cannot be written; what was there before is then still there.
+    Raises CheckpointError if it cannot be written; older checkpoints are then unharmed.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path, state = folder_of(run_dir, snapshot.state.step), snapshot.state
+    path, state = checkpoint_path(run_dir, snapshot.state.step), snapshot.state
     try:
         with atomic_folder(path) as aside:
             save_file(snapshot.model, aside / _FILES[0])
-            save_file(snapshot.moments, aside / _FILES[1])
+            save_file(snapshot.optimizer_state, aside / _FILES[1])
             sums = {name: checksum(aside / name) for name in _FILES}
             write_json(aside / "state.json", {"format": FORMAT, **asdict(state), "checksums": sums})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path} could not be written: {error}; make room on the disk, and the same command goes on from the "
+            f"{path} could not be written: {error}; make room on the disk, and the same command resumes from the "
             f"checkpoint before"
         ) from None
     return Checkpoint(path, state)
 
 
-def folder_of(run_dir: Path, step: int) -> Path:
-    """Where the checkpoint of `step` lies; six digits, so that names sort by step up to a million."""
+def checkpoint_path(run_dir: Path, step: int) -> Path:
+    """Return the folder of the checkpoint of `step`; six digits, so that names sort by step up to a million."""
     return run_dir / "checkpoints" / f"step-{step:06d}"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Check a checkpoint and read its state. Raises CheckpointError, naming the file, if it is not whole."""
+    """Verify a checkpoint and read its state. Raises CheckpointError, naming the file, if it is not complete."""
     try:
-        if (path / "state.json").stat().st_size > _MOST_STATE_BYTES:
+        if (path / "state.json").stat().st_size > _MAX_STATE_BYTES:
             raise ValueError("too large")
         found = json.loads((path / "state.json").read_text(encoding="utf-8"))
         if found.pop("format") != FORMAT:
-            raise CheckpointError(f"{path} was written by another version of maskling; use that version to go on")
+            raise CheckpointError(f"{path} was written by another version of maskling; use that version to resume")
         sums = found.pop("checksums")
         state = _checked(State.of(found), path)
         for name in _FILES:
@@ -166,10 +165,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, state)
 
 
-def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint, and what is wrong with each newer one.
+def weights_fingerprint(init: str | None, known: str | None = None) -> str | None:
+    """Return a checksum of the weights of a folder; None without a folder, `known` if it is gone."""
+    if init is None:
+        return None
+    if not model_folder(init).exists():
+        return known
+    files = sorted(path for path in model_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
+    return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
 
-    Raises CheckpointError if there are checkpoints but none is whole.
+
+def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest complete checkpoint, and what is wrong with each newer one.
+
+    Raises CheckpointError if there are checkpoints but none is complete.
     """
     problems: list[str] = []
     for path in _newest_first(run_dir):
@@ -186,7 +195,7 @@ def newest_whole(run_dir: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def remove_partial_checkpoints(run_dir: Path) -> None:
-    """Clear away what interrupted writes left, and put back what one was about to replace."""
+    """Delete what interrupted writes left, and restore what one was about to replace."""
     folder = run_dir / "checkpoints"
     if folder.is_dir():
         remove_partial(folder)
@@ -198,7 +207,7 @@ def remove_partial_checkpoints(run_dir: Path) -> None:
 def prune(run_dir: Path, step: int, keep: int, best_step: int | None) -> None:
     """Delete all but the newest `keep` checkpoints up to `step`, and the best one.
 
-    What lies beyond `step` is of a future that a damaged checkpoint took back; it is written over when it comes.
+    Later ones are from before a rewind, or before a damaged checkpoint; they are overwritten when their step comes.
     """
     behind = [path for path in _newest_first(run_dir) if _step(path) <= step]
     for path in behind[keep:]:
@@ -207,13 +216,13 @@ def prune(run_dir: Path, step: int, keep: int, best_step: int | None) -> None:
 
 
 def _checked(state: State, path: Path) -> State:
-    """The state, if it says what a state can say: it may have been written by anyone. Raises ValueError otherwise."""
+    """Return the state if its values are possible: anyone may have written it. Raises ValueError otherwise."""
     left_out = all(len(entry) == 3 and min(entry) >= 0 for entry in state.left_out)
     watch = not state.watch or state.watch.keys() == {"mean", "variance", "seen", "plateau_said"}
     elsewhere = _NAME.fullmatch(path.name) is None  # a copy under a name of its own
     counts = [state.step, state.steps - 1, state.since_best, state.skipped, state.evaluated, state.seconds]
     if state.costs is not None:
-        counts += [number for number in astuple(state.costs) if number is not None]
+        counts += [value for value in astuple(state.costs) if value is not None]
     if not (elsewhere or state.step == _step(path)) or not (min(counts) >= 0 and left_out and watch):
         raise ValueError("not the state of this checkpoint")
     return state
@@ -231,8 +240,8 @@ def _step(path: Path) -> int:
     return int(match[1])
 
 
-def _once(module: Module) -> dict[str, Tensor]:
-    """The module's tensors, each once: a tied weight goes by the first of its names."""
+def _unique_tensors(module: Module) -> dict[str, Tensor]:
+    """Return the module's tensors, each once: a tied weight under the first of its names."""
     seen: set[tuple[int, tuple[int, ...]]] = set()
     kept: dict[str, Tensor] = {}
     for name, value in module.state_dict().items():
@@ -254,7 +263,7 @@ def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unshared(module: Module, stored: dict[str, Any]) -> dict[str, Any]:
-    """`stored` with the second names of tied weights put back."""
+    """Add the second names of tied weights to `stored`."""
     first: dict[tuple[int, tuple[int, ...]], str] = {}
     for name, value in module.state_dict().items():
         key = (value.data_ptr(), tuple(value.shape))

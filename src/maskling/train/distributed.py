@@ -1,7 +1,9 @@
-"""Who takes part in a run: one process, or the ranks that torchrun started.
+"""Ranks of a run: a single process, or those that torchrun started, and their communication.
 
-Everything that ranks say to each other goes through here. With one process each of it is the identity, so that the
-loop reads the same either way. Nothing is pickled: what is not a tensor travels as JSON.
+`torchrun --nproc-per-node 8 -m maskling train ...` starts eight processes that find each other through their
+environment (RANK, WORLD_SIZE, MASTER_ADDR, ...). They communicate by gloo between CPUs, by NCCL between GPUs.
+Everything that ranks send each other goes through `Ranks`; with one process each operation is the identity, so that the
+training loop reads the same either way. Nothing is pickled: what is not a tensor is sent as JSON.
 """
 
 from __future__ import annotations
@@ -25,23 +27,19 @@ from torch.distributed.rendezvous import rendezvous
 
 from maskling.errors import MasklingError, RankError, SettingsError
 
-# FOLDED DOCS
-# [joining] Becoming one of the ranks that torchrun started, and telling the others why one has failed. `torchrun --nproc-per-node 8 -m maskling train ...` starts eight processes that find each other through their environment (RANK, WORLD_SIZE, MASTER_ADDR, ...). Gradients are added by gloo between processors, by NCCL between GPUs.
-
-
 _CPU = torch.device("cpu")
 
 
 class PendingAllReduce(Protocol):
-    """What has been sent, and not yet answered."""
+    """An all-reduce in progress."""
 
     def wait(self) -> object:
-        """Until the answer is there."""
+        """Wait until the result is complete."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among `size` ranks. device: where tensors have to lie to be sent."""
+    """Rank of the process among `size` ranks. device: of the tensors that it sends."""
 
     rank: int = 0
     size: int = 1
@@ -49,21 +47,21 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this rank speaks, and writes the files."""
+        """Whether this is rank 0, which prints, and writes the files."""
         return self.rank == 0
 
     def all_reduce(self, values: Tensor) -> Tensor:
-        """The element-wise sum over ranks, on every rank."""
+        """Return the element-wise sum over ranks, on every rank."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
     def all_reduce_async(self, values: Tensor) -> PendingAllReduce:
-        """Begin to add `values` up over ranks, in place; they are whole when what is returned has been waited for."""
+        """Start to sum `values` over ranks, in place; they are complete after `wait` of the returned handle."""
         return dist.all_reduce(values, async_op=True)  # type: ignore[no-any-return]
 
     def max(self, value: int) -> int:
-        """The largest of the ranks' integers, on every rank."""
+        """Return the largest of the ranks' integers, on every rank."""
         if self.size == 1:
             return value
         box = torch.tensor([value], dtype=torch.int64, device=self.device)
@@ -71,11 +69,11 @@ class Ranks:
         return int(box)
 
     def broadcast_int(self, value: int) -> int:
-        """Rank 0's integer, on every rank."""
+        """Return rank 0's integer, on every rank."""
         return int(self.broadcast(value))
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
-        """What JSON can say, from one rank to all; the others' own values do not count."""
+        """Broadcast a JSON value from one rank to all; the values of the others are ignored."""
         if self.size == 1:
             return value
         text = json.dumps(value).encode() if self.rank == source else b""
@@ -99,7 +97,7 @@ class Ranks:
                     tensor.copy_(there)
 
     def broadcast_state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rank 0's tensors by name, on every rank; the others' own do not count."""
+        """Return rank 0's tensors by name, on every rank; those of the others are ignored."""
         shapes = {name: (str(value.dtype).removeprefix("torch."), list(value.shape)) for name, value in tensors.items()}
         wanted = self.broadcast(shapes)
         if not self.is_main:
@@ -108,7 +106,7 @@ class Ranks:
         return dict(tensors)
 
     def barrier(self) -> None:
-        """Until every rank is here."""
+        """Wait until every rank calls this."""
         self.max(0)
 
 
@@ -117,13 +115,13 @@ _FAILED = "failed"
 
 @contextlib.contextmanager
 def join_ranks(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator[Ranks]:
-    """Within the block, this process is a rank of the world that torchrun started, or a world of its own.
+    """Join the ranks that torchrun started for the block, or form a single rank.
 
-    device: as in system.device; each rank of a machine takes a GPU of its own. timeout_seconds: how long ranks wait
-    for each other. A process group that is there already is used, and left alone at the end.
+    device: as in system.device; each rank of a machine uses its own GPU. timeout_seconds: how long ranks wait for each
+    other. An existing process group is used, and not destroyed at the end.
 
-    Raises RankError, with its reason where it had time to leave one, when another rank has failed; SettingsError where
-    a machine has fewer GPUs than processes.
+    Raises RankError if another rank has failed, with its reason if it could leave one; SettingsError if a machine has
+    fewer GPUs than processes.
     """
     if dist.is_available() and dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size(), _device(device))
@@ -131,21 +129,21 @@ def join_ranks(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
-    _import_what_keeps_the_group()
+    _import_module_holding_the_group()
     wait = timedelta(seconds=timeout_seconds)
     try:
         found, rank, size = next(iter(rendezvous("env://", timeout=wait)))
     except dist.DistError:
-        place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise RankError(
-            f"the other ranks cannot be found: nothing answers at {place}; see that torchrun runs there and that no "
-            f"firewall is between"
+            f"the other ranks cannot be found: nothing answers at {address}; check that torchrun runs there and "
+            f"that no firewall blocks it"
         ) from None
     found.set_timeout(wait)
-    # torchrun's store outlives the ranks. Without a name of its own, a life that torchrun starts again would find the
-    # addresses of the one before (seen with --standalone: "connection refused", then the next restart is lost as well).
-    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = PrefixStore(f"maskling/{size}/{life}", found)
+    # torchrun's store outlives the ranks. Without its own prefix, a restart would find the addresses of the attempt
+    # before (seen with --standalone: "connection refused", then the next restart is lost as well).
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"maskling/{size}/{attempt}", found)
     try:
         own = _device_or_error(device)
         _all_ready(store, rank, size, own)
@@ -156,53 +154,53 @@ def join_ranks(device: str = "auto", timeout_seconds: float = 600.0) -> Iterator
     except GeneratorExit:
         raise
     except BaseException as error:
-        # What failed may hold on to the group through its variables, and would keep it from being destroyed.
+        # The frames of the error may refer to the group, and would keep it from being destroyed.
         traceback.clear_frames(error.__traceback__)
         reason = _leave_reason(store, rank, error)
-        if _is_of_talking(error):
-            raise RankError(_lost(reason, rank)) from error
+        if _is_communication_error(error):
+            raise RankError(_lost_rank_message(reason, rank)) from error
         raise
     finally:
         if dist.is_initialized():
-            # Closes the connections: whoever waits for this rank learns that it is gone. What is in pieces refers to
-            # the group in circles.
+            # Closes the connections, so that ranks that wait for this one fail at once. Sharded modules refer to the
+            # group in cycles.
             gc.collect()
             dist.destroy_process_group()
 
 
-def device_of_rank(asked: str, ranks: Ranks) -> str:
-    """The device of this rank as `pick` takes it. Of several GPUs that is the current one, which `join_ranks` has set."""
-    return asked if ranks.size == 1 or ranks.device.type == "cuda" else ranks.device.type
+def device_of_rank(device: str, ranks: Ranks) -> str:
+    """Return the device of this rank for `pick_device`; with several GPUs the current one, set by `join_ranks`."""
+    return device if ranks.size == 1 or ranks.device.type == "cuda" else ranks.device.type
 
 
-def _import_what_keeps_the_group() -> None:
-    """Load the one module of torch that would otherwise hold on to the process group for ever.
+def _import_module_holding_the_group() -> None:
+    """Import, before there is a process group, the module of torch that would otherwise keep a reference to it.
 
-    Its functions have `group=group.WORLD` among their arguments, which is looked up when it is loaded; torch.optim
-    loads it with torch._dynamo. If there is a group by then, destroying it leaves gloo's threads running into the end
-    of the interpreter. Such a thread still has to let go of the last tensor it sent, wants Python's lock for that, and
-    is ended by an interpreter that is past giving locks: "terminate called without an active exception", SIGABRT.
-    Seen in 2 of 50 runs on a busy machine, and in each of 4 with those threads starved on purpose; in none since.
+    Its functions have the default argument `group=group.WORLD`, evaluated at import; torch.optim imports it with
+    torch._dynamo. If there is a group by then, destroying it leaves gloo's threads running until the interpreter exits.
+    Such a thread still has to release the last tensor it sent, needs the GIL for that, and is killed by an interpreter
+    that no longer hands it out: "terminate called without an active exception", SIGABRT. Seen in 2 of 50 runs on a busy
+    machine, and in each of 4 with those threads starved on purpose; in none since.
     """
     import torch.distributed.nn.functional  # noqa: F401
 
 
 def _device(name: str) -> torch.device:
-    """The device that this rank sends from. Raises SettingsError where there are too few GPUs."""
+    """Return the device that this rank sends from. Raises SettingsError if there are too few GPUs."""
     if name == "cpu" or not torch.cuda.is_available() or name.partition(":")[0] not in ("auto", "cuda"):
         return torch.device("cpu")
     local, on_this_machine = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if ":" in name and on_this_machine > 1:
         raise SettingsError(
-            f"system.device = '{name}' would put {on_this_machine} processes on one GPU; leave it out, and each takes "
+            f"system.device = '{name}' would put {on_this_machine} processes on one GPU; leave it out, and each uses "
             f"its own"
         )
     if ":" not in name:
-        there = torch.cuda.device_count()
-        if local >= there:
+        available = torch.cuda.device_count()
+        if local >= available:
             raise SettingsError(
-                f"{on_this_machine} processes were started on a machine with {there} GPUs; "
-                f"say torchrun --nproc-per-node {there}, or --system.device cpu"
+                f"{on_this_machine} processes were started on a machine with {available} GPUs; "
+                f"use torchrun --nproc-per-node {available}, or --system.device cpu"
             )
         torch.cuda.set_device(local)
         return torch.device("cuda", local)
@@ -219,7 +217,7 @@ def _device_or_error(name: str) -> torch.device | MasklingError:
 
 
 def _all_ready(store: Store, rank: int, size: int, own: torch.device | MasklingError) -> None:
-    """Raise this rank's error, or another's: else the others would wait for it until their time is over."""
+    """Raise the error of this rank, or of another: otherwise the others would wait for it until their timeout."""
     store.set(f"ready/{rank}", "" if isinstance(own, torch.device) else str(own))
     if isinstance(own, MasklingError):
         raise own
@@ -230,40 +228,40 @@ def _all_ready(store: Store, rank: int, size: int, own: torch.device | MasklingE
 
 
 def _leave_reason(store: Store, rank: int, error: BaseException) -> str:
-    """Say in the store why this rank fails, unless another has said so before. Returns what the first one said."""
-    own = "" if _is_of_talking(error) or isinstance(error, RankError) else f"rank {rank}: {_words(error)}"
-    with contextlib.suppress(RuntimeError):  # the store lives with torchrun, which may be gone
-        said = store.compare_set(_FAILED, "", own).decode() if own else ""
+    """Store why this rank fails, unless another has failed before. Returns the reason of the first."""
+    own = "" if _is_communication_error(error) or isinstance(error, RankError) else f"rank {rank}: {_describe(error)}"
+    with contextlib.suppress(RuntimeError):  # the store is part of torchrun, which may be gone
+        first = store.compare_set(_FAILED, "", own).decode() if own else ""
         if not own and store.check([_FAILED]):
-            said = store.get(_FAILED).decode()
-        if own and said == own and "TORCHELASTIC_ERROR_FILE" in os.environ:
-            # The first to fail: torchrun shows its words at the end.
+            first = store.get(_FAILED).decode()
+        if own and first == own and "TORCHELASTIC_ERROR_FILE" in os.environ:
+            # The first to fail: torchrun shows its message at the end.
             from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
             get_error_handler().record_exception(error)
-        elif not own and said:
-            # torchrun counts whole seconds, and of those who fail in the same one it shows the lowest rank.
+        elif not own and first:
+            # torchrun counts whole seconds, and of the ranks that fail in the same one it shows the lowest.
             time.sleep(1)
-        return said
+        return first
     return ""
 
 
-def _is_of_talking(error: BaseException) -> bool:
-    """Whether an error comes of another rank's silence: gloo and NCCL have no type of their own for it."""
+def _is_communication_error(error: BaseException) -> bool:
+    """Return whether communication with another rank failed: gloo and NCCL have no exception type for it."""
     text = str(error)
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text or "Connection" in text)
     )
 
 
-def _words(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return str(error) if isinstance(error, MasklingError) else f"{type(error).__name__}: {error}"
 
 
-def _lost(reason: str, rank: int) -> str:
+def _lost_rank_message(reason: str, rank: int) -> str:
     if reason and not reason.startswith(f"rank {rank}:"):
         return reason
     return (
-        "another rank ended without a word, or did not answer in time (killed, out of memory, its machine gone?); "
-        "the same command goes on from the last checkpoint"
+        "another rank ended without a message, or did not answer in time (killed, out of memory, its machine gone?); "
+        "the same command resumes from the last checkpoint"
     )

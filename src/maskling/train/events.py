@@ -1,21 +1,41 @@
-"""What a run tells whoever loops over it: plain values, no tensors."""
+"""Events of a training run, yielded by the loop to its caller: plain values, no tensors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from maskling.train.task import Baseline, Numbers
+Metrics: TypeAlias = dict[str, float | int | None]
+"""Metrics of an evaluation by name; None for one that is undefined."""
+
+
+def finite_metrics(metrics: Metrics) -> Metrics:
+    """Replace NaN and infinity by None: JSON has neither."""
+    return {name: None if value is None or not math.isfinite(value) else value for name, value in metrics.items()}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Loss of a model that only uses the frequency of each answer; a useful model is below it.
+
+    name: of the baseline; loss: nats per prediction of the task's first term; knows: what it uses, such as 'how often
+    each token occurs'; else_causes: why a loss could stay there, besides a bad learning rate.
+    """
+
+    name: str
+    loss: float
+    knows: str
+    else_causes: str = ""
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """Steps are taken and forgotten, to find how many fit into `budget`; comes before Started.
+    """A few steps are timed and then undone, to find how many fit into `budget`; comes before Started.
 
-    seconds: about how long; an evaluation and a checkpoint follow.
+    seconds: approximate duration; an evaluation and a checkpoint follow.
     """
 
     budget: str
@@ -24,7 +44,7 @@ class Measuring:
 
 @dataclass(frozen=True)
 class Replanned:
-    """After `step` steps the machine is seen to be faster or slower than measured: `steps` fit, not `before`."""
+    """After `step` steps the machine turned out faster or slower than measured: `steps` fit, not `before`."""
 
     step: int
     budget: str
@@ -36,10 +56,9 @@ class Replanned:
 class Started:
     """The run is about to take its first step.
 
-    description: device, threads, number type and attention kernel that are really used.
-    tokens: of the training text. baseline: the loss of knowing only how often each answer occurs, if that is known.
-    resumed_from: the step of the checkpoint it goes on from. memory: bytes it is
-    expected to take at the most.
+    description: device, threads, dtype and attention kernel in use. tokens: of the training text.
+    baseline: loss of guessing by frequency, if known. resumed_from: step of the checkpoint that the run resumes from.
+    memory: expected peak in bytes.
     """
 
     description: str
@@ -55,12 +74,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step was taken; losses in nats a prediction, over the whole batch of all ranks.
+    """One optimizer step was taken; losses in nats per prediction, over the whole batch of all ranks.
 
-    step: 1 for the first. loss: the weighted sum of `terms`; a term is None where the batch has nothing for it.
-    facts: what the task says beside that (the mask rate). tokens_per_second: real tokens, padding not counted.
-    fill: real tokens / positions. mfu: floating-point work of the model per second over what the device's matrix
-    products reach, if known.
+    step: 1 for the first. loss: weighted sum of `terms`; a term is None if the batch has no prediction for it.
+    facts: further values of the task (the mask rate). tokens_per_second: real tokens, padding not counted.
+    fill: real tokens / positions. mfu: model FLOPs utilization: floating-point operations of the model per second over
+    those that the device's matrix products reach, if known.
     """
 
     step: int
@@ -76,7 +95,7 @@ class Step:
     mfu: float | None = None
 
     def flat(self) -> dict[str, Any]:
-        """One level of names and values: 'mlm' and 'mask_rate' beside 'loss' and 'lr'."""
+        """Return one level of names and values: 'mlm' and 'mask_rate' beside 'loss' and 'lr'."""
         flat: dict[str, Any] = {}
         for name, value in vars(self).items():
             flat |= value if isinstance(value, Mapping) else {name: value}
@@ -85,9 +104,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """What was held out is about to be measured after `step` steps, which can take a while.
+    """An evaluation on held-out data begins after `step` steps; it can take a while.
 
-    source: of labelled records, where they are from.
+    source: file of labelled records, if any.
     """
 
     step: int
@@ -96,22 +115,22 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What was held out was measured after `step` steps: 0 for the weights that were given to begin with.
+    """Held-out metrics after `step` steps; step 0 for the initial weights.
 
-    measured: by name; numbers that are none are None.
+    measured: metrics by name, None for an undefined one. best: whether these are the best weights so far.
     """
 
     step: int
-    measured: Numbers
+    measured: Metrics
     best: bool
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint, or the folder for other programs, is whole on disk; told on rank 0.
+    """A checkpoint, or the model folder, is complete on disk; yielded on rank 0.
 
-    A checkpoint is written while training goes on, so this comes some steps after the step it is of.
-    stall_seconds: how long training stood still for it; write_seconds: how long the writing took.
+    A checkpoint is written while training continues, so this event follows some steps after the step it belongs to.
+    stall_seconds: how long training waited for it; write_seconds: how long writing took.
     """
 
     step: int
@@ -122,35 +141,35 @@ class Saved:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something a person should know; the run goes on."""
+    """Warning for the user; the run continues."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class FinalMetrics:
-    """The weights that the run leaves were measured; told on rank 0, at the end.
+    """Metrics of the final weights; yielded on rank 0, at the end.
 
     step: of the weights. role: 'dev' for the records that chose them, 'test' for those that did not. source, records:
-    what was measured on.
+    file and number of the records.
     """
 
     step: int
     role: str
     source: str
     records: int
-    measured: Numbers
+    measured: Metrics
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over: all steps taken, no better for too long, or stopped by hand with a checkpoint at `step`.
+    """The run is over: all steps taken, stopped early, or interrupted with a checkpoint at `step`.
 
-    step: 0 if it was stopped while it was measured, with nothing written.
-    best_step, best_value: of the best evaluation; best_name: what that number is; before: what it was before the first
-    step, where weights were given to begin with.
-    model: the folder for other programs, if one was written. already: nothing was left to do. memory: bytes it took at
-    the most, on a GPU what torch allocated there.
+    step: 0 if it was interrupted while steps were timed, with nothing written.
+    best_step, best_value: of the best evaluation; best_name: of the criterion; before: its value before the first
+    step, if training began from given weights.
+    model: the model folder, if one was written. already: nothing was left to do. memory: peak memory in bytes, on a
+    GPU what torch allocated there.
     """
 
     step: int

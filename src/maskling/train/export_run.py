@@ -1,4 +1,4 @@
-"""`model/` of a run: its best weights so far, for every other tool."""
+"""Write model folders: `model/` of a run, a checkpoint of a run, or an existing model folder in today's layout."""
 
 from __future__ import annotations
 
@@ -26,34 +26,31 @@ from maskling.train.prepared_data import PreparedData
 from maskling.train.recipe import Recipe, is_finetuning, read_config
 from maskling.train.task import Best
 
-# FOLDED DOCS
-# [exporting] A model folder for other programs, from what is there already: a model folder, or a checkpoint of a run.
-
 
 def write_model(run_dir: Path, module: MaskedLM, prepared: PreparedData, recipe: Recipe, best: Best | None) -> Path:
-    """Write `run_dir/model`, checked before it replaces what was there.
+    """Write and verify `run_dir/model` (model.safetensors, config.json, tokenizer, card), then replace the one before.
 
     best: the evaluation of these weights; None if there is no text to evaluate on.
-    Raises CheckpointError if the disk does not take it.
+    Raises CheckpointError if the disk is full.
     """
-    shards, numbers = prepared.shards, held_out(best, prepared.unigram_entropy)
-    facts = run_facts(run_dir, recipe, shards, shards.manifest.fingerprint, steps=recipe.train.steps, numbers=numbers)
+    shards, metrics = prepared.shards, held_out_metrics(best, prepared.unigram_entropy)
+    facts = run_facts(run_dir, recipe, shards, shards.manifest.fingerprint, steps=recipe.train.steps, metrics=metrics)
     try:
         export_model(module, prepared.tokenizer, run_dir / "model", facts)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{run_dir / 'model'} could not be written: {error}; what stood there before was kept; make room on the "
-            f"disk, and the same command writes it"
+            f"{run_dir / 'model'} could not be written: {error}; the model folder before it was kept; make room on "
+            f"the disk, and run the same command again"
         ) from None
     return run_dir / "model"
 
 
 def run_facts(
-    run_dir: Path, recipe: Recipe, shards: Shards | None, data: str, *, steps: int, numbers: HeldOut | None
+    run_dir: Path, recipe: Recipe, shards: Shards | None, data: str, *, steps: int, metrics: HeldOut | None
 ) -> CardFacts:
-    """What a card says of a run after `steps` steps.
+    """Return the facts on the model card of a run after `steps` steps.
 
-    shards: what it was trained on, None where that is gone; data: the fingerprint of it. numbers: see `held_out`.
+    shards: the training data, None if it is gone; data: its fingerprint. metrics: see `held_out_metrics`.
     """
     train, made_from = (shards.split("train"), shards.manifest.made_from) if shards else (None, None)
     return CardFacts(
@@ -68,30 +65,30 @@ def run_facts(
         data_fingerprint=data,
         started_from=recipe.init,
         recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith("system.")},
-        held_out=numbers,
+        held_out=metrics,
     )
 
 
-def held_out(best: Best | None, unigram_entropy: float | None) -> HeldOut | None:
-    """What was measured, as a card shows it. Raises CheckpointError if a checkpoint says that something is missing."""
+def held_out_metrics(best: Best | None, unigram_entropy: float | None) -> HeldOut | None:
+    """Return the held-out metrics for a card. Raises CheckpointError if the evaluation in a checkpoint lacks one."""
     if best is None:
         return None
     names = ("mlm_loss", "top1", "top5", "predictions", "pair_accuracy", "pairs")
     try:
-        numbers: dict[str, Any] = {name: best.numbers[name] for name in names}
+        metrics: dict[str, Any] = {name: best.numbers[name] for name in names}
     except KeyError as error:
         raise CheckpointError(f"the evaluation of step {best.step:,} in its checkpoint lacks {error}") from None
-    return HeldOut(unigram_entropy=unigram_entropy, step=best.step, loss_before=best.before, **numbers)
+    return HeldOut(unigram_entropy=unigram_entropy, step=best.step, loss_before=best.before, **metrics)
 
 
 def export_folder(source: Path, out: Path) -> tuple[str, ...]:
     """Write the model in `source`, of any BERT family and age, to `out` in today's layout.
 
-    safetensors, config.json, tokenizer files, what SentenceTransformer needs, and a card: the one that is there, for
-    it is its owner's, or a new one. It stays what it is: a masked language model, an encoder alone, or a model for a
-    task with its labels. Returns the names of weights that have no place in it and were left out.
-    Raises ModelError if `source` is no whole model, if `out` holds something else than a model, or if what was written
-    does not read back the same.
+    model.safetensors, config.json, tokenizer files, what SentenceTransformer needs, and a card: the existing one,
+    which belongs to its author, or a new one. The kind of model stays: a masked language model, an encoder alone, or a
+    fine-tuned model with its labels. Returns the names of weights that the architecture does not have, left out.
+    Raises ModelError if `source` is not a complete model, if `out` holds anything but a model, or if the written
+    folder does not read back the same.
     """
     check_export_folder(source, out)
     task = read_task_folder(source)
@@ -106,37 +103,37 @@ def export_folder(source: Path, out: Path) -> tuple[str, ...]:
 
 
 def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
-    """The model and tokenizer of a folder, and the names of weights that have no place in a masked language model.
+    """Return model and tokenizer of a folder, and the names of weights that a masked language model does not have.
 
-    Raises ModelError if `source` is no whole masked language model, or its tokenizer is another model's.
+    Raises ModelError if `source` is not a complete masked language model, or its tokenizer is another model's.
     """
     config, module, missing, unexpected = read_folder(source)
     if missing:
         if read_task_folder(source) is not None or is_encoder(source):
             named = read_model_config(source).get("architectures")
-            what = str(named[0]) if isinstance(named, list) and named else "a model for a task, or an encoder"
+            what = str(named[0]) if isinstance(named, list) and named else "a fine-tuned model, or an encoder"
             raise ModelError(
                 f"{source} holds {what}, which has no masked-token head; give the masked language model that it was "
-                f"made from, and fine-tune what comes of that"
+                f"made from, and fine-tune the result"
             )
         raise ModelError(
-            f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or not whole; use the "
+            f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or incomplete; use the "
             f"folder of the masked language model that it was made from"
         )
     return module, _fitting_tokenizer(source, config), unexpected
 
 
 def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
-    """Write the weights that a run had after `step` steps to `out`.
+    """Write the weights of the checkpoint of `step` to `out`.
 
-    Raises CheckpointError if there is no such checkpoint or it is not whole, SettingsError for a run of fine-tuning;
+    Raises CheckpointError if there is no such checkpoint or it is not whole, SettingsError for a fine-tuning run;
     otherwise as `export_folder`.
     """
     if is_finetuning(run_dir):
         raise SettingsError(
             f"{run_dir} is a run of 'maskling finetune', of which only the best weights are exported; leave out --step"
         )
-    path = checkpoint.folder_of(run_dir, step)
+    path = checkpoint.checkpoint_path(run_dir, step)
     check_export_folder(path, out)
     if not path.is_dir():
         kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
@@ -147,7 +144,7 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
     found.load(module, optimizer_state=False)
     shards = _shards(recipe, found.state.data)
     facts = run_facts(
-        run_dir, recipe, shards, found.state.data, steps=found.state.step, numbers=_held_out(found.state, shards)
+        run_dir, recipe, shards, found.state.data, steps=found.state.step, metrics=_metrics_at(found.state, shards)
     )
     export_model(module, _tokenizer(run_dir, recipe, found.state.tokenizer), out, facts)
 
@@ -186,7 +183,7 @@ def _fitting_tokenizer(source: Path, config: ModelConfig) -> Tokenizer:
 
 
 def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:
-    """What the run was trained on, if it is still there."""
+    """Return the training data of the run, None if it is gone."""
     try:
         shards = open_shards(Path(recipe.data.path))
     except DataError:
@@ -195,23 +192,23 @@ def _shards(recipe: Recipe, fingerprint: str) -> Shards | None:
 
 
 def _tokenizer(run_dir: Path, recipe: Recipe, fingerprint: str) -> Tokenizer:
-    """The run's tokenizer, from its model folder or from what it was trained on."""
-    places = [run_dir / "model", Path(recipe.data.path) / "tokenizer"]
-    for place in places:
+    """Return the run's tokenizer, from its model folder or from its training data."""
+    folders = [run_dir / "model", Path(recipe.data.path) / "tokenizer"]
+    for folder in folders:
         try:
-            tokenizer = Tokenizer.load(place)
+            tokenizer = Tokenizer.load(folder)
         except MasklingError:
             continue
         if tokenizer.fingerprint == fingerprint:
             return tokenizer
     raise CheckpointError(
-        f"the tokenizer of {run_dir}, {fingerprint}, is neither in {places[0]} nor in {places[1]}; "
-        f"bring one of them back"
+        f"the tokenizer of {run_dir}, {fingerprint}, is neither in {folders[0]} nor in {folders[1]}; "
+        f"restore one of them"
     )
 
 
-def _held_out(state: checkpoint.State, shards: Shards | None) -> HeldOut | None:
-    """What was measured of these very weights, if they are the best so far."""
+def _metrics_at(state: checkpoint.State, shards: Shards | None) -> HeldOut | None:
+    """Return the metrics of a checkpoint's weights, if they are the best so far."""
     if state.best is None or state.best.step != state.step:
         return None
-    return held_out(state.best, shards.manifest.unigram_entropy if shards else None)
+    return held_out_metrics(state.best, shards.manifest.unigram_entropy if shards else None)

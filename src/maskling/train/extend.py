@@ -1,4 +1,4 @@
-"""A model with more words, or for longer texts: a new model folder, to be trained further with `--init`."""
+"""Add tokens or positions to a model: writes a new model folder, to be trained further with `--init`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Place = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Extended:
-    """What was written. words: the new tokens, the most useful first; tokens_before, tokens_after: of the text."""
+    """Result of an extension. words: new tokens, most useful first; tokens_before, tokens_after: of the text."""
 
     folder: Path
     words: tuple[NewWord, ...]
@@ -54,15 +54,15 @@ def extend_words(
     settings: CorpusSettings | None = None,
     report: ReadReport | None = None,
 ) -> Extended:
-    """Add words to the vocabulary of a model, each beginning as the mean of its old pieces (see `add_tokens`).
+    """Add words to the vocabulary of a model, each initialized to the mean of its old subwords (see `add_tokens`).
 
-    text: files, folders or addresses as `prepare` reads them. Without `words` it gives them: at most `count`, of those
-    that occur `min_count` times and save most tokens; with `words` it says how often each occurs. report: gets what
-    was wrong with which file.
+    text: files, folders or URLs as `prepare` reads them. Without `words` they are chosen from it: at most `count` that
+    occur `min_count` times, those that save most tokens; with `words` it gives their counts. report: collects the
+    problems of each file.
     Raises SettingsError without text and words, TokenizerError for words that cannot be added, CorpusError, ModelError.
     """
     if not text and words is None:
-        raise SettingsError("say which words to add: text of the domain to find them in, or the words themselves")
+        raise SettingsError("no words to add: give text of the domain to find them in, or the words themselves")
     source, out = model_folder(model), Path(out)
     check_export_folder(source, out)
     module, tokenizer, _ = whole_model(source)
@@ -78,10 +78,10 @@ def extend_words(
     after = extend_tokenizer(tokenizer, new)
     before = now = None
     if fragments is not None:
-        before, (now, spoilt) = fragments.num_tokens, recount_tokens(tokenizer, after, fragments)
-        for token, example in spoilt.items():
+        before, (now, broken) = fragments.num_tokens, recount_tokens(tokenizer, after, fragments)
+        for token, example in broken.items():
             raise TokenizerError(
-                f"with {token!r} a token, this vocabulary could not spell {example!r} any more; leave {token!r} out"
+                f"with {token!r} a token, this vocabulary could no longer encode {example!r}; leave {token!r} out"
             )
     grown = add_tokens(module, tokenizer.vocab_size, [word.pieces for word in new], _shares(new, fragments))
     extension = Extension(
@@ -97,9 +97,9 @@ def extend_words(
 
 
 def extend_positions(model: Place, out: Place, positions: int, rope_theta: float | None = None) -> None:
-    """Let a model read texts of up to `positions` tokens (see `add_positions`).
+    """Extend a model to sequences of up to `positions` tokens (see `add_positions`).
 
-    Raises ModelError for fewer than it has, or for a rope_theta where there are no rotary positions.
+    Raises ModelError for fewer than it has, or for a rope_theta without rotary positions.
     """
     source, out = model_folder(model), Path(out)
     check_export_folder(source, out)
@@ -124,7 +124,7 @@ def _write(
 
 
 def _shares(words: Sequence[NewWord], fragments: Fragments | None) -> list[float | None]:
-    """How much of the occurrences of each word's first piece, in the text, were that word; None if it was not seen."""
+    """Return, per word, the fraction of the occurrences of its first subword that were that word; None if absent."""
     if fragments is None:
         return [None] * len(words)
     firsts = [int(fragments.token_counts[word.pieces[0]]) for word in words]

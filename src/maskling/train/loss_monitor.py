@@ -1,7 +1,7 @@
-"""What a person watching the loss would notice: spikes, and a plateau where guessing by frequencies stands.
+"""Monitor the training loss for spikes, and for a plateau at the loss of guessing by frequency.
 
-A running mean and variance of the loss, both exponential. All of its memory is four numbers, which a checkpoint keeps,
-so a resumed run warns where an uninterrupted one would.
+Keeps an exponential running mean and variance of the loss. Its state is four numbers, saved in checkpoints, so a
+resumed run warns where an uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from maskling.train.task import Baseline
+from maskling.train.events import Baseline
 
-_MEMORY = 0.98  # of the running mean and variance: about the last 50 losses
-_SETTLED = 30  # losses before the mean is trusted
-_NARROWEST = 0.02  # nats; a loss that hardly varies would call every wobble a spike
+_DECAY = 0.98  # of the running mean and variance: about the last 50 losses
+_SETTLED = 30  # losses until the mean is reliable
+_MIN_DEVIATION = 0.02  # nats; of a loss that hardly varies, every wobble would count as a spike
 
 
 @dataclass
-class Watch:
-    """Sees every loss and returns warnings.
+class LossMonitor:
+    """Observes every loss and returns warnings.
 
-    spike: how many standard deviations above the running mean are a spike, 0 for no warning.
-    plateau_after: steps after which a loss at `baseline` or above earns one warning, 0 for none.
+    spike: standard deviations above the running mean that make a spike, 0 for no warning.
+    plateau_after: steps after which a loss at `baseline` or above gives one warning, 0 for none.
+    mean, variance, seen (losses so far), plateau_said (whether it has warned of it): the state; keys in state.json.
     """
 
     spike: float
@@ -32,38 +33,38 @@ class Watch:
     seen: int = 0
     plateau_said: bool = False
 
-    def see(self, step: int, loss: float) -> list[str]:
-        """Take in the loss of `step` (nats a prediction, finite); returns what is worth saying about it."""
-        said = [text for text in (self._spike(step, loss), self._plateau(step)) if text]
-        width = self._width()
+    def observe(self, step: int, loss: float) -> list[str]:
+        """Update with the loss of `step` (nats per prediction, finite); return warnings about it."""
+        warnings = [text for text in (self._spike(step, loss), self._plateau(step)) if text]
+        deviation = self._deviation()
         # A spike moves the mean by no more than the threshold, or one would hide the next.
-        loss = min(loss, self.mean + self.spike * width) if self._trusted() and self.spike else loss
-        share = max(1 - _MEMORY, 1 / (self.seen + 1))
-        off = loss - self.mean
-        self.mean += share * off
-        self.variance = (1 - share) * (self.variance + share * off * off)
+        loss = min(loss, self.mean + self.spike * deviation) if self._reliable() and self.spike else loss
+        share = max(1 - _DECAY, 1 / (self.seen + 1))
+        difference = loss - self.mean
+        self.mean += share * difference
+        self.variance = (1 - share) * (self.variance + share * difference * difference)
         self.seen += 1
-        return said
+        return warnings
 
     def state(self) -> dict[str, float | int | bool]:
-        """What a checkpoint has to keep."""
+        """Return the state for a checkpoint."""
         return {name: getattr(self, name) for name in ("mean", "variance", "seen", "plateau_said")}
 
     def load_state(self, state: dict[str, float | int | bool]) -> None:
-        """Take back what `state` returned."""
+        """Restore what `state` returned."""
         self.mean, self.variance = float(state["mean"]), float(state["variance"])
         self.seen, self.plateau_said = int(state["seen"]), bool(state["plateau_said"])
 
-    def _trusted(self) -> bool:
+    def _reliable(self) -> bool:
         return self.seen >= _SETTLED
 
-    def _width(self) -> float:
-        return max(math.sqrt(self.variance), _NARROWEST)
+    def _deviation(self) -> float:
+        return max(math.sqrt(self.variance), _MIN_DEVIATION)
 
     def _spike(self, step: int, loss: float) -> str | None:
-        if not self.spike or not self._trusted() or loss <= self.mean + self.spike * self._width():
+        if not self.spike or not self._reliable() or loss <= self.mean + self.spike * self._deviation():
             return None
-        sigmas = (loss - self.mean) / self._width()
+        sigmas = (loss - self.mean) / self._deviation()
         return (
             f"step {step:,}: the loss jumped to {loss:.3f}, {sigmas:.0f} standard deviations above its running mean "
             f"{self.mean:.3f}; if it does not come back, lower optimizer.lr or lengthen schedule.warmup"
@@ -73,7 +74,7 @@ class Watch:
         baseline = self.baseline
         if baseline is None or self.plateau_said or not self.plateau_after or step < self.plateau_after:
             return None
-        if not self._trusted() or self.mean < baseline.loss - 0.1:
+        if not self._reliable() or self.mean < baseline.loss - 0.1:
             return None
         self.plateau_said = True
         others = f", {baseline.else_causes}" if baseline.else_causes else ""

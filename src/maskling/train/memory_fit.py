@@ -1,6 +1,6 @@
-"""How a run is cut to fit the machine: tokens at once, what is calculated twice, what is compiled, the memory of it.
+"""Choose micro-batch size, activation checkpointing and compilation from free memory, and estimate the peak.
 
-None of it changes what is learnt, but for rounding and, with dropout, which values are dropped.
+None of it changes the result, except for rounding and, with dropout, which values are dropped.
 """
 
 from __future__ import annotations
@@ -9,116 +9,110 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import Module
 
-from maskling.errors import SettingsError
-from maskling.model.attention import AttentionPattern, Kernel, kernel_name
+from maskling.model.attention import Kernel, kernel_name
 from maskling.model.config import ModelConfig
 from maskling.model.device import Compute, has_onednn_bf16
 from maskling.model.memory import PROCESS_BYTES, TrainingMemory, num_parameters, training_memory
-from maskling.objectives.losses import Encode
+from maskling.train.distributed import Ranks
 from maskling.train.settings import MICRO_BATCH_TOKENS, SystemSettings
+from maskling.train.task import AnyTask
 
-# FOLDED DOCS
-# [compiling] The encoder compiled by torch's inductor: slow to start, faster where kernels are bound by memory.
-
-
-# On a GPU more are hardly faster once its cores are busy, and they take memory.
+# On a GPU larger micro-batches are hardly faster once its cores are busy, and they take memory.
 GPU_TOKENS = 1 << 17
-# Left for whatever else needs memory.
+# Of the free memory; the rest is for other programs.
 _SHARE = 0.8
 
 
 @dataclass(frozen=True)
-class Fit:
-    """system: the settings, nothing in them left open. kernel: of attention. forgets: see `recompute`.
+class MemoryFit:
+    """Settings and estimated memory of a run on this machine.
 
-    memory: what the run will take, None for a module that is no encoder of ours.
+    system: the settings, nothing left open. kernel: of attention. checkpoint_activations: whether layers are recomputed
+    in the backward pass. memory: estimated peak, None for a module that is not one of our encoders.
     """
 
     system: SystemSettings
     kernel: Kernel
     memory: TrainingMemory | None
-    forgets: bool
+    checkpoint_activations: bool
+
+    def describe(self, compute: Compute, num_ranks: int) -> str:
+        """Return device, threads, dtype and attention kernel in use; compared when a run resumes."""
+        sharded = " with a piece of the model" if self.system.shard else ""
+        ranks = f"{num_ranks} ranks, each{sharded} on " if num_ranks > 1 else ""
+        compiled = ", compiled" if self.system.compile else ""
+        return f"{ranks}{compute.description}, {self.kernel} attention{compiled}"
 
 
-def fit(
-    system: SystemSettings,
+def fit_to_memory(
+    task: AnyTask,
     config: ModelConfig | None,
     compute: Compute,
+    ranks: Ranks,
     *,
-    row_tokens: int,
-    most_rows: int,
-    mask_rate: float,
-    hidden_moments: int = 2,
-    ranks: int = 1,
+    micro_batch_tokens: int | None = None,
     process_bytes: int | None = None,
-    share: Callable[[Any], Any] = lambda own: own,
-) -> Fit:
-    """Choose what `system` leaves open. config: of the encoder, None for a module of another kind.
+) -> MemoryFit:
+    """Choose what the task's [system] settings leave open.
 
-    row_tokens, most_rows: of a row, and rows in a step; mask_rate: of the tokens that the vocabulary is scored for.
-    hidden_moments: of the optimizer, see `training_memory`. ranks: that train together.
-    process_bytes: what the process holds beside the weights; left out, it is measured, and the weights are there.
-    share: rank 0's value, on every rank: ranks see different memory, and must cut a step alike.
+    config: of the encoder, None for a module of another kind. micro_batch_tokens: as the run used them so far, if the
+    settings leave them open: dropout is drawn per micro-batch, and free memory changes. process_bytes: memory of the
+    process besides the weights; measured by default, with the weights in memory.
+    Ranks see different free memory and must agree: rank 0 decides.
     """
+    recipe, row_tokens = task.recipe, task.row_tokens
+    system: SystemSettings = recipe.system
+    task.supply()  # a plan of many examples takes memory too, and has to exist when memory is measured
+    given_tokens = system.micro_batch_tokens or micro_batch_tokens
     if config is None:
-        tokens = system.micro_batch_tokens or MICRO_BATCH_TOKENS
-        usual = {"micro_batch_tokens": tokens, "compile": bool(system.compile)}
+        chosen = {"micro_batch_tokens": given_tokens or MICRO_BATCH_TOKENS, "compile": bool(system.compile)}
         kernel = kernel_name(compute.device, row_tokens, True, compute.dtype)
-        return Fit(system.model_copy(update=usual), kernel, None, forgets=False)
-    room = _SHARE * free_bytes(compute.device)
-    wanted = system.micro_batch_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
-    rows = max(1, min(most_rows, wanted // row_tokens))
-    dropout, size = config.attention_dropout, config.head_size
-    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, dropout, size)
+        return MemoryFit(system.model_copy(update=chosen), kernel, None, checkpoint_activations=False)
+    max_rows = recipe.train.batch_size
+    available = _SHARE * free_bytes(compute.device)
+    wanted = given_tokens or (GPU_TOKENS if compute.device.type == "cuda" else MICRO_BATCH_TOKENS)
+    rows = max(1, min(max_rows, wanted // row_tokens))
+    dropout, head_size = config.attention_dropout, config.head_size
+    kernel = kernel_name(compute.device, row_tokens, True, compute.dtype, dropout, head_size)
     process = _process_bytes(compute.device, config) if process_bytes is None else process_bytes
 
-    def needed(rows: int, forgets: bool) -> TrainingMemory:
+    def needed(rows: int, recomputes: bool) -> TrainingMemory:
         return training_memory(
             config,
             rows=rows,
             seq=row_tokens,
             number_bytes=compute.dtype.itemsize,
-            mask_rate=mask_rate,
-            hidden_moments=hidden_moments,
-            ranks=ranks if system.shard else 1,
+            mask_rate=task.mask_rate,
+            hidden_moments=recipe.optimizer.hidden_moments,
+            ranks=ranks.size if system.shard else 1,
             gpu=compute.device.type == "cuda",
             bmm=kernel == "bmm",
-            forgets=forgets,
+            forgets=recomputes,
             onednn=has_onednn_bf16(compute),
             process_bytes=process,
         )
 
-    forgets = system.checkpoint_activations == "always"
-    if system.micro_batch_tokens is None:
-        while rows > 1 and needed(rows, forgets).total > room:
+    recomputes = system.checkpoint_activations == "always"
+    if given_tokens is None:
+        while rows > 1 and needed(rows, recomputes).total > available:
             rows = -(-rows // 2)
     if system.checkpoint_activations == "auto":
-        forgets = needed(rows, False).total > room
-    tokens = system.micro_batch_tokens or max(row_tokens, rows * row_tokens)
+        recomputes = needed(rows, False).total > available
+    tokens = given_tokens or max(row_tokens, rows * row_tokens)
     compiles = can_compile(compute.device) and not system.shard if system.compile is None else system.compile
-    tokens, compiles, forgets = share([tokens, compiles, forgets])
-    chosen = system.model_copy(update={"micro_batch_tokens": tokens, "compile": compiles})
-    return Fit(chosen, kernel, needed(max(1, min(most_rows, tokens // row_tokens)), forgets), forgets)
-
-
-def described(compute: Compute, fit: Fit, ranks: int) -> str:
-    """Device, threads, number type and attention kernel that are really used."""
-    apart = " with a piece of the model" if fit.system.shard else ""
-    each = f"{ranks} ranks, each{apart} on " if ranks > 1 else ""
-    return f"{each}{compute.description}, {fit.kernel} attention{', compiled' if fit.system.compile else ''}"
+    tokens, compiles, recomputes = ranks.broadcast([tokens, compiles, recomputes])
+    filled = system.model_copy(update={"micro_batch_tokens": tokens, "compile": compiles})
+    memory = needed(max(1, min(max_rows, tokens // row_tokens)), recomputes)
+    return MemoryFit(filled, kernel, memory, recomputes)
 
 
 def free_bytes(device: torch.device) -> float:
-    """Memory that is still free on the device; infinite where nobody says."""
+    """Return the free memory of the device; infinite if unknown."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     try:
@@ -131,7 +125,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """The most memory so far: what torch allocated on a GPU, else of the whole process; None where nobody says."""
+    """Return the peak memory so far: what torch allocated on a GPU, else of the whole process; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -142,15 +136,15 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def resident_bytes() -> int | None:
-    """What this process holds now, or None where nobody says."""
+    """Return the resident memory of this process, None if unknown."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
 
 
 def _process_bytes(device: torch.device, config: ModelConfig) -> int:
-    """What this process holds beside the weights, which are there already."""
+    """Return the memory of this process besides the weights, which are in memory already."""
     if device.type == "cuda":
         return 0
     resident = resident_bytes()
@@ -158,7 +152,7 @@ def _process_bytes(device: torch.device, config: ModelConfig) -> int:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether compiling is worth it without being asked for: on a GPU, with Triton and the C compiler that it calls."""
+    """Return whether to compile by default: on a GPU, with Triton and the C compiler that it calls."""
     if device.type != "cuda" or not _has_c():
         return False
     from torch.utils._triton import has_triton
@@ -167,37 +161,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 def _has_c() -> bool:
-    """Whether there are a C compiler and Python's headers, without which Triton ends in an error."""
+    """Return whether there are a C compiler and Python's headers, without which Triton fails."""
     compilers = (os.environ.get("CC"), "cc", "gcc", "clang")
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return headers.is_file() and any(name and shutil.which(name) for name in compilers)
-
-
-def compiled(module: Module) -> Encode:
-    """The module's forward pass, compiled when it is first called.
-
-    What it returns raises SettingsError if that fails, as it does without a C++ compiler.
-    """
-    fast = torch.compile(module.forward)
-    ready = False
-
-    def encode(*inputs: Any) -> Tensor:
-        nonlocal ready
-        for given in inputs:
-            if isinstance(given, AttentionPattern) and given.runs is not None:
-                # As many as there are examples, which is another number each time.
-                torch._dynamo.maybe_mark_dynamic(given.runs.starts, 0)
-        try:
-            hidden: Tensor = fast(*inputs)
-        except RuntimeError as error:
-            if ready or isinstance(error, torch.OutOfMemoryError):
-                raise
-            first = str(error).strip().splitlines()[0]
-            raise SettingsError(
-                f"system.compile: torch could not compile the encoder ({first}); install a C++ compiler such as g++, "
-                f"or leave system.compile off"
-            ) from error
-        ready = True
-        return hidden
-
-    return encode

@@ -1,6 +1,6 @@
-"""Optimizers: which parameters get which update, and their state as named tensors.
+"""Optimizers: assignment of parameters to updates, and their state as named tensors.
 
-As in BERT, biases and the gains of norms are not decayed; everything with two dimensions is, embeddings included.
+As in BERT, weight decay applies to everything with two dimensions, embeddings included, not to biases and norm gains.
 """
 
 from __future__ import annotations
@@ -25,21 +25,25 @@ _NO_BIAS_CORRECTION_FROM = 10_000_000
 
 
 class Strategy(Settings, ABC):
-    """What every optimizer shares: the settings of Adam, which at least the vectors use."""
+    """Base class of optimizer settings: those of Adam, which at least the vectors use."""
 
-    # Numbers kept for a weight in a matrix of a layer; for every other weight there are two.
+    # Moments per weight in a matrix of a layer; every other weight has two.
     hidden_moments: ClassVar[int] = 2
 
     kind: str
-    lr: float = Field(1e-3, gt=0, description="highest learning rate; the schedule multiplies it")
-    beta1: float = Field(0.9, ge=0, lt=1, description="memory of the mean of gradients")
-    beta2: float = Field(0.98, ge=0, lt=1, description="memory of the mean of squared gradients")
-    eps: float = Field(1e-6, gt=0, description="added to the root of the squares")
-    weight_decay: float = Field(0.01, ge=0, description="share of each weight, times the rate, taken off at each step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate; the schedule multiplies it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the running mean of gradients")
+    beta2: float = Field(0.98, ge=0, lt=1, description="decay of the running mean of squared gradients")
+    eps: float = Field(1e-6, gt=0, description="added to the square root in the denominator")
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        description="decoupled weight decay: fraction of each weight, times the learning rate, subtracted per step",
+    )
 
     @abstractmethod
     def build(self, module: Module) -> Optimizer:
-        """The optimizer of the module's parameters."""
+        """Build the optimizer of the module's parameters."""
 
 
 class AdamW(Strategy):
@@ -48,7 +52,7 @@ class AdamW(Strategy):
     kind: Literal["adamw"] = "adamw"
 
     def build(self, module: Module) -> Optimizer:
-        """The optimizer of the module's parameters."""
+        """Build the optimizer of the module's parameters."""
         return Optimizer(module, [_adamw(self, list(module.parameters()))])
 
 
@@ -60,12 +64,12 @@ class Bert2018(Strategy):
     """
 
     kind: Literal["bert2018"] = "bert2018"
-    lr: float = Field(1e-4, gt=0, description="highest learning rate; the schedule multiplies it")
-    beta1: float = Field(0.9, ge=0, lt=1, description="memory of the mean of gradients")
-    beta2: float = Field(0.999, ge=0, lt=1, description="memory of the mean of squared gradients")
+    lr: float = Field(1e-4, gt=0, description="peak learning rate; the schedule multiplies it")
+    beta1: float = Field(0.9, ge=0, lt=1, description="decay of the running mean of gradients")
+    beta2: float = Field(0.999, ge=0, lt=1, description="decay of the running mean of squared gradients")
 
     def build(self, module: Module) -> Optimizer:
-        """The optimizer of the module's parameters."""
+        """Build the optimizer of the module's parameters."""
         import torch
 
         adam = _adamw(self, list(module.parameters()))
@@ -89,11 +93,11 @@ class Muon(Strategy):
     hidden_moments: ClassVar[int] = 1
 
     kind: Literal["muon"] = "muon"
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's memory of gradients")
+    momentum: float = Field(0.95, ge=0, lt=1, description="momentum of Muon")
     iterations: int = Field(5, ge=1, description="Newton-Schulz iterations")
 
     def build(self, module: Module) -> Optimizer:
-        """The optimizer of the module's parameters."""
+        """Build the optimizer of the module's parameters."""
         from torch.optim import Muon as TorchMuon
 
         hidden = hidden_matrices(module)
@@ -118,7 +122,7 @@ OPTIMIZERS: dict[str, type[Strategy]] = table(AdamW, Bert2018, Muon)
 
 
 class Optimizer:
-    """One or more torch optimizers stepped together, with state that goes by the names of the parameters."""
+    """One or more torch optimizers stepped together, with state by the names of the parameters."""
 
     def __init__(self, module: Module, parts: list[TorchOptimizer]) -> None:
         self._parts = parts
@@ -126,19 +130,19 @@ class Optimizer:
         self._highest = [[float(group["lr"]) for group in part.param_groups] for part in parts]
 
     def step(self, factor: float) -> None:
-        """Take a step at `factor` times the highest learning rate."""
+        """Take a step at `factor` times the peak learning rate."""
         for part, highest in zip(self._parts, self._highest, strict=True):
             for group, lr in zip(part.param_groups, highest, strict=True):
                 group["lr"] = lr * factor
             part.step()
 
     def clear_gradients(self) -> None:
-        """Forget the gradients of the step before."""
+        """Clear the gradients of the step before."""
         for part in self._parts:
             part.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything it remembers: 'PARAMETER|WHAT' -> tensor."""
+        """Return its state: 'PARAMETER|NAME' -> tensor."""
         return {
             f"{self._names[id(parameter)]}|{what}": value
             for part, parameter in self._parameters()
@@ -146,7 +150,7 @@ class Optimizer:
         }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Remember what `state` returned. Raises CheckpointError if it is of other parameters."""
+        """Restore what `state` returned. Raises CheckpointError if it is of other parameters."""
         import torch
 
         by_name: dict[str, dict[str, Tensor]] = {}
@@ -183,21 +187,21 @@ class Optimizer:
 
 
 def _put(value: Tensor, parameter: Parameter) -> Tensor:
-    """A copy of a moment as its parameter lies: on its device, and in pieces where that is in pieces."""
-    from maskling.train.fsdp import is_piece, piece
+    """Copy a moment to the device of its parameter, sharded if that is sharded."""
+    from maskling.train.fsdp import is_sharded, shard_like
 
     whole = value.to(parameter.device, parameter.dtype, copy=True)
-    return piece(whole, parameter) if is_piece(parameter) else whole
+    return shard_like(whole, parameter) if is_sharded(parameter) else whole
 
 
 def hidden_matrices(module: Module) -> dict[str, Parameter]:
-    """The matrices of the layers between the embeddings and the head, by name."""
+    """Return the matrices of the layers between the embeddings and the head, by name."""
     from torch import nn
 
     inside = [
         f"{name}."
         for name, child in module.named_modules()
-        if isinstance(child, nn.ModuleList)  # the stack of layers; head, pooler and embeddings stand beside it
+        if isinstance(child, nn.ModuleList)  # the stack of layers; head, pooler and embeddings are outside it
     ]
     return {
         name: parameter

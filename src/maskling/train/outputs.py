@@ -1,6 +1,6 @@
-"""What a run leaves on the disk while it goes on: lines of metrics, checkpoints, and the folder for other programs.
+"""Files that a run writes while it trains: lines of metrics, checkpoints, and the model folder.
 
-Only rank 0 keeps anything; on the others everything here does nothing.
+Only rank 0 writes; on the other ranks everything here does nothing.
 """
 
 from __future__ import annotations
@@ -12,158 +12,153 @@ import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch.nn import Module
 
 from maskling.errors import CheckpointError
 from maskling.files import atomic_write
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, Snapshot, State
+from maskling.train.engine import Engine
 from maskling.train.events import Evaluated, Event, Saved, Step, Warned
-from maskling.train.fsdp import tensors_of
-from maskling.train.step import Parts
 from maskling.train.task import Best
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# FOLDED DOCS
-# [writer] Checkpoints written while training goes on. A thread writes a copy of the weights and moments. The next checkpoint waits for the one before, so that there is one copy at most. What training loses is the time of copying, and of that waiting.
-# [journal] `metrics.jsonl`: a line for each logged step and each evaluation, the source of every chart.
-# [restoring] Weights and moments put back: from a checkpoint that rank 0 reads, or as the run began.
+# Fields of metrics.jsonl that depend on the machine; all others are equal in an interrupted and resumed run.
+TIMING = ("tokens_per_second", "seconds_left", "mfu")
 
 
-class Keeping:
-    """The files of one run. A disk that is full stops the run, or costs a warning, as train.on_full_disk says."""
+class RunOutputs:
+    """Files of one run. If the disk is full the run stops, or continues with a warning, as train.on_full_disk says."""
 
-    def __init__(self, run_dir: Path, parts: Parts, step: int) -> None:
-        """step: of the checkpoint that the run goes on from."""
-        self._run_dir, self._leads = run_dir, parts.ranks.is_main
-        train = parts.task.recipe.train
+    def __init__(self, run_dir: Path, engine: Engine, step: int) -> None:
+        """step: of the checkpoint that the run resumes from."""
+        self._run_dir, self._is_main = run_dir, engine.ranks.is_main
+        train = engine.recipe.train
         self._stops = train.on_full_disk == "stop"
-        self._writer = Writer(run_dir, train.keep)
+        self._writer = AsyncCheckpointWriter(run_dir, train.keep)
         self._saved: int | None = None
         self._exported: int | None = None
-        self._old_card = False
+        self._card_outdated = False
         self._lost_lines = 0
-        self._unsaid: list[str] = []
-        self.take_up(step)
+        self._pending_warnings: list[str] = []
+        self.restart_at(step)
 
-    def take_up(self, step: int) -> None:
-        """Go on after `step`: what was written of later steps counts no more."""
-        self._journal = Journal(self._run_dir / "metrics.jsonl", step) if self._leads else None
+    def restart_at(self, step: int) -> None:
+        """Continue after `step`: discard the metrics of later steps."""
+        self._metrics_log = MetricsLog(self._run_dir / "metrics.jsonl", step) if self._is_main else None
         self._exported = None
 
-    def replanned(self) -> None:
-        """The card in the model folder says how many steps the run was to have."""
-        self._old_card = True
+    def mark_card_outdated(self) -> None:
+        """Note that the number of steps changed, which the card in the model folder shows."""
+        self._card_outdated = True
 
-    def go_back(self) -> Checkpoint | None:
-        """The newest whole checkpoint, on rank 0, when none is being written any more."""
+    def newest_checkpoint(self) -> Checkpoint | None:
+        """Wait for the checkpoint that is being written; return the newest whole one, on rank 0."""
         self._writer.wait()
-        return checkpoint.newest_whole(self._run_dir)[0] if self._leads else None
+        return checkpoint.newest_whole(self._run_dir)[0] if self._is_main else None
 
-    def line(self, event: Step | Evaluated) -> None:
-        """Write a line of metrics, or note that it is lost, if the run is to go on all the same."""
-        if self._journal is None:
+    def log(self, event: Step | Evaluated) -> None:
+        """Write a line of metrics; if that fails and the run is to continue, note a warning."""
+        if self._metrics_log is None:
             return
-        write = self._journal.step if isinstance(event, Step) else self._journal.evaluated
         try:
-            write(event)  # type: ignore[arg-type]
+            self._metrics_log.write(event)
         except CheckpointError as error:
             if self._stops:
                 raise
             if not self._lost_lines:
-                self._unsaid.append(f"{error}; training goes on without this line, and perhaps others")
+                self._pending_warnings.append(f"{error}; training continues without this line, and perhaps others")
             self._lost_lines += 1
 
-    def news(self) -> Iterator[Event]:
-        """What has come to an end, or gone wrong, since this was last asked."""
-        while self._unsaid:
-            yield Warned(self._unsaid.pop())
-        yield from self._tell(self._writer.done())
+    def poll(self) -> Iterator[Event]:
+        """Yield what was completed, or failed, since the last call."""
+        while self._pending_warnings:
+            yield Warned(self._pending_warnings.pop())
+        yield from self._report(self._writer.completed())
 
-    def save(self, parts: Parts, state: State) -> Iterator[Event]:
-        """Begin a checkpoint, and put the weights into the model folder if they are the best so far."""
+    def save(self, engine: Engine, state: State) -> Iterator[Event]:
+        """Start writing a checkpoint, and export the weights if they are the best so far."""
         self._saved = state.step
-        module, moments = parts.in_one_piece(), parts.moments()
-        if self._leads:
-            self._writer.save(module, moments, state)
-            yield from self._tell(self._writer.done())
+        module, optimizer_state = engine.whole_module(), engine.optimizer_state()
+        if self._is_main:
+            self._writer.save(module, optimizer_state, state)
+            yield from self._report(self._writer.completed())
             if state.best is not None and state.best.step == state.step:
-                yield from self._export(parts, module, state.step, state.best)
+                yield from self._export(engine, module, state.step, state.best)
 
-    def stop(self, parts: Parts, state: State) -> Iterator[Event]:
-        """Leave a checkpoint of `state`, and a model folder if there is none yet."""
-        module = parts.in_one_piece()
+    def save_and_stop(self, engine: Engine, state: State) -> Iterator[Event]:
+        """Write a checkpoint of `state`, and a model folder if there is none yet."""
+        module = engine.whole_module()
         if self._saved != state.step:
-            yield from self.save(parts, state)
-        if self._leads:
+            yield from self.save(engine, state)
+        if self._is_main:
             self._writer.wait()
-            yield from self._tell(self._writer.done(), last=True)
+            yield from self._report(self._writer.completed(), last=True)
             if state.best is None:
-                yield from self._export(parts, module, state.step, None, last=True)
+                yield from self._export(engine, module, state.step, None, last=True)
 
-    def end(self, parts: Parts, state: State) -> Generator[Event, None, Best | None]:
-        """Leave the best weights in the model folder; returns their evaluation, None if they are lost or have none."""
-        module = parts.in_one_piece()
-        if not self._leads:
+    def finalize(self, engine: Engine, state: State) -> Generator[Event, None, Best | None]:
+        """Export the best weights; return their evaluation, None if they are lost or were not evaluated."""
+        module = engine.whole_module()
+        if not self._is_main:
             return state.best
         self._writer.wait()
-        yield from self._tell(self._writer.done(), last=True)
+        yield from self._report(self._writer.completed(), last=True)
         best = state.best
         step = best.step if best else state.step
-        if step == self._exported and not self._old_card:
+        if step == self._exported and not self._card_outdated:
             return best
         if step != state.step:
-            # Not exported by this process: the run was stopped since. The module's own weights are no longer needed.
+            # Not exported by this process: the run was resumed since. The module's own weights are no longer needed.
             try:
-                found = checkpoint.read_checkpoint(checkpoint.folder_of(self._run_dir, step))
+                found = checkpoint.read_checkpoint(checkpoint.checkpoint_path(self._run_dir, step))
                 found.load(module, optimizer_state=False)
             except CheckpointError as error:
                 if step == self._exported:
-                    return best  # all that is wrong is a number on the card
+                    return best  # only the number of steps on the card is wrong
                 yield Warned(f"the best checkpoint is lost ({error}); the model folder gets the last weights instead")
                 best = None
-        yield from self._export(parts, module, step, best, last=True)
+        yield from self._export(engine, module, step, best, last=True)
         return best
 
     def close(self) -> None:
-        """Finish the checkpoint that is being written."""
+        """Wait for the checkpoint that is being written."""
         self._writer.close()
 
-    def _tell(self, written: Sequence[Written], last: bool = False) -> Iterator[Event]:
-        """Say what became of checkpoints. last: there will be no other, so one that is missing is an error."""
-        for one in written:
-            if one.problem is None:
-                yield Saved(one.step, one.path, one.stall_seconds, one.write_seconds)
+    def _report(self, writes: Sequence[CheckpointWrite], last: bool = False) -> Iterator[Event]:
+        """Yield an event per checkpoint. last: no other will follow, so a missing one is an error."""
+        for write in writes:
+            if write.problem is None:
+                yield Saved(write.step, write.path, write.stall_seconds, write.write_seconds)
             elif last or self._stops:
-                raise CheckpointError(one.problem)
+                raise CheckpointError(write.problem)
             else:
-                yield Warned(f"{one.problem}; training goes on, and the next checkpoint will be tried")
+                yield Warned(f"{write.problem}; training continues, and the next checkpoint will be tried")
 
     def _export(
-        self, parts: Parts, module: Module, step: int, best: Best | None, last: bool = False
+        self, engine: Engine, module: Module, step: int, best: Best | None, last: bool = False
     ) -> Iterator[Event]:
-        """Put the weights into the model folder. last: there will be no other, so failing is an error."""
+        """Write the weights to the model folder. last: no other will follow, so failing is an error."""
         try:
-            path = parts.task.write(self._run_dir, module, best)
+            path = engine.task.write(self._run_dir, module, best)
         except CheckpointError as error:
             if last or self._stops:
                 raise
-            yield Warned(f"{error}; training goes on")
+            yield Warned(f"{error}; training continues")
         else:
-            self._exported, self._old_card = step, False
+            self._exported, self._card_outdated = step, False
             yield Saved(step, path)
 
 
 @dataclass(frozen=True)
-class Written:
-    """A checkpoint that was to be written. problem: why it was not. The seconds: training stood still, writing took."""
+class CheckpointWrite:
+    """Result of writing a checkpoint. problem: why it failed. stall_seconds: how long training waited."""
 
     step: int
     path: Path
@@ -172,14 +167,18 @@ class Written:
     problem: str | None = None
 
 
-class Writer:
-    """Writes the checkpoints of a run, one after the other, and deletes those that are no longer needed."""
+class AsyncCheckpointWriter:
+    """Writes checkpoints in a thread while training continues, one after the other, and deletes old ones.
+
+    The thread writes a copy of weights and optimizer state. The next checkpoint waits for the one before, so there is
+    at most one copy; training loses only the time of copying and of that wait.
+    """
 
     def __init__(self, run_dir: Path, keep: int) -> None:
         self._run_dir, self._keep = run_dir, keep
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._under_way: Future[Written] | None = None
-        self._whole: list[Written] = []
+        self._pending: Future[CheckpointWrite] | None = None
+        self._completed: list[CheckpointWrite] = []
 
     def save(self, module: Module, optimizer_state: Mapping[str, Tensor], state: State) -> None:
         """Copy, and return while the copy is being written."""
@@ -187,61 +186,59 @@ class Writer:
         self.wait()
         copy = checkpoint.snapshot(module, optimizer_state, state)
         stall = time.perf_counter() - began
-        self._under_way = self._thread.submit(self._write, copy, stall)
+        self._pending = self._thread.submit(self._write, copy, stall)
 
-    def done(self) -> list[Written]:
-        """What has come to an end since this was last asked."""
-        if self._under_way is not None and self._under_way.done():
+    def completed(self) -> list[CheckpointWrite]:
+        """Return what was completed since the last call."""
+        if self._pending is not None and self._pending.done():
             self.wait()
-        whole, self._whole = self._whole, []
-        return whole
+        completed, self._completed = self._completed, []
+        return completed
 
     def wait(self) -> None:
-        """Until nothing is being written."""
-        if self._under_way is not None:
-            self._whole.append(self._under_way.result())
-            self._under_way = None
+        """Wait until nothing is being written."""
+        if self._pending is not None:
+            self._completed.append(self._pending.result())
+            self._pending = None
 
     def close(self) -> None:
-        """Finish what is being written, and write no more."""
+        """Finish the checkpoint that is being written, and end the thread."""
         self._thread.shutdown(wait=True)
 
-    def _write(self, copy: Snapshot, stall_seconds: float) -> Written:
+    def _write(self, copy: Snapshot, stall_seconds: float) -> CheckpointWrite:
         began, state, problem = time.perf_counter(), copy.state, None
-        path = checkpoint.folder_of(self._run_dir, state.step)
+        path = checkpoint.checkpoint_path(self._run_dir, state.step)
         try:
             checkpoint.write_checkpoint(self._run_dir, copy)
-            # Only now, when there is one more whole checkpoint than there has to be.
+            # Only now, when there is one more whole checkpoint than necessary.
             checkpoint.prune(self._run_dir, state.step, self._keep, state.best.step if state.best else None)
         except CheckpointError as error:
             problem = str(error)
-        return Written(state.step, path, stall_seconds, time.perf_counter() - began, problem)
+        return CheckpointWrite(state.step, path, stall_seconds, time.perf_counter() - began, problem)
 
 
-# Fields that tell of the machine and the hour; all others are equal in a run that was stopped and gone on with.
-TIMING = ("tokens_per_second", "seconds_left", "mfu")
+class MetricsLog:
+    """`metrics.jsonl`: a line per logged step and per evaluation, the source of every chart.
 
-
-class Journal:
-    """Appends to the metrics of a run, each line on its own write, so that a reader never meets half of one."""
+    Each line is written by its own call, so that a reader never sees half of one.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
-        """Take back what was written of steps after `step`: they are about to be taken again."""
+        """Remove the lines of steps after `step`: they are about to be taken again."""
         self.path = path
-        # A run that begins, or begins again, measures anew what it begins with.
+        # At step 0 the initial weights are evaluated again, too.
         kept = [line for line in _lines(path) if _step(line) <= step] if step else []
         with atomic_write(path) as file:
             file.write(b"".join(kept))
 
-    def step(self, event: Step) -> None:
-        """Write the line of a step. Raises CheckpointError if it cannot be written; then nothing of it is there."""
-        self._write({"kind": "step", **event.flat()})
+    def write(self, event: Step | Evaluated) -> None:
+        """Write the line of an event. Raises CheckpointError if it cannot be written; then nothing of it remains."""
+        if isinstance(event, Step):
+            self._append({"kind": "step", **event.flat()})
+        else:
+            self._append({"kind": "evaluation", "step": event.step, **event.measured, "best": event.best})
 
-    def evaluated(self, event: Evaluated) -> None:
-        """Write the line of an evaluation. Raises CheckpointError as `step` does."""
-        self._write({"kind": "evaluation", "step": event.step, **event.measured, "best": event.best})
-
-    def _write(self, record: dict[str, Any]) -> None:
+    def _append(self, record: dict[str, Any]) -> None:
         # JSON has no NaN; null is what every reader of it understands.
         plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
         line = json.dumps(plain).encode() + b"\n"
@@ -258,8 +255,8 @@ class Journal:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise CheckpointError(
-                f"{self.path} could not be written: {error.strerror}; make room on the disk, and the same command goes "
-                f"on from the last checkpoint"
+                f"{self.path} could not be written: {error.strerror}; make room on the disk, and the same command "
+                f"resumes from the last checkpoint"
             ) from None
 
 
@@ -268,39 +265,8 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _step(line: bytes) -> float:
-    """The step a line is of; infinity for one that was cut off."""
+    """Return the step of a line; infinity for one that was cut off."""
     try:
         return float(json.loads(line)["step"]) if line.endswith(b"\n") else math.inf
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf
-
-
-def restore(found: Checkpoint | None, parts: Parts) -> State | None:
-    """Load rank 0's checkpoint on every rank; returns its state, or None if rank 0 has found none.
-
-    Raises CheckpointError if it does not fit.
-    """
-    ranks = parts.ranks
-    state = ranks.broadcast(found and asdict(found.state))
-    if state is None:
-        return None
-    module = parts.task.empty_module() if parts.shards else parts.module
-    moments = found.load(module) if found else {}
-    ranks.broadcast_tensors(tensors_of(module))
-    if parts.shards:
-        parts.shards.take(module)
-    parts.optimizer.load_state(ranks.broadcast_state(moments))
-    return State.of(state)
-
-
-def begin_again(parts: Parts) -> Parts:
-    """The weights that the run began with, on every rank, and an optimizer that remembers nothing."""
-    task = parts.task
-    module = task.empty_module() if parts.shards else parts.module
-    if parts.ranks.is_main:
-        with torch.no_grad():
-            module.load_state_dict(task.first_module().state_dict())
-    parts.ranks.broadcast_tensors(tensors_of(module))
-    if parts.shards:
-        parts.shards.take(module)
-    return replace(parts, optimizer=task.recipe.optimizer.build(parts.module))

@@ -1,4 +1,4 @@
-"""What pretraining is made of: a prepared folder, its tokenizer, the examples of training and those of validation."""
+"""Data of pretraining: a prepared folder, its tokenizer, examples for training and validation, batches."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ from maskling.train.recipe import Recipe
 from maskling.train.settings import MICRO_BATCH_TOKENS
 from maskling.train.task import SkippedRanges, StepBatches, data_step
 
-# FOLDED DOCS
-# [pretrain_work] What a step of pretraining has to do.
-
 
 @dataclass(frozen=True)
 class PreparedData:
-    """A prepared folder, opened, and the tokenizer that wrote it."""
+    """An open prepared folder, and the tokenizer that wrote it."""
 
     shards: Shards
     tokenizer: Tokenizer
@@ -33,7 +30,7 @@ class PreparedData:
     def open(cls, folder: Path, verify: bool = False) -> PreparedData:
         """Open a prepared folder; `verify` compares every byte with the checksums.
 
-        Raises DataError, or TokenizerError if another tokenizer lies beside the shards.
+        Raises DataError, or TokenizerError if the folder holds another tokenizer than that of its shards.
         """
         shards = open_shards(folder, verify)
         tokenizer = Tokenizer.load(shards.tokenizer_folder)
@@ -46,11 +43,11 @@ class PreparedData:
 
     @property
     def unigram_entropy(self) -> float:
-        """Nats a token of the train split: the loss of a model that knows only how often each token occurs."""
+        """Nats per token of the train split: the loss of guessing by token frequency."""
         return self.shards.manifest.unigram_entropy
 
     def examples(self, recipe: Recipe) -> Examples:
-        """The examples to train on. Raises DataError where the text cannot give such examples."""
+        """Return the training examples. Raises DataError if the text is too short for them."""
         return Examples(
             split=self.shards.split("train"),
             vocabulary=MaskingVocabulary.of(self.tokenizer),
@@ -63,9 +60,9 @@ class PreparedData:
         )
 
     def validation(self, recipe: Recipe) -> list[Batch]:
-        """The examples to measure on, with fixed masks: the same for every seed and masking, so that runs compare.
+        """Return the validation examples, with fixed masks: equal for every seed and masking, so that runs compare.
 
-        Raises DataError where there is no text for them.
+        Raises DataError if there is no text for them.
         """
         examples = Examples(
             split=self.shards.split("validation"),
@@ -77,17 +74,19 @@ class PreparedData:
             seq_length=recipe.data.seq_length,
             seed=0,
         )
-        batches = list(examples.fixed(recipe.evaluate.examples, recipe.evaluate.rate, rows_at_once(recipe)))
+        batches = list(examples.fixed(recipe.evaluate.examples, recipe.evaluate.rate, micro_batch_rows(recipe)))
         if not any(len(batch.labels) for batch in batches):
             raise DataError("the validation split has nothing to predict; set shards.validation_fraction higher")
         return batches
 
 
-def work_of(step: int, recipe: Recipe, examples: Examples, ranks: Ranks, left_out: SkippedRanges = ()) -> StepBatches:
-    """The work of `step`, a function of the recipe, the step, and the text that the run has left out."""
+def build_batches(
+    step: int, recipe: Recipe, examples: Examples, ranks: Ranks, left_out: SkippedRanges = ()
+) -> StepBatches:
+    """Collate the batches of `step`, a function of the recipe, the step, and the text that the run has left out."""
     rate = recipe.masking.rate_at(step / recipe.train.steps)
     whole = examples.step(data_step(step, left_out), recipe.train.batch_size, rate)
-    batches = [batch for batch in whole.batches(rows_at_once(recipe), ranks.rank, ranks.size) if batch.rows]
+    batches = [batch for batch in whole.batches(micro_batch_rows(recipe), ranks.rank, ranks.size) if batch.rows]
     return StepBatches(
         step=step,
         batches=batches,
@@ -101,6 +100,6 @@ def work_of(step: int, recipe: Recipe, examples: Examples, ranks: Ranks, left_ou
     )
 
 
-def rows_at_once(recipe: Recipe) -> int:
-    """Rows of a micro-batch."""
+def micro_batch_rows(recipe: Recipe) -> int:
+    """Return the rows per micro-batch."""
     return max(1, (recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS) // recipe.data.seq_length)

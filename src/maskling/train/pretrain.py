@@ -1,4 +1,4 @@
-"""A whole pretraining run: `for event in pretrain(recipe, run_dir)`."""
+"""Pretraining: masked-token prediction, and sentence pairs if the recipe has them, evaluated on held-out text."""
 
 from __future__ import annotations
 
@@ -6,92 +6,86 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
-from maskling.errors import DataError
+from maskling.errors import DataError, ModelError, SettingsError, TokenizerError
+from maskling.model.build import build_masked_lm
+from maskling.model.config import ModelConfig
 from maskling.model.device import Compute
+from maskling.model.folder import read_folder
+from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.memory import PROCESS_BYTES, num_parameters
 from maskling.objectives.losses import Encode, TensorBatch, Term, loss_terms
 from maskling.objectives.measure import measure_masked_lm
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.checkpoint import weights_fingerprint
 from maskling.train.distributed import Ranks
-from maskling.train.events import Event, Started
+from maskling.train.events import Baseline, Event, Metrics, Started
 from maskling.train.export_run import write_model
-from maskling.train.initial_weights import completed, empty_module, first_module, weights_fingerprint
-from maskling.train.memory_fit import described, resident_bytes
-from maskling.train.prepared_data import PreparedData, work_of
+from maskling.train.memory_fit import fit_to_memory, resident_bytes
+from maskling.train.prepared_data import PreparedData, build_batches
 from maskling.train.recipe import Recipe
-from maskling.train.run import fitted, machine, opened, run_training
-from maskling.train.task import (
-    Baseline,
-    Best,
-    Criterion,
-    Numbers,
-    SkippedRanges,
-    StepBatches,
-    Supply,
-    Task,
-    TrainingData,
-)
-
-# FOLDED DOCS
-# [pretraining] Pretraining as a task: masked tokens, and pairs where the recipe has them, judged by the loss on held-out text.
-# [planning] What a run will be, told without taking a step or building a model: `maskling train --show`.
+from maskling.train.run import run_training, set_threads, setup_device, started_event
+from maskling.train.task import Best, Criterion, SkippedRanges, StepBatches, Supply, Task, TrainingData
 
 
 def pretrain(
     recipe: Recipe, run_dir: Path, stop: Callable[[], bool] = lambda: False, force_new: bool = False
 ) -> Iterator[Event]:
-    """Train a model, or go on with the run in `run_dir`, telling of each thing that happens.
+    """Train a model, or resume the run in `run_dir`, yielding events: `for event in pretrain(recipe, run_dir)`.
 
-    Started by torchrun, each process is one rank of the same run; all are told the same steps and evaluations, and
-    rank 0 of what it writes.
+    Under torchrun, each process is one rank of the same run; all yield the same steps and evaluations, and rank 0 what
+    it writes.
 
-    stop: asked after every step; when it says yes on any rank, a checkpoint is written and the run ends, to be gone on
-    with by the same call. So does leaving the loop, which costs the steps since the last checkpoint. torch's global
+    stop: called after every step; if it returns True on any rank, a checkpoint is written and the run ends, to be
+    resumed by the same call. So does leaving the loop, which loses the steps since the last checkpoint. torch's global
     generator is reseeded at each step, and its number of threads set.
 
-    force_new: begin anew even where there is a run; that is moved to RUN.1 (or the next free number), never deleted.
+    force_new: start anew even if there is a run; that is moved to RUN.1 (or the next free number), never deleted.
 
     Raises CheckpointError if `run_dir` holds another run, is in use, or cannot be written to; SettingsError, DataError,
-    TokenizerError or ModelError if what it is to be made of does not fit together; NumericsError when numbers stop
-    being numbers; RankError when another rank has failed.
+    TokenizerError or ModelError if settings, data, tokenizer and model do not fit together; NumericsError if losses,
+    gradients or weights are not finite; RankError if another rank has failed.
     """
-    return run_training(recipe, run_dir, Text.open, stop, force_new)
+    return run_training(recipe, run_dir, open_text, stop, force_new)
+
+
+def open_text(recipe: Recipe, verify: bool) -> TrainingData[Recipe]:
+    """Open the prepared folder of `recipe`; `verify` compares every byte with its checksum, if the recipe asks for it.
+
+    Raises DataError, or TokenizerError if the folder holds another tokenizer than that of its shards.
+    """
+    prepared = PreparedData.open(Path(recipe.data.path), verify=recipe.data.verify and verify)
+    return Text(prepared, model_folder(recipe.init) if recipe.init is not None else None)
 
 
 class Text(TrainingData[Recipe]):
-    """A prepared folder, as the material of a pretraining run."""
+    """A prepared folder, and the model folder of the initial weights, if they are given."""
 
     settings = Recipe
 
-    def __init__(self, prepared: PreparedData) -> None:
-        self._prepared = prepared
+    def __init__(self, prepared: PreparedData, init_folder: Path | None) -> None:
+        self._prepared, self._init_folder = prepared, init_folder
         self.data, self.tokenizer = prepared.shards.manifest.fingerprint, prepared.tokenizer.fingerprint
         self.place = str(prepared.shards.folder)
 
-    @classmethod
-    def open(cls, recipe: Recipe, checks: bool) -> Text:
-        """Open the folder of `recipe`; `checks` compares every byte with its checksum, if the recipe asks for that.
-
-        Raises DataError, or TokenizerError if another tokenizer lies beside the shards.
-        """
-        return cls(PreparedData.open(Path(recipe.data.path), verify=recipe.data.verify and checks))
-
     def complete_recipe(self, recipe: Recipe, written: Recipe | None) -> Recipe:
-        """The recipe with a model that fits the tokenizer."""
-        return completed(recipe, self._prepared.tokenizer, written)
+        """Fill in a model that fits the tokenizer."""
+        return complete_model_config(recipe, self._init_folder, self._prepared.tokenizer, written)
 
     def initial_weights_id(self, recipe: Recipe, known: str | None) -> str | None:
-        """The checksum of the weights in `recipe.init`."""
+        """Return the checksum of the weights in `recipe.init`."""
         return weights_fingerprint(recipe.init, known)
 
     def build_task(self, recipe: Recipe, ranks: Ranks) -> Pretraining:
-        """The task of a completed recipe."""
-        return Pretraining(recipe, self._prepared, ranks)
+        """Build the task of a completed recipe."""
+        return Pretraining(recipe, self._prepared, self._init_folder, ranks)
 
 
 class Pretraining(Task[Recipe, MaskedLM]):
@@ -99,9 +93,9 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     criterion = Criterion("mlm_loss", words="loss")
 
-    def __init__(self, recipe: Recipe, prepared: PreparedData, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, prepared: PreparedData, init_folder: Path | None, ranks: Ranks) -> None:
         self.recipe, self.row_tokens = recipe, recipe.data.seq_length
-        self._prepared, self._ranks = prepared, ranks
+        self._prepared, self._init_folder, self._ranks = prepared, init_folder, ranks
         self.baseline = Baseline(
             name="unigram",
             loss=prepared.unigram_entropy,
@@ -111,17 +105,17 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @property
     def measures_first(self) -> bool:
-        """Whether they are those of recipe.init."""
+        """Whether the initial weights are those of recipe.init."""
         return self.recipe.init is not None
 
     @property
     def mask_rate(self) -> float:
-        """What is masked at the most."""
+        """Highest mask rate of the run."""
         return max(self.recipe.masking.rate, self.recipe.masking.final_rate or 0.0)
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of the masked-token loss and the pair loss."""
+        """Weights of the masked-token loss and the pair loss."""
         return {"mlm": 1.0, "pair": self.recipe.train.pair_weight}
 
     @cached_property
@@ -130,7 +124,7 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @cached_property
     def _validation(self) -> tuple[Sequence[Batch], list[str]]:
-        """This rank's share of the validation batches, or none and a warning where there is no text for them."""
+        """Share of this rank of the validation batches, or none and a warning if there is no text for them."""
         try:
             return self._prepared.validation(self.recipe)[self._ranks.rank :: self._ranks.size], []
         except DataError as error:
@@ -138,16 +132,16 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @property
     def warnings(self) -> list[str]:
-        """That there is no text held out, if so."""
+        """Warning that there is no held-out text, if so."""
         return self._validation[1]
 
     @property
     def evaluates(self) -> bool:
-        """Whether there is text held out."""
+        """Whether there is held-out text."""
         return not self._validation[1]
 
     def supply(self) -> Supply:
-        """How much there is to learn from."""
+        """Return the amount of training text."""
         return Supply(
             tokens=self._prepared.shards.split("train").num_tokens,
             examples_per_epoch=self._examples.num_examples,
@@ -155,23 +149,29 @@ class Pretraining(Task[Recipe, MaskedLM]):
         )
 
     def first_module(self) -> MaskedLM:
-        """The model, drawn from the seed or with the weights of recipe.init."""
-        return first_module(self.recipe)
+        """Build the model with random weights from the seed, or with those of recipe.init."""
+        if self._init_folder is None:
+            return self.empty_module()
+        # A head that the folder lacks is initialized from the seed.
+        pair_head = self.recipe.model.pair_head
+        module = read_folder(self._init_folder, pair_head=pair_head, seed=self.recipe.seed).module
+        module.config = self.recipe.model
+        return module
 
     def empty_module(self) -> MaskedLM:
-        """The model, for a checkpoint to fill."""
-        return empty_module(self.recipe)
+        """Build the model for a checkpoint to fill; the folder of recipe.init may be gone."""
+        return build_masked_lm(self.recipe.model, self.recipe.seed)
 
     def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
-        """What makes the work of a step."""
-        return partial(work_of, recipe=self.recipe, examples=self._examples, ranks=ranks, left_out=left_out)
+        """Return a function that collates the batches of a step."""
+        return partial(build_batches, recipe=self.recipe, examples=self._examples, ranks=ranks, left_out=left_out)
 
     def terms(self, module: MaskedLM, batch: Batch, encode: Encode, device: torch.device) -> dict[str, Term]:
-        """'mlm', and 'pair' where the batch has pairs."""
+        """Compute the loss terms 'mlm', and 'pair' if the batch has pairs."""
         return loss_terms(module, TensorBatch.of(batch, device), encode)
 
-    def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Numbers:
-        """Loss and accuracies at fixed masks, beside the loss of knowing only how often tokens occur."""
+    def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Metrics:
+        """Compute loss and accuracies at fixed masks, beside the loss of guessing by token frequency."""
         measured = measure_masked_lm(module, self._validation[0], compute, ranks.all_reduce)
         entropy = self._prepared.unigram_entropy
         return {**asdict(measured), "perplexity": measured.perplexity, "unigram_entropy": entropy}
@@ -182,18 +182,73 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
 
 def describe_run(recipe: Recipe) -> Started:
-    """What `pretrain` would tell before the first step of a new run of this recipe, in one process on this machine.
+    """Describe a new run of this recipe, in one process on this machine, without a step or a model: `train --show`.
 
-    Where train.budget is to set the steps they are those of the settings. On a GPU memory is what torch allocates.
+    The steps are those of the settings, also if train.budget will decide them. On a GPU memory is what torch allocates.
     Sets torch's number of threads, as `pretrain` does, and raises what it raises for settings, text, tokenizer and
     model that do not fit together.
     """
-    compute = machine(recipe.system)
-    text = Text.open(recipe, checks=False)
+    set_threads(recipe.system)
+    compute = setup_device(recipe.system)
+    text = open_text(recipe, verify=False)
     task = text.build_task(text.complete_recipe(recipe, None), Ranks())
     model = task.recipe.model
     before = resident_bytes() or 0
     task.supply()
     grown = max(0, (resident_bytes() or 0) - before)
-    fit = fitted(task, model, compute, process_bytes=0 if compute.device.type == "cuda" else PROCESS_BYTES + grown)
-    return opened(task, fit, described(compute, fit, 1), num_parameters(model))
+    process_bytes = 0 if compute.device.type == "cuda" else PROCESS_BYTES + grown
+    fit = fit_to_memory(task, model, compute, Ranks(), process_bytes=process_bytes)
+    return started_event(task, fit, fit.describe(compute, 1), num_parameters(model))
+
+
+def complete_model_config(
+    recipe: Recipe, init_folder: Path | None, tokenizer: Tokenizer, written: Recipe | None
+) -> Recipe:
+    """Fill in a model configuration that fits the tokenizer, that of `init_folder` if given.
+
+    written: the recipe in the run folder; if it began from the same folder, that may be gone by now.
+    Raises SettingsError, ModelError or TokenizerError if they do not fit together.
+    """
+    if init_folder is None:
+        return _with_model(recipe, _for_tokenizer(recipe.model, tokenizer, recipe.pairing.has_pairs))
+    if not init_folder.exists() and written is not None and written.init == recipe.init:
+        return _with_model(recipe, written.model)
+    if not init_folder.exists():
+        raise ModelError(f"{recipe.init}: there is no such folder; init names the model to start from")
+    own = Tokenizer.load(init_folder)
+    if own.fingerprint != tokenizer.fingerprint:
+        raise TokenizerError(
+            f"{init_folder} has tokenizer {own.fingerprint}, but {recipe.data.path} was prepared with "
+            f"{tokenizer.fingerprint}; prepare the text again with --tokenizer.path {init_folder}"
+        )
+    config = read_folder(init_folder, pair_head=True if recipe.pairing.has_pairs else None).config
+    return _with_model(recipe, _for_tokenizer(config, tokenizer, recipe.pairing.has_pairs))
+
+
+def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -> ModelConfig:
+    if 0 < config.vocab_size < tokenizer.vocab_size:
+        raise ModelError(
+            f"model.vocab_size = {config.vocab_size:,} is less than the tokenizer's {tokenizer.vocab_size:,} tokens; "
+            f"leave it out, and it follows the tokenizer"
+        )
+    special = tokenizer.special
+    size = config.vocab_size or tokenizer.vocab_size
+    filled = config.with_vocabulary(size, pad=special.pad, cls=special.cls, sep=special.sep)
+    tree: dict[str, Any] = filled.model_dump() | {"pair_head": config.pair_head or has_pairs}
+    try:
+        return type(config).model_validate(tree)  # model_copy does not validate: not every family has a pair head
+    except ValueError as error:
+        raise SettingsError(f"model: {_first_message(error)}") from None
+
+
+def _with_model(recipe: Recipe, model: ModelConfig) -> Recipe:
+    try:
+        return Recipe.model_validate(recipe.model_dump() | {"model": model.model_dump()})
+    except ValueError as error:
+        raise SettingsError(_first_message(error)) from None
+
+
+def _first_message(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return str(error)

@@ -1,4 +1,4 @@
-"""Every setting of pretraining, and where they come from: defaults, preset, file, command line. No torch."""
+"""Settings of pretraining, resolved from defaults, preset, file and command line. Does not import torch."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ from maskling.train.settings import (
     read_settings,
 )
 
-# FOLDED DOCS
-# [written] A recipe as a file for a person: every setting with what it means beside it.
-
-
-# A field of a strategy may hold any of its table. pydantic needs the union that the table makes, mypy the base class.
+# A strategy field accepts any strategy of its table. pydantic needs the union of the table, mypy the base class.
 if TYPE_CHECKING:
     from maskling.data.masking.strategy import Masking as AnyMasking
     from maskling.data.packing import Packing as AnyPacking
@@ -57,8 +53,10 @@ class Recipe(RunSettings):
     not_the_result: ClassVar[Mapping[str, set[str]]] = {"": {"preset", "init"}, "data": {"path", "verify"}}
 
     preset: str | None = Field(None, description="named settings to start from")
-    seed: int = Field(0, ge=0, lt=1 << 63, description="decides weights, order, masks and dropout")
-    init: str | None = Field(None, description="a model folder to go on from: its weights and shape instead of [model]")
+    seed: int = Field(0, ge=0, lt=1 << 63, description="seed of weights, order, masks and dropout")
+    init: str | None = Field(
+        None, description="model folder to start from: its weights and architecture replace [model]"
+    )
     model: AnyModel = ModernConfig()
     data: DataSettings = DataSettings()
     pairing: AnyPairing = SinglePairing()
@@ -72,11 +70,11 @@ class Recipe(RunSettings):
     system: SystemSettings = SystemSettings()
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_lengths_and_segments(self) -> Self:
         if self.data.seq_length > self.model.max_positions:
             raise ValueError(
                 f"data.seq_length = {self.data.seq_length} is longer than model.max_positions = "
-                f"{self.model.max_positions}; lower the one or raise the other"
+                f"{self.model.max_positions}; lower one or raise the other"
             )
         if self.pairing.has_pairs and isinstance(self.model, BertConfig) and self.model.type_vocab_size < 2:
             raise ValueError(
@@ -87,10 +85,9 @@ class Recipe(RunSettings):
 
 
 def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAULT_PRESET) -> Resolved[Recipe]:
-    """Resolve a recipe: defaults, then the preset that the last layer to name one asks for, then the layers in order.
+    """Resolve a recipe: defaults, then the preset named by the last layer that names one, then the layers in order.
 
-    Raises SettingsError for an unknown preset or setting, a value that does not fit, or one asked for that would
-    change nothing.
+    Raises SettingsError for an unknown preset or setting, an invalid value, or a setting that would have no effect.
     """
     named = [str(layer.tree["preset"]) for layer in layers if layer.tree.get("preset") is not None]
     wanted = named[-1] if named else default_preset
@@ -110,9 +107,9 @@ def _checked(resolved: Resolved[Recipe]) -> Resolved[Recipe]:
 
 
 def read_config(run_dir: Path) -> Recipe:
-    """The recipe that a run wrote into its folder.
+    """Read the recipe in a run folder.
 
-    Raises SettingsError if there is none, it is damaged, or that of a fine-tuning.
+    Raises SettingsError if there is none, it is damaged, or the run is a fine-tuning run.
     """
     if is_finetuning(run_dir):
         raise SettingsError(f"{run_dir} is a run of 'maskling finetune', and this needs one of 'maskling train'")
@@ -120,19 +117,19 @@ def read_config(run_dir: Path) -> Recipe:
 
 
 def is_finetuning(run_dir: Path) -> bool:
-    """Whether a run is one of 'maskling finetune'. Raises SettingsError if it has no config.toml, or a damaged one."""
+    """Return whether a run is one of 'maskling finetune'. Raises SettingsError if config.toml is missing or damaged."""
     return "task" in load_toml(run_dir / "config.toml").tree
 
 
 def preset_names() -> list[str]:
-    """Every preset, by name."""
+    """Return the names of all presets."""
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
 def preset_name(wanted: str) -> str:
-    """The full name of a preset; one without its family is of the modern one ('small' is 'modern-small').
+    """Return the full name of a preset; without a family it is a modern one ('small' is 'modern-small').
 
-    Raises SettingsError for a name that no preset has.
+    Raises SettingsError for an unknown name.
     """
     known = preset_names()
     for name in (wanted, f"modern-{wanted}"):
@@ -145,14 +142,14 @@ def preset_name(wanted: str) -> str:
 
 
 def preset_layers(name: str) -> list[Layer]:
-    """The settings of a preset, after those of the preset it extends."""
+    """Return the settings of a preset, after those of the preset it extends."""
     tree = tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
     base = tree.pop("extends", None)
     return [*(preset_layers(base) if base else []), Layer(f"preset {name}", {"preset": name, **tree})]
 
 
 def _kinds() -> Layer:
-    """The kind of each strategy where nobody chooses another, so that one of its settings can be given alone."""
+    """Return the default kind of each strategy, so that one of its settings can be given alone."""
     fields = Recipe.model_fields.items()
     return Layer(
         "default", {name: {"kind": field.default.kind} for name, field in fields if hasattr(field.default, "kind")}
@@ -164,7 +161,7 @@ def _folder() -> Any:
 
 
 def commented_toml(recipe: Recipe) -> str:
-    """Every setting of `recipe` as TOML, each under a comment that says what it is. Reads back as the same recipe."""
+    """Return every setting of `recipe` as TOML, each below its description. Reads back as the same recipe."""
     top = [line for name in type(recipe).model_fields for line in _setting(recipe, name)]
     sections = [_section(name, getattr(recipe, name)) for name in type(recipe).model_fields]
     return "\n".join(["\n".join(top), *filter(None, sections)]) + "\n"

@@ -1,278 +1,179 @@
-"""A whole run, whatever it trains: opened, gone on with, trained, left.
+"""Run one training job end to end, whatever the task: start or resume, train, write the outputs.
 
-The step is the only state of the data, so going on after a stop is: load the newest whole checkpoint, take the next
-step. On a CPU the weights are then bit for bit those of a run that was never stopped.
+The step is the only state of the dataloader, so resuming means: load the newest whole checkpoint, take the next step.
+On a CPU the weights are then bit-identical to those of an uninterrupted run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch.nn import Module
 
-from maskling.data.prefetch import prefetch
-from maskling.errors import SettingsError
-from maskling.model.activation_checkpointing import enable_activation_checkpointing
-from maskling.model.config import ModelConfig
 from maskling.model.device import Compute, keep_freed_memory, pick_device
 from maskling.model.masked_lm import MaskedLM
 from maskling.threads import cores
-from maskling.train import checkpoint
-from maskling.train.budget import measuring_time, planned
+from maskling.train import checkpoint, timing
 from maskling.train.distributed import Ranks, join_ranks
+from maskling.train.engine import Engine
 from maskling.train.events import Event, Measuring, Started, Warned
-from maskling.train.fsdp import Shards, tensors_of
-from maskling.train.loop import Ending, Running, finished, is_over
-from maskling.train.memory_fit import Fit, compiled, described, fit, peak_bytes
-from maskling.train.outputs import restore
+from maskling.train.fsdp import module_tensors
+from maskling.train.loop import Ending, TrainingLoop, finished_event, is_over
+from maskling.train.memory_fit import MemoryFit, fit_to_memory, peak_bytes
 from maskling.train.run_folder import (
-    Start,
-    find_start,
-    first_state,
-    only_here,
+    ResumePoint,
+    find_resume_point,
+    lock_run_folder,
+    read_env,
     set_aside,
-    shared,
-    write_config,
     write_env,
-    written_number,
 )
-from maskling.train.settings import R, SystemSettings, TrainSettings, seconds
-from maskling.train.step import Parts
-from maskling.train.task import AnyTask, StepBatches, TrainingData
-from maskling.train.timing import Costs
-
-# FOLDED DOCS
-# [opening] What comes before the first step: the machine made ready, the run cut to fit it, and what is told of both.
-
-
-Open = Callable[[R, bool], TrainingData[R]]
+from maskling.train.settings import R, SystemSettings, seconds
+from maskling.train.task import AnyTask, TrainingData
 
 
 def run_training(
     recipe: R,
     run_dir: Path,
-    open_material: Open[R],
+    open_data: Callable[[R, bool], TrainingData[R]],
     stop: Callable[[], bool] = lambda: False,
     force_new: bool = False,
 ) -> Iterator[Event]:
-    """Train what `open_material` opens, or go on with the run in `run_dir`, telling of each thing that happens.
+    """Train on what `open_data` opens, or resume the run in `run_dir`, yielding events.
 
-    open_material: called with the recipe, and whether this rank is to compare what it opens with its checksums.
-    Otherwise, and in what it raises, as `pretrain`, which calls this; so does every other kind of training.
+    open_data: called with the recipe, and whether this rank should verify checksums.
+    Otherwise, and in what it raises, as `pretrain`, which calls this; so does fine-tuning.
     """
     run_dir = Path(run_dir)
     with join_ranks(recipe.system.device, recipe.system.rank_timeout) as ranks, contextlib.ExitStack() as held:
         began = time.perf_counter()
         if ranks.is_main and not force_new:
-            held.enter_context(only_here(run_dir))
-        compute = machine(recipe.system, None if force_new else written_number(run_dir, "threads"))
-        material = open_material(recipe, ranks.is_main)
+            held.enter_context(lock_run_folder(run_dir))
+        set_threads(recipe.system, None if force_new else read_env(run_dir, "threads"))
+        compute = setup_device(recipe.system)
+        data = open_data(recipe, ranks.is_main)
         if ranks.is_main and force_new:
-            # Only now: what cannot be trained on shall not move a good run away.
+            # Only now: a command that cannot train must not move a good run away.
             if aside := set_aside(run_dir):
                 yield Warned(f"the run that was in {run_dir} is now in {aside}")
-            held.enter_context(only_here(run_dir))
-        yield from _run(recipe, run_dir, compute, material, stop, ranks, began)
+            held.enter_context(lock_run_folder(run_dir))
+        # In a frame of its own: its module and engine may refer to the process group, which is destroyed at the end of
+        # this block, and have to be gone by then.
+        yield from _run(recipe, run_dir, data, compute, ranks, stop, began)
 
 
 def _run(
     recipe: R,
     run_dir: Path,
+    data: TrainingData[R],
     compute: Compute,
-    material: TrainingData[R],
-    stop: Callable[[], bool],
     ranks: Ranks,
+    stop: Callable[[], bool],
     began: float,
 ) -> Iterator[Event]:
-    start = shared(find_start(run_dir, recipe, material) if ranks.is_main else None, ranks, material)
-    task = material.build_task(start.recipe, ranks)
-    module = (task.first_module() if ranks.is_main and not start.resumed else task.empty_module()).to(compute.device)
-    if start.resumed and is_over(start.state, start.recipe.train):
-        yield from _over(run_dir, module, start, task, compute, ranks)
+    """Find the resume point, fit to memory, build the engine, and run the training loop."""
+    resume = find_resume_point(run_dir, recipe, data, ranks)
+    task: AnyTask = data.build_task(resume.recipe, ranks)
+    begins = ranks.is_main and not resume.resumed
+    module = (task.first_module() if begins else task.empty_module()).to(compute.device)
+    if resume.resumed and is_over(resume.state, resume.recipe.train):
+        yield from _finish_again(run_dir, module, resume, task, compute, ranks)
         return
 
-    task, fit = _cut(run_dir, task, module, compute, ranks)
-    used = described(compute, fit, ranks.size)
-    if not start.resumed:
-        ranks.broadcast_tensors(tensors_of(module))
-    parts = _parts(task, module, compute, ranks)
-    warnings = [*start.warnings, *task.warnings]
-    if start.resumed:
-        restore(start.newest, parts)
-        if start.state.compute != used:
-            so_far = start.state.compute
-            warnings.append(f"the run goes on, but not bit for bit: so far it was on {so_far}, now on {used}")
-    if start.unplanned:
-        budget = start.recipe.train.budget or "0"
+    encoder = task.encoder(module)
+    config = encoder.config if isinstance(encoder, MaskedLM) else None
+    fit = fit_to_memory(task, config, compute, ranks, micro_batch_tokens=resume.micro_batch_tokens)
+    # From here on there is one recipe, the engine's; only config.toml shows [system] as it was requested.
+    task = task.with_recipe(resume.recipe.with_system(fit.system))
+    if not resume.resumed:
+        ranks.broadcast_tensors(module_tensors(module))
+    engine = Engine.build(task, module, compute, ranks, fit.checkpoint_activations)
+    description = fit.describe(compute, ranks.size)
+    warnings = [*resume.warnings, *task.warnings]
+    state = resume.state
+    if resume.resumed:
+        engine.load_checkpoint(resume.checkpoint)
+        if state.compute != description:
+            warnings.append(
+                f"the run resumes, but not bit for bit: so far it was on {state.compute}, now on {description}"
+            )
+    if resume.needs_plan:
+        budget = engine.recipe.train.budget or "0"
         left = seconds(budget) - (time.perf_counter() - began)
         if ranks.is_main:
-            yield Measuring(budget, measuring_time(left))
-        plan = planned(left, parts, parts.task.batch_builder(parts.ranks), run_dir / "measuring", stop)
+            yield Measuring(budget, timing.measuring_time(left))
+        plan = timing.measure_and_plan(left, engine, run_dir / "measuring", stop)
         if plan is None:
-            took = time.perf_counter() - began
-            yield finished(run_dir, parts.task, start.state, took, stopped=True)
+            yield finished_event(run_dir, task, state, time.perf_counter() - began, stopped=True)
             return
-        start, parts = _planned(start, parts, material, *plan)
+        engine, durations = plan
+        train = engine.recipe.train
+        state = replace(state, steps=train.steps, recipe=engine.recipe.fingerprint, costs=durations)
 
-    running = Running(run_dir, parts, replace(start.state, compute=used), began)
-    with contextlib.closing(running):
+    loop = TrainingLoop(run_dir, engine, replace(state, compute=description), began, resume.recipe.system)
+    with contextlib.closing(loop):
+        loop.write_config()
         if ranks.is_main:
-            write_config(run_dir, start.recipe)
-            write_env(run_dir, told(fit, used), torch.get_num_threads(), fit.system.micro_batch_tokens)
+            tokens = fit.system.micro_batch_tokens
+            write_env(run_dir, _with_checkpointing(description, fit), torch.get_num_threads(), tokens)
         ranks.barrier()
         parameters = sum(parameter.numel() for parameter in module.parameters())
-        started = opened(parts.task, fit, used, parameters, start.state.step if start.resumed else None)
-        ending = yield from _steps(running, run_dir, start.recipe, [*map(Warned, warnings), started], stop)
+        resumed_from = state.step if resume.resumed else None
+        started = started_event(engine.task, fit, description, parameters, resumed_from)
+        ending = yield from loop.run([*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
-            yield from running.end()
+            yield from loop.finalize()
             if ranks.is_main:
-                yield from running.parts.task.finish(run_dir, running.state.best, compute)
-        over = running.finished(time.perf_counter() - began, ending)
-        yield replace(over, memory=peak_bytes(compute.device))
+                yield from loop.engine.task.finish(run_dir, loop.state.best, compute)
+        finished = loop.finished_event(time.perf_counter() - began, ending)
+        yield replace(finished, memory=peak_bytes(compute.device))
 
 
-def _over(
-    run_dir: Path, module: Module, start: Start[R], task: AnyTask, compute: Compute, ranks: Ranks
+def _finish_again(
+    run_dir: Path, module: Module, resume: ResumePoint[R], task: AnyTask, compute: Compute, ranks: Ranks
 ) -> Iterator[Event]:
-    """The run was over before; only its model folder may be missing."""
+    """Write the model folder of a run that is over, if it is missing."""
     began = time.perf_counter()
-    state = start.state
-    if start.newest is not None and not (run_dir / "model" / "config.json").exists():
-        best = (
-            checkpoint.read_checkpoint(checkpoint.folder_of(run_dir, state.best.step)) if state.best else start.newest
-        )
+    state = resume.state
+    if resume.checkpoint is not None and not (run_dir / "model" / "config.json").exists():
+        best = resume.checkpoint
+        if state.best:
+            best = checkpoint.read_checkpoint(checkpoint.checkpoint_path(run_dir, state.best.step))
         best.load(module, optimizer_state=False)
         task.write(run_dir, module, state.best)
-    over = finished(run_dir, task, state, time.perf_counter() - began, already=True)
+    finished = finished_event(run_dir, task, state, time.perf_counter() - began, already=True)
     ranks.barrier()
     if ranks.is_main:
         yield from task.finish(run_dir, state.best, compute)
-    yield over
+    yield finished
 
 
-def _cut(run_dir: Path, task: AnyTask, module: Module, compute: Compute, ranks: Ranks) -> tuple[AnyTask, Fit]:
-    """Cut the steps to what the machine holds; the task with the settings that this leaves."""
-    recipe = task.recipe
-    encoder, system = task.encoder(module), recipe.system
-    if system.micro_batch_tokens is None:
-        # Not what fits today: dropout is drawn by the micro-batch, and the memory that is free is never the same.
-        tokens = ranks.broadcast(written_number(run_dir, "micro_batch_tokens") if ranks.is_main else None)
-        task = task.with_recipe(recipe.with_system(system.model_copy(update={"micro_batch_tokens": tokens})))
-    config = encoder.config if isinstance(encoder, MaskedLM) else None
-    task.supply()  # a plan of many examples is memory too, and is to be there when memory is measured
-    fit = fitted(task, config, compute, ranks=ranks.size, share=ranks.broadcast)
-    if fit.forgets and isinstance(encoder, MaskedLM):
-        enable_activation_checkpointing(encoder)
-    return task.with_recipe(recipe.with_system(fit.system)), fit
+def set_threads(system: SystemSettings, threads_so_far: int | None = None) -> None:
+    """Set torch's number of threads. threads_so_far: of a run that resumes.
 
-
-def _planned(
-    start: Start[R], parts: Parts, material: TrainingData[R], train: TrainSettings, costs: Costs
-) -> tuple[Start[R], Parts]:
-    """The same with the steps that were found to fit, and a fresh optimizer."""
-    plan = parts.ranks.broadcast({"steps": train.steps, "evaluations": train.evaluations})
-    recipe = start.recipe.with_train(start.recipe.train.model_copy(update=plan))
-    task = parts.task.with_recipe(recipe.with_system(parts.task.recipe.system))
-    state = replace(first_state(recipe, material, None), costs=costs)
-    start = replace(start, recipe=recipe, state=state)
-    return start, replace(parts, task=task, optimizer=recipe.optimizer.build(parts.module))
-
-
-def _steps(
-    running: Running, run_dir: Path, recipe: R, first: list[Event], stop: Callable[[], bool]
-) -> Generator[Event, None, Ending]:
-    """Take the steps that are left, from another place when the numbers went wrong, more or fewer when planned anew.
-
-    recipe: as config.toml has it. Returns why they ended.
+    A run keeps its number if possible: another one rounds differently.
     """
-    while True:
-        parts = running.parts
-        train, workers = parts.task.recipe.train, parts.task.recipe.system.workers
-        make = parts.task.batch_builder(parts.ranks, tuple(running.state.left_out))
-        works = cast(
-            "Generator[StepBatches, None, None]", prefetch(make, range(running.state.step, train.steps), workers)
-        )
-        with contextlib.closing(works):
-            ending = yield from running.run(first, works, stop)
-        if ending is Ending.WENT_BACK:
-            running.go_back()
-        elif ending is not Ending.REPLANNED:
-            return ending
-        if parts.ranks.is_main:
-            with contextlib.suppress(OSError):  # the checkpoint says it too
-                write_config(run_dir, recipe.with_train(running.parts.task.recipe.train))
-        first = []
+    torch.set_num_threads(system.threads or min(cores(), threads_so_far or torch.get_num_threads()))
 
 
-def _parts(task: AnyTask, module: Module, compute: Compute, ranks: Ranks) -> Parts:
-    encoder, system = task.encoder(module), task.recipe.system
-    shards = None
-    if system.shard and ranks.size > 1:
-        _check_shards(task, encoder is module)
-        shards = Shards(module, task.empty_module, ranks)
-    encode = compiled(encoder) if system.compile else encoder
-    return Parts(task, module, task.recipe.optimizer.build(module), compute, ranks, encode, shards)
-
-
-def _check_shards(task: AnyTask, whole: bool) -> None:
-    """Raise SettingsError for what does not go with a module in pieces. whole: whether all of it is the encoder."""
-    problem = ""
-    if not whole:
-        problem = "fine-tuning keeps its model in one piece on each rank; leave it out"
-    elif task.recipe.optimizer.kind == "muon":
-        problem = "muon needs whole matrices, and ranks have pieces of them; choose optimizer.kind = adamw or bert2018"
-    elif task.recipe.system.compile:
-        problem = "the encoder is not compiled where it is in pieces; leave system.compile off"
-    if problem:
-        raise SettingsError(f"system.shard: {problem}")
-
-
-def machine(system: SystemSettings, threads: int | None = None) -> Compute:
-    """Set torch's threads and the allocator, and choose the device. threads: those that the run began with.
-
-    A run keeps that number where it can: another one rounds otherwise.
-    """
-    torch.set_num_threads(system.threads or min(cores(), threads or torch.get_num_threads()))
+def setup_device(system: SystemSettings) -> Compute:
+    """Choose device and dtype, and set up the allocator."""
     keep_freed_memory()
     return pick_device(system.device, system.dtype)
 
 
-def fitted(
-    task: AnyTask,
-    config: ModelConfig | None,
-    compute: Compute,
-    *,
-    ranks: int = 1,
-    process_bytes: int | None = None,
-    share: Callable[[Any], Any] = lambda own: own,
-) -> Fit:
-    """Cut the steps of a task; all else as in `fit`."""
-    recipe = task.recipe
-    return fit(
-        recipe.system,
-        config,
-        compute,
-        row_tokens=task.row_tokens,
-        most_rows=recipe.train.batch_size,
-        mask_rate=task.mask_rate,
-        hidden_moments=recipe.optimizer.hidden_moments,
-        ranks=ranks,
-        process_bytes=process_bytes,
-        share=share,
-    )
-
-
-def opened(task: AnyTask, fit: Fit, used: str, parameters: int, resumed_from: int | None = None) -> Started:
-    """The event that opens a run. used: as `described` says it."""
+def started_event(
+    task: AnyTask, fit: MemoryFit, description: str, parameters: int, resumed_from: int | None = None
+) -> Started:
+    """Return the event that opens a run. description: of the device, see `MemoryFit.describe`."""
     supply = task.supply()
     return Started(
-        description=told(fit, used),
+        description=_with_checkpointing(description, fit),
         parameters=parameters,
         tokens=supply.tokens,
         baseline=task.baseline,
@@ -284,6 +185,6 @@ def opened(task: AnyTask, fit: Fit, used: str, parameters: int, resumed_from: in
     )
 
 
-def told(fit: Fit, used: str) -> str:
-    """`used`, and what need not be compared: layers that are calculated twice come to the same bits."""
-    return f"{used}, layers calculated twice" if fit.forgets else used
+def _with_checkpointing(description: str, fit: MemoryFit) -> str:
+    """Add whether activations are checkpointed; that never changes results, so resuming does not compare it."""
+    return f"{description}, layers calculated twice" if fit.checkpoint_activations else description

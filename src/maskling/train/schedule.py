@@ -1,7 +1,7 @@
 """Learning-rate schedules: the factor on the learning rate as a pure function of the step.
 
-`at(step, steps)` is asked before step `step` (0, 1, ..., steps - 1) is taken. Unless said otherwise
-warm-up rises as (step + 1) / (warm-up + 1): the first step is not wasted at zero, the first after it is whole.
+`at(step, steps)` is called before step `step` (0, 1, ..., steps - 1) is taken. Unless stated otherwise warm-up rises
+as (step + 1) / (warm-up + 1): the first step is not wasted at zero, the first after warm-up has the full rate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from maskling.config import Settings, table
 
 
 class Schedule(Settings, ABC):
-    """What every schedule shares: its warm-up."""
+    """Base class of learning-rate schedules, with linear warm-up."""
 
     kind: str
     warmup: float = Field(
@@ -25,10 +25,10 @@ class Schedule(Settings, ABC):
 
     @abstractmethod
     def at(self, step: int, steps: int) -> float:
-        """The factor at `step` of `steps`."""
+        """Return the factor at `step` of `steps`."""
 
     def warmup_steps(self, steps: int) -> int:
-        """How many of `steps` are warm-up."""
+        """Return how many of `steps` are warm-up."""
         return _as_steps(self.warmup, steps)
 
     def _warming(self, step: int, steps: int) -> float | None:
@@ -36,40 +36,40 @@ class Schedule(Settings, ABC):
         return (step + 1) / (warmup + 1) if step < warmup else None
 
     def _after_warmup(self, step: int, steps: int) -> float:
-        """How far the rest of the run is: 0 at the first step after warm-up, 1 when the last has been taken."""
+        """Return the progress after warm-up: 0 at the first step after it, 1 when the last has been taken."""
         warmup = self.warmup_steps(steps)
         return (step - warmup) / max(1, steps - warmup)
 
 
 class ConstantSchedule(Schedule):
-    """Warm up, then stay."""
+    """Warm up, then stay constant."""
 
     kind: Literal["constant"] = "constant"
 
     def at(self, step: int, steps: int) -> float:
-        """The factor at `step` of `steps`."""
+        """Return the factor at `step` of `steps`."""
         return self._warming(step, steps) or 1.0
 
 
 class LinearSchedule(Schedule):
-    """Warm up, then fall on a straight line to `final`, reached just after the last step."""
+    """Warm up, then decay linearly to `final`, reached just after the last step."""
 
     kind: Literal["linear"] = "linear"
     final: float = Field(0.0, ge=0, le=1, description="factor at the end")
 
     def at(self, step: int, steps: int) -> float:
-        """The factor at `step` of `steps`."""
+        """Return the factor at `step` of `steps`."""
         return self._warming(step, steps) or 1 - (1 - self.final) * self._after_warmup(step, steps)
 
 
 class CosineSchedule(Schedule):
-    """Warm up, then fall on half a cosine to `final` (Loshchilov and Hutter 2017, SGDR, equation 5, one cycle)."""
+    """Warm up, then decay along half a cosine to `final` (Loshchilov and Hutter 2017, SGDR, equation 5, one cycle)."""
 
     kind: Literal["cosine"] = "cosine"
     final: float = Field(0.1, ge=0, le=1, description="factor at the end")
 
     def at(self, step: int, steps: int) -> float:
-        """The factor at `step` of `steps`."""
+        """Return the factor at `step` of `steps`."""
         warming = self._warming(step, steps)
         if warming is not None:
             return warming
@@ -77,7 +77,7 @@ class CosineSchedule(Schedule):
 
 
 class TrapezoidSchedule(Schedule):
-    """Warm up, stay, and decay over the last part of the run.
+    """Warm up, stay constant, and decay over the last part of the run.
 
     Zhai et al. 2022 (Scaling Vision Transformers, section 3.5) and Hu et al. 2024 (MiniCPM, section 4: WSD).
     The shape 1 - sqrt is Hägele et al. 2024 (section 3.1), which ModernBERT's decay phase took over.
@@ -87,11 +87,11 @@ class TrapezoidSchedule(Schedule):
     decay: float = Field(
         0.3, ge=0, description="steps of decay at the end; below 1 a fraction of all steps, from 1 on a number of steps"
     )
-    shape: Literal["one-minus-sqrt", "linear"] = Field("one-minus-sqrt", description="how the decay falls")
+    shape: Literal["one-minus-sqrt", "linear"] = Field("one-minus-sqrt", description="shape of the decay")
     final: float = Field(0.0, ge=0, le=1, description="factor at the end")
 
     def at(self, step: int, steps: int) -> float:
-        """The factor at `step` of `steps`."""
+        """Return the factor at `step` of `steps`."""
         warming = self._warming(step, steps)
         if warming is not None:
             return warming
@@ -103,9 +103,9 @@ class TrapezoidSchedule(Schedule):
 
 
 class Bert2018Schedule(Schedule):
-    """BERT's own `optimization.py`: a rise from zero, and a line to zero that is counted from step 0.
+    """BERT's own `optimization.py`: linear warm-up from zero, and linear decay to zero counted from step 0.
 
-    So the first step moves nothing, and the rate at the end of warm-up is 1 - warm-up / steps of the one asked for.
+    So the first step changes nothing, and the rate at the end of warm-up is 1 - warm-up / steps of the given one.
     """
 
     kind: Literal["bert2018"] = "bert2018"
@@ -114,7 +114,7 @@ class Bert2018Schedule(Schedule):
     )
 
     def at(self, step: int, steps: int) -> float:
-        """The factor at `step` of `steps`."""
+        """Return the factor at `step` of `steps`."""
         warmup = self.warmup_steps(steps)
         return step / warmup if step < warmup else 1 - step / steps
 
@@ -125,5 +125,5 @@ SCHEDULES: dict[str, type[Schedule]] = table(
 
 
 def _as_steps(amount: float, steps: int) -> int:
-    """A fraction of `steps` or a number of steps, never more than `steps`."""
+    """Convert a fraction of `steps` or a number of steps to a number of steps, at most `steps`."""
     return min(steps, round(amount * steps) if amount < 1 else round(amount))

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a lost terminal as a question: has someone asked this process to stop?"""
+"""Signal handlers for a graceful stop: Ctrl-C, SIGTERM and hang-up."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def stop_asked(heard: Callable[[], object] | None = None) -> Iterator[Callable[[], bool]]:
-    """Within the block, the first Ctrl-C, SIGTERM or hang-up is only noted; a second one raises KeyboardInterrupt.
+def stop_asked(on_signal: Callable[[], object] | None = None) -> Iterator[Callable[[], bool]]:
+    """Only note the first Ctrl-C, SIGTERM or hang-up in the block; a second one raises KeyboardInterrupt.
 
-    Yields a function that says whether one has come. heard: is called when the first comes, in between of whatever is
-    going on. What is ignored, as a hang-up is under nohup, stays ignored. Outside the main thread, where Python sets
-    no handlers, the answer is no for ever.
+    Yields a function that returns whether one has arrived. on_signal: called at the first, between any two bytecodes.
+    An ignored signal, such as a hang-up under nohup, stays ignored. Outside the main thread Python sets no handlers,
+    and the function always returns False.
     """
-    asked = threading.Event()
+    requested = threading.Event()
 
-    def note(_signal: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        if requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
-        if heard is not None:
-            with contextlib.suppress(RuntimeError):  # it came in the middle of a line that is being printed
-                heard()
+        requested.set()
+        if on_signal is not None:
+            with contextlib.suppress(RuntimeError):  # it arrived while a line was being printed
+                on_signal()
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield requested.is_set
         return
     names = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {name: signal.signal(name, note) for name in names if signal.getsignal(name) is not signal.SIG_IGN}
+    before = {name: signal.signal(name, handle) for name in names if signal.getsignal(name) is not signal.SIG_IGN}
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)

@@ -1,4 +1,4 @@
-"""A run folder, one of its checkpoints, or a model folder."""
+"""Views of a run folder, a checkpoint, and a model folder, for `maskling inspect`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SHOWN_EVALUATIONS = 12
 
 
 def view_run(folder: Path) -> View:
-    """What the run is, its checkpoints, and the losses so far."""
+    """Show the settings of a run, its checkpoints, and its held-out metrics."""
     from maskling.train.checkpoint import read_checkpoint
 
     recipe, rows = settings_of(folder)
     checkpoints = []
     for path in sorted((folder / "checkpoints").glob("step-??????*")):
         if not path.name.removeprefix("step-").isdigit():
-            continue  # the left-overs of a stop
+            continue  # left by an interrupted write
         problem = ""
         try:
             read_checkpoint(path)
@@ -42,7 +42,7 @@ def view_run(folder: Path) -> View:
 
 
 def view_checkpoint(folder: Path) -> View:
-    """Step, fingerprints, sizes; every byte is compared with its checksum."""
+    """Show step, fingerprints and sizes; every byte is compared with its checksum."""
     from dataclasses import asdict
 
     from maskling.train.checkpoint import read_checkpoint
@@ -54,7 +54,7 @@ def view_checkpoint(folder: Path) -> View:
 
 
 def view_model(folder: Path) -> View:
-    """The configuration, the number of weights, and what they are called. Raises ModelError if it is damaged."""
+    """Show the configuration, the names and the number of weights. Raises ModelError if the folder is damaged."""
     from maskling.model.folder import read_config, weight_shapes
 
     config = read_config(folder)
@@ -71,7 +71,7 @@ def view_model(folder: Path) -> View:
 
 
 def _evaluations(entries: list[dict[str, Any]]) -> list[str]:
-    """A table of the newest evaluations."""
+    """Return a table of the newest evaluations."""
     if entries and "mlm_loss" not in entries[-1]:
         return _labelled_evaluations(entries)
     try:
@@ -86,7 +86,7 @@ def _evaluations(entries: list[dict[str, Any]]) -> list[str]:
 
 
 def _labelled_evaluations(entries: list[dict[str, Any]]) -> list[str]:
-    """A table of the newest evaluations of a fine-tuning run: whatever numbers its task has."""
+    """Return a table of the newest evaluations of a fine-tuning run, with the metrics of its task."""
     names = [name for name, value in entries[-1].items() if isinstance(value, float)]
     try:
         rows = [

@@ -1,4 +1,4 @@
-"""Ranks that hold pieces of a model learn what ranks with all of it learn, and leave the same checkpoints."""
+"""Sharded ranks (FSDP) train to the same weights as unsharded ones, and write the same checkpoints."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from chaos_runs import config, metrics
 from maskling.errors import SettingsError
 from maskling.train.distributed import Ranks
-from maskling.train.fsdp import collected
+from maskling.train.engine import _check_sharding
+from maskling.train.fsdp import gather_tensors
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
-from maskling.train.run import _check_shards
 from torch_ranks import assert_near, ran, torchrun, weights
 from toy_runs import Make
 
@@ -37,13 +37,13 @@ def losses(run_dir: Path) -> list[float]:
 
 
 def done(recipe: Recipe, folder: Path, run_dir: Path, *what: str) -> None:
-    """Run it on two ranks."""
+    """Run the recipe on two ranks."""
     found = ran(torchrun(config(folder, recipe) if not folder.exists() else folder, run_dir, *what))
     assert found.returncode == 0, found.stderr
 
 
 class InPieces:
-    """A tensor that all ranks put together."""
+    """A sharded tensor."""
 
     placements = ()
     asked = 0
@@ -56,7 +56,7 @@ class InPieces:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_what_is_in_pieces_is_put_together_by_all_and_kept_by_the_first(rank: int):
     pieces = InPieces()
-    found = collected({"a": pieces, "b": torch.zeros(1)}, Ranks(rank, 2))
+    found = gather_tensors({"a": pieces, "b": torch.zeros(1)}, Ranks(rank, 2))
     assert pieces.asked == 1
     assert {name: value.tolist() for name, value in found.items()} == ({"a": [1, 1], "b": [0]} if rank == 0 else {})
 
@@ -107,7 +107,7 @@ def test_a_run_in_pieces_goes_back_and_plans_for_a_time(recipe_of: Make, tmp_pat
     found = ran(torchrun(made, tmp_path / "wild-run"))
     assert found.returncode == 1
     assert "lower optimizer.lr in a new run" in found.stderr
-    assert "goes back to its last checkpoint" in found.stdout
+    assert "rewinds to its last checkpoint" in found.stdout
     timed = {name: value for name, value in PIECES.items() if name != "train.steps"}
     done(recipe_of({**timed, "train.budget": "3s"}), tmp_path / "planned", tmp_path / "planned-run")
     assert len(losses(tmp_path / "planned-run")) > 0
@@ -125,7 +125,7 @@ def test_one_process_with_pieces_is_one_process(recipe_of: Make, tmp_path: Path)
     [
         ({}, False, "fine-tuning"),
         ({"optimizer.kind": "muon"}, True, "muon needs whole matrices"),
-        ({"system.compile": True}, True, "not compiled"),
+        ({"system.compile": True}, True, "cannot be compiled"),
     ],
 )
 def test_what_does_not_go_with_pieces_is_refused(recipe_of: Make, changes: dict[str, Any], whole: bool, words: str):
@@ -133,4 +133,4 @@ def test_what_does_not_go_with_pieces_is_refused(recipe_of: Make, changes: dict[
         recipe = recipe_of({**PIECES, **changes})
 
     with pytest.raises(SettingsError, match=f"system.shard: .*{words}"):
-        _check_shards(OfRecipe(), whole)  # type: ignore[arg-type]
+        _check_sharding(OfRecipe(), whole)  # type: ignore[arg-type]

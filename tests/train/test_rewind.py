@@ -1,4 +1,4 @@
-"""Numbers that are none: go back to the last checkpoint, and on with later text."""
+"""Losses that are not finite: rewind to the last checkpoint, and continue with later text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from maskling.errors import NumericsError
 from maskling.train import checkpoint, loop
 from maskling.train import pretrain as pretrain_module
 from maskling.train.events import Step, Warned
-from maskling.train.prepared_data import work_of
+from maskling.train.prepared_data import build_batches
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe
-from maskling.train.step import Taken, take_step
+from maskling.train.step import StepResult, take_step
 from maskling.train.task import StepBatches, data_step
 from toy_runs import Make
 
@@ -28,11 +28,11 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
     """poison(bad): text for whose first example `bad` is true turns the weights to NaN before its step."""
 
     def install(bad: Callable[[int], bool]) -> None:
-        def spoilt(parts, work: StepBatches, *rest) -> Taken:
-            if bad(int(work.example_ids[0])):
+        def spoilt(engine, batches: StepBatches, *rest) -> StepResult:
+            if bad(int(batches.example_ids[0])):
                 with torch.no_grad():
-                    next(parts.module.parameters()).fill_(float("nan"))
-            return take_step(parts, work, *rest)
+                    next(engine.module.parameters()).fill_(float("nan"))
+            return take_step(engine, batches, *rest)
 
         monkeypatch.setattr(loop, "take_step", spoilt)
 
@@ -40,12 +40,12 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]],
 
 
 def first_examples(recipe: Recipe, steps: list[int]) -> list[int]:
-    """The number of the first example of each step's text."""
+    """Return the id of the first example of each step."""
     from maskling.train.distributed import Ranks
     from maskling.train.prepared_data import PreparedData
 
     examples = PreparedData.open(Path(recipe.data.path)).examples(recipe)
-    return [int(work_of(step, recipe, examples, Ranks()).example_ids[0]) for step in steps]
+    return [int(build_batches(step, recipe, examples, Ranks()).example_ids[0]) for step in steps]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -68,13 +68,13 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
     (bad,) = first_examples(recipe, [5])
     # What it should come to: steps 5 and on take the text of two steps later, and nothing is ever wrong.
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain_module, "work_of", _shifted)
+        patch.setattr(pretrain_module, "build_batches", _shifted)
         list(pretrain(recipe, tmp_path / "wanted"))
     poison(lambda number: number == bad)
 
     events = list(pretrain(recipe, tmp_path / "run"))
     assert [event.step for event in events if isinstance(event, Step)] == [*range(1, 7), *range(5, 13)]
-    assert any("goes back" in event.text for event in events if isinstance(event, Warned))
+    assert any("rewinds" in event.text for event in events if isinstance(event, Warned))
     assert same(weights(tmp_path / "run"), weights(tmp_path / "wanted"))
     assert checkpoint.newest_whole(tmp_path / "run")[0].state.left_out == [[4, 2, 1]]
 
@@ -90,7 +90,7 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
 
 
 def _shifted(step: int, recipe, examples, ranks, left_out):
-    return work_of(step, recipe, examples, ranks, left_out=[[4, 2, 1]])
+    return build_batches(step, recipe, examples, ranks, left_out=[[4, 2, 1]])
 
 
 def test_without_a_checkpoint_it_goes_back_to_the_beginning(recipe_of: Make, tmp_path: Path, poison):
@@ -103,5 +103,5 @@ def test_without_a_checkpoint_it_goes_back_to_the_beginning(recipe_of: Make, tmp
 
 def test_it_gives_up_where_no_text_helps(recipe_of: Make, tmp_path: Path, poison):
     poison(lambda _: True)
-    with pytest.raises(NumericsError, match=r"step 1: .* going back to step 0 3 times.*lower optimizer\.lr"):
+    with pytest.raises(NumericsError, match=r"step 1: .* rewinding to step 0 3 times.*lower optimizer\.lr"):
         list(pretrain(recipe_of(CHANGES), tmp_path))

@@ -1,4 +1,4 @@
-"""metrics.jsonl: whole lines, of steps that count."""
+"""metrics.jsonl: complete lines, only of steps that were kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from maskling.train.events import Step
-from maskling.train.outputs import Journal
+from maskling.train.outputs import MetricsLog
 
 
 def step(number: int, loss: float = 1.5) -> Step:
@@ -20,24 +20,24 @@ def lines(path: Path) -> list[dict[str, object]]:
 
 def test_lines_after_the_step_gone_on_from_are_taken_back_and_a_cut_off_one_too(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    journal = Journal(path, 0)
+    journal = MetricsLog(path, 0)
     for number in (1, 2, 3, 4):
-        journal.step(step(number))
+        journal.write(step(number))
     path.write_bytes(path.read_bytes() + b'{"kind": "step", "step": 2, "lo')
-    Journal(path, 2).step(step(3, loss=7.0))
+    MetricsLog(path, 2).write(step(3, loss=7.0))
     assert [(line["step"], line["loss"]) for line in lines(path)] == [(1, 1.5), (2, 1.5), (3, 7.0)]
 
 
 def test_a_new_run_begins_with_an_empty_file(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    Journal(path, 0).step(step(1))
-    Journal(path, 0)
+    MetricsLog(path, 0).write(step(1))
+    MetricsLog(path, 0)
     assert lines(path) == []
 
 
 def test_terms_and_facts_stand_beside_the_loss(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    Journal(path, 0).step(step(1))
+    MetricsLog(path, 0).write(step(1))
     (line,) = lines(path)
     assert list(line)[:7] == ["kind", "step", "steps", "loss", "mlm", "pair", "lr"]
     assert (line["mlm"], line["pair"], line["mask_rate"]) == (1.5, None, 0.3)
@@ -45,6 +45,6 @@ def test_terms_and_facts_stand_beside_the_loss(tmp_path: Path):
 
 def test_what_is_no_number_is_null(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
-    Journal(path, 0).step(step(1, loss=math.nan))
+    MetricsLog(path, 0).write(step(1, loss=math.nan))
     assert lines(path)[0]["loss"] is None
     assert "NaN" not in path.read_text()

@@ -1,18 +1,18 @@
-"""Warnings about the loss: where a person would warn, and nowhere else."""
+"""Warnings about spikes and plateaus of the loss."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from maskling.train.loss_monitor import Watch
+from maskling.train.loss_monitor import LossMonitor
 from maskling.train.task import Baseline
 
 
 def watched(
     losses: list[float], spike: float = 8, plateau_after: int = 0, entropy: float = 7.0
 ) -> list[tuple[int, str]]:
-    watch = Watch(spike, plateau_after, baseline(entropy))
-    return [(step, text) for step, loss in enumerate(losses, start=1) for text in watch.see(step, loss)]
+    watch = LossMonitor(spike, plateau_after, baseline(entropy))
+    return [(step, text) for step, loss in enumerate(losses, start=1) for text in watch.observe(step, loss)]
 
 
 def baseline(loss: float) -> Baseline:
@@ -51,8 +51,8 @@ def test_a_plateau_at_the_unigram_entropy_is_said_once_with_causes():
 
 
 def test_where_no_baseline_is_known_there_is_no_plateau():
-    watch = Watch(8, 100, None)
-    assert [text for step in range(300) for text in watch.see(step, 7.0)] == []
+    watch = LossMonitor(8, 100, None)
+    assert [text for step in range(300) for text in watch.observe(step, 7.0)] == []
 
 
 def test_a_loss_below_the_entropy_is_no_plateau():
@@ -62,13 +62,13 @@ def test_a_loss_below_the_entropy_is_no_plateau():
 def test_its_memory_taken_out_and_put_back_warns_at_the_same_steps():
     losses = [7.0 + 0.01 * (step % 3) for step in range(200)]
     losses[150] += 2
-    straight = Watch(8, 160, baseline(7.0))
-    said = [text for step, loss in enumerate(losses) for text in straight.see(step, loss)]
+    straight = LossMonitor(8, 160, baseline(7.0))
+    said = [text for step, loss in enumerate(losses) for text in straight.observe(step, loss)]
     assert len(said) == 2
     for at in (20, 149, 151, 170):
-        first = Watch(8, 160, baseline(7.0))
-        told = [text for step, loss in enumerate(losses[:at]) for text in first.see(step, loss)]
-        second = Watch(8, 160, baseline(7.0))
+        first = LossMonitor(8, 160, baseline(7.0))
+        told = [text for step, loss in enumerate(losses[:at]) for text in first.observe(step, loss)]
+        second = LossMonitor(8, 160, baseline(7.0))
         second.load_state(first.state())
-        told += [text for step, loss in enumerate(losses[at:], start=at) for text in second.see(step, loss)]
+        told += [text for step, loss in enumerate(losses[at:], start=at) for text in second.observe(step, loss)]
         assert told == said

@@ -1,4 +1,4 @@
-"""One step: what is said when numbers stop being numbers."""
+"""One optimizer step: reports of losses and gradients that are not finite, clipping, compilation."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from maskling.errors import NumericsError, SettingsError
 from maskling.model.device import pick_device
 from maskling.train import memory_fit
 from maskling.train.distributed import Ranks
-from maskling.train.memory_fit import compiled
+from maskling.train.engine import Engine, compile_encoder
 from maskling.train.optimizer import Optimizer
-from maskling.train.pretrain import Text
+from maskling.train.pretrain import open_text
 from maskling.train.recipe import Recipe
-from maskling.train.step import Parts, take_step
+from maskling.train.step import take_step
 from maskling.train.task import StepBatches
 from toy_runs import Make
 
 
+<<<<<<< HEAD:tests/train/test_loop.py
 def ready(recipe: Recipe) -> tuple[Parts, StepBatches]:
     """What takes the steps of a recipe, and the work of its third step."""
     material = Text.open(recipe, checks=False)
@@ -30,17 +31,27 @@ def ready(recipe: Recipe) -> tuple[Parts, StepBatches]:
     module = task.first_module()
     parts = Parts(task, module, recipe.optimizer.build(module), pick_device("cpu", "fp32"), Ranks(), module)
     return parts, task.batch_builder(Ranks())(2)
+=======
+def ready(recipe: Recipe) -> tuple[Engine, StepBatches]:
+    """Return the engine of a recipe, and the batches of its third step."""
+    data = open_text(recipe, verify=False)
+    recipe = data.complete_recipe(recipe, None)
+    task = data.build_task(recipe, Ranks())
+    module = task.first_module()
+    engine = Engine(task, module, recipe.optimizer.build(module), pick_device("cpu", "fp32"), Ranks(), module)
+    return engine, task.batch_builder(Ranks())(2)
+>>>>>>> h/train:tests/train/test_step.py
 
 
-def spoiling(parts: Parts, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Parts:
-    """The same, with an encoder that spoils what it says of one micro-batch of each run over `each` of them."""
+def spoiling(engine: Engine, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Engine:
+    """Return the engine with an encoder that spoils its output for one micro-batch of every `each`."""
     calls = iter(range(10_000))
 
     def encode(*args: object) -> torch.Tensor:
-        hidden = parts.module(*args)
+        hidden = engine.module(*args)
         return spoil(hidden) if next(calls) % each == micro else hidden
 
-    return replace(parts, encode=encode)
+    return replace(engine, forward=encode)
 
 
 def to_nan(hidden: torch.Tensor) -> torch.Tensor:
@@ -58,53 +69,53 @@ class _NanGradient(torch.autograd.Function):
 
 
 def test_a_loss_that_is_no_number_is_named_by_step_micro_batch_and_examples(recipe_of: Make):
-    parts, work = ready(recipe_of())
-    assert len(work.batches) == 2
-    numbers = ", ".join(str(number) for number in work.examples_of(1)[:8])
+    engine, batches = ready(recipe_of())
+    assert len(batches.batches) == 2
+    numbers = ", ".join(str(number) for number in batches.examples_of(1)[:8])
     with pytest.raises(
         NumericsError, match=rf"step 3: the loss .*micro-batch 2 of 2, examples {numbers}.*optimizer.lr"
     ):
-        take_step(spoiling(parts, 1, to_nan, 2), work, 1.0)
+        take_step(spoiling(engine, 1, to_nan, 2), batches, 1.0)
 
 
 def test_a_gradient_that_is_no_number_is_traced_to_its_micro_batch(recipe_of: Make):
-    parts, work = ready(recipe_of({"system.micro_batch_tokens": 64}))
-    assert len(work.batches) == 4
+    engine, batches = ready(recipe_of({"system.micro_batch_tokens": 64}))
+    assert len(batches.batches) == 4
     calls: list[int] = []
 
     def encode(input_ids: torch.Tensor, *args: object) -> torch.Tensor:
         # By what it is, not by when it comes: the search runs micro-batches again.
         calls.append(1)
-        hidden = parts.module(input_ids, *args)
-        bad = torch.equal(input_ids, torch.from_numpy(work.batches[2].input_ids))
+        hidden = engine.module(input_ids, *args)
+        bad = torch.equal(input_ids, torch.from_numpy(batches.batches[2].input_ids))
         return _NanGradient.apply(hidden) if bad else hidden
 
-    broken = replace(parts, encode=encode)
+    broken = replace(engine, forward=encode)
     with pytest.raises(NumericsError, match=r"step 3: the gradient .*micro-batch 3 of 4"):
-        take_step(broken, work, 1.0)
+        take_step(broken, batches, 1.0)
 
 
 def test_a_skipped_step_moves_nothing_and_says_so(recipe_of: Make):
-    parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
-    before = [parameter.detach().clone() for parameter in parts.module.parameters()]
-    taken = take_step(spoiling(parts, 0, to_nan, 2), work, 1.0)
+    engine, batches = ready(recipe_of({"train.on_nonfinite": "skip"}))
+    before = [parameter.detach().clone() for parameter in engine.module.parameters()]
+    taken = take_step(spoiling(engine, 0, to_nan, 2), batches, 1.0)
     assert "micro-batch 1 of 2" in taken.problem
     assert "left out" in taken.problem
-    assert all(torch.equal(one, other) for one, other in zip(before, parts.module.parameters(), strict=True))
-    assert parts.optimizer.state() == {}
-    assert take_step(parts, work, 1.0).problem is None
+    assert all(torch.equal(one, other) for one, other in zip(before, engine.module.parameters(), strict=True))
+    assert engine.optimizer.state() == {}
+    assert take_step(engine, batches, 1.0).problem is None
 
 
 def test_weights_that_are_no_numbers_stop_the_run_even_where_steps_may_be_skipped(recipe_of: Make):
-    parts, work = ready(recipe_of({"train.on_nonfinite": "skip"}))
+    engine, batches = ready(recipe_of({"train.on_nonfinite": "skip"}))
     with torch.no_grad():
-        next(parts.module.parameters()).view(-1)[0] = math.nan
-    with pytest.raises(NumericsError, match="1 weights are no longer numbers"):
-        take_step(parts, work, 1.0)
+        next(engine.module.parameters()).view(-1)[0] = math.nan
+    with pytest.raises(NumericsError, match="1 weights are not finite"):
+        take_step(engine, batches, 1.0)
 
 
 class Looking(Optimizer):
-    """Keeps the length of the gradient that it was given."""
+    """Keeps the norm of the gradient."""
 
     def step(self, factor: float) -> None:  # noqa: ARG002
         grads = [parameter.grad for _, parameter in self._parameters() if parameter.grad is not None]
@@ -113,9 +124,9 @@ class Looking(Optimizer):
 
 def test_a_long_gradient_is_clipped_and_none_leaves_it(recipe_of: Make):
     for clip, expected in ((1e-3, 1e-3), (None, None)):
-        parts, work = ready(recipe_of({"train.clip": clip if clip else "none"}))
-        optimizer = Looking(parts.module, [torch.optim.SGD(parts.module.parameters(), lr=0.1)])
-        taken = take_step(replace(parts, optimizer=optimizer), work, 1.0)
+        engine, batches = ready(recipe_of({"train.clip": clip if clip else "none"}))
+        optimizer = Looking(engine.module, [torch.optim.SGD(engine.module.parameters(), lr=0.1)])
+        taken = take_step(replace(engine, optimizer=optimizer), batches, 1.0)
         assert optimizer.norm == pytest.approx(expected or taken.gradient_norm, rel=1e-3)
         assert taken.gradient_norm > 0.01
 
@@ -132,14 +143,14 @@ def test_the_same_step_is_the_same_work(recipe_of: Make):
 def test_a_compiled_encoder_takes_the_same_steps(recipe_of: Make):
     losses = []
     for compile_it in (False, True):
-        parts, work = ready(recipe_of())
-        encode = compiled(parts.module) if compile_it else parts.encode
-        losses.append([take_step(replace(parts, encode=encode), work, 1.0).loss for _ in range(2)])
+        engine, batches = ready(recipe_of())
+        encode = compile_encoder(engine.module) if compile_it else engine.forward
+        losses.append([take_step(replace(engine, forward=encode), batches, 1.0).loss for _ in range(2)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_an_encoder_that_cannot_be_compiled_is_refused_with_the_remedy(recipe_of: Make, monkeypatch):
-    parts, work = ready(recipe_of())
+    engine, batches = ready(recipe_of())
 
     def compile_(_: object) -> object:
         def fail(*inputs: object) -> None:
@@ -149,11 +160,11 @@ def test_an_encoder_that_cannot_be_compiled_is_refused_with_the_remedy(recipe_of
 
     monkeypatch.setattr(torch, "compile", compile_)
     with pytest.raises(SettingsError, match=r"system.compile: .*No working C\+\+ compiler"):
-        take_step(replace(parts, encode=compiled(parts.module)), work, 1.0)
+        take_step(replace(engine, forward=compile_encoder(engine.module)), batches, 1.0)
 
 
 def test_a_device_without_room_is_no_missing_compiler(recipe_of: Make, monkeypatch):
-    parts, work = ready(recipe_of())
+    engine, batches = ready(recipe_of())
 
     def compile_(_: object) -> object:
         def fail(*inputs: object) -> None:
@@ -163,7 +174,7 @@ def test_a_device_without_room_is_no_missing_compiler(recipe_of: Make, monkeypat
 
     monkeypatch.setattr(torch, "compile", compile_)
     with pytest.raises(torch.OutOfMemoryError):
-        take_step(replace(parts, encode=compiled(parts.module)), work, 1.0)
+        take_step(replace(engine, forward=compile_encoder(engine.module)), batches, 1.0)
 
 
 def test_compiling_is_chosen_only_where_there_is_a_c_compiler(monkeypatch):

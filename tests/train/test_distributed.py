@@ -1,4 +1,4 @@
-"""Ranks only share the work out."""
+"""Several ranks give the results of one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chaos_runs import config, metrics
 from maskling.train.distributed import Ranks, device_of_rank
 from maskling.train.pretrain import pretrain
 from maskling.train.run_folder import write_config
-from maskling.train.step import buckets
+from maskling.train.step import gradient_buckets
 from torch_ranks import SCRIPT, assert_near, launcher, ran, torchrun, weights
 from toy_runs import Make
 
@@ -45,7 +45,7 @@ def test_a_rank_takes_the_gpu_that_was_set_for_it_and_says_it_as_the_person_did(
 def test_buckets_hold_every_parameter_once_in_order_and_are_not_too_large():
     sizes = [3, 5, 1, 11, 2, 2]
     parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
-    found = list(buckets(parameters, 4 * 8))
+    found = list(gradient_buckets(parameters, 4 * 8))
     assert [[p.numel() for p in bucket] for bucket in found] == [[3, 5], [1], [11], [2, 2]]
 
 
@@ -118,7 +118,7 @@ def test_a_killed_rank_is_missed_at_once_and_torchrun_takes_the_run_up_again(rec
     made = config(tmp_path / "config", recipe_of(PAIRS))
     killed = ran(torchrun(made, tmp_path / "killed", "kill", "4"))
     assert killed.returncode == 1
-    assert "error: another rank ended without a word" in killed.stderr
+    assert "error: another rank ended without a message" in killed.stderr
     again = ran(torchrun(made, tmp_path / "again", "kill", "4", restarts=1))
     assert again.returncode == 0, again.stderr
     assert ran(torchrun(made, tmp_path / "straight")).returncode == 0

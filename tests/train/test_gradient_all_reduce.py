@@ -1,4 +1,4 @@
-"""Gradients leave while others are made, in one order, and bring what they would have brought at the end."""
+"""All-reduce overlapped with the backward pass: buckets in one order, and the same sums as at the end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from maskling.train.distributed import Ranks
-from maskling.train.step import GradientSum, buckets
+from maskling.train.step import GradientAllReduce, gradient_buckets
 
 
 class Model(nn.Module):
-    """Three layers of sizes of their own, a tied weight, and a head that not every batch uses."""
+    """Three layers of different sizes, a tied weight, and a head that not every batch uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Model(nn.Module):
 
 @dataclass
 class Answered:
-    """The other rank has sent twice what this one has."""
+    """All-reduce with a rank that sends twice the values of this one."""
 
     values: Tensor
     waited: list[int]
@@ -64,7 +64,7 @@ def test_sums_are_those_of_whole_gradients_whatever_the_buckets(bucket_bytes: in
     for ids, some in zip(IDS, pairs, strict=True):
         plain(ids, some).backward()
     ranks = Doubled(size=2)
-    adding = GradientSum(ranks, model.parameters(), bucket_bytes)
+    adding = GradientAllReduce(ranks, model.parameters(), bucket_bytes)
     model(IDS[0], pairs[0]).backward()
     assert not ranks.sent  # gradients of the first micro-batch are not whole
     with adding.last_pass():
@@ -72,7 +72,7 @@ def test_sums_are_those_of_whole_gradients_whatever_the_buckets(bucket_bytes: in
     in_the_pass = len(ranks.sent)
     adding.finish()
     assert all(torch.equal(3 * one, other) for one, other in zip(gradients(plain), gradients(model), strict=True))
-    sizes = [sum(p.numel() for p in bucket) for bucket in buckets(model.parameters(), bucket_bytes)]
+    sizes = [sum(p.numel() for p in bucket) for bucket in gradient_buckets(model.parameters(), bucket_bytes)]
     assert ranks.sent == ranks.waited == sizes[::-1]
     # What comes after a bucket that never gets full waits for the end: the order is the same on every rank.
     assert in_the_pass == (len(sizes) if pairs[1] else 0)
@@ -80,14 +80,14 @@ def test_sums_are_those_of_whole_gradients_whatever_the_buckets(bucket_bytes: in
 
 def test_a_rank_with_nothing_to_do_sends_zeros_in_the_same_order():
     model, ranks = Model(), Doubled(size=2)
-    GradientSum(ranks, model.parameters(), 150).finish()
-    assert ranks.sent == [sum(p.numel() for p in bucket) for bucket in buckets(model.parameters(), 150)][::-1]
+    GradientAllReduce(ranks, model.parameters(), 150).finish()
+    assert ranks.sent == [sum(p.numel() for p in bucket) for bucket in gradient_buckets(model.parameters(), 150)][::-1]
     assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in model.parameters())
 
 
 def test_one_process_sends_nothing_and_keeps_its_gradients():
     model, ranks = Model(), Doubled(size=1)
-    adding = GradientSum(ranks, model.parameters())
+    adding = GradientAllReduce(ranks, model.parameters())
     with adding.last_pass():
         model(IDS[0], True).backward()
     before = gradients(model)
@@ -98,7 +98,7 @@ def test_one_process_sends_nothing_and_keeps_its_gradients():
 
 def test_no_hook_is_left_behind_by_a_pass_that_fails():
     model, ranks = Model(), Doubled(size=2)
-    adding = GradientSum(ranks, model.parameters())
+    adding = GradientAllReduce(ranks, model.parameters())
     with pytest.raises(RuntimeError, match="grad"), adding.last_pass():
         torch.zeros(1).backward()
     model(IDS[0], True).backward()
