@@ -22,16 +22,6 @@ from maskling.train.task import StepBatches
 from toy_runs import Make
 
 
-<<<<<<< HEAD:tests/train/test_loop.py
-def ready(recipe: Recipe) -> tuple[Parts, StepBatches]:
-    """What takes the steps of a recipe, and the work of its third step."""
-    material = Text.open(recipe, checks=False)
-    recipe = material.complete_recipe(recipe, None)
-    task = material.build_task(recipe, Ranks())
-    module = task.first_module()
-    parts = Parts(task, module, recipe.optimizer.build(module), pick_device("cpu", "fp32"), Ranks(), module)
-    return parts, task.batch_builder(Ranks())(2)
-=======
 def ready(recipe: Recipe) -> tuple[Engine, StepBatches]:
     """Return the engine of a recipe, and the batches of its third step."""
     data = open_text(recipe, verify=False)
@@ -40,7 +30,6 @@ def ready(recipe: Recipe) -> tuple[Engine, StepBatches]:
     module = task.first_module()
     engine = Engine(task, module, recipe.optimizer.build(module), pick_device("cpu", "fp32"), Ranks(), module)
     return engine, task.batch_builder(Ranks())(2)
->>>>>>> h/train:tests/train/test_step.py
 
 
 def spoiling(engine: Engine, micro: int, spoil: Callable[[torch.Tensor], torch.Tensor], each: int) -> Engine:
