@@ -58,7 +58,7 @@ def make(folder: Path) -> None:
     shutil.copytree(folder / "finished", folder / "run")
     stop_after(folder / "run", 4)
     tune = ("--task", "classify", "--train", "train.jsonl", "--train.steps", "4", "--train.save-every", "2")
-    tune = (*tune, "--train.batch-size", "8", "--system.threads", "1")
+    tune = (*tune, "--train.keep", "2", "--train.batch-size", "8", "--system.threads", "1")
     maskling(folder, "finetune", "finished", *tune, "--out", "tuned-finished")
     shutil.copytree(folder / "tuned-finished", folder / "tuned")
     stop_after(folder / "tuned", 2)

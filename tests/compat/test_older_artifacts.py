@@ -26,7 +26,7 @@ OLD = Path(__file__).parent / "858267a"
 TRAIN = ("--preset", "bert-tiny", "--data", "data", *SIZES, "--train.steps", "8", "--train.save-every", "4")
 TRAIN = ("train", *TRAIN, "--train.evaluate-every", "4")
 TUNE = ("finetune", "finished", "--task", "classify", "--train", "train.jsonl", "--train.steps", "4")
-TUNE = (*TUNE, "--train.save-every", "2", "--train.batch-size", "8", "--system.threads", "1")
+TUNE = (*TUNE, "--train.save-every", "2", "--train.keep", "2", "--train.batch-size", "8", "--system.threads", "1")
 
 
 @pytest.fixture(params=["committed", "made here"])
