@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from maskling.errors import CheckpointError
 from maskling.finetune.finetune import finetune
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.finetune.task import Finetuning, Labelled, judged
+from maskling.finetune.task import FinetuneTask, LabelledData, logits_over_ranks
 from maskling.model.device import pick_device
 from maskling.objectives.losses import weighted_loss
 from maskling.train.distributed import Ranks
@@ -32,16 +32,16 @@ def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
 
 
-def task_of(recipe: FinetuneRecipe) -> Finetuning:
-    material = Labelled(recipe)
-    return material.task(material.completed(recipe, None), Ranks())
+def task_of(recipe: FinetuneRecipe) -> FinetuneTask:
+    data = LabelledData(recipe, recipe.task)
+    return data.build_task(data.complete_recipe(recipe, None), Ranks())
 
 
-def gradient(task: Finetuning, worlds: list[Ranks]) -> dict[str, torch.Tensor]:
+def gradient(task: FinetuneTask, worlds: list[Ranks]) -> dict[str, torch.Tensor]:
     """Of step 1, added up over ranks; no dropout."""
     module = task.first_module().eval()
     for ranks in worlds:
-        work = task.working(ranks)(1)
+        work = task.batch_builder(ranks)(1)
         for batch in work.batches:
             weighted_loss(task.terms(module, batch, module.encoder, CPU), work.counts, task.weights).backward()
     return {name: value.grad.clone() for name, value in module.named_parameters() if value.grad is not None}
@@ -78,7 +78,7 @@ def test_packed_rows_micro_batches_and_ranks_change_nothing_but_rounding(recipe_
     ):
         task = task_of(recipe_of(kind, changes, model))
         if changes is not whole:
-            assert sum(len(task.working(ranks)(1).batches) for ranks in worlds) > 1
+            assert sum(len(task.batch_builder(ranks)(1).batches) for ranks in worlds) > 1
         assert furthest(straight, gradient(task, worlds)) < 1e-5 * max(1, size)
 
 
@@ -86,7 +86,7 @@ def test_packed_rows_micro_batches_and_ranks_change_nothing_but_rounding(recipe_
 class Apart(Ranks):
     """A rank whose sums are its own part: the test adds them."""
 
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, values: torch.Tensor) -> torch.Tensor:
         return values
 
 
@@ -96,7 +96,7 @@ def test_ranks_judge_parts_that_add_up_to_the_whole(recipe_of: Make, kind: str):
     module, compute = task.first_module(), pick_device("cpu", "fp32")
 
     def of(ranks: Ranks) -> np.ndarray:
-        return judged(task.recipe.task, module, compute, ranks, task.encoded(task._material.dev), 0, 256)
+        return logits_over_ranks(module, compute, ranks, task.encoded(task._data.dev), 0, 256)
 
     whole = of(Ranks())
     parts = [of(Apart(rank, 3)) for rank in range(3)]

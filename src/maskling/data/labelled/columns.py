@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -76,12 +77,13 @@ class Columns(Settings):
     )
 
 
-class ColumnMatch(Settings):
+@dataclass(frozen=True)
+class ColumnMatch:
     """The column names of one file; None for a column that the file does not have."""
 
     text: str
-    text_pair: str | None
-    label: str | None
+    text_pair: str | None = None
+    label: str | None = None
     negative: str | None = None
 
 
@@ -130,7 +132,7 @@ def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> Col
             f"name it with columns.text"
         )
     label = columns.label or next((name for name in spelt.all_of(TAG_COLUMNS) if name != text), None)
-    return ColumnMatch(text=text, text_pair=None, label=label)
+    return ColumnMatch(text=text, label=label)
 
 
 def no_label_column(names: Sequence[str], what: str = "labels") -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -68,14 +68,14 @@ def read_records(
 ) -> RecordFile:
     """Read a whole file, for training or evaluation. See `RecordReader`."""
     reader = RecordReader(path, kind, columns, labels=labels)
-    records = [record for group in reader for record in group]
+    records = list(reader.records())
     return RecordFile(_without_zeros(records) if kind == "classify" else records, reader.warnings)
 
 
 class RecordReader:
-    """Stream the records of a file in groups, in bounded memory.
+    """Stream the records of a file, one by one or in groups, in bounded memory.
 
-    warnings: a line for each problem in the file; complete after the last group.
+    warnings: a line for each problem in the file; complete after the last record.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RecordReader:
         self._kind, self._labels, self._pairs = kind, labels, pairs
         self._found: ColumnMatch | None = None
         self._lines_are_json: bool | None = None
-        self._questions = QuestionParser(self._file, with_answers=labels != "ignored")
+        self._questions = QuestionParser(self._file, with_answers=labels != "ignored") if kind == "answer" else None
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[list[Record]]:
@@ -108,24 +108,32 @@ class RecordReader:
         two with a tab between them (a pair, or a question and its context). With labels it is JSON Lines.
         Raises DataError with the file and line.
         """
-        count = 0
-        for group in self._groups():
-            count += len(group)
-            yield group
-        self._file.finish(count)
-        self.warnings += [*self._file.warnings, *self._questions.warnings()]
-
-    def _groups(self) -> Iterator[list[Record]]:
         if self._file.path == "-" and self._labels == "ignored":
+            count = 0
             for arrived in stdin_lines():
-                yield from grouped(list(self._line_records(iter(arrived))), _size, GROUP_CHARACTERS, GROUP_RECORDS)
+                for group in _grouped(list(self._line_records(iter(arrived)))):
+                    count += len(group)
+                    yield group
+            self._finish(count)
         else:
-            yield from grouped(self._records(), _size, GROUP_CHARACTERS, GROUP_RECORDS)
+            yield from _grouped(self.records())
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records of a file one by one. Raises DataError with the file and line."""
+        count = 0
+        for record in self._records():
+            count += 1
+            yield record
+        self._finish(count)
+
+    def _finish(self, count: int) -> None:
+        self._file.finish(count)
+        self.warnings += [*self._file.warnings, *(self._questions.warnings() if self._questions else ())]
 
     def _records(self) -> Iterator[Record]:
         file, suffix, kind = self._file, self._file.source.suffix, self._kind
         labelled = self._labels != "ignored"
-        if kind == "answer" and suffix == ".json":
+        if self._questions is not None and suffix == ".json":
             for question, where in self._questions.parse_squad():
                 yield from self._if_labelled(question, where)
         elif file.is_json:
@@ -135,7 +143,7 @@ class RecordReader:
         elif kind == "answer" and labelled and suffix != ".txt":
             yield from self._row_records(json_rows(file))
         elif suffix == ".txt" and not (kind == "tag" and labelled):
-            if self._labels == "required":
+            if labelled:
                 raise DataError(f"{file.path}: lines of a .txt are texts without labels; give .jsonl, .csv or .tsv")
             self._lines_are_json = False
             yield from self._line_records(lines(file))
@@ -185,7 +193,7 @@ class RecordReader:
 
     def _row_record(self, number: int, row: Fields) -> Record:
         """Return the record of a row. Raises BadRowError for a bad row, DataError for a file without such columns."""
-        if self._kind == "answer":
+        if self._questions is not None:
             return self._questions.parse_row(number, row)
         id_, labelled = f"{self._file.name}:{number}", self._labels != "ignored"
         if self._kind == "tag" and (labelled or self._has_word_list(row)):
@@ -260,6 +268,10 @@ def parse_line(line: str, kind: RecordKind, pairs: bool | None, id_: str = "") -
     if pairs and not tab:
         raise BadRowError("is one text, but this model takes pairs: put a tab between the two")
     return TextRecord(id_, first, second) if tab else TextRecord(id_, line)
+
+
+def _grouped(records: Iterable[Record]) -> Iterator[list[Record]]:
+    return grouped(records, _size, GROUP_CHARACTERS, GROUP_RECORDS)
 
 
 def _size(record: Record) -> int:

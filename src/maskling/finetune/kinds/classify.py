@@ -23,7 +23,7 @@ from maskling.data.labelled.encode_texts import (
 from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.data.labelled.records import LabelSet, label_names
 from maskling.errors import DataError
-from maskling.finetune.kinds.kind import HeadTask, Logits, Records, are_pairs
+from maskling.finetune.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics import classification, entropy
 from maskling.model.tasks.config import AnswerSettings, HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -69,7 +69,7 @@ class Classify(HeadTask):
         kind: Literal["multi-label", "classify"] = (
             "multi-label" if any(isinstance(record.label, tuple) for record in train) else "classify"
         )
-        settings = AnswerSettings(threshold=self.threshold, pairs=are_pairs(train))
+        settings = AnswerSettings(threshold=self.threshold, pairs=train[0].text_pair is not None)
         return HeadConfig(kind, LabelSet.of_texts(train).names, answer_settings=settings)
 
     def check_evaluable(self, records: Records, head: HeadConfig, where: str | None = None) -> None:

@@ -93,8 +93,3 @@ class HeadTask(TaskSettings, ABC):
 
     def initialize_head(self, model: TaskModel, records: Records) -> None:
         """Set parameters of a new head that follow from the training records."""
-
-
-def are_pairs(records: Records) -> bool:
-    """Return whether the records are pairs of texts; all are or none is."""
-    return records[0].text_pair is not None

@@ -12,7 +12,7 @@ from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.encode_texts import EncodedRecords, NoTargets, encode_texts, regression_targets
 from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.errors import DataError
-from maskling.finetune.kinds.kind import HeadTask, Logits, Records, are_pairs
+from maskling.finetune.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics.ranking import pearson, spearman
 from maskling.model.tasks.config import AnswerSettings, HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -43,7 +43,7 @@ class Regress(HeadTask):
             raise DataError(f"{missing.id} has no number to learn; give it one, or remove it")
         if len({record.label for record in train}) < 2:
             raise DataError(f"all numbers are {train[0].label:g}, so nothing can be learned from them")
-        return HeadConfig("regress", ("score",), answer_settings=AnswerSettings(pairs=are_pairs(train)))
+        return HeadConfig("regress", ("score",), answer_settings=AnswerSettings(pairs=train[0].text_pair is not None))
 
     def check_evaluable(self, records: Records, _head: HeadConfig, _where: str | None = None) -> None:
         missing = _first_unlabelled(records)
