@@ -6,7 +6,7 @@ The loss compares all sequences of a step, so vectors are gathered from all rank
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -49,7 +49,7 @@ from maskling.train.task import Baseline, Best, Numbers, SkippedRanges, StepBatc
 
 # Default dropout for text alone, where it makes the two copies of a text differ: the best of Gao et al. 2021 (table 5).
 _DROPOUT = 0.1
-# Held-out texts and pairs: evaluating on a text takes the time of training on it, and a pair is compared with all others.
+# Held-out records: evaluating on a text takes as long as training on it, and a pair is compared with all others.
 _MOST_HELD_OUT: Final[dict[SimilarityForm, int]] = {"texts": 1000, "pairs": 5000, "scored": 10_000}
 
 
@@ -301,7 +301,7 @@ def similarity_batches(
     ranks: Ranks,
     left_out: SkippedRanges = (),
 ) -> StepBatches:
-    """Build the batches of `step`: for the training loop a single micro-batch, as the loss compares all texts of a step."""
+    """Build the batches of `step`: a single micro-batch to the training loop, as the loss compares all its texts."""
     whole = examples.step(data_step(step, left_out), recipe.train.batch_size)
     rows = recipe.rows_at_once
     sequences = StepSequences(

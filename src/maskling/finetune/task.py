@@ -51,7 +51,7 @@ _MOST_HELD_OUT = 10_000
 def evaluation_compute(compute: Compute) -> Compute:
     """Return the same device in fp32, in which every evaluation runs.
 
-    `maskling evaluate` and `predict` use fp32 unless told otherwise: so one model has one number, whatever the dtype of
+    `maskling evaluate` and `predict` use fp32 by default: so one model has one number, whatever the dtype of
     its training, and the weights selected as the best are the best as they are used.
     """
     return replace(compute, dtype=torch.float32)
@@ -98,7 +98,8 @@ class RecordsTask(Task[FinetuneRecipe, _Module], ABC):
         if count <= _MANY_WINDOWS:
             return []
         return [
-            f"{self.describe_example(index)} is read in {count:,} windows, all in one step; cut it if that takes too long"
+            f"{self.describe_example(index)} is read in {count:,} windows, all in one step; "
+            f"shorten it if that takes too long"
         ]
 
     @cached_property

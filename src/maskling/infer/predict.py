@@ -115,7 +115,7 @@ def predict_texts(
     threshold: float = 0.5,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Predicted:
-    """Predict on texts and pairs. The logits of a text longer than the model's maximum length are averaged over windows.
+    """Predict on texts and pairs. A text longer than the model's maximum length has its windows' logits averaged.
 
     threshold: least probability of a predicted label, for multi-label.
     """

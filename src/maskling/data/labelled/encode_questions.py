@@ -13,9 +13,9 @@ from maskling.data.labelled.encode_texts import (
     SpanTargets,
     Windows,
     add_special_tokens,
+    join_windows,
     text_room,
     window_slices,
-    join_windows,
 )
 from maskling.data.labelled.records import QuestionRecord
 from maskling.errors import SettingsError

@@ -1,6 +1,6 @@
-"""Sentences of words as token sequences, each word predicted at its first token; a long sentence becomes several windows.
+"""Sentences of words as token sequences, each word predicted at its first token.
 
-Also the spacing between words: the text that a list of words makes.
+A long sentence becomes several windows. Also the spacing between words: the text that a list of words makes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from maskling.data.labelled.encode_texts import (
     Windows,
     WordTargets,
     add_special_tokens,
-    text_room,
     join_windows,
+    text_room,
 )
 from maskling.data.labelled.records import LabelSet, TaggedRecord
 from maskling.errors import SettingsError
@@ -30,7 +30,10 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class TagWindows:
-    """The windows of sentences. words: those predicted in each window, unlabelled. cut: number of words that lost tokens."""
+    """The windows of sentences.
+
+    words: those predicted in each window, unlabelled. cut: number of words that lost tokens.
+    """
 
     windows: Windows
     words: WordTargets

@@ -1,4 +1,4 @@
-"""Records of labelled files (texts with a label, words with tags, questions with answers) and the set of label names."""
+"""Records of labelled files (texts with labels, words with tags, questions with answers), and the set of labels."""
 
 from __future__ import annotations
 
@@ -140,13 +140,13 @@ class LabelSet:
         for row, record in enumerate(records):
             if isinstance(record.label, tuple):
                 raise DataError(
-                    f"{record.id} has a list of labels, but this task takes one per text; use multi-label classification"
+                    f"{record.id} has a list of labels, but this task takes one; use multi-label classification"
                 )
             found[row] = self.index(label_names(record)[0], record.id)
         return found
 
     def multi_hot(self, records: Sequence[TextRecord]) -> NDArray[np.float32]:
-        """Return 1 for each class of a text, else 0: (records, classes) float32. Raises DataError for unknown labels."""
+        """Return 1 per class of a text, else 0: (records, classes) float32. Raises DataError for an unknown label."""
         found = np.zeros((len(records), len(self)), np.float32)
         for row, record in enumerate(records):
             for name in label_names(record):
@@ -154,7 +154,7 @@ class LabelSet:
         return found
 
     def tag_indices(self, records: Sequence[TaggedRecord]) -> NDArray[np.int64]:
-        """Return the tag indices of all words, records concatenated: (words,) int64. Raises DataError for unknown tags."""
+        """Return the tag indices of the words of all records: (words,) int64. Raises DataError for an unknown tag."""
         found = [self.index(tag, record.id) for record in records for tag in record_tags(record)]
         return np.array(found, np.int64)
 

@@ -109,7 +109,7 @@ class Classify(HeadTask):
         return Criterion("micro_f1" if head.kind == "multi-label" else "accuracy", higher=True)
 
     def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Numbers:
-        """Return accuracy, macro-F1, Matthews' coefficient and loss; for multi-label micro-F1, macro-F1, exact match."""
+        """Return accuracy, macro-F1, Matthews' coefficient, loss; for multi-label micro-F1, macro-F1, exact match."""
         from maskling.infer.predict import pool_windows, softmax
 
         scores = pool_windows(logits, encoded.windows, len(records))
@@ -152,7 +152,7 @@ class Classify(HeadTask):
 
 
 class ClassifyPairs(Classify):
-    """One label per pair of texts, such as paraphrase or entailment. Of a pair that is too long, the longer text is cut."""
+    """One label per pair of texts: paraphrase, entailment. If a pair is too long, the longer text is truncated."""
 
     small_rate: ClassVar[float] = 3e-4
     kind: Literal["pair"] = "pair"  # type: ignore[assignment]
