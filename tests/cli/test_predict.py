@@ -89,11 +89,24 @@ def test_standard_input_and_json(
         assert said.code == 0, said
         found = [json.loads(one) for one in said.out.splitlines()]
         assert [one.pop("id") for one in found] == ["stdin:1", "stdin:2"]
-        assert found[0] == found[1]
+        assert_near(found[0], found[1])
         assert set(found[0]) == keys - {"id"}
     typed(monkeypatch, f"{line}\n{line}\n")
     plain = maskling("predict", models / kind)
     assert len(plain.out.splitlines()) == 2
+
+
+def assert_near(one: object, other: object) -> None:
+    """Compare JSON values but for rounding, which differs between the rows of a matrix product on some processors."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert_near(value, other[key])
+    elif isinstance(one, list) and isinstance(other, list):
+        for value, another in zip(one, other, strict=True):
+            assert_near(value, another)
+    else:
+        assert one == (pytest.approx(other, rel=1e-5) if isinstance(other, float) else other)
 
 
 def test_a_text_of_the_command_line(maskling: Command, models: Path) -> None:
@@ -119,7 +132,7 @@ def test_a_file_with_a_fault_leaves_what_was_predicted_beside_the_answer(
     for name in ("old.tsv", "new.tsv"):
         said = maskling("predict", models / "classify", texts, "--out", name)
         assert "a.jsonl:401 has no text in 'text'" in said.complaint
-        assert f"the 256 predictions made until then are in {name}.unfinished" in said.err
+        assert f"the 256 predictions made before that are in {name}.unfinished" in said.err
         assert len(Path(f"{name}.unfinished").read_text().splitlines()) == 256
     assert Path("old.tsv").read_text() == "old"
     assert not Path("new.tsv").exists()
@@ -142,7 +155,7 @@ def test_a_fault_before_the_first_prediction_leaves_nothing(maskling: Command, m
 def test_what_was_cut_is_said(maskling: Command, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed(monkeypatch, f"the dog\t{'a fox ' * 50}\nthe dog\ta fox\n")
     said = maskling("predict", models / "classify")
-    assert "warning: 1 of them had a part longer than the model takes, which was cut" in said.err
+    assert "warning: 1 of them were longer than the model takes and were cut" in said.err
 
 
 def test_columns_are_settings(maskling: Command, models: Path, texts: Path) -> None:
@@ -184,7 +197,7 @@ def test_csv_and_conll_are_what_their_names_say(maskling: Command, models: Path)
 
 
 def test_a_name_that_promises_something_else_is_refused(maskling: Command, models: Path, texts: Path) -> None:
-    assert "end in .jsonl" in maskling("predict", models / "classify", texts, "--out", "a.json").complaint
+    assert "name the file .jsonl" in maskling("predict", models / "classify", texts, "--out", "a.json").complaint
     assert "which this model does not give" in maskling("predict", models / "answer", "--out", "a.bio").complaint
     assert "- is not a file to write to" in maskling("predict", models / "classify", texts, "--out", "-").complaint
 
@@ -228,9 +241,9 @@ def test_a_model_of_pairs_takes_no_single_text_and_the_other_way_round(
 ) -> None:
     Path("one.txt").write_text("the dog\n")
     Path("two.csv").write_text("premise,hypothesis\nthe dog,a fox\n")
-    assert "one.txt:1 is one text, and this model judges pairs" in maskling("predict", told[True], "one.txt").complaint
+    assert "one.txt:1 is one text, but this model takes pairs" in maskling("predict", told[True], "one.txt").complaint
     assert "--text 'the dog' is one text" in maskling("predict", told[True], "--text", "the dog").complaint
-    assert "has one text, 'text', and this model judges pairs" in maskling("predict", told[True], texts).complaint
+    assert "has one text, 'text', but this model takes pairs" in maskling("predict", told[True], texts).complaint
     assert "has two texts, 'premise' and 'hypothesis'" in maskling("predict", told[False], "two.csv").complaint
     assert maskling("predict", told[False], "two.csv", "--columns.text", "premise").code == 0
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from maskling.errors import CheckpointError
 from maskling.finetune.finetune import finetune
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.finetune.task import Finetuning, Labelled, judged
+from maskling.finetune.task import FinetuneTask, LabelledData, logits_over_ranks
 from maskling.model.device import pick_device
 from maskling.objectives.losses import weighted_loss
 from maskling.train.distributed import Ranks
@@ -32,12 +32,12 @@ def weights(folder: Path, step: int) -> dict[str, torch.Tensor]:
     return load_file(folder / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
 
 
-def task_of(recipe: FinetuneRecipe) -> Finetuning:
-    material = Labelled(recipe)
-    return material.build_task(material.complete_recipe(recipe, None), Ranks())
+def task_of(recipe: FinetuneRecipe) -> FinetuneTask:
+    data = LabelledData(recipe, recipe.task)
+    return data.build_task(data.complete_recipe(recipe, None), Ranks())
 
 
-def gradient(task: Finetuning, worlds: list[Ranks]) -> dict[str, torch.Tensor]:
+def gradient(task: FinetuneTask, worlds: list[Ranks]) -> dict[str, torch.Tensor]:
     """Of step 1, added up over ranks; no dropout."""
     module = task.first_module().eval()
     for ranks in worlds:
@@ -96,7 +96,7 @@ def test_ranks_judge_parts_that_add_up_to_the_whole(recipe_of: Make, kind: str):
     module, compute = task.first_module(), pick_device("cpu", "fp32")
 
     def of(ranks: Ranks) -> np.ndarray:
-        return judged(task.recipe.task, module, compute, ranks, task.encoded(task._material.dev), 0, 256)
+        return logits_over_ranks(module, compute, ranks, task.encoded(task._data.dev), 0, 256)
 
     whole = of(Ranks())
     parts = [of(Apart(rank, 3)) for rank in range(3)]

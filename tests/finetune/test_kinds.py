@@ -70,7 +70,7 @@ def test_test_records_are_measured_once_at_the_end_and_told_again(recipe_of: Mak
     def again(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("maskling.finetune.task.Finetuning.measured", again)
+    monkeypatch.setattr("maskling.finetune.task.FinetuneTask._measure", again)
     events = list(finetune(recipe, tmp_path))
     assert only(FinalMetrics, events) == [dev, test]
     assert events[-1].already
@@ -98,11 +98,11 @@ def test_without_dev_a_part_of_train_is_held_out_and_said(recipe_of: Make, tmp_p
 
 
 def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
-    from maskling.finetune.task import Labelled
+    from maskling.finetune.task import LabelledData
 
     def evaluated(changes: dict[str, object]) -> list[int]:
         recipe = recipe_of("classify", {"train.epochs": 3, "train.batch_size": 1, **changes})
-        train = Labelled(recipe).complete_recipe(recipe, None).train
+        train = LabelledData(recipe, recipe.task).complete_recipe(recipe, None).train
         return [step for step in range(1, train.steps + 1) if train.evaluates(step, train.steps)]
 
     assert len(evaluated({})) == 3
@@ -110,17 +110,17 @@ def test_evaluations_are_one_an_epoch_or_as_many_as_asked_for(recipe_of: Make):
 
 
 def test_fresh_weights_are_not_those_of_the_folder_but_have_its_shape(recipe_of: Make, tmp_path: Path):
-    from maskling.finetune.task import Labelled
+    from maskling.finetune.task import LabelledData
     from maskling.train.distributed import Ranks
 
     norms = []
     for fresh in (False, True):
         recipe = recipe_of("classify", {"encoder.fresh": fresh})
-        material = Labelled(recipe)
-        recipe = material.complete_recipe(recipe, None)
-        model = material.build_task(recipe, Ranks()).first_module()
+        data = LabelledData(recipe, recipe.task)
+        recipe = data.complete_recipe(recipe, None)
+        model = data.build_task(recipe, Ranks()).first_module()
         norms.append(model.state_dict())
-        assert (material.initial_weights_id(recipe, None) is None) == fresh
+        assert (data.initial_weights_id(recipe, None) is None) == fresh
     given, drawn = norms
     assert {name: value.shape for name, value in given.items()} == {name: value.shape for name, value in drawn.items()}
     assert not any((given[name] == drawn[name]).all() for name in given if given[name].ndim == 2 and "head" not in name)

@@ -11,7 +11,7 @@ import torch
 from maskling.export.cards import TaskFacts
 from maskling.export.folder import export_task_model
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.finetune.task import Labelled
+from maskling.finetune.task import LabelledData
 from maskling.model.device import pick_device
 from maskling.train.distributed import Ranks
 from maskling.train.engine import Engine
@@ -27,11 +27,11 @@ def test_a_step_is_that_of_transformers(recipe_of: Make, tmp_path: Path, kind: s
     transformers = pytest.importorskip("transformers")
     nothing_drawn = {"encoder.dropout": 0.0, "encoder.head_dropout": 0.0, "train.clip": "none"}
     recipe = recipe_of(kind, {**nothing_drawn, "schedule.kind": "constant", "schedule.warmup": 0}, model)
-    material = Labelled(recipe)
-    recipe = material.complete_recipe(recipe, None)
-    task = material.build_task(recipe, Ranks())
+    data = LabelledData(recipe, recipe.task)
+    recipe = data.complete_recipe(recipe, None)
+    task = data.build_task(recipe, Ranks())
     module = task.first_module()
-    export_task_model(module, material.tokens, tmp_path / "first", TaskFacts())
+    export_task_model(module, data.tokens, tmp_path / "first", TaskFacts())
     auto = {"tag": "TokenClassification", "answer": "QuestionAnswering"}.get(kind, "SequenceClassification")
     theirs = getattr(transformers, f"AutoModelFor{auto}").from_pretrained(tmp_path / "first").train()
 
@@ -62,7 +62,7 @@ def _their_loss(model: torch.nn.Module, task, kind: str, types: bool) -> torch.T
             inputs["token_type_ids"] = (torch.arange(ids.shape[1]) >= int(step.windows.second[place])).long()[None]
         if kind == "tag":
             labels = torch.full(ids.shape, -100)
-            labels[0, targets.places] = torch.from_numpy(targets.labels)
+            labels[0, targets.token_positions] = torch.from_numpy(targets.labels)
             inputs["labels"] = labels
             counts.append(len(targets.labels))
         elif kind == "answer":

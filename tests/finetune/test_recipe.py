@@ -77,7 +77,7 @@ def test_records_that_teach_nothing_are_refused_and_leave_no_model(
 
 
 def test_settings_that_do_not_fit_are_refused(recipe_of: Make, tmp_path: Path):
-    with pytest.raises(SettingsError, match=r"data\.max_length = 300 is longer than the 67 tokens"):
+    with pytest.raises(SettingsError, match=r"data\.max_length = 300 is longer than the 67 positions"):
         list(finetune(recipe_of("classify", {"data.max_length": 300}, model="bert"), tmp_path))
     with pytest.raises(SettingsError, match="task: there is no kind 'classfy'; did you mean 'classify'"):
         recipe_of("classify", {"task.kind": "classfy"})

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from maskling.config import overrides
 from maskling.errors import DataError, MasklingError, SettingsError
 from maskling.finetune import similarity as vectors_module
-from maskling.finetune.finetune import finetune, open_material
+from maskling.finetune.finetune import finetune, open_training_data
 from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
-from maskling.finetune.similarity import Embedding
+from maskling.finetune.similarity import SimilarityTask
 from maskling.infer.model import load
 from maskling.model import attention
 from maskling.objectives.losses import weighted_loss
@@ -85,10 +85,10 @@ def similarity(models: dict[str, Path], similar: dict[str, Path]) -> Make:
     return make
 
 
-def task_of(recipe: FinetuneRecipe, world: Ranks | None = None) -> Embedding:
-    material = open_material(recipe, True)
-    task = material.build_task(material.complete_recipe(recipe, None), world or Ranks())
-    assert isinstance(task, Embedding)
+def task_of(recipe: FinetuneRecipe, world: Ranks | None = None) -> SimilarityTask:
+    data = open_training_data(recipe, True)
+    task = data.build_task(data.complete_recipe(recipe, None), world or Ranks())
+    assert isinstance(task, SimilarityTask)
     return task
 
 
@@ -118,7 +118,7 @@ def test_text_alone_spreads_out_and_is_judged_by_what_is_held_out(similarity: Ma
     events = list(finetune(recipe, tmp_path))
     first, *_, last = (event.measured for event in only(Evaluated, events))
     assert last["loss"] < first["loss"]
-    assert any("held out of texts.jsonl choose the best weights" in event.text for event in only(Warned, events))
+    assert any("held out of texts.jsonl select the best weights" in event.text for event in only(Warned, events))
 
 
 def test_every_sentence_is_a_text_once(similarity: Make, similar: dict[str, Path], tmp_path: Path):
@@ -126,7 +126,7 @@ def test_every_sentence_is_a_text_once(similarity: Make, similar: dict[str, Path
     (tmp_path / "more" / "a.txt").write_text("The fox sees the dog. The lazy dog!\nThe fox sees the dog.\n")
     (tmp_path / "more" / "b.txt").write_text("So. The gift in Paris\n")
     task = task_of(similarity("texts", {"data.train": tmp_path / "more", "data.dev": similar["scored"]}))
-    assert [record.text for record in task._material.train] == [
+    assert [record.text for record in task._data.train] == [
         "The fox sees the dog.",
         "The lazy dog!",
         "The gift in Paris",
@@ -135,7 +135,7 @@ def test_every_sentence_is_a_text_once(similarity: Make, similar: dict[str, Path
 
 
 def gradient(
-    task: Embedding, seed: int | None = None, backend: str | None = None
+    task: SimilarityTask, seed: int | None = None, backend: str | None = None
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """Of step 1, with dropout if there is a seed."""
     module = task.first_module()
@@ -163,7 +163,7 @@ def test_micro_batches_and_packing_change_neither_loss_nor_gradient(similarity: 
     size = max(float(value.abs().max()) for value in grads.values())
     for changes in ({}, {"system.micro_batch_tokens": 32}, {"system.micro_batch_tokens": 64}):
         task = task_of(similarity(form, {**base, **changes}))
-        assert (len(task.batch_builder(Ranks())(1).batches[0].parts) > 2) == bool(changes)
+        assert (len(task.batch_builder(Ranks())(1).batches[0].micro_batches) > 2) == bool(changes)
         loss, found = gradient(task)
         assert loss == pytest.approx(straight, abs=1e-5)
         # Without dropout the two copies of a text are the same: there a gradient of rounding is all there is.
@@ -265,13 +265,13 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
     task.write(tmp_path, task.first_module(), None)
     theirs = st.SentenceTransformer(str(tmp_path / "model"), device="cpu")
     step = task.batch_builder(Ranks())(0)
-    records = [task._material.train[number] for number in sorted(set(step.example_ids.tolist()))]
+    records = [task._data.train[number] for number in sorted(set(step.example_ids.tolist()))]
     columns = [[record.text for record in records], [record.text_pair for record in records]]
     if form == "negatives":
         # Theirs wants one for each; those that are left out here hold nothing that it could be taken for.
         records = [record for record in records if record.negative]
         columns = [[getattr(record, name) for record in records] for name in ("text", "text_pair", "negative")]
-        task._material.train = records
+        task._data.train = records
         task.__dict__.pop("_train", None)
         step = task_of_records(task)
     features = [theirs.preprocess(texts) for texts in columns]
@@ -283,9 +283,9 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
     assert found.sum.item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
-def task_of_records(task: Embedding):
+def task_of_records(task: SimilarityTask):
     """One step of all records that the task has now."""
-    train = task.recipe.train.model_copy(update={"batch_size": len(task._material.train)})
+    train = task.recipe.train.model_copy(update={"batch_size": len(task._data.train)})
     return task.with_recipe(task.recipe.with_train(train)).batch_builder(Ranks())(0)
 
 
@@ -332,21 +332,21 @@ def test_test_texts_are_measured_once_at_the_end(similarity: Make, similar, tmp_
     dev, test = only(FinalMetrics, events)
     assert (list(dev.measured), list(test.measured)) == (["spearman", "pearson"], ["mrr", "accuracy", "top10"])
     assert "mrr, test" in (tmp_path / "model" / "README.md").read_text()
-    monkeypatch.setattr("maskling.finetune.similarity.measured", None)
+    monkeypatch.setattr("maskling.finetune.similarity.similarity_metrics", None)
     assert only(FinalMetrics, list(finetune(similarity("scored", changes), tmp_path))) == [dev, test]
 
 
 @pytest.mark.parametrize(
     ("form", "changes", "lines", "error", "said"),
     [
-        ("pairs", {"train.batch_size": 1}, None, SettingsError, "nothing to be told from"),
+        ("pairs", {"train.batch_size": 1}, None, SettingsError, "no in-batch negatives"),
         ("texts", {"encoder.dropout": 0}, None, SettingsError, "dropout is 0"),
         ("scored", {}, [PAIR.format(1), '{"text_a": "a", "text_b": "c"}'], DataError, "no score"),
         ("scored", {}, [PAIR.format('"yes"')], DataError, "a number is needed"),
         ("scored", {}, [PAIR.format(1)] * 2, DataError, "all scores are 1"),
         ("pairs", {}, ['{"text_a": "a", "text_b": "b"}'] * 2, DataError, "a single text"),
         ("pairs", {}, ['{"left": "a", "right": "b"}'], DataError, "no column with a name known for texts"),
-        ("pairs", {}, [], DataError, "has no texts in it"),
+        ("pairs", {}, [], DataError, "has no records"),
         ("texts", {}, ['{"text": "short"}'], MasklingError, "no text of 10 characters or more"),
         ("texts", {"data.train": "nowhere"}, None, MasklingError, "there is no such file or folder"),
     ],

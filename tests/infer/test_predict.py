@@ -258,8 +258,8 @@ def test_a_model_without_a_head_says_how_to_get_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "asked", "message"),
     [
-        ("classify", [("a", "b", "c")], "judges texts, and pairs of them as tuples of two"),
-        ("classify", [7], "judges texts"),
+        ("classify", [("a", "b", "c")], "takes texts, or pairs of them as tuples of two"),
+        ("classify", [7], "takes texts"),
         ("tag", [["a", 7]], "tags words"),
         ("answer", ["who ?"], "answers questions: give pairs"),
         ("answer", [TextRecord("", "a")], "answers questions"),

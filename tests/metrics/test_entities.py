@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from seqeval import metrics as seqeval
 from seqeval.metrics.sequence_labeling import get_entities
 
-from maskling.metrics.entities import Entity, entities, entity_scores, marks_entities, token_accuracy
+from maskling.metrics.entities import EntitySpan, entities, entity_scores, marks_entities, token_accuracy
 
 tags = st.sampled_from(["O", "O", *(f"{mark}-{kind}" for mark in "BIES" for kind in ("PER", "MISC-2", "X"))])
 sentences = st.lists(st.lists(st.tuples(tags, tags), max_size=9), min_size=1, max_size=6)
@@ -44,10 +44,10 @@ def test_scores_are_those_of_seqeval(sentences):
 
 def test_an_i_after_nothing_or_another_type_begins_an_entity():
     assert entities(["O", "I-PER", "I-PER", "I-LOC", "B-LOC", "O", "I-LOC"]) == [
-        Entity("PER", 1, 3),
-        Entity("LOC", 3, 4),
-        Entity("LOC", 4, 5),
-        Entity("LOC", 6, 7),
+        EntitySpan("PER", 1, 3),
+        EntitySpan("LOC", 3, 4),
+        EntitySpan("LOC", 4, 5),
+        EntitySpan("LOC", 6, 7),
     ]
 
 

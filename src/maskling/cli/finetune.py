@@ -1,4 +1,4 @@
-"""`maskling finetune`: an encoder made into a classifier, a tagger, or whatever else labelled records teach."""
+"""`maskling finetune`: train a pretrained encoder on labelled records."""
 
 from __future__ import annotations
 
@@ -17,41 +17,46 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    model: Annotated[Path | None, Parameter(help="a run of 'maskling train', an export, a Hugging Face folder")] = None,
+    model: Annotated[
+        Path | None, Parameter(help="model to fine-tune: a run of 'maskling train', an export, a Hugging Face folder")
+    ] = None,
     /,
     *,
     task: Annotated[
         str | None,
-        Parameter(help="classify, pair, regress, tag, answer or similarity; classify, if left out", metavar="KIND"),
+        Parameter(help="classify, pair, regress, tag, answer or similarity; default: classify", metavar="KIND"),
     ] = None,
     train: Annotated[
-        Path | None, Parameter(help="records to learn from; for similarity pairs, or any text", metavar="FILE")
+        Path | None, Parameter(help="training records; for similarity pairs, or any text", metavar="FILE")
     ] = None,
     dev: Annotated[
-        Path | None, Parameter(help="records that choose the best weights; else a part of --train", metavar="FILE")
+        Path | None,
+        Parameter(help="records that select the best weights; default: a held-out part of --train", metavar="FILE"),
     ] = None,
-    test: Annotated[Path | None, Parameter(help="records to measure on once, at the end", metavar="FILE")] = None,
-    out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there goes on", metavar="FOLDER")] = None,
-    epochs: Annotated[float | None, Parameter(help="how often every record is seen; 3, if left out")] = None,
-    lr: Annotated[float | None, Parameter(help="highest learning rate; by the model's size, if left out")] = None,
-    seed: Annotated[int | None, Parameter(help="decides the head's first weights, order and dropout")] = None,
+    test: Annotated[Path | None, Parameter(help="records to evaluate once, at the end", metavar="FILE")] = None,
+    out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there resumes", metavar="FOLDER")] = None,
+    epochs: Annotated[float | None, Parameter(help="passes over the training records; default: 3")] = None,
+    lr: Annotated[float | None, Parameter(help="peak learning rate; default: by the model's size")] = None,
+    seed: Annotated[
+        int | None, Parameter(help="seed of the head's initial weights, the order of records, and dropout")
+    ] = None,
     from_scratch: Annotated[
-        bool, Parameter(help="random weights in the model's shape, to see what pretraining is worth", negative=())
+        bool,
+        Parameter(help="random weights in the model's shape, to measure what pretraining contributes", negative=()),
     ] = False,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
-    force_new: Annotated[
-        bool, Parameter(help="begin anew; a run that is there is moved to RUN.1, not deleted")
-    ] = False,
-    show: Annotated[bool, Parameter(help="print every setting and where it comes from, and stop")] = False,
-    json: Annotated[bool, Parameter(help="one line of JSON for each event on stdout")] = False,
+    force_new: Annotated[bool, Parameter(help="start anew; an existing run is moved to RUN.1, not deleted")] = False,
+    show: Annotated[bool, Parameter(help="print every setting and its origin, and stop")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON per event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
-    """Teach a model labels: of texts, pairs, words, or the places of answers; or to give texts vectors.
+    """Fine-tune for classification, sentence pairs, regression, NER/POS or question answering.
 
-    Files are JSON Lines, CSV, TSV, CoNLL columns or SQuAD's JSON. The best weights by --dev go to OUT/model, for
-    'maskling predict' and transformers. Ctrl-C stops with a checkpoint, and the same command goes on from there.
+    With --task similarity, train text vectors instead. Files are JSON Lines, CSV, TSV, CoNLL columns or SQuAD's JSON.
+    The best weights by --dev are written to OUT/model, for 'maskling predict' and transformers. Ctrl-C stops with a
+    checkpoint, and the same command resumes from it.
 
-    Any setting is an option too, as --train.batch-size 16 or --train.patience 3; --show lists them all.
+    Any setting is also an option, as --train.batch-size 16 or --train.patience 3; --show lists them all.
 
     Example: maskling finetune runs/mine --task classify --train train.jsonl --dev dev.jsonl --out runs/classifier
     """
@@ -70,13 +75,13 @@ def finetune(
         "optimizer__lr": lr,
         "seed": seed,
     }
-    words = {name: None if value is None else str(value) for name, value in named.items()}
-    resolved = read_finetune_recipe(layers(config, settings, **words))
+    values = {name: None if value is None else str(value) for name, value in named.items()}
+    resolved = read_finetune_recipe(layers(config, settings, **values))
     recipe = resolved.settings
     if recipe.task.kind == "similarity":
-        refuse_idle(resolved, ["encoder.head_dropout"], "a model of vectors has no head")
+        refuse_idle(resolved, ["encoder.head_dropout"], "similarity training has no head")
     if recipe.train.steps:
-        refuse_idle(resolved, ["train.epochs"], "train.steps says how long the run is")
+        refuse_idle(resolved, ["train.epochs"], "train.steps sets the length of the run")
     if show:
         for line in shown(resolved):
             console.result(line)
@@ -103,5 +108,5 @@ def finetune(
 
 
 def measured_line(measured: Numbers) -> str:
-    """The numbers of an evaluation, the one that decides first."""
+    """Return the metrics of an evaluation as a line, the criterion first."""
     return "   ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)

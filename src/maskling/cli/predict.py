@@ -1,4 +1,4 @@
-"""`maskling predict`: labels, tags and answers for files of texts."""
+"""`maskling predict`: run a fine-tuned model on files of texts, and write its predictions."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ from maskling.cli.format import shortened
 from maskling.cli.inputs import check_out_file, columns_in
 from maskling.cli.options import SettingPairs
 from maskling.console import Console, counted, printable
-from maskling.errors import DataError, SettingsError
+from maskling.errors import SettingsError
 from maskling.files import atomic_write
 
 if TYPE_CHECKING:
-    from maskling.infer.predict_inputs import Record
+    from maskling.data.labelled.records import Record, RecordKind
     from maskling.infer.results import Prediction
-    from maskling.model.tasks.config import HeadKind
-
-# FOLDED DOCS
-# [predicted] Predictions as lines: on the screen, or in a file that is whole or absent.
 
 
 def predict(
-    model: Annotated[Path, Parameter(help="what 'maskling finetune' made, or such a Hugging Face folder")],
+    model: Annotated[
+        Path,
+        Parameter(help="fine-tuned model: a run of 'maskling finetune', or a Hugging Face folder with a task head"),
+    ],
     /,
-    *files: Annotated[str, Parameter(help="JSONL, CSV, TSV, .txt, CoNLL or SQuAD files; - is standard input")],
+    *files: Annotated[str, Parameter(help="JSONL, CSV, TSV, .txt, CoNLL or SQuAD files; -: standard input")],
     text: Annotated[
         list[str] | None,
-        Parameter(help="predict on this text instead of files; of two, a pair, with a tab between", metavar="TEXT"),
+        Parameter(help="predict on this text instead of files; a pair has a tab between its texts", metavar="TEXT"),
     ] = None,
     out: Annotated[
-        Path | None, Parameter(help="write to this file; .jsonl, .csv or .conll decide how", metavar="FILE")
+        Path | None, Parameter(help="write to this file; .jsonl, .csv or .conll select the format", metavar="FILE")
     ] = None,
     threshold: Annotated[
         float | None,
-        Parameter(help="where a text may have several labels: least probability of each; as in training, if left out"),
+        Parameter(help="for multi-label models: least probability of a predicted label; default: as in training"),
     ] = None,
-    n_best: Annotated[int, Parameter(help="how many answers to a question, with --json")] = 3,
+    n_best: Annotated[int, Parameter(help="number of answers per question, with --json")] = 3,
     allow_none: Annotated[
         bool | None,
         Parameter(
-            help="let questions have no answer (--no-allow-none: never); as in training, if left out",
+            help="allow 'no answer' (--no-allow-none: never); default: as in training",
             negative="--no-allow-none",
         ),
     ] = None,
-    json: Annotated[bool, Parameter(help="one line of JSON for each text on stdout")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON per record on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     settings: SettingPairs = (),
 ) -> None:
-    """Judge texts, tag words or answer questions, whichever a fine-tuned model does.
+    """Run a fine-tuned model.
 
-    One line for each record: the prediction, its probability, the text, with tabs between them. --columns.text and
-    --columns.text-pair name the columns of a file whose own names are not known.
+    It classifies or scores texts, tags words or answers questions, as it was trained to. One line per record: the
+    prediction, its probability and the text, separated by tabs. --columns.text and --columns.text-pair name the columns
+    of a file if their names are not recognized.
 
     Example: maskling predict runs/classifier reviews.jsonl --out labels.tsv
     """
@@ -68,144 +68,147 @@ def predict(
     if out is not None:
         check_out_file(out, files)
     if files and text:
-        raise SettingsError("give files, or texts with --text, not both")
+        raise SettingsError("give files or --text, not both")
     if not files and not text and (sys.stdin is None or sys.stdin.isatty()):
         raise SettingsError("there is nothing to predict on: give FILES, - for standard input, or --text TEXT")
 
+    from maskling.data.labelled.reader import RecordReader
     from maskling.infer.model import load
     from maskling.infer.predict import predict_all
-    from maskling.infer.predict_inputs import PredictInputs
 
     loaded = load(model, device=device)
-    judge = loaded.need_task_scorer("predict")
+    scorer = loaded.need_task_scorer("predict")
+    kind, pairs = scorer.head_config.kind, scorer.head_config.answer_settings.pairs
     if out is not None:
-        check_form(out, judge.head_config.kind, as_json=json)
-    kind, pairs = judge.head_config.kind, judge.head_config.answer_settings.pairs
-    sources = [] if text else [PredictInputs(file, kind, columns, pairs=pairs) for file in files or ("-",)]
-    given: list[Any] = [[[_record(one, kind, pairs) for one in text]]] if text else list(sources)
+        check_format(out, kind, as_json=json)
+    readers = [] if text else [RecordReader(file, kind, columns, pairs=pairs) for file in files or ("-",)]
+    sources: list[Any] = [[[_record(line, kind, pairs) for line in text]]] if text else list(readers)
     done = cut = 0
-    with lines_to(out, console) as lines:
-        for source in given:
+    with prediction_writer(out, console) as writer:
+        for source in sources:
             for records in source:
                 predicted = predict_all(
-                    loaded, judge, records, threshold=threshold, n_best=n_best, allow_none=allow_none
+                    loaded, scorer, records, threshold=threshold, n_best=n_best, allow_none=allow_none
                 )
                 for record, prediction in zip(records, predicted.predictions, strict=True):
-                    lines.write(record, prediction)
+                    writer.write(record, prediction)
                 done, cut = done + len(records), cut + predicted.cut
                 if out is not None:
                     console.progress(counted(done, "prediction"), done, None)
     console.clear()
-    for warning in [warning for source in sources for warning in source.warnings]:
+    for warning in [warning for reader in readers for warning in reader.warnings]:
         console.warn(warning)
     if cut:
-        console.warn(f"{cut:,} of them had a part longer than the model takes, which was cut")
+        console.warn(f"{cut:,} of them were longer than the model takes and were cut")
     if out is not None:
         console.note(f"{counted(done, 'prediction')} written to {out}")
 
 
-def _record(text: str, kind: HeadKind, pairs: bool | None) -> Record:
-    from maskling.infer.predict_inputs import record_of
+def _record(text: str, kind: RecordKind, pairs: bool | None) -> Record:
+    from maskling.data.labelled.reader import parse_line
+    from maskling.data.labelled.tables import BadRowError
 
     try:
-        return record_of(text, kind, pairs)
-    except DataError as error:
+        return parse_line(text, kind, pairs)
+    except BadRowError as error:
         raise SettingsError(f"--text '{shortened(text)}' {error}") from None
 
 
-JSON_SUFFIXES = (".jsonl", ".ndjson")
-CONLL_SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
+_JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+_CONLL_SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
 
 
-class Lines:
-    """Where predictions go, and how: the columns of a line, for people or as CSV, CoNLL's columns, or JSON."""
+class PredictionWriter:
+    """Writes predictions to the console or a file: as tab-separated columns, CSV, CoNLL columns or JSON."""
 
-    def __init__(self, console: Console, file: BinaryIO | None, form: Callable[[Record, Prediction], str]) -> None:
-        self._console, self._file, self._form = console, file, form
+    def __init__(self, console: Console, file: BinaryIO | None, format_: Callable[[Record, Prediction], str]) -> None:
+        self._console, self._file, self._format = console, file, format_
         self.count = 0
 
     def write(self, record: Record, prediction: Prediction) -> None:
-        """Add what was predicted of one record."""
+        """Write the prediction of one record."""
         if self._file is None:
             self._console.data(as_dict(record, prediction))
             self._console.result(as_cells(record, prediction))
         else:
-            self._file.write(self._form(record, prediction).encode(errors="backslashreplace") + b"\n")
+            self._file.write(self._format(record, prediction).encode(errors="backslashreplace") + b"\n")
         self.count += 1
 
 
-def check_form(out: Path, kind: HeadKind, *, as_json: bool) -> None:
-    """Raise SettingsError for a file whose name promises what is not written. kind: of the model."""
+def check_format(out: Path, kind: RecordKind, *, as_json: bool) -> None:
+    """Raise SettingsError for an output suffix that does not fit the model. kind: of its head."""
     if as_json:
         return
-    if out.suffix in CONLL_SUFFIXES and kind != "tag":
-        raise SettingsError(f"{out}: CoNLL's columns are of words and their tags, which this model does not give")
+    if out.suffix in _CONLL_SUFFIXES and kind != "tag":
+        raise SettingsError(
+            f"{out}: CoNLL columns hold words and tags, but this model does not tag; choose .jsonl, .csv or .tsv"
+        )
     if out.suffix == ".json":
-        raise SettingsError(f"{out}: a line of JSON for each prediction is written to files that end in .jsonl")
+        raise SettingsError(f"{out}: predictions are written as JSON Lines; name the file .jsonl")
 
 
 @contextlib.contextmanager
-def lines_to(out: Path | None, console: Console) -> Iterator[Lines]:
-    """Write to `out`, as its name says, or show what is predicted if it is None.
+def prediction_writer(out: Path | None, console: Console) -> Iterator[PredictionWriter]:
+    """Yield a writer to `out`, in the format of its suffix, or to the console if it is None.
 
-    Where an error or a stop comes in between, what was predicted before is kept beside `out`.
+    The file is complete or absent: if an error or a stop interrupts, earlier predictions are kept beside `out`.
     """
     if out is None:
-        yield Lines(console, None, as_cells)
+        yield PredictionWriter(console, None, as_cells)
         return
-    form, lines = _form(out, console.as_json), None
+    format_, writer = _format_of(out, console.as_json), None
     unfinished = out.with_name(f"{out.name}.unfinished")
     try:
         with atomic_write(out, unfinished) as file:
-            lines = Lines(console, file, form)
-            yield lines
+            writer = PredictionWriter(console, file, format_)
+            yield writer
     except BaseException:
-        if lines is not None and lines.count:
+        if writer is not None and writer.count:
             console.clear()
-            console.warn(f"the {counted(lines.count, 'prediction')} made until then are in {unfinished}")
+            console.warn(f"the {counted(writer.count, 'prediction')} made before that are in {unfinished}")
         raise
     unfinished.unlink(missing_ok=True)
 
 
-def _form(out: Path, as_json: bool) -> Callable[[Record, Prediction], str]:
-    if as_json or out.suffix in JSON_SUFFIXES:
+def _format_of(out: Path, as_json: bool) -> Callable[[Record, Prediction], str]:
+    if as_json or out.suffix in _JSON_LINES_SUFFIXES:
         return lambda record, prediction: json.dumps(as_dict(record, prediction), ensure_ascii=False)
     if out.suffix == ".csv":
         return as_csv
-    return as_conll if out.suffix in CONLL_SUFFIXES else as_cells
+    return as_conll if out.suffix in _CONLL_SUFFIXES else as_cells
 
 
 def as_csv(record: Record, prediction: Prediction) -> str:
-    """The columns of a line for people, with commas between them and quotes where they are needed."""
+    """Return a line of CSV."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(_cells(record, prediction))
     return line.getvalue()
 
 
 def as_conll(_: Record, prediction: Prediction) -> str:
-    """A word and its tag a line, and an empty line behind the sentence."""
+    """Return a line per word with its tag, and an empty line after the sentence."""
     from maskling.infer.results import Tagged
 
-    assert isinstance(prediction, Tagged), "see check_form"
+    assert isinstance(prediction, Tagged), "see check_format"
     return "".join(f"{word.text} {word.tag}\n" for word in prediction.words)
 
 
 def as_dict(record: Record, prediction: Prediction) -> dict[str, Any]:
-    """What was asked, if the prediction does not hold it itself, and what was said."""
+    """Return the record, as far as the prediction does not hold it, and the prediction."""
     from maskling.data.labelled.records import QuestionRecord, TextRecord
 
-    asked: dict[str, Any] = {"id": record.id} if record.id else {}
+    inputs: dict[str, Any] = {"id": record.id} if record.id else {}
     if isinstance(record, QuestionRecord):
-        asked["question"] = record.question
+        inputs["question"] = record.question
     elif isinstance(record, TextRecord):
-        asked["text"] = record.text
+        inputs["text"] = record.text
         if record.text_pair is not None:
-            asked["text_pair"] = record.text_pair
-    return asked | prediction.as_dict()
+            inputs["text_pair"] = record.text_pair
+    return inputs | prediction.as_dict()
 
 
 def as_cells(record: Record, prediction: Prediction) -> str:
-    """The same for people: columns with tabs between them."""
+    """Return a line of columns separated by tabs."""
     return "\t".join(printable(cell.replace("\t", " ")) for cell in _cells(record, prediction))
 
 

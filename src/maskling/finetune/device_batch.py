@@ -1,4 +1,4 @@
-"""A batch of labelled rows on the device that calculates."""
+"""A batch of labelled rows as tensors on a device."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from maskling.model.device import to_device
 
 
 @dataclass(frozen=True)
-class Rows:
-    """`maskling.data.labelled.batches.LabelledBatch`, on a device.
+class DeviceBatch:
+    """The tensors of a `LabelledBatch`.
 
-    input_ids, position_ids, token_type_ids: (rows, seq) int32; visible: who sees whom. first_positions, lengths: (k,)
-    int64, of each sequence. batch: the arrays they come from, for the targets.
+    input_ids, position_ids, token_type_ids: (rows, seq) int32. visible: the attention mask. first_positions, lengths:
+    (k,) int64, of each sequence. source: the arrays, which hold the targets.
     """
 
     input_ids: Tensor
@@ -28,10 +28,10 @@ class Rows:
     visible: AttentionPattern
     first_positions: Tensor
     lengths: Tensor
-    batch: LabelledBatch[Any]
+    source: LabelledBatch[Any]
 
     @classmethod
-    def of(cls, batch: LabelledBatch[Any], device: torch.device) -> Rows:
+    def of(cls, batch: LabelledBatch[Any], device: torch.device) -> DeviceBatch:
         """Move a batch to `device`."""
         return cls(
             input_ids=to_device(batch.input_ids, device),
@@ -42,9 +42,9 @@ class Rows:
             ),
             first_positions=to_device(batch.first_positions, device),
             lengths=to_device(batch.lengths, device),
-            batch=batch,
+            source=batch,
         )
 
     def on_device(self, array: np.ndarray) -> Tensor:
-        """An array of the batch's targets, beside the rest."""
+        """Move an array of the batch's targets to the device."""
         return to_device(array, self.input_ids.device)

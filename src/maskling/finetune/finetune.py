@@ -1,4 +1,7 @@
-"""A whole fine-tuning run: `for event in finetune(recipe, run_dir)`."""
+"""Fine-tune a model, and evaluate a fine-tuned model on labelled files.
+
+for event in finetune(recipe, run_dir): ...
+"""
 
 from __future__ import annotations
 
@@ -6,73 +9,79 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from maskling.data.labelled.columns import Columns
-from maskling.finetune.kinds.answer import Answer
-from maskling.finetune.kinds.classify import Classify, Pair
-from maskling.finetune.kinds.kind import Kind, Outputs
+from maskling.errors import SettingsError
+from maskling.finetune.kinds.answer import AnswerQuestions
+from maskling.finetune.kinds.classify import Classify, ClassifyPairs
+from maskling.finetune.kinds.kind import HeadTask
 from maskling.finetune.kinds.regress import Regress
+from maskling.finetune.kinds.similarity import Similarity
 from maskling.finetune.kinds.tag import Tag
 from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetune.similarity import SimilarityData
+from maskling.finetune.task import LabelledData
 from maskling.infer.forward import usual_batch_tokens
 from maskling.infer.model import Model
+from maskling.infer.task_logits import window_logits
 from maskling.model.tasks.config import HeadConfig
 from maskling.train.events import Event, FinalMetrics
 from maskling.train.run import run_training
 from maskling.train.task import TrainingData
 
-# FOLDED DOCS
-# [measuring] What a fine-tuned model comes to on labelled files that had no part in its training.
-
 
 def finetune(
     recipe: FinetuneRecipe, run_dir: Path, stop: Callable[[], bool] = lambda: False, force_new: bool = False
 ) -> Iterator[Event]:
-    """Fine-tune the model of `recipe.encoder.path` on records, or go on with the run in `run_dir`.
+    """Fine-tune the model of `recipe.encoder.path`, or resume the run in `run_dir`.
 
-    As `pretrain` in everything: ranks of torchrun, stopping and going on to the same bits, what is raised. At the end
-    it tells what was measured (`FinalMetrics`) of the best weights, which are in `run_dir/model`.
+    Ranks, stopping, bit-identical resume and exceptions are as in `pretrain`. The last events are `FinalMetrics` of the
+    best weights, which are in `run_dir/model`.
     """
-    return run_training(recipe, run_dir, open_material, stop, force_new)
+    return run_training(recipe, run_dir, open_training_data, stop, force_new)
 
 
-def open_material(recipe: FinetuneRecipe, checks: bool) -> TrainingData[FinetuneRecipe]:  # noqa: ARG001
-    """What a run is made of. Reading checks every record, whatever is asked for.
+def open_training_data(recipe: FinetuneRecipe, _checks: bool = True) -> TrainingData[FinetuneRecipe]:
+    """Open the model folder and read all records, which checks every one of them.
 
-    Raises SettingsError, ModelError or DataError.
+    Raises SettingsError, ModelError, DataError or CorpusError.
     """
-    return recipe.task.open(recipe)
+    match recipe.task:
+        case Similarity() as task:
+            return SimilarityData(recipe, task)
+        case HeadTask() as task:
+            return LabelledData(recipe, task)
+    raise SettingsError(f"task.kind: '{recipe.task.kind}' cannot be trained")
 
 
 def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalMetrics, list[str]]:
-    """The numbers that `finetune` reports of the records of a file, and what there was to warn of.
+    """Return the metrics that `finetune` reports, measured on the records of a file, and warnings.
 
     Raises DataError for a file that cannot be read or has no labels to compare with, ModelError for a model without a
-    head for a task.
+    task head.
     """
-    judge = model.need_task_scorer("evaluate")
-    head = judge.head_config
-    kind = kind_of(head)
-    outputs = Outputs(head.kind, head.labels, head.answer_settings.pairs, unanswerable=head.answer_settings.allow_none)
-    records, warnings = kind.read(path, columns)
-    kind.check_judged(records, outputs)
-    kind.check_shared(records, outputs, path)
-    encoded = kind.encode(records, model.tokenizer, model.max_length, outputs, targets=False)
-    logits = kind.logits(judge, encoded.windows, encoded.more, usual_batch_tokens(model.compute))
+    scorer = model.need_task_scorer("evaluate")
+    head = scorer.head_config
+    task = task_of_head(head)
+    file = task.read(path, columns)
+    records, warnings = file.records, file.warnings
+    task.check_evaluable(records, head, path)
+    encoded = task.encode(records, model.tokenizer, model.max_length, head, targets=False)
+    logits = window_logits(scorer, encoded.windows, encoded.detail, usual_batch_tokens(model.compute))
     if encoded.cut:
-        warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records had a part that was cut"]
-    return FinalMetrics(0, "test", path, len(records), kind.measure(records, encoded, logits, outputs)), warnings
+        warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records were too long and were cut"]
+    return FinalMetrics(0, "test", path, len(records), task.metrics(records, encoded, logits, head)), warnings
 
 
-def kind_of(head: HeadConfig) -> Kind:
-    """The kind of task that a head is of, with the settings that it was judged by."""
-    judging = head.answer_settings
+def task_of_head(head: HeadConfig) -> HeadTask:
+    """Return the task of a head, with the settings that its training evaluated it with."""
+    settings = head.answer_settings
     match head.kind:
         case "tag":
             return Tag()
         case "regress":
             return Regress()
         case "answer":
-            return Answer(max_question=judging.max_question, max_answer=judging.max_answer)
-        case "classify" if judging.pairs:
-            return Pair(threshold=judging.threshold, positive=judging.positive)
+            return AnswerQuestions(max_question=settings.max_question, max_answer=settings.max_answer)
+        case "classify" if settings.pairs:
+            return ClassifyPairs(threshold=settings.threshold, positive=settings.positive)
         case _:
-            return Classify(threshold=judging.threshold)
+            return Classify(threshold=settings.threshold)

@@ -1,4 +1,4 @@
-"""Every setting of fine-tuning. No torch."""
+"""Settings of fine-tuning, without torch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from maskling.data.labelled.columns import Columns
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.finetune.kinds import KINDS
 from maskling.finetune.kinds.classify import Classify
+from maskling.finetune.kinds.kind import TaskSettings
 from maskling.model.config import ModelConfig
 from maskling.model.locate import find_model
 from maskling.train.optimizer import OPTIMIZERS, AdamW
@@ -21,57 +22,61 @@ from maskling.train.settings import MICRO_BATCH_TOKENS, RunSettings, SystemSetti
 
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
-    from maskling.finetune.kinds.kind import AnyKind
+    from maskling.finetune.kinds.kind import TaskSettings as AnyTask
     from maskling.train.optimizer import Strategy as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
-    AnyKind, AnyPacking = choice(KINDS), choice(PACKINGS)
+    AnyTask, AnyPacking = choice(KINDS), choice(PACKINGS)
     AnyOptimizer, AnySchedule = choice(OPTIMIZERS), choice(SCHEDULES)
 
 
 class EncoderSettings(Settings):
     """The [encoder] section: the model to fine-tune."""
 
-    path: str = Field("", description="a model folder, or a run of 'maskling train'")
+    path: str = Field("", description="model to fine-tune: a folder, or a run of 'maskling train'")
     fresh: bool = Field(
-        False, description="take only the shape, with random weights: what the same model reaches without pretraining"
+        False, description="random weights in the model's shape, to measure what pretraining contributes"
     )
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="of the encoder, attention's included; none is what the model's folder says"
+        None, ge=0, lt=1, description="dropout of the encoder, attention included; default: as in the model folder"
     )
-    head_dropout: float | None = Field(0.1, ge=0, lt=1, description="before the last layer; none is as in transformers")
+    head_dropout: float | None = Field(
+        0.1, ge=0, lt=1, description="dropout before the last layer; none: as in transformers"
+    )
     pooling: Literal["cls", "mean"] | None = Field(
         None,
-        description="what a ModernBERT judges texts by, and what any encoder makes vectors of; none is what the folder "
-        "says, else the mean",
+        description="pooling for text classification with a ModernBERT, and for vectors of any encoder; default: as in "
+        "the model folder, else the mean",
     )
 
 
 class LabelledSettings(Settings):
     """The [data] section of fine-tuning."""
 
-    train: str = Field("", description="file to learn from; for similarity also a folder or pattern")
-    dev: str | None = Field(None, description="file that chooses the best weights; none holds out a part of train")
-    test: str | None = Field(None, description="file that is measured once, at the end")
+    train: str = Field("", description="training file; for similarity also a folder or pattern")
+    dev: str | None = Field(None, description="file that selects the best weights; default: a held-out part of train")
+    test: str | None = Field(None, description="file that is evaluated once, at the end")
     dev_fraction: float = Field(
-        0.1, gt=0, lt=1, description="part of train that is held out where there is no dev; 10,000 records at the most"
+        0.1, gt=0, lt=1, description="fraction of train that is held out if there is no dev; at most 10,000 records"
     )
     max_length: int | None = Field(
         None,
         ge=8,
-        description="tokens of a sequence and of a row; none is what the model was trained on, at most 512",
+        description="tokens per sequence and per row; default: the length the model was trained on, at most 512",
     )
 
 
 class FinetuneTrain(TrainSettings):
     """The [train] section of fine-tuning."""
 
-    steps: int = Field(0, ge=0, description="optimizer steps; 0 is as many as epochs come to")
-    epochs: float = Field(3.0, gt=0, description="how often every record is seen")
-    batch_size: int = Field(32, ge=1, description="records in one step, over all ranks")
-    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; none is once an epoch")
-    evaluations: int | None = Field(None, ge=1, description="evaluations of the run, instead of evaluate_every")
-    keep: int = Field(1, ge=1, description="newest checkpoints to keep, beside the best one")
+    steps: int = Field(0, ge=0, description="optimizer steps; 0: as many as the epochs take")
+    epochs: float = Field(3.0, gt=0, description="passes over the training records")
+    batch_size: int = Field(32, ge=1, description="records per optimizer step, over all ranks")
+    evaluate_every: int | None = Field(
+        None, ge=1, description="steps between evaluations; default: one evaluation per epoch"
+    )
+    evaluations: int | None = Field(None, ge=1, description="number of evaluations, instead of evaluate_every")
+    keep: int = Field(1, ge=1, description="number of newest checkpoints to keep, beside the best one")
 
 
 class FinetuneRecipe(RunSettings):
@@ -79,8 +84,10 @@ class FinetuneRecipe(RunSettings):
 
     not_the_result: ClassVar[Mapping[str, set[str]]] = {"encoder": {"path"}, "data": {"train", "dev", "test"}}
 
-    seed: int = Field(0, ge=0, lt=1 << 63, description="decides the head's first weights, order and dropout")
-    task: AnyKind = Classify()
+    seed: int = Field(
+        0, ge=0, lt=1 << 63, description="seed of the head's initial weights, the order of records, and dropout"
+    )
+    task: AnyTask = Classify()
     encoder: EncoderSettings = EncoderSettings()
     data: LabelledSettings = LabelledSettings()
     columns: Columns = Columns()
@@ -91,23 +98,22 @@ class FinetuneRecipe(RunSettings):
     system: SystemSettings = SystemSettings()
 
     def onward(self, model: Path) -> str:
-        """See RunSettings."""
         return f"'maskling finetune {model} --out NEW'"
 
     @property
     def rows_at_once(self) -> int:
-        """Rows of a micro-batch."""
+        """Rows per micro-batch."""
         return max(1, (self.system.micro_batch_tokens or MICRO_BATCH_TOKENS) // (self.data.max_length or 512))
 
 
 def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
-    """Resolve the settings: defaults, what suits the size of the model and the kind of task, then `layers` in order.
+    """Resolve the settings: defaults, defaults for the size of the model and for the task, then `layers` in order.
 
-    Raises SettingsError for a setting that does not fit, ModelError where there is no such model.
+    Raises SettingsError for a setting that does not fit, ModelError for a model that does not exist.
     """
-    path = next((said for said in reversed([_path(layer) for layer in layers]) if said), None)
-    kind = next((said for said in reversed([_kind(layer) for layer in layers]) if said), None)
-    sized = []
+    path = next((given for given in reversed([_path(layer) for layer in layers]) if given), None)
+    kind = next((given for given in reversed([_kind(layer) for layer in layers]) if given), None)
+    for_size = []
     if path is not None:
         from maskling.model.folder import read_config
         from maskling.model.hf_config import from_hugging_face
@@ -115,17 +121,18 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
         folder = find_model(path)
         config = from_hugging_face(read_config(folder), str(folder))
         rate = learning_rate(config, KINDS.get(kind or "", Classify))
-        sized = [Layer("the size of the encoder", {"optimizer": {"lr": rate}})]
-    suited = [Layer(f"what suits {kind}", dict(KINDS[kind].usual))] if kind in KINDS and KINDS[kind].usual else []
-    return resolve(FinetuneRecipe, [_defaults(), *sized, *suited, *layers])
+        for_size = [Layer("the size of the encoder", {"optimizer": {"lr": rate}})]
+    for_task = [Layer(f"what suits {kind}", dict(KINDS[kind].usual))] if kind in KINDS and KINDS[kind].usual else []
+    return resolve(FinetuneRecipe, [_defaults(), *for_size, *for_task, *layers])
 
 
-def learning_rate(config: ModelConfig, kind: type[AnyKind]) -> float:
-    """A rate that suits the size of an encoder.
+def learning_rate(config: ModelConfig, kind: type[TaskSettings]) -> float:
+    """Return the default learning rate for the size of an encoder.
 
-    3e-5 for 768 wide and more, the middle of what Devlin et al. 2019 (A.3) searched; 1e-4 from 384, the upper end of
-    what Turc et al. 2019 (section 4) searched for small ones. Below, what was best for one 256 wide (docs/results.md):
-    1e-3 for texts, words and answers, by 1 to 7 points over 3e-4, and 3e-4 where two texts are compared, by 10 points.
+    3e-5 for 768 wide and more, the middle of the range that Devlin et al. 2019 (A.3) searched; 1e-4 from 384, the upper
+    end of what Turc et al. 2019 (section 4) searched for small ones. Below, the best for one 256 wide
+    (docs/results.md): 1e-3 for texts, words and answers, by 1 to 7 points over 3e-4, and 3e-4 for comparing two texts,
+    by 10 points.
     """
     width = config.hidden_size
     return 3e-5 if width >= 768 else 1e-4 if width >= 384 else kind.small_rate
@@ -142,9 +149,9 @@ def _kind(layer: Layer) -> str | None:
 
 
 def _defaults() -> Layer:
-    """What a section is where nobody chooses another kind of it, so that one of its settings can be given alone."""
-    usual = FinetuneRecipe()
+    """Return the default kind of each section, so that one of its settings can be given alone."""
+    defaults = FinetuneRecipe()
     return Layer(
         "default",
-        {name: getattr(usual, name).model_dump() for name in ("task", "packing", "optimizer", "schedule")},
+        {name: getattr(defaults, name).model_dump() for name in ("task", "packing", "optimizer", "schedule")},
     )

@@ -1,11 +1,11 @@
-"""What a fine-tuning run leaves: its best model with a card, and results.json."""
+"""The outputs of a fine-tuning run: its best model with a model card, and results.json."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -15,111 +15,101 @@ from maskling.export.cards import TaskFacts
 from maskling.files import checksum, fingerprint, write_json
 from maskling.finetune.kinds.kind import Records
 from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetune.records_data import RecordsData
 from maskling.train.events import Evaluating, Event, FinalMetrics
 from maskling.train.task import Best, Criterion, Numbers, finite_metrics
 
-# Settings that say where things lay on one machine.
-_PLACES = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
+# Settings that hold paths, or properties of one machine.
+_LOCAL_SETTINGS = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
 
 
-class Judging(Protocol):
-    """What a run is made of, as far as its results tell of it. test: None where there is none."""
-
-    train: Records
-    dev_name: str
-
-    @property
-    def dev(self) -> Records: ...
-    @property
-    def test(self) -> Records | None: ...
-
-
-def write_model(
+def write_best_model(
     run_dir: Path,
     recipe: FinetuneRecipe,
-    material: Judging,
+    data: RecordsData,
     dev: Numbers,
     test: Numbers,
     export: Callable[[Path, TaskFacts], None],
 ) -> Path:
-    """Write `run_dir/model`, checked before it replaces what was there. Raises CheckpointError on a full disk.
+    """Write `run_dir/model`, verified before it replaces an earlier one. Raises CheckpointError on a full disk.
 
-    export: writes a folder whose card tells what it is given.
+    dev, test: metrics for the model card. export: writes a folder with a card of the given facts.
     """
-    out, data, train = run_dir / "model", recipe.data, recipe.train
-    measured = material.dev_name
-    numbers = {name: value for name, value in dev.items() if value is not None}
-    if test and data.test is not None:
-        numbers = {f"{name}, dev": value for name, value in numbers.items()}
-        numbers |= {f"{name}, test": value for name, value in test.items() if value is not None}
-        measured = f"{measured} (which chose the weights) and {Path(data.test).name}"
+    out, files, train = run_dir / "model", recipe.data, recipe.train
+    measured_on = data.dev_name
+    metrics = {name: value for name, value in dev.items() if value is not None}
+    if test and files.test is not None:
+        metrics = {f"{name}, dev": value for name, value in metrics.items()}
+        metrics |= {f"{name}, test": value for name, value in test.items() if value is not None}
+        measured_on = f"{measured_on} (which selected the weights) and {Path(files.test).name}"
+    settings = flatten(recipe.model_dump())
     facts = TaskFacts(
         name=run_dir.resolve().name,
-        pairs=getattr(material.train[0], "text_pair", None) is not None,
+        pairs=getattr(data.train[0], "text_pair", None) is not None,
         base=recipe.encoder.path,
         fresh=recipe.encoder.fresh,
-        train=(Path(data.train).name,),
-        records=len(material.train),
-        epochs=train.steps * train.batch_size / len(material.train),
+        train=(Path(files.train).name,),
+        records=len(data.train),
+        epochs=train.steps * train.batch_size / len(data.train),
         steps=train.steps,
-        seq_length=data.max_length,
+        seq_length=files.max_length,
         seed=recipe.seed,
-        measured_on=measured,
-        measured_records=None if test else len(material.dev),
-        metrics=numbers,
-        recipe={path: value for path, value in flatten(recipe.model_dump()).items() if not path.startswith(_PLACES)},
+        measured_on=measured_on,
+        measured_records=None if test else len(data.dev),
+        metrics=metrics,
+        recipe={path: value for path, value in settings.items() if not path.startswith(_LOCAL_SETTINGS)},
     )
     try:
         export(out, facts)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
-            f"{out} could not be written: {error}; what stood there before was kept; make room on the disk, and the "
-            f"same command writes it"
+            f"{out} could not be written: {error}; an earlier model there was kept; make room on the disk, and run the "
+            f"same command again"
         ) from None
     return out
 
 
-def finish(
+def report_results(
     recipe: FinetuneRecipe,
     criterion: Criterion,
-    material: Judging,
+    data: RecordsData,
     run_dir: Path,
     best: Best | None,
-    tested: Callable[[], Numbers],
+    measure_test: Callable[[], Numbers],
 ) -> Iterator[Event]:
-    """Measure the model in `run_dir/model` on the test records, unless that was done, and tell of everything measured.
+    """Yield the metrics of the model in `run_dir/model`, and write them to results.json.
 
-    tested: measures them, and writes the model again with what it measured in its card.
-
-    results.json says it again: what was measured of the best weights, on which records, after which step.
+    The test records are measured once per model: if results.json has their metrics, these are yielded.
+    measure_test: measures the test records, and writes the model again with those metrics in its card.
     """
     step, dev = (best.step, best.numbers) if best else (recipe.train.steps, {})
-    yield FinalMetrics(step, "dev", material.dev_name, len(material.dev), dev)
-    path, test = recipe.data.test, material.test
+    yield FinalMetrics(step, "dev", data.dev_name, len(data.dev), dev)
+    path, test = recipe.data.test, data.test
     results: dict[str, Any] = {
         "step": step,
         "criterion": criterion.name,
-        "dev": {"from": material.dev_name, "records": len(material.dev), **dev},
+        "dev": {"from": data.dev_name, "records": len(data.dev), **dev},
     }
     if path is not None and test is not None:
-        key = [_sum(Path(path), test), checksum(run_dir / "model" / "model.safetensors")]
-        numbers = _known(run_dir / "results.json", key)
-        if numbers is None:
+        weights = run_dir / "model" / "model.safetensors"
+        key = [_records_checksum(Path(path), test), checksum(weights)]
+        metrics = _measured_before(run_dir / "results.json", key)
+        if metrics is None:
             yield Evaluating(step, Path(path).name)
-            numbers = finite_metrics(tested())
-            key[1] = checksum(run_dir / "model" / "model.safetensors")
-        results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **numbers}
-        yield FinalMetrics(step, "test", Path(path).name, len(test), numbers)
+            metrics = finite_metrics(measure_test())
+            key[1] = checksum(weights)
+        results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **metrics}
+        yield FinalMetrics(step, "test", Path(path).name, len(test), metrics)
     write_json(run_dir / "results.json", results)
 
 
-def _sum(path: Path, records: Records) -> str:
-    """What tells test records from others; what is no single file is told by what was read."""
+def _records_checksum(path: Path, records: Records) -> str:
+    """Return the checksum of a file, or, of several files, a fingerprint of the records read from them."""
     return checksum(path) if path.is_file() else fingerprint([str(record) for record in records])
 
 
-def _known(path: Path, key: list[str]) -> Numbers | None:
-    """What an earlier end of the run measured on the same test records with the same weights."""
+def _measured_before(path: Path, key: list[str]) -> Numbers | None:
+    """Return the metrics of results.json, if they are of the same test records and the same weights."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["test"]
         if found.pop("of") != key:

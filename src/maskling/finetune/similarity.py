@@ -1,9 +1,12 @@
-"""What training of vectors is made of: an encoder, and pairs or plain text."""
+"""Similarity training: an encoder that gives close vectors to texts of the same meaning, with in-batch negatives.
+
+The loss compares all sequences of a step, so vectors are gathered from all ranks and micro-batches.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,26 +18,22 @@ from torch import Tensor
 
 from maskling.data.labelled.batches import LabelledBatch, LabelledExamples
 from maskling.data.labelled.checks import empty_texts, leaks
-from maskling.data.labelled.read_texts import Form, Similar, read_similar
+from maskling.data.labelled.encode_texts import EncodedRecords
+from maskling.data.labelled.read_similar import SimilarityFile, SimilarityForm, read_similar
 from maskling.data.labelled.records import TextRecord
-from maskling.data.labelled.triplets import (
-    PositivePairs,
-    Triplets,
-    TripletTargets,
-    encode_triplets,
-    step_positive_pairs,
-)
+from maskling.data.labelled.triplets import PositivePairs, TripletTargets, encode_triplets, step_positive_pairs
 from maskling.errors import DataError, SettingsError
 from maskling.export.cards import TaskFacts
 from maskling.export.folder import export_sentence_encoder
 from maskling.files import fingerprint
-from maskling.finetune.device_batch import Rows
+from maskling.finetune.device_batch import DeviceBatch
+from maskling.finetune.kinds.kind import Records
 from maskling.finetune.kinds.similarity import Similarity
-from maskling.finetune.material import RecordsMaterial, completed
 from maskling.finetune.recipe import FinetuneRecipe
-from maskling.finetune.results import finish, write_model
-from maskling.finetune.similarity_eval import CRITERIA, measured
-from maskling.finetune.task import RecordsTask
+from maskling.finetune.records_data import RecordsData, complete_lengths
+from maskling.finetune.results import report_results, write_best_model
+from maskling.finetune.similarity_eval import CRITERIA, similarity_metrics
+from maskling.finetune.task import RecordsTask, evaluation_compute
 from maskling.model.activation_checkpointing import checkpointed
 from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
@@ -48,37 +47,29 @@ from maskling.train.distributed import Ranks
 from maskling.train.events import Event
 from maskling.train.task import Baseline, Best, Numbers, SkippedRanges, StepBatches, data_step
 
-# FOLDED DOCS
-# [task] Training of vectors as a task of the engine.
-# [vectors] The vectors of all texts of a step, however few of them fit into memory at once.
-# [work] What a step of training vectors is made of.
-
-
-# What tells the two copies of a text apart: 0.1 was the best of Gao et al. 2021 (table 5).
+# Default dropout for text alone, where it makes the two copies of a text differ: the best of Gao et al. 2021 (table 5).
 _DROPOUT = 0.1
-# Texts, and pairs, that are held out at the most: to judge by a text takes the time of training on it, and a pair is
-# compared with all others.
-_MOST_HELD_OUT: Final[dict[Form, int]] = {"texts": 1000, "pairs": 5000, "scored": 10_000}
+# Held-out records: evaluating on a text takes as long as training on it, and a pair is compared with all others.
+_MOST_HELD_OUT: Final[dict[SimilarityForm, int]] = {"texts": 1000, "pairs": 5000, "scored": 10_000}
 
 
-class SimilarTexts(RecordsMaterial):
-    """A model folder and its tokenizer; the texts to learn from, to choose by, and to be measured on.
+class SimilarityData(RecordsData):
+    """A model folder with its tokenizer, and texts or pairs.
 
-    form: of what is learnt from; dev_form, test_form: of what is judged by, which may be others.
+    form: of the training file, which decides the loss; dev_form, test_form: of the evaluation files, may differ.
     """
 
-    def __init__(self, recipe: FinetuneRecipe, kind: Similarity) -> None:
-        """Read everything. Raises SettingsError, ModelError, DataError or CorpusError."""
+    def __init__(self, recipe: FinetuneRecipe, task: Similarity) -> None:
+        """Read and check all texts. Raises SettingsError, ModelError, DataError or CorpusError."""
         super().__init__(recipe)
-        self.kind, data = kind, recipe.data
+        self.task, data = task, recipe.data
         self.config = encoder_config(self.folder)
         train = self._read(recipe, data.train)
-        self.form: Form = train.form
-        self.train: Sequence[TextRecord] = train.records
-        self.dev: Sequence[TextRecord]
-        self.test: Sequence[TextRecord] | None = None
-        self.dev_form: Form = train.form
-        self.test_form: Form = train.form
+        self.form: SimilarityForm = train.form
+        self.train = train.records
+        self.test = None
+        self.dev_form: SimilarityForm = train.form
+        self.test_form: SimilarityForm = train.form
         if data.dev is None:
             self.train, self.dev = self.hold_out(recipe, self.train, _MOST_HELD_OUT[train.form])
         else:
@@ -90,9 +81,9 @@ class SimilarTexts(RecordsMaterial):
         self._check(recipe)
         self.data = fingerprint([[_texts(record) for record in some] for some in (self.train, self.dev)])
 
-    def complete_recipe(self, recipe: FinetuneRecipe, written: FinetuneRecipe | None) -> FinetuneRecipe:  # noqa: ARG002
-        """The recipe with its longest sequence, steps, evaluations, pooling, and the dropout that SimCSE needs."""
-        recipe = completed(recipe, self.folder, len(self.train))
+    def complete_recipe(self, recipe: FinetuneRecipe, _written: FinetuneRecipe | None) -> FinetuneRecipe:
+        """Return the recipe with its maximum length, steps, evaluations, pooling, and the dropout that SimCSE needs."""
+        recipe = complete_lengths(recipe, self.folder, len(self.train))
         encoder = recipe.encoder
         if encoder.pooling is None:
             encoder = encoder.model_copy(update={"pooling": read_pooling(self.folder)})
@@ -100,29 +91,29 @@ class SimilarTexts(RecordsMaterial):
             encoder = encoder.model_copy(update={"dropout": _DROPOUT})
         return recipe.model_copy(update={"encoder": encoder})
 
-    def build_task(self, recipe: FinetuneRecipe, ranks: Ranks) -> Embedding:
-        """The task of a completed recipe."""
-        return Embedding(recipe, self, ranks)
+    def build_task(self, recipe: FinetuneRecipe, ranks: Ranks) -> SimilarityTask:
+        """Return the task of a completed recipe."""
+        return SimilarityTask(recipe, self, ranks)
 
-    def _read(self, recipe: FinetuneRecipe, path: str) -> Similar:
-        found = read_similar(path, recipe.columns, self.kind.unit, self.kind.min_characters)
+    def _read(self, recipe: FinetuneRecipe, path: str) -> SimilarityFile:
+        found = read_similar(path, recipe.columns, self.task.unit, self.task.min_characters)
         self.warnings += found.warnings
         if found.form == "scored":
             scores = [record.label for record in found.records if isinstance(record.label, float)]
             if len(set(scores)) < 2:
-                raise DataError(f"{path}: all scores are {scores[0]:g}, and an order cannot be learned or judged so")
+                raise DataError(f"{path}: all scores are {scores[0]:g}, so they have no order to learn or evaluate")
         return found
 
     def _check(self, recipe: FinetuneRecipe) -> None:
         if recipe.train.batch_size < 2:
-            raise SettingsError("train.batch_size is 1, and a text has nothing to be told from then; take 16 or more")
+            raise SettingsError("train.batch_size is 1, so a text has no in-batch negatives; set it to 16 or more")
         if self.form == "texts" and recipe.encoder.dropout == 0:
             raise SettingsError(
-                "encoder.dropout is 0, but without pairs it is all that tells the two copies of a text apart; "
-                "leave it out for 0.1"
+                "encoder.dropout is 0, but without pairs only dropout makes the two copies of a text differ; "
+                "remove the setting for 0.1"
             )
         if len({record.text for record in self.train}) < 2:
-            raise DataError(f"{recipe.data.train} has a single text, and nothing to tell it from; give more")
+            raise DataError(f"{recipe.data.train} has a single text, so it has no negatives; give more")
         self.warnings += empty_texts(self.train)
         known = {(record.text, record.text_pair) for record in self.train}
         for name, records in (("dev", self.dev), ("test", self.test or ())):
@@ -134,166 +125,175 @@ def _texts(record: TextRecord) -> list[str | None]:
     return [record.text, record.text_pair, record.negative, score]
 
 
-class Embedding(RecordsTask[MaskedLM]):
-    """An encoder without heads, learning to lay alike texts side by side."""
+class SimilarityTask(RecordsTask[MaskedLM]):
+    """An encoder without a head, trained to give close vectors to similar texts."""
 
-    def __init__(self, recipe: FinetuneRecipe, material: SimilarTexts, ranks: Ranks) -> None:
+    def __init__(self, recipe: FinetuneRecipe, data: SimilarityData, ranks: Ranks) -> None:
         assert recipe.encoder.pooling is not None
-        super().__init__(recipe, material)
+        super().__init__(recipe, data)
+        self._data: SimilarityData = data
         self._pooling: Pooling = recipe.encoder.pooling
-        self._material, self._ranks, self._kind = material, ranks, material.kind
-        self.criterion = CRITERIA[material.dev_form]
-        if material.form != "scored":
-            guess = math.log(min(recipe.train.batch_size, len(material.train)))
+        self._ranks, self._task = ranks, data.task
+        self.criterion = CRITERIA[data.dev_form]
+        if data.form != "scored":
+            guess = math.log(min(recipe.train.batch_size, len(data.train)))
             self.baseline = Baseline("guessing", guess, "how many texts a step has")
 
     @property
     def measures_first(self) -> bool:
-        """Whether there are weights that were given."""
+        """Whether training begins with pretrained weights."""
         return not self.recipe.encoder.fresh
 
     @cached_property
-    def _train(self) -> Triplets:
-        return self._encoded(self._material.train)
+    def _train(self) -> EncodedRecords[TripletTargets]:
+        return self._encoded(self._data.train)
 
     @cached_property
-    def _dev(self) -> Triplets:
-        return self._encoded(self._material.dev)
+    def _dev(self) -> EncodedRecords[TripletTargets]:
+        return self._encoded(self._data.dev)
 
-    def _encoded(self, records: Sequence[TextRecord]) -> Triplets:
-        return encode_triplets(records, self._material.tokens, self.row_tokens)
+    def _encoded(self, records: Records) -> EncodedRecords[TripletTargets]:
+        return encode_triplets(records, self._data.tokens, self.row_tokens)
 
     def first_module(self) -> MaskedLM:
-        """The encoder with its weights, or fresh ones."""
-        return self._built(self.recipe.encoder.fresh)
+        """Build the encoder with its weights, or fresh ones."""
+        return self._build(self.recipe.encoder.fresh)
 
     def empty_module(self) -> MaskedLM:
-        """The same for a checkpoint to fill."""
-        return self._built(fresh=True)
+        """Build the same encoder for a checkpoint to fill."""
+        return self._build(fresh=True)
 
-    def _built(self, fresh: bool) -> MaskedLM:
-        return build_encoder(self._material.folder, self.recipe.seed, fresh=fresh, dropout=self.recipe.encoder.dropout)
+    def _build(self, fresh: bool) -> MaskedLM:
+        return build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=self.recipe.encoder.dropout)
 
     def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
-        """What makes the work of a step."""
-        flops = flops_per_token(self._material.config, self.row_tokens, 0.0)
+        """Return the function that builds the batches of a step."""
+        flops = flops_per_token(self._data.config, self.row_tokens, 0.0)
         return partial(
-            work_of, recipe=self.recipe, examples=self._examples, flops=flops, ranks=ranks, left_out=left_out
+            similarity_batches, recipe=self.recipe, examples=self._examples, flops=flops, ranks=ranks, left_out=left_out
         )
 
-    def terms(self, module: MaskedLM, batch: Compared, encode: Encode, device: torch.device) -> dict[str, Term]:
-        """The loss of the whole step, on every rank; only the first tells how much it is, so that it counts once."""
+    def terms(self, module: MaskedLM, batch: StepSequences, encode: Encode, device: torch.device) -> dict[str, Term]:
+        """Compute the loss of the whole step on every rank; only rank 0 returns its value, so that it counts once."""
         vectors = step_vectors(module, batch, encode, device, self._pooling, self._ranks)
-        matches, temperature = batch.matches, self._kind.temperature
+        pairs, temperature = batch.pairs, self._task.temperature
         with torch.autocast(device.type, enabled=False):
-            anchors = vectors[torch.from_numpy(matches.anchors).to(device)]
-            if self._material.form == "scored":
-                partners = vectors[torch.from_numpy(matches.partners).to(device)]
+            anchors = vectors[torch.from_numpy(pairs.anchors).to(device)]
+            if self._data.form == "scored":
+                positives = vectors[torch.from_numpy(pairs.positives).to(device)]
                 # Their order is all that counts, and Apple's GPUs have no float64.
-                order = torch.from_numpy(np.unique(matches.scores, return_inverse=True)[1])
-                loss = cosent(anchors, partners, order.to(device), temperature)
+                order = torch.from_numpy(np.unique(pairs.scores, return_inverse=True)[1])
+                loss = cosent(anchors, positives, order.to(device), temperature)
             else:
-                candidates = vectors[torch.from_numpy(matches.candidates).to(device)]
-                excluded = torch.from_numpy(matches.excluded()).to(device)
+                candidates = vectors[torch.from_numpy(pairs.candidates).to(device)]
+                excluded = torch.from_numpy(pairs.excluded()).to(device)
                 loss = contrastive(anchors, candidates, excluded, temperature)
         return {"loss": Term(loss if self._ranks.is_main else loss - loss.detach(), 1)}
 
     def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Numbers:
-        """What the dev texts come to."""
-        return self._measured(module, compute, ranks, self._material.dev_form, self._dev)
+        """Return the metrics of the dev texts."""
+        return self._measure(module, compute, ranks, self._data.dev_form, self._dev)
 
-    def _measured(self, module: MaskedLM, compute: Compute, ranks: Ranks, form: Form, sides: Triplets) -> Numbers:
-        return measured(module, compute, ranks, form, sides, self._material.tokens.special.pad, self.recipe)
+    def _measure(
+        self,
+        module: MaskedLM,
+        compute: Compute,
+        ranks: Ranks,
+        form: SimilarityForm,
+        encoded: EncodedRecords[TripletTargets],
+    ) -> Numbers:
+        """Return the metrics of texts, in fp32; the ranks share the work."""
+        compute, pad = evaluation_compute(compute), self._data.tokens.special.pad
+        return similarity_metrics(module, compute, ranks, form, encoded, pad, self.recipe)
 
     def write(self, run_dir: Path, module: MaskedLM, best: Best | None) -> Path:
         """Write `run_dir/model`."""
-        return self._write(run_dir, module, self._told(best), {})
+        return self._write(run_dir, module, self._card_metrics(best), {})
 
     def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
-        """Measure the finished model on the test texts, once, and write what came of everything."""
-        material = self._material
+        """Measure the finished model on the test texts, once, and write results.json."""
+        data = self._data
 
-        def tested() -> Numbers:
-            assert material.test is not None
+        def measure_test() -> Numbers:
+            assert data.test is not None
             module = build_encoder(run_dir / "model", self.recipe.seed).to(compute.device)
-            sides = self._encoded(material.test)
-            numbers = self._measured(module, compute, Ranks(), material.test_form, sides)
-            self._write(run_dir, module, self._told(best), numbers)
-            return numbers
+            metrics = self._measure(module, compute, Ranks(), data.test_form, self._encoded(data.test))
+            self._write(run_dir, module, self._card_metrics(best), metrics)
+            return metrics
 
-        return finish(self.recipe, self.criterion, material, run_dir, best, tested)
+        return report_results(self.recipe, self.criterion, data, run_dir, best, measure_test)
 
-    def _told(self, best: Best | None) -> Numbers:
+    def _card_metrics(self, best: Best | None) -> Numbers:
         if best is None:
             return {}
         return {**best.numbers, f"{self.criterion.name} before training": best.before}
 
     def _write(self, run_dir: Path, module: MaskedLM, dev: Numbers, test: Numbers) -> Path:
-        material = self._material
+        data = self._data
 
         def export(out: Path, facts: TaskFacts) -> None:
-            export_sentence_encoder(module, material.config, material.tokens, out, facts, self._pooling, material.form)
+            export_sentence_encoder(module, data.config, data.tokens, out, facts, self._pooling, data.form)
 
-        return write_model(run_dir, self.recipe, material, dev, test, export)
+        return write_best_model(run_dir, self.recipe, data, dev, test, export)
 
 
 def step_vectors(
-    module: MaskedLM, compared: Compared, encode: Encode, device: torch.device, pooling: Pooling, ranks: Ranks
+    module: MaskedLM, step: StepSequences, encode: Encode, device: torch.device, pooling: Pooling, ranks: Ranks
 ) -> Tensor:
-    """The vectors of all sequences of a step: (sequences, hidden) fp32.
+    """Return the vectors of all sequences of a step: (sequences, hidden) fp32.
 
-    Of more than one micro-batch only the vectors are kept, and each is encoded again, with the same dropout, when its
-    gradient is wanted: what Gao et al. 2021 (Scaling deep contrastive learning batch size under memory limited setup,
-    section 3.2) call gradient caching is a checkpoint of activations around each. So loss and gradient are those of
-    the whole step, for a third more time.
+    With more than one micro-batch only the vectors are kept, and each micro-batch is encoded again, with the same
+    dropout, in the backward pass: activation checkpointing around each is what Gao et al. 2021 (Scaling deep
+    contrastive learning batch size under memory limited setup, section 3.2) call gradient caching. So loss and gradient
+    are those of the whole step, for a third more time.
     """
     vectors = []
-    for part in compared.parts:
-        rows = Rows.of(part, device)
-        if len(compared.parts) == 1:
-            vectors.append(_encoded(rows.input_ids, rows, encode, pooling))
+    for part in step.micro_batches:
+        batch = DeviceBatch.of(part, device)
+        if len(step.micro_batches) == 1:
+            vectors.append(_encode(batch.input_ids, batch, encode, pooling))
         else:
-            vectors.append(checkpointed(_encoded, rows.input_ids, rows, encode, pooling))
+            vectors.append(checkpointed(_encode, batch.input_ids, batch, encode, pooling))
     if not vectors:
-        # A rank without rows has nothing, but the engine wants something to differentiate.
+        # A rank without rows has no vectors, but the training loop needs something to differentiate.
         vectors = [module.word.weight[:0].float()]
-    return _of_all_ranks(torch.cat(vectors), compared, ranks)
+    return _gather(torch.cat(vectors), step, ranks)
 
 
-def _encoded(input_ids: Tensor, rows: Rows, encode: Encode, pooling: Pooling) -> Tensor:
-    # With the masks of the first time a second one would be another calculation, to a compiler.
-    visible = rows.visible.without_masks()
-    hidden = encode(input_ids, rows.position_ids, rows.token_type_ids, visible)
+def _encode(input_ids: Tensor, batch: DeviceBatch, encode: Encode, pooling: Pooling) -> Tensor:
+    # With the cached masks of the first forward pass, the second would be a different graph to a compiler.
+    visible = batch.visible.without_masks()
+    hidden = encode(input_ids, batch.position_ids, batch.token_type_ids, visible)
     with torch.autocast(hidden.device.type, enabled=False):
-        return pool_rows(hidden.float(), rows.first_positions, visible, pooling)
+        return pool_rows(hidden.float(), batch.first_positions, visible, pooling)
 
 
-def _of_all_ranks(own: Tensor, compared: Compared, ranks: Ranks) -> Tensor:
-    """Every rank's vectors, of which only its own can be differentiated here: the others do that with theirs."""
+def _gather(own: Tensor, step: StepSequences, ranks: Ranks) -> Tensor:
+    """Return the vectors of all ranks. Only a rank's own have a gradient here; the other ranks have those of theirs."""
     if ranks.size == 1:
         return own
-    first, end = compared.place, compared.place + len(own)
-    everything = torch.zeros(compared.sequences, own.shape[1], device=ranks.device)
-    everything[first:end] = own.detach().to(ranks.device)
-    everything = ranks.all_reduce(everything).to(own.device)
-    return torch.cat([everything[:first], own, everything[end:]])
+    first, end = step.first, step.first + len(own)
+    gathered = torch.zeros(step.num_sequences, own.shape[1], device=ranks.device)
+    gathered[first:end] = own.detach().to(ranks.device)
+    gathered = ranks.all_reduce(gathered).to(own.device)
+    return torch.cat([gathered[:first], own, gathered[end:]])
 
 
 @dataclass(frozen=True)
-class Compared:
+class StepSequences:
     """All sequences of a step, which are compared with each other.
 
-    parts: those of this rank, in the micro-batches that are encoded one after the other; place: of its first one among
-    all; sequences: how many there are over all ranks. matches: who belongs to whom, among all.
+    micro_batches: of this rank, encoded one after the other. first: index of its first sequence among all.
+    num_sequences: over all ranks. pairs: the positive pairs among all.
     """
 
-    parts: list[LabelledBatch[TripletTargets]]
-    place: int
-    sequences: int
-    matches: PositivePairs
+    micro_batches: list[LabelledBatch[TripletTargets]]
+    first: int
+    num_sequences: int
+    pairs: PositivePairs
 
 
-def work_of(
+def similarity_batches(
     step: int,
     recipe: FinetuneRecipe,
     examples: LabelledExamples[TripletTargets],
@@ -301,18 +301,18 @@ def work_of(
     ranks: Ranks,
     left_out: SkippedRanges = (),
 ) -> StepBatches:
-    """The work of `step`, for the engine a single micro-batch: a loss over all texts of a step cannot be cut up."""
+    """Build the batches of `step`: a single micro-batch to the training loop, as the loss compares all its texts."""
     whole = examples.step(data_step(step, left_out), recipe.train.batch_size)
     rows = recipe.rows_at_once
-    compared = Compared(
-        parts=[batch for batch in whole.batches(rows, ranks.rank, ranks.size) if batch.rows],
-        place=whole.place(rows, ranks.rank, ranks.size),
-        sequences=len(whole.windows),
-        matches=step_positive_pairs(whole),
+    sequences = StepSequences(
+        micro_batches=[batch for batch in whole.batches(rows, ranks.rank, ranks.size) if batch.rows],
+        first=whole.first_sequence(rows, ranks.rank, ranks.size),
+        num_sequences=len(whole.windows),
+        pairs=step_positive_pairs(whole),
     )
     return StepBatches(
         step=step,
-        batches=[compared],
+        batches=[sequences],
         counts={"loss": 1},
         num_tokens=whole.num_tokens,
         fill=whole.fill,

@@ -1,4 +1,4 @@
-"""Whatever a task model was made for, done to whatever a person gives it."""
+"""Run a fine-tuned model on texts, pairs, sentences or questions, as its head expects."""
 
 from __future__ import annotations
 
@@ -20,47 +20,40 @@ from maskling.metrics.entities import entities, marks_entities
 from maskling.tokenizer.characters import SPACE, kinds, starts
 from maskling.tokenizer.tokenizer import Tokenizer
 
-# FOLDED DOCS
-# [classifying] Labels and numbers for texts and pairs.
-# [tagging] Tags for words, and the entities that tags make.
-# [answering] Answers to questions: the best places in a context.
-
-
 Asked = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
 
 
 def predict_all(
     reader: ModelRunner,
-    judge: TaskScorer,
-    asked: Iterable[Asked],
+    scorer: TaskScorer,
+    inputs: Iterable[Asked],
     *,
     threshold: float | None = None,
     n_best: int = 3,
     allow_none: bool | None = None,
     batch_tokens: int | None = None,
 ) -> Predicted:
-    """Predictions for texts, pairs, sentences or questions, whichever the model judges.
+    """Predict on texts, pairs, sentences or questions, as the head of the model expects.
 
-    asked: for classify, multi-label and regress texts or pairs of them; for tag texts or lists of words; for answer
-    pairs of a question and a context; or the records of a labelled file. threshold: left out, what the model was
-    judged with. The other arguments: see `predict_texts`,
-    `predict_answers` and `embed_texts`. Raises SettingsError for what is none of them.
+    inputs: for classify, multi-label and regress texts or pairs of texts; for tag texts or lists of words; for answer
+    pairs of a question and a context; or the records of a labelled file. threshold: default: as in training. The other
+    arguments: see `predict_texts`, `predict_answers` and `embed_texts`. Raises SettingsError for other inputs.
     """
     batch_tokens = batch_budget(batch_tokens, reader.compute)
     if n_best < 1:
-        raise SettingsError(f"n_best is {n_best}; ask for 1 answer or more")
-    threshold = judge.head_config.answer_settings.threshold if threshold is None else threshold
+        raise SettingsError(f"n_best is {n_best}; set it to 1 or more")
+    threshold = scorer.head_config.answer_settings.threshold if threshold is None else threshold
     if not 0 <= threshold <= 1:
-        raise SettingsError(f"threshold is {threshold}; it is a probability, from 0 to 1")
+        raise SettingsError(f"threshold is {threshold}; set it to a probability, from 0 to 1")
     tokenizer, longest = reader.tokenizer, reader.max_length
-    match judge.head_config.kind:
+    match scorer.head_config.kind:
         case "tag":
-            sentences = [_sentence(one) for one in asked]
-            return predict_tags(judge, tokenizer, longest, sentences, batch_tokens=batch_tokens)
+            sentences = [_sentence(item) for item in inputs]
+            return predict_tags(scorer, tokenizer, longest, sentences, batch_tokens=batch_tokens)
         case "answer":
-            questions = [_question(one) for one in asked]
+            questions = [_question(item) for item in inputs]
             return predict_answers(
-                judge,
+                scorer,
                 tokenizer,
                 longest,
                 questions,
@@ -69,52 +62,52 @@ def predict_all(
                 batch_tokens=batch_tokens,
             )
         case _:
-            texts = [_text(one) for one in asked]
-            return predict_texts(judge, tokenizer, longest, texts, threshold=threshold, batch_tokens=batch_tokens)
+            texts = [_text(item) for item in inputs]
+            return predict_texts(scorer, tokenizer, longest, texts, threshold=threshold, batch_tokens=batch_tokens)
 
 
-def _text(asked: Any) -> TextRecord:
-    match asked:
+def _text(item: Any) -> TextRecord:
+    match item:
         case TextRecord():
-            return asked
+            return item
         case str():
-            return TextRecord("", asked)
+            return TextRecord("", item)
         case [str(first), str(second)]:
             return TextRecord("", first, second)
-    raise SettingsError(f"this model judges texts, and pairs of them as tuples of two, not {_shown(asked)}")
+    raise SettingsError(f"this model takes texts, or pairs of them as tuples of two, not {_shortened(item)}")
 
 
-def _sentence(asked: Any) -> str | Sequence[str]:
-    match asked:
+def _sentence(item: Any) -> str | Sequence[str]:
+    match item:
         case TaggedRecord():
-            return asked.words
+            return item.words
         case TextRecord():
-            return asked.text
+            return item.text
         case str():
-            return asked
-        case list() | tuple() if all(isinstance(word, str) for word in asked):
-            return asked
-    raise SettingsError(f"this model tags words: give texts, or sentences as lists of words, not {_shown(asked)}")
+            return item
+        case list() | tuple() if all(isinstance(word, str) for word in item):
+            return item
+    raise SettingsError(f"this model tags words: give texts, or sentences as lists of words, not {_shortened(item)}")
 
 
-def _question(asked: Any) -> QuestionRecord:
-    match asked:
+def _question(item: Any) -> QuestionRecord:
+    match item:
         case QuestionRecord():
-            return asked
+            return item
         case [str(question), str(context)]:
             return QuestionRecord("", question, context)
     raise SettingsError(
-        f"this model answers questions: give pairs of a question and the text that answers it, not {_shown(asked)}"
+        f"this model answers questions: give pairs of a question and the text that answers it, not {_shortened(item)}"
     )
 
 
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
     line = repr(value)
     return line if len(line) <= 60 else f"{line[:57]}..."
 
 
 def predict_texts(
-    judge: TaskScorer,
+    scorer: TaskScorer,
     tokenizer: Tokenizer,
     max_length: int,
     records: Sequence[TextRecord],
@@ -122,16 +115,16 @@ def predict_texts(
     threshold: float = 0.5,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Predicted:
-    """Judge texts and pairs; a text longer than the model sees by the mean of the logits of its windows.
+    """Predict on texts and pairs. A text longer than the model's maximum length has its windows' logits averaged.
 
-    threshold: what the probability of a label must reach, where a text may have several.
+    threshold: least probability of a predicted label, for multi-label.
     """
     encoded = encode_texts(records, tokenizer, max_length)
-    logits = pool_windows(judge.texts(encoded.windows, batch_tokens), encoded.windows, len(records))
-    names = judge.head_config.labels
-    if judge.head_config.kind == "regress":
+    logits = pool_windows(scorer.texts(encoded.windows, batch_tokens), encoded.windows, len(records))
+    names = scorer.head_config.labels
+    if scorer.head_config.kind == "regress":
         return Predicted([Number(value) for value in logits[:, 0].tolist()], encoded.cut)
-    if judge.head_config.kind == "multi-label":
+    if scorer.head_config.kind == "multi-label":
         ranked = [_ranked(names, row) for row in 1 / (1 + np.exp(-logits))]
         chosen = [tuple(name for name, score in scores.items() if score >= threshold) for scores in ranked]
         return Predicted([Labels(*both) for both in zip(chosen, ranked, strict=True)], encoded.cut)
@@ -140,9 +133,9 @@ def predict_texts(
 
 
 def pool_windows(logits: Float32Array, windows: Windows, records: int) -> NDArray[np.float64]:
-    """The mean over the windows of each record, each weighted by its part of the tokens, as its loss is in training.
+    """Return each record's mean over its windows, weighted by tokens, as its loss is in training: (records, labels).
 
-    logits: (w, labels); records: how many, each with at least one window. Returns (records, labels).
+    logits: (w, labels). records: number of records, each with at least one window.
     """
     total = np.zeros((records, logits.shape[1]))
     np.add.at(total, windows.record, logits * windows.shares[:, None].astype(np.float64))
@@ -150,10 +143,10 @@ def pool_windows(logits: Float32Array, windows: Windows, records: int) -> NDArra
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Probabilities over the last axis."""
+    """Return probabilities over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True).astype(np.float64))
-    shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
-    return shares
+    probabilities: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def _ranked(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, float]:
@@ -162,34 +155,34 @@ def _ranked(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, floa
 
 
 def predict_tags(
-    judge: TaskScorer,
+    scorer: TaskScorer,
     tokenizer: Tokenizer,
     max_length: int,
     sentences: Sequence[str | Sequence[str]],
     *,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Predicted:
-    """Tag words: those given, or those of a text (see `words_in`).
+    """Tag words: the given ones, or those of a text (see `words_in`).
 
-    Each is judged by its first token, with the context of the window that has most of it. Adjacent words with tags
-    of one entity, as BIO and its kin mark them, come out as entities too.
+    Each is predicted from its first token, in the window that has the most context of it. Adjacent words with tags of
+    one entity, in BIO or a related scheme, are also returned as entities.
     """
-    split = [words_in(sentence) if isinstance(sentence, str) else _given(sentence) for sentence in sentences]
+    split = [words_in(sentence) if isinstance(sentence, str) else _joined(sentence) for sentence in sentences]
     records = [TaggedRecord("", tuple(words)) for _, words, _ in split]
     encoded = encode_tagged(records, tokenizer, max_length)
-    scores = np.zeros((sum(len(record.words) for record in records), len(judge.head_config.labels)))
-    scores[encoded.words.words] = softmax(judge.words(encoded.windows, encoded.words, batch_tokens))
+    scores = np.zeros((sum(len(record.words) for record in records), len(scorer.head_config.labels)))
+    scores[encoded.words.words] = softmax(scorer.words(encoded.windows, encoded.words, batch_tokens))
     best = scores.argmax(axis=1)
-    names = judge.head_config.labels
+    names = scorer.head_config.labels
     with_entities = marks_entities(names)
 
     tagged, first = [], 0
-    for text, texts, begins in split:
-        last = first + len(texts)
+    for text, word_texts, begins in split:
+        last = first + len(word_texts)
         words = tuple(
             Word(word, names[label], float(score), begin, begin + len(word))
             for word, begin, label, score in zip(
-                texts, begins, best[first:last].tolist(), scores[first:last].max(axis=1).tolist(), strict=True
+                word_texts, begins, best[first:last].tolist(), scores[first:last].max(axis=1).tolist(), strict=True
             )
         )
         tagged.append(Tagged(text, words, tuple(_entities(text, words)) if with_entities else ()))
@@ -198,13 +191,14 @@ def predict_tags(
 
 
 def words_in(text: str) -> tuple[str, list[str], list[int]]:
-    """A text, its words and the character each begins at: what white space leaves, marks and Chinese characters alone.
+    """Return a text, its words, and the character at which each begins.
 
-    As BERT cuts text before it looks into its vocabulary. Whoever has words of another kind gives them as words.
+    Text is split at white space, around punctuation and around Chinese characters, as in BERT's pre-tokenization.
+    Words of another kind can be given as lists.
     """
     begins = np.flatnonzero(starts(text, jieba=False))
-    black = np.flatnonzero(kinds(text) != SPACE)
-    ends = black[np.searchsorted(black, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
+    visible = np.flatnonzero(kinds(text) != SPACE)
+    ends = visible[np.searchsorted(visible, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
     return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 
 
@@ -215,13 +209,13 @@ def _entities(text: str, words: Sequence[Word]) -> Iterator[Entity]:
         yield Entity(text[start:end], found.type, sum(word.score for word in some) / len(some), start, end)
 
 
-def _given(words: Sequence[str]) -> tuple[str, list[str], list[int]]:
+def _joined(words: Sequence[str]) -> tuple[str, list[str], list[int]]:
     text, begins = join_words(words)
     return text, list(words), begins
 
 
 def predict_answers(
-    judge: TaskScorer,
+    scorer: TaskScorer,
     tokenizer: Tokenizer,
     max_length: int,
     records: Sequence[QuestionRecord],
@@ -230,17 +224,17 @@ def predict_answers(
     allow_none: bool | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Predicted:
-    """Find the answer to each question in its context, a long one read in windows that overlap.
+    """Find the answer to each question in its context; a long context is read in overlapping windows.
 
-    n_best: how many answers to give; allow_none: answer with nothing where that is the likeliest. None does so if the
-    model saw questions without answers: no other can judge that.
+    n_best: number of answers to return. allow_none: answer with nothing if that is the most likely; default: if the
+    model was trained with impossible questions, as others cannot tell.
     """
-    judging = judge.head_config.answer_settings
-    allow_none = judging.allow_none if allow_none is None else allow_none
+    settings = scorer.head_config.answer_settings
+    allow_none = settings.allow_none if allow_none is None else allow_none
     # A question may take a quarter of a short sequence, so that a context still fits.
-    encoded = encode_questions(records, tokenizer, max_length, max_question=min(judging.max_question, max_length // 4))
-    logits = judge.spans(encoded.windows, batch_tokens)
-    found = best_spans(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=judging.max_answer)
+    encoded = encode_questions(records, tokenizer, max_length, max_question=min(settings.max_question, max_length // 4))
+    logits = scorer.spans(encoded.windows, batch_tokens)
+    found = best_spans(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=settings.max_answer)
     return Predicted(found, encoded.cut)
 
 
@@ -253,12 +247,12 @@ def best_spans(
     allow_none: bool = False,
     longest: int,
 ) -> list[Answered]:
-    """The best places of each context.
+    """Return the best spans of each context.
 
-    logits: (t, 2) of starting and ending at each token of `encoded.windows`; longest: tokens of an answer.
-    In each window the tokens of the context and [CLS], which stands for no answer, share the probability; a place has
-    that of its start times that of its end, and of the windows that see it the best. No answer has the least of the
-    windows: they all must find none.
+    logits: (t, 2), of starting and ending at each token of `encoded.windows`. longest: maximum tokens of an answer.
+    In each window the softmax is over the tokens of the context and [CLS], which means no answer. The score of a span
+    is the probability of its start times that of its end, the maximum over the windows that hold it; the score of no
+    answer is the minimum over windows, as none of them may hold an answer.
     """
     windows = encoded.windows
     found: list[dict[tuple[int, int], float]] = [{} for _ in records]
@@ -272,38 +266,38 @@ def best_spans(
     )
     for record, first, begin, end in bounds:
         context = slice(first + begin, first + end)
-        shares = softmax(np.concatenate([logits[first : first + 1], logits[context]]).T)
-        no_answer[record] = min(no_answer[record], shares[:, 0].prod())
-        for start, stop, score in _best(shares[0, 1:], shares[1, 1:], n_best, longest):
-            place = int(encoded.begins[context][start]), int(encoded.ends[context][stop])
-            if place[0] < place[1]:  # a token may be of white space alone
-                found[record][place] = max(score, found[record].get(place, 0.0))
+        probabilities = softmax(np.concatenate([logits[first : first + 1], logits[context]]).T)
+        no_answer[record] = min(no_answer[record], probabilities[:, 0].prod())
+        for start, stop, score in _best_pairs(probabilities[0, 1:], probabilities[1, 1:], n_best, longest):
+            span = int(encoded.begins[context][start]), int(encoded.ends[context][stop])
+            if span[0] < span[1]:  # a token may cover only white space
+                found[record][span] = max(score, found[record].get(span, 0.0))
     return [
-        _answered(record.context, places, float(none), n_best, allow_none)
-        for record, places, none in zip(records, found, no_answer, strict=True)
+        _answered(record.context, spans, float(none), n_best, allow_none)
+        for record, spans, none in zip(records, found, no_answer, strict=True)
     ]
 
 
-def _best(
+def _best_pairs(
     starts: NDArray[np.float64], ends: NDArray[np.float64], n_best: int, longest: int
 ) -> list[tuple[int, int, float]]:
-    """The best pairs of a first and a last token, at most `longest` tokens. starts, ends: (n,) probabilities."""
+    """Return the best (first token, last token, score), at most `longest` tokens. starts, ends: (n,) probabilities."""
     if not len(starts):
         return []
     longest = min(longest, len(starts))
-    # What would end behind the last token gets a share below 0, and so comes last.
+    # Spans that would end after the last token get a negative score, and so come last.
     after = np.lib.stride_tricks.sliding_window_view(np.pad(ends, (0, longest - 1), constant_values=-1.0), longest)
     scores = (starts[:, None] * after).ravel()
     n_best = min(n_best, int(np.count_nonzero(after >= 0)))
     some = np.argpartition(-scores, n_best - 1)[:n_best] if n_best < len(scores) else np.arange(len(scores))
     top = some[np.lexsort((some, -scores[some]))].tolist()
-    return [(place // longest, place // longest + place % longest, float(scores[place])) for place in top]
+    return [(index // longest, index // longest + index % longest, float(scores[index])) for index in top]
 
 
 def _answered(
-    context: str, places: dict[tuple[int, int], float], none: float, n_best: int, allow_none: bool
+    context: str, spans: dict[tuple[int, int], float], none: float, n_best: int, allow_none: bool
 ) -> Answered:
-    ranked = sorted(places.items(), key=lambda item: (-item[1], item[0]))[:n_best]
+    ranked = sorted(spans.items(), key=lambda item: (-item[1], item[0]))[:n_best]
     best = tuple(Span(context[start:end], start, end, score) for (start, end), score in ranked)
     if not best or (allow_none and none > best[0].score):
         return Answered("", 0, 0, none, none, best)

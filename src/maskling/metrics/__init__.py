@@ -1,1 +1,1 @@
-"""The numbers by which the field judges predictions, each counted as its reference does."""
+"""Metrics of predictions, each computed as its reference implementation does."""

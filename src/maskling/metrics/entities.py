@@ -1,4 +1,4 @@
-"""Entities in tagged sentences, found and counted as conlleval (and seqeval's default) does."""
+"""EntitySpan F1 of tagged sentences, as conlleval (and seqeval by default) computes it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _BEGINS_ALONE, _ENDS = "BSU", "ESLU"
 
 
 @dataclass(frozen=True, slots=True)
-class Entity:
-    """Words `first` to `last` - 1 of a sentence, of a type."""
+class EntitySpan:
+    """An entity of a type: words `first` to `last` - 1 of a sentence."""
 
     type: str
     first: int
@@ -26,69 +26,69 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class EntityScores:
-    """overall: over the entities of all types together (micro). per_type: sorted by name."""
+    """Scores of entities. overall: over all types (micro). per_type: sorted by name."""
 
     overall: Scores
     per_type: dict[str, Scores]
 
 
 def marks_entities(tags: Iterable[str]) -> bool:
-    """Whether tags mark entities: all are O or B-X, I-X (E-X, S-X, L-X, U-X), and some are not O."""
+    """Return whether tags mark entities: all are O or B-X, I-X (E-X, S-X, L-X, U-X), and some are not O."""
     names = set(tags) - {"O"}
     return bool(names) and not unmarked(names)
 
 
 def unmarked(tags: Iterable[str]) -> set[str]:
-    """Those of the tags that neither mark an entity nor are O."""
+    """Return the tags that neither mark an entity nor are O."""
     return {name for name in tags if name != "O" and not _MARKED.fullmatch(name)}
 
 
-def entities(tags: Sequence[str]) -> list[Entity]:
-    """The entities of a sentence, in their order.
+def entities(tags: Sequence[str]) -> list[EntitySpan]:
+    """Return the entities of a sentence, in order.
 
-    An I- that follows nothing, or another type, begins an entity: so files in IOB1 are read rightly too, and a model's
-    slips count as its readers would see them (Tjong Kim Sang and De Meulder 2003, conlleval).
+    An I- that follows no entity, or one of another type, begins an entity: so files in IOB1 are read correctly too, and
+    invalid sequences of a model count as entities (Tjong Kim Sang and De Meulder 2003, conlleval).
     """
-    found: list[Entity] = []
-    begun = 0
+    found: list[EntitySpan] = []
+    start = 0
     before, kind = "O", ""
-    for place, tag in enumerate([*tags, "O"]):
+    for index, tag in enumerate([*tags, "O"]):
         mark, _, type_ = tag.partition("-")
         mark = mark[:1] or "O"
         starts = mark != "O" and (mark in _BEGINS_ALONE or before == "O" or before in _ENDS or type_ != kind)
         if before != "O" and (mark == "O" or starts):
-            found.append(Entity(kind, begun, place))
+            found.append(EntitySpan(kind, start, index))
         if starts:
-            begun = place
+            start = index
         before, kind = mark, type_
     return found
 
 
-def entity_scores(truth: Sequence[Sequence[str]], guess: Sequence[Sequence[str]]) -> EntityScores:
-    """Precision, recall and F1 of whole entities: right are those whose type and both ends are.
+def entity_scores(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> EntityScores:
+    """Return precision, recall and F1 of whole entities; type and both ends must match.
 
-    truth, guess: the tags of each sentence.
+    truth, predicted: the tags of each sentence.
     """
     right: Counter[str] = Counter()
-    guessed: Counter[str] = Counter()
+    predictions: Counter[str] = Counter()
     support: Counter[str] = Counter()
-    for true_tags, guessed_tags in zip(truth, guess, strict=True):
-        assert len(true_tags) == len(guessed_tags), "a guess for each word"
-        true, found = entities(true_tags), entities(guessed_tags)
+    for true_tags, predicted_tags in zip(truth, predicted, strict=True):
+        assert len(true_tags) == len(predicted_tags), "one prediction per word"
+        true, found = entities(true_tags), entities(predicted_tags)
         support.update(entity.type for entity in true)
-        guessed.update(entity.type for entity in found)
+        predictions.update(entity.type for entity in found)
         right.update(entity.type for entity in set(true) & set(found))
-    types = sorted(support | guessed)
+    types = sorted(support | predictions)
     return EntityScores(
-        Scores.of(right.total(), guessed.total(), support.total()),
-        {type_: Scores.of(right[type_], guessed[type_], support[type_]) for type_ in types},
+        Scores.of(right.total(), predictions.total(), support.total()),
+        {type_: Scores.of(right[type_], predictions[type_], support[type_]) for type_ in types},
     )
 
 
-def token_accuracy(truth: Sequence[Sequence[str]], guess: Sequence[Sequence[str]]) -> float:
-    """The fraction of words that have the right tag; NaN of none. truth, guess: the tags of each sentence."""
+def token_accuracy(truth: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+    """Return the fraction of words with the correct tag; NaN if there are none. truth, predicted: tags per sentence."""
     right = total = 0
-    for true, found in zip(truth, guess, strict=True):
+    for true, found in zip(truth, predicted, strict=True):
         right += sum(one == other for one, other in zip(true, found, strict=True))
         total += len(true)
     return right / total if total else math.nan

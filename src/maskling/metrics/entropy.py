@@ -1,4 +1,4 @@
-"""Natural logarithms of probabilities, summed up: the entropy of counts, the perplexity of a loss."""
+"""Entropy of counts and perplexity of a loss, in nats."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 
 def entropy(counts: NDArray[np.int64]) -> float:
-    """Nats, of the distribution that counts show: the loss of knowing how often each thing occurs and nothing else.
+    """Return the entropy in nats of the distribution of counts: the loss of predicting frequencies alone.
 
-    counts: (n,) int64, of each thing.
+    counts: (n,) int64.
     """
     shares = counts[counts > 0] / counts.sum()
     return math.fsum(-shares * np.log(shares))
 
 
 def perplexity(loss: float) -> float:
-    """exp of a loss in nats, infinite where that is too large for a float."""
+    """Return exp of a loss in nats, infinity if that is too large for a float."""
     return math.exp(loss) if loss < 700 else math.inf

@@ -18,9 +18,9 @@ from maskling.data.labelled.encode_texts import (
     IGNORED,
     class_targets,
     encode_texts,
-    longest_first,
-    multi_class_targets,
-    number_targets,
+    multi_label_targets,
+    regression_targets,
+    truncate_longest,
 )
 from maskling.data.labelled.records import Answer, LabelSet, QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import DataError, SettingsError
@@ -82,7 +82,7 @@ def test_texts_and_pairs_are_framed_and_cut_as_transformers_does(tokenizer):
 
 @given(first=st.integers(0, 30), second=st.integers(0, 30), room=st.integers(2, 40))
 def test_the_longer_of_a_pair_is_cut_token_by_token(first, second, room):
-    left, right = longest_first(first, second, room)
+    left, right = truncate_longest(first, second, room)
     assert (left + right, left <= first, right <= second) == (min(room, first + second), True, True)
     # Neither was cut below the other, but by an odd token.
     assert left == first or left >= right - (first <= second)
@@ -111,11 +111,11 @@ def test_a_long_text_is_read_whole_in_windows():
 def test_targets_of_several_labels_and_of_numbers():
     records = [TextRecord("a:1", "fox", None, ("x", "y")), TextRecord("a:2", "dog", None, ())]
     windows = encode_texts(records, small("wordpiece"), 20).windows
-    assert multi_class_targets(records, LabelSet(("x", "y")), windows).labels.tolist() == [[1, 1], [0, 0]]
+    assert multi_label_targets(records, LabelSet(("x", "y")), windows).labels.tolist() == [[1, 1], [0, 0]]
     numbers = [TextRecord("a:1", "fox", None, 0.5), TextRecord("a:2", "dog", None, 2.0)]
-    assert number_targets(numbers, windows).labels.tolist() == [0.5, 2.0]
-    with pytest.raises(DataError, match=r"a:1 has .* and a number is needed"):
-        number_targets(records, windows)
+    assert regression_targets(numbers, windows).labels.tolist() == [0.5, 2.0]
+    with pytest.raises(DataError, match=r"a:1 has .* but a number is needed"):
+        regression_targets(records, windows)
 
 
 def test_words_are_encoded_as_transformers_does_and_judged_at_their_first_token():
@@ -131,7 +131,7 @@ def test_words_are_encoded_as_transformers_does_and_judged_at_their_first_token(
         word_ids = expected.word_ids()
         places = [word_ids.index(word) for word in range(len(some))]
         count = int(targets.count[number])
-        assert targets.places[first : first + count].tolist() == places
+        assert targets.token_positions[first : first + count].tolist() == places
         first += count
     assert targets.words.tolist() == list(range(sum(map(len, words))))
 
@@ -168,7 +168,7 @@ def test_every_word_is_judged_once_with_context_on_both_sides(sentences, max_len
     assert set(windows.record.tolist()) == set(range(len(records)))
     tokens = [tokenizer.encode(word).ids.tolist() for words in sentences for word in words]
     for word, place, window in zip(
-        targets.words, targets.places, np.repeat(np.arange(len(windows)), targets.count), strict=True
+        targets.words, targets.token_positions, np.repeat(np.arange(len(windows)), targets.count), strict=True
     ):
         expected = tokens[word][:1] or [tokenizer.special.unk]
         assert windows[window][place] == expected[0]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskling.data.labelled.batches import LabelledExamples
-from maskling.data.labelled.encode_texts import IGNORED, LabelTargets, NoTargets, SpanTargets, WordTargets, windows_of
+from maskling.data.labelled.encode_texts import IGNORED, LabelTargets, NoTargets, SpanTargets, WordTargets, join_windows
 from maskling.data.packing import NoPacking
 from maskling.errors import DataError
 
@@ -25,7 +25,7 @@ def made(lengths, seed=3, packing=None):
         for size in sizes:
             parts.append((record, np.arange(size, dtype=np.int32) + 100 * number, size // 2 + 1))
             number += 1
-    windows = windows_of(parts)
+    windows = join_windows(parts)
     targets = LabelTargets(np.arange(number), windows.shares)
     return LabelledExamples(windows, targets, seq_length=SEQ, pad=7, seed=seed, packing=packing)
 
@@ -126,7 +126,7 @@ def test_another_packing_gives_a_row_to_each():
 def test_words_and_spans_follow_their_windows():
     # The longest is packed first: windows come in another order than they were made.
     parts = [(record, np.arange(size, dtype=np.int32), size) for record, size in enumerate([4, 5, 6])]
-    windows = windows_of(parts)
+    windows = join_windows(parts)
     words = WordTargets(np.array([2, 0, 1]), np.array([1, 3, 2]), np.array([0, 1, 2]), np.array([5, IGNORED, 6]))
     batches = LabelledExamples(windows, words, seq_length=15, pad=0).all(5)
     (batch,) = list(batches)

@@ -58,7 +58,9 @@ def test_a_set_without_a_known_label_is_refused():
     labels = LabelSet(("negative", "positive"))
     labels.check_shared(["x", "positive"], "dev.csv")
     labels.check_shared([], "dev.csv")
-    with pytest.raises(DataError, match=r"dev.csv shares no label .* it has 1, 0, and train negative, positive; write"):
+    with pytest.raises(
+        DataError, match=r"dev.csv shares no label .* it has 1, 0, and train negative, positive; use the same"
+    ):
         labels.check_shared(["1", "0", "1"], "dev.csv")
 
 
@@ -68,7 +70,7 @@ def test_an_unknown_label_is_named_with_its_place_and_the_nearest_there_is():
         labels.indices(texts("postive"))
     with pytest.raises(DataError, match=r"a.jsonl:1 has the label 'x'; the labels are negative, positive"):
         labels.multi_hot(texts(("x",)))
-    with pytest.raises(DataError, match=r"a.jsonl:2 has a list of labels where one is wanted"):
+    with pytest.raises(DataError, match=r"a.jsonl:2 has a list of labels, but this task takes one"):
         labels.indices(texts("negative", ("positive",)))
     with pytest.raises(DataError, match=r"b:1 has words without tags"):
         labels.tag_indices([TaggedRecord("b:1", ("x",))])

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskling.data.labelled.read_questions import NEAR, locate, read_questions
+from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.read_questions import NEAR, locate
+from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.data.labelled.records import Answer, QuestionRecord
 from maskling.errors import DataError
+
+
+def read_questions(path: str, *, skip: bool = False, answered: bool = False) -> RecordFile:
+    columns = Columns(on_bad_row="skip" if skip else "stop")
+    return read_records(path, "answer", columns, labels="required" if answered else "optional")
+
 
 CONTEXT = "Kermit sings. Miss Piggy sings too, and Gonzo flies." + " " * 60 + "Miss Piggy left."
 
@@ -55,7 +63,7 @@ def test_lines_as_the_hub_has_them(tmp_path):
 def test_an_answer_a_few_characters_off_is_moved_and_counted(tmp_path):
     found = read_questions(squad(tmp_path, question(11)))
     assert found.records[0].answers == (Answer("Miss Piggy", 14),)
-    assert "1 answers stood a few characters off" in found.warnings[0]
+    assert "1 answers were a few characters off" in found.warnings[0]
     assert "q1" in found.warnings[0]
 
 
@@ -100,7 +108,7 @@ def test_a_located_answer_is_where_it_should_be_or_the_only_one_near(context, st
             '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "q7", "question": "?", "answers": [1]}]}]}]}',
             "question q7 has an answer without",
         ),
-        ('{"data": []}', "has no questions in it"),
+        ('{"data": []}', "has no records"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path, text, said):
@@ -181,9 +189,13 @@ def test_what_a_table_calls_impossible_is(tmp_path):
     [
         ("a.csv", "question,context,answer\nq,a fox,fox\n", "a.csv:2 has an answer without 'text' and 'answer_start'"),
         ("a.csv", "question,context,answer,answer_start\nq,a fox,fox,two\n", "a.csv:2 has an answer without 'text'"),
-        ("a.csv", "question,context,answers\nq,a fox,{'text': 3}\n", "a.csv:2 has answers that are no list; one alone"),
+        (
+            "a.csv",
+            "question,context,answers\nq,a fox,{'text': 3}\n",
+            "a.csv:2 has answers that are not a list; put a single one",
+        ),
         ("a.csv", "question,context,answer,answer\nq,a fox,a,b\n", "several columns named 'answer'"),
-        ("a.txt", "q\ta fox\n", "questions with answers are read from SQuAD's .json, .jsonl, .csv or .tsv"),
+        ("a.txt", "q\ta fox\n", "texts without labels; give .jsonl, .csv or .tsv"),
     ],
 )
 def test_what_is_wrong_with_rows_is_said(tmp_path, name, text, said):

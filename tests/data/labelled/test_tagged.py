@@ -8,9 +8,13 @@ import re
 import pytest
 
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.read_tags import read_tagged
+from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.data.labelled.records import TaggedRecord
 from maskling.errors import DataError
+
+
+def read_tagged(path: str, columns: Columns | None = None, *, labelled: bool = False) -> RecordFile:
+    return read_records(path, "tag", columns, labels="required" if labelled else "optional")
 
 
 def written(folder, name, text):
@@ -88,10 +92,10 @@ def test_tags_by_number_keep_their_numbers(tmp_path):
     [
         ("a.conll", "a\tO\nb\n", {}, "a.conll:2 has 1 columns, and the lines before it have 2"),
         ("a.conll", "a O\nNew York B-LOC\n", {}, "a.conll:2 has 3 columns"),
-        ("a.conll", "\n\n", {}, "a.conll has no sentences"),
+        ("a.conll", "\n\n", {}, "a.conll has no records"),
         ("a.csv", "Sentence #,Word,Tag\n1,a,O\n", {}, "a.csv: tagged words are not read from .csv; give columns"),
         ("a.conll", "a O\n", {"label": "2"}, "a.conll:1 has no column 2"),
-        ("a.conll", "a O\n", {"label": "ner"}, "give a number"),
+        ("a.conll", "a O\n", {"label": "ner"}, "give an index"),
         ("a.jsonl", '{"words": ["a", "b"], "tags": ["O"]}\n', {}, "a.jsonl:1 has 2 words and 1 tags"),
         ("a.jsonl", '{"words": "a b", "tags": ["O"]}\n', {}, "a.jsonl:1 has no list of words in 'words'"),
         ("a.jsonl", '{"words": ["a"], "tags": "O"}\n', {}, "a.jsonl:1 has no list of tags in 'tags'"),
@@ -125,7 +129,7 @@ def test_bad_lines_can_be_left_out(tmp_path):
 def test_sentences_without_tags_are_bad_where_tags_are_needed(tmp_path, name, text, said):
     path = written(tmp_path, name, text)
     assert len(read_tagged(path).records) == 2
-    with pytest.raises(DataError, match=f"{said}.*; mend it, or leave such rows out"):
+    with pytest.raises(DataError, match=f"{said}.*; correct it, or leave such rows out"):
         read_tagged(path, labelled=True)
     found = read_tagged(path, Columns(on_bad_row="skip"), labelled=True)
     assert parts(found.records) == [(("b",), ("O",))]

@@ -9,9 +9,17 @@ import pytest
 import zstandard
 
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.read_texts import read_similar, read_texts
+from maskling.data.labelled.read_similar import read_similar
+from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.data.labelled.records import TextRecord
 from maskling.errors import DataError
+
+
+def read_texts(
+    path: str, columns: Columns | None = None, *, numbers: bool = False, labelled: bool = False
+) -> RecordFile:
+    labels = "required" if labelled else "optional"
+    return read_records(path, "regress" if numbers else "classify", columns, labels=labels)
 
 
 def written(folder, name, text):
@@ -105,26 +113,27 @@ def test_labels_may_be_names_lists_numbers_or_absent(tmp_path):
 
 
 def test_plain_lines_are_texts_without_labels(tmp_path):
-    records = read_texts(written(tmp_path, "a.txt", "one\n\ntwo\tthree\n")).records
-    assert records == [TextRecord("a.txt:1", "one"), TextRecord("a.txt:3", "two\tthree")]
+    path = written(tmp_path, "a.txt", "one\n\ntwo\tthree\n")
+    records = read_records(path, "classify", labels="ignored").records
+    assert records == [TextRecord("a.txt:1", "one"), TextRecord("a.txt:3", "two", "three")]
 
 
 @pytest.mark.parametrize(
     ("name", "text", "columns", "said"),
     [
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"', {}, "a.jsonl:2 is not JSON"),
-        ("a.jsonl", '{"text": "a", "label": "x"}\n[1]\n', {}, "a.jsonl:2 is no object"),
-        ("a.jsonl", '{"text": "a"}\n\n{"text": 7}\n', {}, "a.jsonl:3 has a number for the text in 'text'"),
+        ("a.jsonl", '{"text": "a", "label": "x"}\n[1]\n', {}, "a.jsonl:2 is not an object"),
+        ("a.jsonl", '{"text": "a"}\n\n{"text": 7}\n', {}, "a.jsonl:3 has no text in 'text' but a number"),
         ("a.jsonl", '{"text": "a", "label": {"x": 1}}\n', {}, "a.jsonl:1 has an object for a label in 'label'"),
-        ("a.jsonl", '{"txt": "a", "lbl": "x"}\n', {}, "known for texts, but 'txt', 'lbl'; say which"),
+        ("a.jsonl", '{"txt": "a", "lbl": "x"}\n', {}, "known for texts, but 'txt', 'lbl'; name it"),
         ("a.jsonl", '{"text": "a", "lable": "x"}\n', {"label": "label"}, "no column 'label'; did you mean 'lable'"),
         ("a.csv", "text,label\nhello, world,x\n", {}, "a.csv:2 has 3 columns, and the header has 2"),
         ("a.csv", 'text,label\n"a\nb,x\n', {}, "is not a row of a table"),
-        ("a.csv", "I like it,good\nI do not,bad\n", {}, "by number, from 0"),
+        ("a.csv", "I like it,good\nI do not,bad\n", {}, "by index, from 0"),
         ("a.tsv", "text\tlabel\na\n", {}, "a.tsv:2 has 1 columns"),
-        ("a.jsonl", "", {}, "a.jsonl has no texts in it"),
-        ("a.csv", "text,label\n", {}, "a.csv has no texts in it"),
-        ("a.csv", "", {}, "a.csv has no texts in it"),
+        ("a.jsonl", "", {}, "a.jsonl has no records"),
+        ("a.csv", "text,label\n", {}, "a.csv has no records"),
+        ("a.csv", "", {}, "a.csv has no records"),
         ("a.pdf", "x", {}, "files that end in '.pdf' are not read"),
         ("a.json", "[1, 2", {}, "a.json is not JSON"),
     ],
@@ -152,7 +161,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 @pytest.mark.parametrize("label", ["x", "nan", True, [1.0]])
 def test_a_label_that_is_no_number_is_refused_where_numbers_are_learned(tmp_path, label):
     path = written(tmp_path, "a.jsonl", json.dumps({"text": "a", "label": label}))
-    with pytest.raises(DataError, match=r"a.jsonl:1 has .* and a number is needed"):
+    with pytest.raises(DataError, match=r"a.jsonl:1 has .* but a number is needed"):
         read_texts(path, numbers=True)
 
 
@@ -256,7 +265,7 @@ def test_names_of_columns_are_known_in_any_case(tmp_path, header, expected):
         (
             "a.csv",
             'text,mood\n"a\nb",x\n',
-            "a.csv:1 has no column with a name known for labels, but 'text', 'mood'; say",
+            "a.csv:1 has no column with a name known for labels, but 'text', 'mood'; name",
         ),
         (
             "a.jsonl",

@@ -1,1 +1,1 @@
-"""Labelled text: read, checked, encoded, and packed into batches."""
+"""Labelled data: read, checked, encoded, and packed into batches."""

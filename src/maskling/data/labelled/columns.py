@@ -1,18 +1,20 @@
-"""Which column of a file holds what: as a person says, else by the names that published sets use."""
+"""The columns of a labelled file: as set by the user, else matched against the names that published datasets use."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from maskling.config import Settings
-from maskling.errors import DataError, suggestion
+from maskling.errors import DataError, listing, suggestion
 
-# GLUE's files, its columns on the hub, CLUE's, Sentence-Transformers' and the usual names of a single text.
-PAIRS = (
+# The column names of GLUE (original files and Hugging Face hub), CLUE and Sentence-Transformers, and common names of
+# single-text columns.
+PAIR_COLUMNS = (
     ("text_a", "text_b"),
     ("sentence1", "sentence2"),
     ("sentence_1", "sentence_2"),
@@ -28,9 +30,9 @@ PAIRS = (
     ("query", "positive"),
     ("#1 String", "#2 String"),
 )
-NEGATIVES = ("negative", "hard_negative", "text_neg")
-TEXTS = ("text", "sentence", "review", "content", "document", "tweet", "comment", "utterance", "body", "text_a")
-LABELS = (
+NEGATIVE_COLUMNS = ("negative", "hard_negative", "text_neg")
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "tweet", "comment", "utterance", "body", "text_a")
+LABEL_COLUMNS = (
     "label",
     "labels",
     "gold_label",
@@ -48,91 +50,98 @@ LABELS = (
     "rating",
     "target",
 )
-WORDS = ("words", "tokens", "word", "token")
-TAGS = ("tags", "ner_tags", "pos_tags", "labels", "tag", "ner", "upos", "label")
-# What the first line of columns of words may call them; as tags, "pos" or "label" would be odd.
-WORD_HEADERS = (*WORDS, "form", "text")
-TAG_HEADERS = (*TAGS, "ner_tag", "pos_tag", "pos", "xpos", "bio", "iob")
+WORD_COLUMNS = ("words", "tokens", "word", "token")
+TAG_COLUMNS = ("tags", "ner_tags", "pos_tags", "labels", "tag", "ner", "upos", "label")
+# Header cells that the first line of a CoNLL file may have.
+WORD_HEADERS = (*WORD_COLUMNS, "form", "text")
+TAG_HEADERS = (*TAG_COLUMNS, "ner_tag", "pos_tag", "pos", "xpos", "bio", "iob")
 
 
 class Columns(Settings):
-    """Where the texts and labels are. A number counts columns from 0 and says that there is no header."""
+    """The columns of texts and labels. A number is a column index, from 0, of a table without a header."""
 
     text: str | None = Field(
-        None, description="column of the text (or of the words); found by its name, in any case, if left out"
+        None, description="column of the text (or of the words); default: matched by name, ignoring case"
     )
     text_pair: str | None = Field(None, description="column of the second text of a pair")
     negative: str | None = Field(
-        None, description="for similarity, column of a text that does not belong to the pair but looks like it"
+        None, description="for similarity, column of a hard negative: a text that resembles a match but is not one"
     )
     label: str | None = Field(None, description="column of the label (or of the tags)")
     separator: str | None = Field(
-        None, description="what stands between several labels of one text in a table, as in 'joy|surprise'"
+        None, description="separator between several labels of one text in a table, as in 'joy|surprise'"
     )
     on_bad_row: Literal["stop", "skip"] = Field(
-        "stop", description="what to do with a row that cannot be read, or lacks the label it is to teach or test"
+        "stop",
+        description="what to do with a row that cannot be read, or lacks the label that training or evaluation needs",
     )
 
 
-class ColumnMatch(Settings):
-    """The columns of one file: text and text_pair by name; label and negative None where the file has none."""
+@dataclass(frozen=True)
+class ColumnMatch:
+    """The column names of one file; None for a column that the file does not have."""
 
     text: str
-    text_pair: str | None
-    label: str | None
+    text_pair: str | None = None
+    label: str | None = None
     negative: str | None = None
 
 
 def find_columns(names: Sequence[str], columns: Columns, where: str) -> ColumnMatch:
-    """The columns for texts among those a file has.
+    """Match the columns of a file with texts.
 
-    Raises DataError, with the names there are, if one that was asked for is missing or none is known for the text.
+    Raises DataError, listing the columns of the file, if a column named in the settings is missing or no column has a
+    known name for texts.
     """
     for wanted in (columns.text, columns.text_pair, columns.negative, columns.label):
         if wanted is not None and wanted not in names:
-            raise DataError(f"{where} has no column '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
+            raise DataError(
+                f"{where} has no column '{wanted}'{suggestion(wanted, names)}; the columns are {_quoted(names)}"
+            )
     text, pair = columns.text, columns.text_pair
     spelt = _Spellings(names)
     if text is None:
-        found = next((both for both in map(spelt.all_of, PAIRS) if len(both) == 2), None)
+        found = next((both for both in map(spelt.all_of, PAIR_COLUMNS) if len(both) == 2), None)
         if found is not None and pair in (None, found[1]):
             text, pair = found
         else:
-            text = next((name for name in spelt.all_of(TEXTS) if name != pair), None)
+            text = next((name for name in spelt.all_of(TEXT_COLUMNS) if name != pair), None)
     if text is None:
         raise DataError(
-            f"{where} has no column with a name known for texts, but {_shown(names)}; say which it is "
-            f"with columns.text and columns.label (in a table without a header by number, from 0)"
+            f"{where} has no column with a name known for texts, but {_quoted(names)}; name it "
+            f"with columns.text and columns.label (in a table without a header by index, from 0)"
         )
-    label = columns.label or next((name for name in spelt.all_of(LABELS) if name not in (text, pair)), None)
-    known = NEGATIVES if pair is not None else ()
+    label = columns.label or next((name for name in spelt.all_of(LABEL_COLUMNS) if name not in (text, pair)), None)
+    known = NEGATIVE_COLUMNS if pair is not None else ()
     negative = columns.negative or next(iter(spelt.all_of(known)), None)
     return ColumnMatch(text=text, text_pair=pair, label=label, negative=negative)
 
 
 def find_word_columns(names: Sequence[str], columns: Columns, where: str) -> ColumnMatch:
-    """The columns for words and their tags, as `find_columns`."""
+    """Match the columns of words and their tags, as `find_columns`."""
     for wanted in (columns.text, columns.label):
         if wanted is not None and wanted not in names:
-            raise DataError(f"{where} has no field '{wanted}'{suggestion(wanted, names)}; there are {_shown(names)}")
+            raise DataError(
+                f"{where} has no field '{wanted}'{suggestion(wanted, names)}; the columns are {_quoted(names)}"
+            )
     spelt = _Spellings(names)
-    text = columns.text or next(iter(spelt.all_of(WORDS)), None)
+    text = columns.text or next(iter(spelt.all_of(WORD_COLUMNS)), None)
     if text is None:
         raise DataError(
-            f"{where} has no field with a name known for words ({', '.join(WORDS[:2])}), but {_shown(names)}; "
-            f"say which it is with columns.text"
+            f"{where} has no field with a name known for words ({', '.join(WORD_COLUMNS[:2])}), but {_quoted(names)}; "
+            f"name it with columns.text"
         )
-    label = columns.label or next((name for name in spelt.all_of(TAGS) if name != text), None)
-    return ColumnMatch(text=text, text_pair=None, label=label)
+    label = columns.label or next((name for name in spelt.all_of(TAG_COLUMNS) if name != text), None)
+    return ColumnMatch(text=text, label=label)
 
 
 def no_label_column(names: Sequence[str], what: str = "labels") -> str:
-    """What goes on after 'train.csv:1 ' where a file to learn from has no column of labels."""
-    return f"has no column with a name known for {what}, but {_shown(names)}; say which it is with columns.label"
+    """Return the message, to follow 'train.csv:1 ', for a training file without a column of labels."""
+    return f"has no column with a name known for {what}, but {_quoted(names)}; name it with columns.label"
 
 
 class _Spellings:
-    """How a file spells the names that are known: as they are, else in the only other case it has."""
+    """Known column names as a file spells them: exactly, else ignoring case if that match is unique."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
@@ -140,10 +149,10 @@ class _Spellings:
         self._folded = {name.casefold(): name for name in names if counts[name.casefold()] == 1}
 
     def all_of(self, known: Sequence[str]) -> tuple[str, ...]:
-        """Those of the known names that the file has, as it spells them."""
+        """Return the known names that the file has, in the spelling of the file."""
         found = (name if name in self._names else self._folded.get(name.casefold()) for name in known)
         return tuple(name for name in found if name is not None)
 
 
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names[:12]) + (", ..." if len(names) > 12 else "") if names else "none"
+def _quoted(names: Sequence[str]) -> str:
+    return listing([f"'{name}'" for name in names], 12)

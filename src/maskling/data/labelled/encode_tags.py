@@ -1,29 +1,39 @@
-"""Sentences of words as sequences in which each word is judged at its first token."""
+"""Sentences of words as token sequences, each word predicted at its first token.
+
+A long sentence becomes several windows. Also the spacing between words: the text that a list of words makes.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.arrays import Int64Array
-from maskling.data.labelled.encode_texts import IGNORED, Windows, WordTargets, framed, room_in, windows_of
+from maskling.arrays import Int64Array, offsets_of
+from maskling.data.labelled.encode_texts import (
+    IGNORED,
+    Windows,
+    WordTargets,
+    add_special_tokens,
+    join_windows,
+    text_room,
+)
 from maskling.data.labelled.records import LabelSet, TaggedRecord
 from maskling.errors import SettingsError
 from maskling.tokenizer.characters import IDEOGRAPHS
 from maskling.tokenizer.tokenizer import Tokenizer
 
-# FOLDED DOCS
-# [spacing] Where a person would put spaces between the words of a sentence.
-
 
 @dataclass(frozen=True)
 class TagWindows:
-    """windows: of all records; words: the words each window judges, without labels; cut: words that lost tokens."""
+    """The windows of sentences.
+
+    words: those predicted in each window, unlabelled. cut: number of words that lost tokens.
+    """
 
     windows: Windows
     words: WordTargets
@@ -33,13 +43,13 @@ class TagWindows:
 def encode_tagged(
     records: Sequence[TaggedRecord], tokenizer: Tokenizer, max_length: int, *, context: int | None = None
 ) -> TagWindows:
-    """Encode words one by one; a sentence too long for the model comes in windows.
+    """Encode words one by one; a sentence too long for the model becomes several windows.
 
-    Every word is judged once, with `context` tokens of the sentence on either side, where it has them (a quarter of
-    a window if None). A word without tokens is [UNK], and one longer than half a window loses its end.
-    Raises SettingsError where there is no room.
+    Every word is predicted once, with `context` tokens of the sentence on either side if it has them (default: a
+    quarter of a window). A word without tokens is [UNK], and one longer than half a window loses its end.
+    Raises SettingsError if there is no room for text.
     """
-    room = room_in(tokenizer, max_length, least=4)
+    room = text_room(tokenizer, max_length, least=4)
     around = room // 4 if context is None else context
     if not 0 <= around <= (room - 1) // 2:
         raise SettingsError(
@@ -58,38 +68,41 @@ def encode_tagged(
 
     parts: list[tuple[int, NDArray[np.int32], int]] = []
     count: list[int] = []
-    places: list[NDArray[np.int64]] = []
+    positions: list[NDArray[np.int64]] = []
     words: list[NDArray[np.int64]] = []
     before = 0
-    for number, record in enumerate(records):
+    for index, record in enumerate(records):
         mine = pieces[before : before + len(record.words)]
-        ends = np.array([0, *accumulate(len(ids) for ids in mine)], np.int64)
+        ends = offsets_of([len(ids) for ids in mine])
         for left, right, first, last in word_windows(ends, room, around):
             ids = np.concatenate([np.zeros(0, np.int32), *mine[left:right]])
-            parts.append((number, *framed(tokenizer, ids)))
+            parts.append((index, *add_special_tokens(tokenizer, ids)))
             count.append(last - first)
-            places.append(1 + ends[first:last] - ends[left])
+            positions.append(1 + ends[first:last] - ends[left])
             words.append(np.arange(before + first, before + last))
         before += len(record.words)
     nothing = np.zeros(0, np.int64)
-    judged = np.concatenate([nothing, *words])
+    predicted = np.concatenate([nothing, *words])
     found = WordTargets(
-        np.array(count, np.int64), np.concatenate([nothing, *places]), judged, np.full(len(judged), IGNORED, np.int64)
+        np.array(count, np.int64),
+        np.concatenate([nothing, *positions]),
+        predicted,
+        np.full(len(predicted), IGNORED, np.int64),
     )
-    return TagWindows(windows_of(parts), found, cut)
+    return TagWindows(join_windows(parts), found, cut)
 
 
 def tag_targets(records: Sequence[TaggedRecord], labels: LabelSet, encoded: TagWindows) -> WordTargets:
-    """The words that each window judges, with the number of their tag. Raises DataError for a tag that is not known."""
+    """Return the words of each window with their tag indices. Raises DataError for an unknown tag."""
     words = encoded.words
-    return WordTargets(words.count, words.places, words.words, labels.tag_indices(records)[words.words])
+    return WordTargets(words.count, words.token_positions, words.words, labels.tag_indices(records)[words.words])
 
 
 def word_windows(ends: Int64Array, room: int, context: int) -> Iterator[tuple[int, int, int, int]]:
-    """Windows of whole words over a sentence.
+    """Yield windows of whole words over a sentence, as (left, right, first, last).
 
-    ends: (words + 1,) int64, 0 and where each word ends, in tokens; no word is longer than room - 2 * context.
-    Yields (left, right, first, last): the window has words left to right - 1, and judges first to last - 1.
+    The window holds words left to right - 1, and predicts words first to last - 1.
+    ends: (words + 1,) int64, 0 and the token offset at which each word ends; no word is longer than room - 2 * context.
     """
     words = len(ends) - 1
     first = 0
@@ -105,19 +118,19 @@ def word_windows(ends: Int64Array, room: int, context: int) -> Iterator[tuple[in
         first = last
 
 
-# Scripts that are written without spaces: Chinese characters, kana, and the marks that go with them.
+# Scripts written without spaces: Chinese characters, kana, and their punctuation.
 _UNSPACED = re.compile(f"[{IDEOGRAPHS}\u3000-\u30ff\uff00-\uffef]")
 
 
 def spaces_before(words: Sequence[str]) -> list[bool]:
-    """Whether a space stands before each word: not before the first, nor between words of Chinese or Japanese."""
+    """Return whether a space precedes each word: not the first, nor between Chinese or Japanese words."""
     if not words:
         return []
     return [False, *(not (_unspaced(left[-1:]) and _unspaced(right[:1])) for left, right in pairwise(words))]
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[int]]:
-    """The sentence that words make, and the character each begins at."""
+    """Join words to a sentence. Returns the text and the character at which each word begins."""
     text, begins = "", []
     for word, space in zip(words, spaces_before(words), strict=True):
         text += " " if space else ""

@@ -1,4 +1,4 @@
-"""Sentences of tagged words, from columns of words and tags (CoNLL) or JSON Lines."""
+"""Sentences of tagged words: CoNLL columns, and rows with lists of words and tags."""
 
 from __future__ import annotations
 
@@ -7,111 +7,77 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from maskling.data.labelled.columns import (
-    TAG_HEADERS,
-    WORD_HEADERS,
-    ColumnMatch,
-    Columns,
-    find_word_columns,
-    no_label_column,
-)
+from maskling.data.labelled.columns import TAG_HEADERS, WORD_HEADERS, ColumnMatch, Columns
 from maskling.data.labelled.records import TaggedRecord
-from maskling.data.labelled.tables import JSON_SUFFIXES, OpenFile, Row, json_rows, lines
+from maskling.data.labelled.tables import BadRowError, Fields, OpenFile, lines
 from maskling.errors import DataError
 
 
-@dataclass(frozen=True)
-class Sentences:
-    """records: what a file holds, in its order; warnings: a line for each thing that was wrong with it."""
+def tagged_row(row: Fields, found: ColumnMatch, id_: str, *, with_tags: bool) -> TaggedRecord:
+    """Return the sentence of a row with lists of words and tags. Raises BadRowError.
 
-    records: list[TaggedRecord]
-    warnings: list[str]
-
-
-def read_tagged(path: str, columns: Columns | None = None, *, labelled: bool = False) -> Sentences:
-    """Read columns of words and tags with a blank line after each sentence, or JSON Lines with lists of both.
-
-    In columns the first is the word and the last its tag, or whatever numbers, from 0, `columns` give; of CoNLL-U
-    (.conllu) the form and the universal part of speech. A single column are words to predict on.
-    labelled: a sentence without tags is a bad row.
-    Raises DataError with the file and line.
+    with_tags: read the tags of the row; if False, words of any type are taken as text.
     """
-    columns = columns or Columns()
-    reading = OpenFile(path, columns.on_bad_row == "skip")
-    as_json = reading.source.suffix in JSON_SUFFIXES or path == "-"
-    found = _of_json(reading, columns, labelled) if as_json else read_tagged_lines(reading, columns)
-    records: list[TaggedRecord] = []
-    for record in found:
-        if labelled and record.tags is None:
-            reading.fault(record.id.rpartition(":")[2], "has words without tags")
-        else:
-            records.append(record)
-    reading.finish(len(records), "sentences")
-    return Sentences(records, reading.warnings)
+    if not with_tags:
+        return TaggedRecord(id_, tuple(map(str, row[found.text])))
+    words = _strings(row, found.text)
+    tags = _strings(row, found.label) if found.label else None
+    if words is None:
+        raise BadRowError(f"has no list of words in '{found.text}'")
+    if found.label and tags is None and row.get(found.label) is not None:
+        raise BadRowError(f"has no list of tags in '{found.label}'")
+    if tags is not None and len(tags) != len(words):
+        raise BadRowError(f"has {len(words)} words and {len(tags)} tags")
+    return TaggedRecord(id_, words, tags)
 
 
-def _of_json(reading: OpenFile, columns: Columns, labelled: bool) -> Iterator[TaggedRecord]:
-    found: ColumnMatch | None = None
-    for number, row in json_rows(reading):
-        if found is None or (labelled and found.label is None):
-            found = find_word_columns(list(row), columns, f"{reading.path}:{number}")
-        if labelled and found.label is None:
-            reading.fault(number, no_label_column(list(row), "tags"))
-            continue
-        words = _strings(row, found.text)
-        tags = _strings(row, found.label) if found.label else None
-        if words is None:
-            reading.fault(number, f"has no list of words in '{found.text}'")
-        elif found.label and tags is None and row.get(found.label) is not None:
-            reading.fault(number, f"has no list of tags in '{found.label}'")
-        elif tags is not None and len(tags) != len(words):
-            reading.fault(number, f"has {len(words)} words and {len(tags)} tags")
-        else:
-            yield TaggedRecord(f"{reading.name}:{number}", words, tags)
-
-
-def _strings(row: Row, name: str) -> tuple[str, ...] | None:
+def _strings(row: Fields, name: str) -> tuple[str, ...] | None:
     value: Any = row.get(name)
     if not isinstance(value, list) or not all(isinstance(part, str | int) for part in value):
         return None
     return tuple(str(part) for part in value)
 
 
-def read_tagged_lines(reading: OpenFile, columns: Columns) -> Iterator[TaggedRecord]:
-    """The sentences of columns of words and tags, as they are read. Raises DataError with the file and line."""
-    if reading.source.suffix == ".csv":
+def conll_sentences(file: OpenFile, columns: Columns) -> Iterator[TaggedRecord]:
+    """Yield the sentences of columns of words and tags, with a blank line after each sentence.
+
+    The first column is the word and the last its tag, unless `columns` gives other indices, from 0; CoNLL-U (.conllu)
+    has the form and the universal part of speech. A single column holds words without tags.
+    Raises DataError with the file and line.
+    """
+    if file.source.suffix == ".csv":
         raise DataError(
-            f"{reading.path}: tagged words are not read from .csv; give columns with tabs or spaces between them and a "
-            f"blank line after each sentence (.conll, .tsv), or .jsonl with lists of words and tags"
+            f"{file.path}: tagged words are not read from .csv; give columns separated by tabs or spaces with a blank "
+            f"line after each sentence (.conll, .tsv), or .jsonl with lists of words and tags"
         )
-    conllu = reading.source.suffix == ".conllu"
-    word_column = _column(columns.text, "columns.text", 1 if conllu else 0)
-    tag_column = _column(columns.label, "columns.label", 3 if conllu else -1)
+    conllu = file.source.suffix == ".conllu"
+    word_column = _column_index(columns.text, "columns.text", 1 if conllu else 0)
+    tag_column = _column_index(columns.label, "columns.label", 3 if conllu else -1)
     words: list[str] = []
     tags: list[str] = []
-    begins = 0
-    layout: _Layout | None = None
-    for number, line in chain(lines(reading), [(0, "")]):
+    first_line = 0
+    layout: _ColumnLayout | None = None
+    for number, line in chain(lines(file), [(0, "")]):
         if not line.strip() or line.startswith("-DOCSTART-"):
             if words:
-                yield TaggedRecord(f"{reading.name}:{begins}", tuple(words), tuple(tags) or None)
+                yield TaggedRecord(f"{file.name}:{first_line}", tuple(words), tuple(tags) or None)
                 words, tags = [], []
             continue
-        is_first, layout = layout is None, layout or _Layout.of(line)
+        is_first, layout = layout is None, layout or _ColumnLayout.of(line)
         if layout is None or layout.is_comment(line, at_start=not words):
             continue
         cells = layout.cells(line)
         if len(cells) != layout.columns:
-            reading.fault(number, f"has {len(cells)} columns, and the lines before it have {layout.columns}")
+            file.fault(number, f"has {len(cells)} columns, and the lines before it have {layout.columns}")
             continue
         if max(word_column, tag_column) >= len(cells):
-            raise DataError(f"{reading.path}:{number} has no column {max(word_column, tag_column)}, counted from 0")
+            raise DataError(f"{file.path}:{number} has no column {max(word_column, tag_column)}, counted from 0")
         if is_first and _is_header(cells, word_column, tag_column):
-            reading.warnings.append(f"{reading.path}:{number} is taken for a header and left out: {', '.join(cells)}")
+            file.warnings.append(f"{file.path}:{number} is taken for a header and left out: {', '.join(cells)}")
             continue
         if conllu and not cells[0].isdecimal():
             continue  # "3-4" is two words written as one, "5.1" a word that was not written
-        begins = begins if words else number
+        first_line = first_line if words else number
         words.append(cells[word_column])
         if len(cells) > 1:
             tags.append(cells[tag_column])
@@ -124,37 +90,37 @@ def _is_header(cells: list[str], word_column: int, tag_column: int) -> bool:
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """How the lines of a file are parted: separator None for any white space."""
+class _ColumnLayout:
+    """How the lines of a CoNLL file are split. separator: None for any white space."""
 
     separator: str | None
     columns: int
 
     @classmethod
-    def of(cls, line: str) -> _Layout | None:
-        """As the first line with a word has it; None of what may be a comment."""
+    def of(cls, line: str) -> _ColumnLayout | None:
+        """Return the layout of the first line with a word; None for a line that may be a comment."""
         if line.startswith("# ") or (line.startswith("#") and "\t" not in line and len(line.split()) != 2):
             return None
         separator = "\t" if "\t" in line else None
         return cls(separator, len(line.rstrip("\t ").split(separator)))
 
     def cells(self, line: str) -> list[str]:
-        """The columns of a line."""
+        """Split a line into its columns."""
         cells = line.split(self.separator)
         while len(cells) > self.columns and not cells[-1].strip():
             cells.pop()
         return [cell.strip() for cell in cells]
 
     def is_comment(self, line: str, at_start: bool) -> bool:
-        """Whether a line is one about the sentence ('# id 7', '# text = ...'): '#' and '#1' may be words too."""
+        """Return whether a line comments on the sentence ('# id 7', '# text = ...'): '#' and '#1' may be words too."""
         if not line.startswith("#"):
             return False
         return len(self.cells(line)) != self.columns or (at_start and line.startswith("# ") and "=" in line)
 
 
-def _column(said: str | None, name: str, usual: int) -> int:
-    if said is None:
-        return usual
-    if not said.removeprefix("-").isdecimal():
-        raise DataError(f"{name} is '{said}', and columns of words and tags have no names: give a number, from 0")
-    return int(said)
+def _column_index(given: str | None, name: str, default: int) -> int:
+    if given is None:
+        return default
+    if not given.removeprefix("-").isdecimal():
+        raise DataError(f"{name} is '{given}', but columns of words and tags have no names: give an index, from 0")
+    return int(given)

@@ -1,4 +1,4 @@
-"""Labelled text as a person gives it: texts with a label, words with tags, questions with answers."""
+"""Records of labelled files (texts with labels, words with tags, questions with answers), and the set of labels."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.errors import DataError, suggestion
+from maskling.errors import DataError, listing, suggestion
 
-# FOLDED DOCS
-# [labels] The names that labels have, and their numbers.
+RecordKind = Literal["classify", "multi-label", "regress", "tag", "answer"]
+"""What a file is read for. Equal to `maskling.model.tasks.config.HeadKind`, which `data` must not import."""
 
-
-Label = str | tuple[str, ...] | float | None
+RecordLabel = str | tuple[str, ...] | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class TextRecord:
-    """A text, or a pair of texts, with what is to be said of it.
+    """A text, or a pair of texts, with its label.
 
-    id: where it is from ("train.jsonl:17").
-    label: a name, several names (none of them fitting is the empty tuple), a number, or None where there is none.
-    negative: a text that looks as if it went with `text` and does not, where a file has such.
+    id: file and line ("train.jsonl:17").
+    label: a class name, a tuple of names (empty if no class applies), a number, or None for an unlabelled record.
+    negative: a hard negative, a text that resembles a match for `text` but is not one; None if the file has none.
     """
 
     id: str
     text: str
     text_pair: str | None = None
-    label: Label = None
+    label: RecordLabel = None
     negative: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedRecord:
-    """The words of a sentence with a tag for each; tags: None where there are none.
+    """The words of a sentence with a tag per word; tags: None for an unlabelled sentence.
 
-    id: where its first word is from ("train.conll:17").
+    id: file and line of the first word ("train.conll:17").
     """
 
     id: str
@@ -49,23 +49,23 @@ class TaggedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A piece of a context. start: its first character there, -1 where the context does not have it."""
+    """A span of the context. start: index of its first character, -1 if the context does not contain it."""
 
     text: str
     start: int
 
     @property
     def end(self) -> int:
-        """The character after its last."""
+        """Index of the character after the last one."""
         return self.start + len(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionRecord:
-    """A question about a text.
+    """A question about a context.
 
-    id: the question's own, as predictions name it, or where it is from ("dev.jsonl:17").
-    answers: all that count as right; none of a question without labels. impossible: the context does not answer it.
+    id: the id given in the file, or file and line ("dev.jsonl:17"); predictions are written under it.
+    answers: every accepted answer; empty for an unlabelled question. impossible: the context does not answer it.
     """
 
     id: str
@@ -75,24 +75,29 @@ class QuestionRecord:
     impossible: bool = False
 
 
-# How many names of labels a message shows.
+Record = TextRecord | TaggedRecord | QuestionRecord
+
+# Label names listed in a message.
 _SHOWN = 12
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """names: of the classes, by number. Sorted when discovered; names that are numbers in the order of the numbers."""
+    """The label names of a task; a label's class index is its position in `names`.
+
+    Names found in data are sorted; names that are numbers come first, in numeric order.
+    """
 
     names: tuple[str, ...]
 
     @classmethod
     def of_texts(cls, *sets: Sequence[TextRecord]) -> LabelSet:
-        """The labels of texts, of all sets together. Raises DataError for a record without one, or if there is one."""
+        """Collect the labels of all sets. Raises DataError for an unlabelled record, or if there is only one label."""
         return cls._of(name for records in sets for record in records for name in label_names(record))
 
     @classmethod
     def of_tags(cls, *sets: Sequence[TaggedRecord]) -> LabelSet:
-        """The tags of words, of all sets together. Raises DataError for a record without, or if all are the same."""
+        """Collect the tags of all sets. Raises DataError for an untagged sentence, or if all tags are the same."""
         return cls._of(tag for records in sets for record in records for tag in record_tags(record))
 
     @classmethod
@@ -104,71 +109,70 @@ class LabelSet:
         return cls(tuple(found))
 
     def check_shared(self, found: Iterable[str], where: str) -> None:
-        """Raises DataError if there are labels in the file `where`, and none of them is among these."""
+        """Raise DataError if the file `where` has labels and none of them is in this set."""
         others = dict.fromkeys(found)
         if others and others.keys().isdisjoint(self.names):
             raise DataError(
-                f"{where} shares no label with train: it has {_some(list(others))}, and train {_some(self.names)}; "
-                f"write them alike"
+                f"{where} shares no label with train: it has {listing(list(others), _SHOWN)}, and train "
+                f"{listing(self.names, _SHOWN)}; use the same spelling in both"
             )
 
     def __len__(self) -> int:
         return len(self.names)
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self.names)}
+    def _indices(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
 
     def index(self, name: str, where: str) -> int:
-        """The number of a label. Raises DataError, naming `where`, for one that is not among them."""
-        found = self._numbers.get(name)
+        """Return the class index of a label. Raises DataError, naming `where`, for an unknown label."""
+        found = self._indices.get(name)
         if found is None:
             raise DataError(
-                f"{where} has the label '{name}'{suggestion(name, self.names)}; the labels are {_some(self.names)}"
+                f"{where} has the label '{name}'{suggestion(name, self.names)}; "
+                f"the labels are {listing(self.names, _SHOWN)}"
             )
         return found
 
     def indices(self, records: Sequence[TextRecord]) -> NDArray[np.int64]:
-        """The class of each text: (records,) int64. Raises DataError for one without a single, known label."""
+        """Return class indices, (records,) int64. Raises DataError for a text without exactly one known label."""
         found = np.empty(len(records), np.int64)
-        for number, record in enumerate(records):
+        for row, record in enumerate(records):
             if isinstance(record.label, tuple):
-                raise DataError(f"{record.id} has a list of labels where one is wanted; use multi-label classification")
-            found[number] = self.index(label_names(record)[0], record.id)
+                raise DataError(
+                    f"{record.id} has a list of labels, but this task takes one; use multi-label classification"
+                )
+            found[row] = self.index(label_names(record)[0], record.id)
         return found
 
     def multi_hot(self, records: Sequence[TextRecord]) -> NDArray[np.float32]:
-        """1 for each class that fits a text, else 0: (records, classes) float32. Raises DataError."""
+        """Return 1 per class of a text, else 0: (records, classes) float32. Raises DataError for an unknown label."""
         found = np.zeros((len(records), len(self)), np.float32)
-        for number, record in enumerate(records):
+        for row, record in enumerate(records):
             for name in label_names(record):
-                found[number, self.index(name, record.id)] = 1
+                found[row, self.index(name, record.id)] = 1
         return found
 
     def tag_indices(self, records: Sequence[TaggedRecord]) -> NDArray[np.int64]:
-        """The tag of every word of all records, end to end: (words,) int64. Raises DataError."""
+        """Return the tag indices of the words of all records: (words,) int64. Raises DataError for an unknown tag."""
         found = [self.index(tag, record.id) for record in records for tag in record_tags(record)]
         return np.array(found, np.int64)
 
 
 def label_names(record: TextRecord) -> tuple[str, ...]:
-    """The names of a text's labels. Raises DataError if it has no label, or a number."""
+    """Return the label names of a text. Raises DataError if it has no label, or a number."""
     if record.label is None:
-        raise DataError(f"{record.id} has no label; give it one, or leave it out")
+        raise DataError(f"{record.id} has no label; give it one, or remove it")
     if isinstance(record.label, float):
-        raise DataError(f"{record.id} has the number {record.label:g} where the name of a class is wanted")
+        raise DataError(f"{record.id} has the number {record.label:g} for a label, but this task needs a class name")
     return (record.label,) if isinstance(record.label, str) else record.label
 
 
 def record_tags(record: TaggedRecord) -> tuple[str, ...]:
-    """The tags of a sentence. Raises DataError if it has none."""
+    """Return the tags of a sentence. Raises DataError if it has none."""
     if record.tags is None:
-        raise DataError(f"{record.id} has words without tags; give each word its tag, or leave it out")
+        raise DataError(f"{record.id} has words without tags; give each word a tag, or remove the sentence")
     return record.tags
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _order(name: str) -> tuple[bool, float, str]:

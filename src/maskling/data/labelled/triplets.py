@@ -1,4 +1,4 @@
-"""Texts that belong together, each a sequence of its own: what a step of them has to tell apart."""
+"""Anchors, positives and hard negatives for similarity training, encoded and matched for in-batch negatives."""
 
 from __future__ import annotations
 
@@ -11,72 +11,66 @@ from numpy.typing import NDArray
 
 from maskling.arrays import Int64Array
 from maskling.data.labelled.batches import LabelledStep
-from maskling.data.labelled.encode_texts import Targets, Windows, framed, room_in, windows_of
+from maskling.data.labelled.encode_texts import EncodedRecords, Targets, add_special_tokens, join_windows, text_room
 from maskling.data.labelled.records import TextRecord
 from maskling.tokenizer.tokenizer import Tokenizer
 
-# What a sequence is in its record.
-ANCHOR, PARTNER, NEGATIVE = range(3)
+# The role of a sequence in its record.
+ANCHOR, POSITIVE, NEGATIVE = range(3)
 
 
 @dataclass(frozen=True)
 class TripletTargets(Targets):
-    """What each sequence is in its record.
+    """The role of each sequence in its record.
 
-    side: (w,) int64, ANCHOR, PARTNER or NEGATIVE. text: (w,) int64, equal for sequences of the same tokens.
-    score: (w,) float64, how alike the two texts of its record are; NaN where nobody said.
+    role: (w,) int64, ANCHOR, POSITIVE or NEGATIVE. text: (w,) int64, equal for sequences of the same tokens.
+    score: (w,) float64, similarity score of the record; NaN if it has none.
     """
 
-    side: Int64Array
+    role: Int64Array
     text: Int64Array
     score: NDArray[np.float64]
 
     def take(self, which: Int64Array) -> TripletTargets:
-        """What some of the sequences are."""
-        return TripletTargets(self.side[which], self.text[which], self.score[which])
+        """Return the targets of some sequences."""
+        return TripletTargets(self.role[which], self.text[which], self.score[which])
 
     @property
     def total(self) -> float:
-        """Records."""
-        return float(np.count_nonzero(self.side == ANCHOR))
+        """Number of records."""
+        return float(np.count_nonzero(self.role == ANCHOR))
 
 
-@dataclass(frozen=True)
-class Triplets:
-    """windows, targets: two or three sequences a record, those of one together; cut: texts that lost their end."""
+def encode_triplets(
+    records: Sequence[TextRecord], tokenizer: Tokenizer, max_length: int
+) -> EncodedRecords[TripletTargets]:
+    """Encode each text of each record as one sequence, truncated like a text to embed.
 
-    windows: Windows
-    targets: TripletTargets
-    cut: int
-
-
-def encode_triplets(records: Sequence[TextRecord], tokenizer: Tokenizer, max_length: int) -> Triplets:
-    """Encode each text of each record by itself; of one that is too long the beginning, as for its vector.
-
-    A record of a single text has it twice: it is its own partner, and dropout tells the two apart (Gao et al. 2021,
-    SimCSE, section 3). Raises SettingsError where there is no room.
+    A record has two or three consecutive sequences. One of a single text has it twice: it is its own positive, and
+    dropout makes the two vectors differ (Gao et al. 2021, SimCSE, section 3). `cut` counts texts that lost their end.
+    Raises SettingsError if there is no room for text.
     """
-    room = room_in(tokenizer, max_length)
+    room = text_room(tokenizer, max_length)
     firsts = tokenizer.encode_batch([record.text for record in records])
     seconds = _others(tokenizer, (record.text_pair for record in records))
     thirds = _others(tokenizer, (record.negative for record in records))
     parts: list[tuple[int, NDArray[np.int32], int]] = []
-    sides, texts, scores = [], [], []
+    roles, texts, scores = [], [], []
     known: dict[bytes, int] = {}
     cut = 0
-    for number, (record, first) in enumerate(zip(records, firsts, strict=True)):
+    for index, (record, first) in enumerate(zip(records, firsts, strict=True)):
         second = next(seconds).ids if record.text_pair is not None else first.ids
         several = [first.ids, second] + ([next(thirds).ids] if record.negative is not None else [])
         score = record.label if isinstance(record.label, float) else np.nan
-        for side, ids in enumerate(several):
-            cut += len(ids) > room and (side != PARTNER or record.text_pair is not None)
-            framed_ids, end = framed(tokenizer, ids[:room])
-            parts.append((number, framed_ids, end))
-            sides.append(side)
+        for role, ids in enumerate(several):
+            cut += len(ids) > room and (role != POSITIVE or record.text_pair is not None)
+            framed_ids, end = add_special_tokens(tokenizer, ids[:room])
+            parts.append((index, framed_ids, end))
+            roles.append(role)
             texts.append(known.setdefault(framed_ids.tobytes(), len(known)))
             scores.append(score)
-    targets = TripletTargets(np.array(sides, np.int64), np.array(texts, np.int64), np.array(scores, np.float64))
-    return Triplets(windows_of(parts), targets, cut)
+    targets = TripletTargets(np.array(roles, np.int64), np.array(texts, np.int64), np.array(scores, np.float64))
+    return EncodedRecords(join_windows(parts), targets, cut)
 
 
 def _others(tokenizer: Tokenizer, texts: Iterable[str | None]) -> Any:
@@ -85,48 +79,48 @@ def _others(tokenizer: Tokenizer, texts: Iterable[str | None]) -> Any:
 
 @dataclass(frozen=True)
 class PositivePairs:
-    """Who belongs to whom among n sequences.
+    """The positive pairs among n sequences, and the candidates each anchor is compared with.
 
-    anchors, partners: (p,) int64, the places of the two texts of each record. candidates: (c,) int64, places of all
-    that an anchor could be taken to belong to: the p partners, then the negatives. scores: (p,) float64. text: (n,)
-    int64, see SideTargets.
+    anchors, positives: (p,) int64, indices of the two texts of each record. candidates: (c,) int64, indices of the p
+    positives, which are in-batch negatives for the other anchors, then of the hard negatives. scores: (p,) float64.
+    text: (n,) int64, see TripletTargets.
     """
 
     anchors: Int64Array
-    partners: Int64Array
+    positives: Int64Array
     candidates: Int64Array
     scores: NDArray[np.float64]
     text: Int64Array
 
     def excluded(self, some: slice = slice(None)) -> NDArray[np.bool_]:
-        """Candidates that some anchors must not be kept apart from: (of the p, c) bool.
+        """Return candidates that are not negatives of some anchors: (anchors of `some`, c) bool.
 
-        They are the anchor's own text, or its partner's once more, as another record has it.
+        These are equal to the anchor's own text, or to its positive, from another record.
         """
-        anchors, partners = self.text[self.anchors[some]], self.text[self.partners[some]]
+        anchors, positives = self.text[self.anchors[some]], self.text[self.positives[some]]
         texts = self.text[self.candidates]
-        same: NDArray[np.bool_] = (texts == partners[:, None]) | (texts == anchors[:, None])
+        same: NDArray[np.bool_] = (texts == positives[:, None]) | (texts == anchors[:, None])
         same[np.arange(len(anchors)), np.arange(len(self.anchors))[some]] = False
         return same
 
 
 def positive_pairs(record: Int64Array, targets: TripletTargets) -> PositivePairs:
-    """Match n sequences, in any order. record: (n,) int64, of each.
+    """Match n sequences, in any order. record: (n,) int64, the record of each.
 
-    A record that is there twice, where an epoch ends within a step, has two anchors and two partners that are the
-    same, so it does not matter which is whose.
+    A record that occurs twice, where an epoch ends within a step, has two equal anchors and two equal positives, so
+    either match is right.
     """
-    anchors, partners, negatives = (_of(side, record, targets) for side in (ANCHOR, PARTNER, NEGATIVE))
-    candidates = np.concatenate([partners, negatives])
-    return PositivePairs(anchors, partners, candidates, targets.score[anchors], targets.text)
+    anchors, positives, negatives = (_indices_of(role, record, targets) for role in (ANCHOR, POSITIVE, NEGATIVE))
+    candidates = np.concatenate([positives, negatives])
+    return PositivePairs(anchors, positives, candidates, targets.score[anchors], targets.text)
 
 
 def step_positive_pairs(step: LabelledStep[TripletTargets]) -> PositivePairs:
-    """Match the sequences of a whole step, by their places in it."""
+    """Match the sequences of a whole step, by their index in it."""
     return positive_pairs(step.windows.record, step.targets)
 
 
-def _of(side: int, record: Int64Array, targets: TripletTargets) -> Int64Array:
-    places = np.flatnonzero(targets.side == side)
-    ordered: Int64Array = places[np.argsort(record[places], kind="stable")]
+def _indices_of(role: int, record: Int64Array, targets: TripletTargets) -> Int64Array:
+    indices = np.flatnonzero(targets.role == role)
+    ordered: Int64Array = indices[np.argsort(record[indices], kind="stable")]
     return ordered

@@ -1,11 +1,11 @@
-"""The kinds of fine-tuning, by name."""
+"""The fine-tuning tasks, by name."""
 
 from maskling.config import table
-from maskling.finetune.kinds.answer import Answer
-from maskling.finetune.kinds.classify import Classify, Pair
-from maskling.finetune.kinds.kind import AnyKind
+from maskling.finetune.kinds.answer import AnswerQuestions
+from maskling.finetune.kinds.classify import Classify, ClassifyPairs
+from maskling.finetune.kinds.kind import TaskSettings
 from maskling.finetune.kinds.regress import Regress
 from maskling.finetune.kinds.similarity import Similarity
 from maskling.finetune.kinds.tag import Tag
 
-KINDS: dict[str, type[AnyKind]] = table(Classify, Pair, Regress, Tag, Answer, Similarity)
+KINDS: dict[str, type[TaskSettings]] = table(Classify, ClassifyPairs, Regress, Tag, AnswerQuestions, Similarity)

@@ -1,87 +1,93 @@
-"""Numbers for texts or pairs of them, such as how alike two sentences are."""
+"""Regression: a number per text or pair, such as the similarity of two sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from maskling.data.labelled.checks import check_texts
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.encode_texts import Targets, Windows, number_targets
-from maskling.data.labelled.read_texts import read_texts
+from maskling.data.labelled.encode_texts import EncodedRecords, NoTargets, encode_texts, regression_targets
+from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.errors import DataError
-from maskling.finetune.kinds.kind import Encoded, Logits, Outputs, Records, TextKind, are_pairs
+from maskling.finetune.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics.ranking import pearson, spearman
+from maskling.model.tasks.config import AnswerSettings, HeadConfig
+from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.task import Criterion, Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from maskling.finetune.device_batch import Rows
+    from maskling.finetune.device_batch import DeviceBatch
     from maskling.model.tasks.model import TaskModel
 
 
-class Regress(TextKind):
-    """A number for each text or pair, learnt by its squared error."""
+class Regress(HeadTask):
+    """A number per text or pair, trained with squared error."""
 
     kind: Literal["regress"] = "regress"
 
-    def read(self, path: str, columns: Columns) -> tuple[Records, list[str]]:
-        """See Kind."""
-        found = read_texts(path, columns, numbers=True, labelled=True)
-        return found.records, found.warnings
+    def read(self, path: str, columns: Columns) -> RecordFile:
+        return read_records(path, "regress", columns)
 
-    def check(self, train: Records, others: Mapping[str, Records]) -> list[str]:
-        """See Kind."""
+    def warnings(self, train: Records, others: Mapping[str, Records]) -> list[str]:
         return check_texts(train, others)
 
-    def outputs(self, train: Records) -> Outputs:
-        """See Kind."""
-        missing = next((record for record in train if not isinstance(record.label, float)), None)
+    def head(self, train: Records) -> HeadConfig:
+        """Return a head with one output. Raises DataError if all numbers are the same."""
+        missing = _first_unlabelled(train)
         if missing is not None:
-            raise DataError(f"{missing.id} has no number to learn; give it one, or leave it out")
+            raise DataError(f"{missing.id} has no number to learn; give it one, or remove it")
         if len({record.label for record in train}) < 2:
-            raise DataError(f"all numbers are {train[0].label:g}, and nothing can be learned from that")
-        return Outputs("regress", ("score",), are_pairs(train))
+            raise DataError(f"all numbers are {train[0].label:g}, so nothing can be learned from them")
+        return HeadConfig("regress", ("score",), answer_settings=AnswerSettings(pairs=train[0].text_pair is not None))
 
-    def check_judged(self, records: Records, outputs: Outputs) -> None:  # noqa: ARG002
-        """See Kind."""
-        missing = next((record for record in records if not isinstance(record.label, float)), None)
+    def check_evaluable(self, records: Records, _head: HeadConfig, _where: str | None = None) -> None:
+        missing = _first_unlabelled(records)
         if missing is not None:
-            raise DataError(f"{missing.id} has no number to compare with; give it one, or leave it out")
+            raise DataError(f"{missing.id} has no number to compare with; give it one, or remove it")
 
-    def criterion(self, outputs: Outputs) -> Criterion:  # noqa: ARG002
-        """See Kind."""
-        return Criterion("pearson", higher=True)
+    def encode(
+        self, records: Records, tokenizer: Tokenizer, max_length: int, _head: HeadConfig, *, targets: bool
+    ) -> EncodedRecords[Any]:
+        """Encode texts, a long one as several windows, and pairs, of which the longer text is truncated."""
+        made = encode_texts(records, tokenizer, max_length)
+        return EncodedRecords(
+            made.windows, regression_targets(records, made.windows) if targets else NoTargets(), made.cut
+        )
 
-    def targets(self, records: Records, outputs: Outputs, windows: Windows) -> Targets:  # noqa: ARG002
-        """See TextKind."""
-        return number_targets(records, windows)
-
-    def loss(self, model: TaskModel, hidden: Tensor, rows: Rows) -> Tensor:
-        """Squared errors."""
-        guess = model.classify(hidden, rows.first_positions, rows.visible).float()[:, 0]
-        targets = rows.batch.targets
-        errors = (guess - rows.on_device(targets.labels)).square() * rows.on_device(targets.weights)
+    def loss(self, model: TaskModel, hidden: Tensor, batch: DeviceBatch) -> Tensor:
+        """Return the sum of squared errors."""
+        predicted = model.classify(hidden, batch.first_positions, batch.visible).float()[:, 0]
+        targets = batch.source.targets
+        errors = (predicted - batch.on_device(targets.labels)).square() * batch.on_device(targets.weights)
         return errors.sum()
 
-    def measure(self, records: Records, encoded: Encoded, logits: Logits, outputs: Outputs) -> Numbers:  # noqa: ARG002
-        """Both correlations, as GLUE reports them, and the root of the mean squared error."""
+    def criterion(self, _head: HeadConfig) -> Criterion:
+        return Criterion("pearson", higher=True)
+
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, _head: HeadConfig) -> Numbers:
+        """Return Pearson's and Spearman's correlation, as GLUE reports them, and the root mean squared error."""
         from maskling.infer.predict import pool_windows
 
-        guess = pool_windows(logits, encoded.windows, len(records))[:, 0]
+        predicted = pool_windows(logits, encoded.windows, len(records))[:, 0]
         truth = np.array([record.label for record in records])
         return {
-            "pearson": pearson(truth, guess),
-            "spearman": spearman(truth, guess),
-            "rmse": float(np.sqrt(np.mean((truth - guess) ** 2))),
+            "pearson": pearson(truth, predicted),
+            "spearman": spearman(truth, predicted),
+            "rmse": float(np.sqrt(np.mean((truth - predicted) ** 2))),
         }
 
-    def start(self, model: TaskModel, records: Records) -> None:
-        """Begin with the mean of the numbers: else the first steps go into finding it."""
+    def initialize_head(self, model: TaskModel, records: Records) -> None:
+        """Set the bias to the mean of the numbers, else the first steps are spent on finding it."""
         import torch
 
         with torch.no_grad():
             model.head.classifier.bias.fill_(float(np.mean([record.label for record in records])))
+
+
+def _first_unlabelled(records: Records) -> Any:
+    return next((record for record in records if not isinstance(record.label, float)), None)

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
+from maskling.data.labelled.reader import GROUP_CHARACTERS, GROUP_RECORDS, RecordReader
+from maskling.data.labelled.records import QuestionRecord, RecordKind, TaggedRecord, TextRecord
 from maskling.errors import DataError
-from maskling.infer.predict_inputs import TOGETHER, TOGETHER_CHARACTERS, PredictInputs
-from maskling.model.tasks.config import HeadKind
 
 SQUAD = {
     "data": [
@@ -29,7 +28,7 @@ SQUAD = {
         }
     ]
 }
-CASES: dict[str, tuple[HeadKind, str, str, list[Any]]] = {
+CASES: dict[str, tuple[RecordKind, str, str, list[Any]]] = {
     "texts": (
         "classify",
         "a.jsonl",
@@ -104,8 +103,8 @@ CASES: dict[str, tuple[HeadKind, str, str, list[Any]]] = {
 }
 
 
-def read(path: Path | str, kind: HeadKind, columns: Columns | None = None) -> list[Any]:
-    return [record for records in PredictInputs(str(path), kind, columns) for record in records]
+def read(path: Path | str, kind: RecordKind, columns: Columns | None = None) -> list[Any]:
+    return [record for records in RecordReader(str(path), kind, columns) for record in records]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -126,7 +125,7 @@ def test_files_are_read(tmp_path: Path, case: str, packed: bool) -> None:
     ("kind", "name", "text", "message"),
     [
         ("classify", "a.jsonl", '{"text": "one"}\n{"text": 7}\n', r"a\.jsonl:2 has no text in 'text'"),
-        ("classify", "a.jsonl", '{"text": "one"}\n[1]\n', r"a\.jsonl:2 is no object"),
+        ("classify", "a.jsonl", '{"text": "one"}\n[1]\n', r"a\.jsonl:2 is not an object"),
         ("classify", "a.jsonl", '{"text": "one"}\n{"text"\n', r"a\.jsonl:2 is not JSON"),
         ("classify", "a.jsonl", '{"story": "one"}', "no column with a name known for texts, but 'story'"),
         (
@@ -140,10 +139,10 @@ def test_files_are_read(tmp_path: Path, case: str, packed: bool) -> None:
         ("classify", "a.csv", "text,text\none,two\n", "a.csv has several columns named 'text'"),
         ("answer", "a.csv", "question,context,context\none,two,three\n", "several columns named 'context'"),
         ("answer", "a.txt", "who?\n", "not a question and its context with a tab between them"),
-        ("answer", "a.jsonl", '{"question": "who?"}', "has no texts in 'question' and 'context' but question"),
+        ("answer", "a.jsonl", '{"question": "who?"}', "has no text in 'context' but question"),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, kind: HeadKind, name: str, text: str, message: str) -> None:
+def test_what_cannot_be_read_is_named(tmp_path: Path, kind: RecordKind, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         read(tmp_path / name, kind)
@@ -156,7 +155,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_bad_rows_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": 7}\n{"text": "two"}\n')
-    inputs = PredictInputs(str(tmp_path / "a.jsonl"), "classify", Columns(on_bad_row="skip"))
+    inputs = RecordReader(str(tmp_path / "a.jsonl"), "classify", Columns(on_bad_row="skip"))
     assert [record.text for records in inputs for record in records] == ["one", "two"]
     assert "1 rows left out" in inputs.warnings[0]
 
@@ -167,13 +166,17 @@ def test_a_column_can_be_named(tmp_path: Path) -> None:
 
 
 def test_long_files_come_a_few_records_at_a_time(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("".join(f"text {number}\n" for number in range(2 * TOGETHER + 3)))
-    assert [len(records) for records in PredictInputs(str(tmp_path / "a.txt"), "classify")] == [TOGETHER, TOGETHER, 3]
+    (tmp_path / "a.txt").write_text("".join(f"text {number}\n" for number in range(2 * GROUP_RECORDS + 3)))
+    assert [len(records) for records in RecordReader(str(tmp_path / "a.txt"), "classify")] == [
+        GROUP_RECORDS,
+        GROUP_RECORDS,
+        3,
+    ]
 
 
 def test_long_texts_come_fewer_at_a_time(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(f"{'word ' * (TOGETHER_CHARACTERS // 10)}\n" * 5)
-    assert [len(records) for records in PredictInputs(str(tmp_path / "a.txt"), "classify")] == [3, 2]
+    (tmp_path / "a.txt").write_text(f"{'word ' * (GROUP_CHARACTERS // 10)}\n" * 5)
+    assert [len(records) for records in RecordReader(str(tmp_path / "a.txt"), "classify")] == [3, 2]
 
 
 class Arriving(io.RawIOBase):
@@ -206,7 +209,7 @@ def test_standard_input_is_answered_as_it_comes(monkeypatch: pytest.MonkeyPatch)
         monkeypatch, [b"\xef\xbb\xbfone\ntw", b"o\n", "drei\u00e9".encode()[:-1], b"\xa9\n", b"\n four"]
     )
     found = []
-    for records in PredictInputs("-", "classify"):
+    for records in RecordReader("-", "classify"):
         found.append(([record.text for record in records], raw.given))
     assert found == [(["one"], 1), (["two"], 2), (["dreié"], 4), (["four"], 5)]
 
@@ -217,8 +220,8 @@ def test_standard_input_of_objects_is_json_lines(monkeypatch: pytest.MonkeyPatch
 
 
 def test_much_that_comes_at_once_is_parted(monkeypatch: pytest.MonkeyPatch) -> None:
-    standard_input(monkeypatch, [b"word\n" * (TOGETHER + 2)])
-    assert [len(records) for records in PredictInputs("-", "classify")] == [TOGETHER, 2]
+    standard_input(monkeypatch, [b"word\n" * (GROUP_RECORDS + 2)])
+    assert [len(records) for records in RecordReader("-", "classify")] == [GROUP_RECORDS, 2]
 
 
 @pytest.mark.parametrize(
