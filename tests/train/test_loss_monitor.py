@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from maskling.train.events import Baseline
 from maskling.train.loss_monitor import LossMonitor
-from maskling.train.task import Baseline
 
 
 def watched(

@@ -13,7 +13,7 @@ from maskling.console import Console
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
-    from maskling.train.task import Numbers
+    from maskling.train.events import Metrics
 
 
 def finetune(
@@ -107,6 +107,6 @@ def finetune(
     return STOPPED if report.stopped else 0
 
 
-def measured_line(measured: Numbers) -> str:
+def measured_line(measured: Metrics) -> str:
     """Return the metrics of an evaluation as a line, the criterion first."""
     return "   ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)

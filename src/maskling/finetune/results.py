@@ -16,8 +16,8 @@ from maskling.files import checksum, fingerprint, write_json
 from maskling.finetune.kinds.kind import Records
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.records_data import RecordsData
-from maskling.train.events import Evaluating, Event, FinalMetrics
-from maskling.train.task import Best, Criterion, Numbers, finite_metrics
+from maskling.train.events import Evaluating, Event, FinalMetrics, Metrics, finite_metrics
+from maskling.train.task import Best, Criterion
 
 # Settings that hold paths, or properties of one machine.
 _LOCAL_SETTINGS = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
@@ -27,8 +27,8 @@ def write_best_model(
     run_dir: Path,
     recipe: FinetuneRecipe,
     data: RecordsData,
-    dev: Numbers,
-    test: Numbers,
+    dev: Metrics,
+    test: Metrics,
     export: Callable[[Path, TaskFacts], None],
 ) -> Path:
     """Write `run_dir/model`, verified before it replaces an earlier one. Raises CheckpointError on a full disk.
@@ -75,7 +75,7 @@ def report_results(
     data: RecordsData,
     run_dir: Path,
     best: Best | None,
-    measure_test: Callable[[], Numbers],
+    measure_test: Callable[[], Metrics],
 ) -> Iterator[Event]:
     """Yield the metrics of the model in `run_dir/model`, and write them to results.json.
 
@@ -108,7 +108,7 @@ def _records_checksum(path: Path, records: Records) -> str:
     return checksum(path) if path.is_file() else fingerprint([str(record) for record in records])
 
 
-def _measured_before(path: Path, key: list[str]) -> Numbers | None:
+def _measured_before(path: Path, key: list[str]) -> Metrics | None:
     """Return the metrics of results.json, if they are of the same test records and the same weights."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["test"]

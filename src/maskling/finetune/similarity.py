@@ -44,8 +44,8 @@ from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent
 from maskling.train.distributed import Ranks
-from maskling.train.events import Event
-from maskling.train.task import Baseline, Best, Numbers, SkippedRanges, StepBatches, data_step
+from maskling.train.events import Baseline, Event, Metrics
+from maskling.train.task import Best, SkippedRanges, StepBatches, data_step
 
 # Default dropout for text alone, where it makes the two copies of a text differ: the best of Gao et al. 2021 (table 5).
 _DROPOUT = 0.1
@@ -190,7 +190,7 @@ class SimilarityTask(RecordsTask[MaskedLM]):
                 loss = contrastive(anchors, candidates, excluded, temperature)
         return {"loss": Term(loss if self._ranks.is_main else loss - loss.detach(), 1)}
 
-    def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Numbers:
+    def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Metrics:
         """Return the metrics of the dev texts."""
         return self._measure(module, compute, ranks, self._data.dev_form, self._dev)
 
@@ -201,7 +201,7 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         ranks: Ranks,
         form: SimilarityForm,
         encoded: EncodedRecords[TripletTargets],
-    ) -> Numbers:
+    ) -> Metrics:
         """Return the metrics of texts, in fp32; the ranks share the work."""
         compute, pad = evaluation_compute(compute), self._data.tokens.special.pad
         return similarity_metrics(module, compute, ranks, form, encoded, pad, self.recipe)
@@ -214,7 +214,7 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         """Measure the finished model on the test texts, once, and write results.json."""
         data = self._data
 
-        def measure_test() -> Numbers:
+        def measure_test() -> Metrics:
             assert data.test is not None
             module = build_encoder(run_dir / "model", self.recipe.seed).to(compute.device)
             metrics = self._measure(module, compute, Ranks(), data.test_form, self._encoded(data.test))
@@ -223,12 +223,12 @@ class SimilarityTask(RecordsTask[MaskedLM]):
 
         return report_results(self.recipe, self.criterion, data, run_dir, best, measure_test)
 
-    def _card_metrics(self, best: Best | None) -> Numbers:
+    def _card_metrics(self, best: Best | None) -> Metrics:
         if best is None:
             return {}
         return {**best.numbers, f"{self.criterion.name} before training": best.before}
 
-    def _write(self, run_dir: Path, module: MaskedLM, dev: Numbers, test: Numbers) -> Path:
+    def _write(self, run_dir: Path, module: MaskedLM, dev: Metrics, test: Metrics) -> Path:
         data = self._data
 
         def export(out: Path, facts: TaskFacts) -> None:

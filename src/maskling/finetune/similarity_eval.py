@@ -23,7 +23,8 @@ from maskling.model.tasks.config import Pooling
 from maskling.objectives.similarity import alignment, contrastive, uniformity
 from maskling.randomness import integer
 from maskling.train.distributed import Ranks
-from maskling.train.task import Criterion, Numbers
+from maskling.train.events import Metrics
+from maskling.train.task import Criterion
 
 CRITERIA: Final[dict[SimilarityForm, Criterion]] = {
     "scored": Criterion("spearman", higher=True),
@@ -44,7 +45,7 @@ def similarity_metrics(
     encoded: EncodedRecords[TripletTargets],
     pad: int,
     recipe: FinetuneRecipe,
-) -> Numbers:
+) -> Metrics:
     """Return the metrics of texts; each rank encodes a part of them. The module's mode is restored.
 
     scored: Spearman's and Pearson's correlation of cosines and scores. pairs: the rank of each text's positive among
@@ -100,7 +101,7 @@ def _positive_ranks(vectors: NDArray[np.float32], found: PositivePairs) -> NDArr
     return np.concatenate(answer_ranks)
 
 
-def _contrastive_metrics(vectors: Tensor, found: PositivePairs, batch_size: int, temperature: float) -> Numbers:
+def _contrastive_metrics(vectors: Tensor, found: PositivePairs, batch_size: int, temperature: float) -> Metrics:
     """Return the loss in batches of the size of a step, alignment and uniformity."""
     one, other = vectors[torch.from_numpy(found.anchors)], vectors[torch.from_numpy(found.positives)]
     total = 0.0

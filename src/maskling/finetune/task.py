@@ -36,9 +36,9 @@ from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.objectives.losses import Encode, Term
 from maskling.train.distributed import Ranks
-from maskling.train.events import Event
+from maskling.train.events import Event, Metrics
 from maskling.train.settings import MICRO_BATCH_TOKENS
-from maskling.train.task import Best, Numbers, SkippedRanges, StepBatches, Supply, Task, data_step
+from maskling.train.task import Best, SkippedRanges, StepBatches, Supply, Task, data_step
 
 _Module = TypeVar("_Module", bound=Any)
 
@@ -187,13 +187,13 @@ class FinetuneTask(RecordsTask[TaskModel]):
         hidden = encode(inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.visible)
         return {"loss": Term(self._task.loss(module, hidden, inputs), round(batch.targets.total))}
 
-    def evaluate(self, module: TaskModel, compute: Compute, ranks: Ranks) -> Numbers:
+    def evaluate(self, module: TaskModel, compute: Compute, ranks: Ranks) -> Metrics:
         """Return the metrics of the dev records."""
         return self._measure(module, compute, ranks, self._data.dev, self._dev)
 
     def _measure(
         self, module: TaskModel, compute: Compute, ranks: Ranks, records: Records, encoded: EncodedRecords[Any]
-    ) -> Numbers:
+    ) -> Metrics:
         """Return the metrics of records, in fp32; the ranks share the work."""
         tokens = self.recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS
         compute = evaluation_compute(compute)
@@ -212,7 +212,7 @@ class FinetuneTask(RecordsTask[TaskModel]):
         """Measure the finished model on the test records, once, and write results.json."""
         test, dev = self._data.test, {} if best is None else best.numbers
 
-        def measure_test() -> Numbers:
+        def measure_test() -> Metrics:
             model = read_task_folder(run_dir / "model")
             if model is None or test is None:
                 raise ModelError(f"{run_dir / 'model'} is no longer a model for this task; delete it, and run again")

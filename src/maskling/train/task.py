@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.train.events import Baseline as Baseline
-from maskling.train.events import Event, Metrics
-from maskling.train.events import finite_metrics as finite_metrics
+from maskling.train.events import Baseline, Event, Metrics
 from maskling.train.settings import R
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from maskling.train.distributed import Ranks
 
 M = TypeVar("M", bound="Module")
-Numbers: TypeAlias = Metrics  # the former name, still imported by fine-tuning
 SkippedRanges: TypeAlias = Sequence[Sequence[int]]
 """Text that a run has left out after rewinds, as `State.left_out` in checkpoint.py."""
 

@@ -17,7 +17,8 @@ from maskling.finetune.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics.squad import score_answers
 from maskling.model.tasks.config import ANSWER_LABELS, AnswerSettings, HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Criterion, Numbers
+from maskling.train.events import Metrics
+from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,7 +89,7 @@ class AnswerQuestions(HeadTask):
     def criterion(self, _head: HeadConfig) -> Criterion:
         return Criterion("f1", higher=True)
 
-    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Numbers:
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
         """Return exact match and F1 of predicted answers, as SQuAD counts them (as CMRC does in Chinese)."""
         from maskling.infer.predict import best_spans
 

@@ -27,7 +27,8 @@ from maskling.finetune.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics import classification, entropy
 from maskling.model.tasks.config import AnswerSettings, HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Baseline, Criterion, Numbers
+from maskling.train.events import Baseline, Metrics
+from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +109,7 @@ class Classify(HeadTask):
         """Return accuracy, or micro-F1 for multi-label."""
         return Criterion("micro_f1" if head.kind == "multi-label" else "accuracy", higher=True)
 
-    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Numbers:
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
         """Return accuracy, macro-F1, Matthews' coefficient, loss; for multi-label micro-F1, macro-F1, exact match."""
         from maskling.infer.predict import pool_windows, softmax
 
@@ -136,7 +137,7 @@ class Classify(HeadTask):
         found = self._class_metrics(np.array(labels), best, names)
         return found | {"loss": float(np.mean(losses)) if losses else None}
 
-    def _class_metrics(self, truth: np.ndarray, predicted: np.ndarray, _names: tuple[str, ...]) -> Numbers:
+    def _class_metrics(self, truth: np.ndarray, predicted: np.ndarray, _names: tuple[str, ...]) -> Metrics:
         return {
             "accuracy": classification.accuracy(truth, predicted),
             "macro_f1": classification.macro_f1(truth, predicted),
@@ -184,7 +185,7 @@ class ClassifyPairs(Classify):
             return super()._advice_if_unbalanced(multi_label, classes)
         return "accuracy is too optimistic, look at f1 and mcc"
 
-    def _class_metrics(self, truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...]) -> Numbers:
+    def _class_metrics(self, truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...]) -> Metrics:
         """Return accuracy and, of two labels, the F1 of the positive one, as GLUE reports them; macro-F1 of more."""
         if len(names) > 2:
             return super()._class_metrics(truth, predicted, names)

@@ -15,7 +15,8 @@ from maskling.data.labelled.encode_texts import EncodedRecords
 from maskling.data.labelled.reader import RecordFile
 from maskling.model.tasks.config import HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Baseline, Criterion, Numbers
+from maskling.train.events import Baseline, Metrics
+from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +82,7 @@ class HeadTask(TaskSettings, ABC):
         """Return the metric that selects the best weights."""
 
     @abstractmethod
-    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Numbers:
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
         """Return the metrics that the field reports, the criterion among them.
 
         logits: as `predict_logits` returns them for all windows.

@@ -16,7 +16,8 @@ from maskling.finetune.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics.ranking import pearson, spearman
 from maskling.model.tasks.config import AnswerSettings, HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Criterion, Numbers
+from maskling.train.events import Metrics
+from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,7 @@ class Regress(HeadTask):
     def criterion(self, _head: HeadConfig) -> Criterion:
         return Criterion("pearson", higher=True)
 
-    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, _head: HeadConfig) -> Numbers:
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, _head: HeadConfig) -> Metrics:
         """Return Pearson's and Spearman's correlation, as GLUE reports them, and the root mean squared error."""
         from maskling.infer.predict import pool_windows
 

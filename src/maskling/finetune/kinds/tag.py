@@ -20,7 +20,8 @@ from maskling.metrics import entropy
 from maskling.metrics.entities import entity_scores, marks_entities, token_accuracy
 from maskling.model.tasks.config import HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.task import Baseline, Criterion, Numbers
+from maskling.train.events import Baseline, Metrics
+from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +74,7 @@ class Tag(HeadTask):
         """Return F1 of whole entities, or accuracy for tags that do not mark entities."""
         return Criterion("f1" if marks_entities(head.labels) else "accuracy", higher=True)
 
-    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Numbers:
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
         """Return entity F1, precision and recall as conlleval counts them, and the accuracy of single tags."""
         ends = offsets_of([len(record.words) for record in records])[1:]
         best = np.zeros(ends[-1], np.int64)
@@ -81,7 +82,7 @@ class Tag(HeadTask):
         names = np.array(head.labels)
         predicted = [tuple(names[indices].tolist()) for indices in np.split(best, ends[:-1])]
         truth = [record_tags(record) for record in records]
-        accuracy: Numbers = {"accuracy": token_accuracy(truth, predicted)}
+        accuracy: Metrics = {"accuracy": token_accuracy(truth, predicted)}
         if not marks_entities(head.labels):
             return accuracy
         found = entity_scores(truth, predicted).overall
