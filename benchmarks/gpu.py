@@ -144,7 +144,7 @@ def ours(
         input_ids=input_ids.to(device),
         position_ids=torch.arange(seq).expand(rows, seq).to(device),
         token_type_ids=torch.zeros_like(input_ids).to(device),
-        pattern=AttentionPattern.from_example_ids(examples.contiguous(), device),
+        attention_pattern=AttentionPattern.from_example_ids(examples.contiguous(), device),
         masked_positions=positions.to(device),
         labels=input_ids.flatten()[positions].to(device),
         first_positions=nothing,
@@ -152,7 +152,7 @@ def ours(
     )
 
     def step() -> None:
-        optimizer.clear_gradients()
+        optimizer.zero_grad()
         with compute.autocast():
             found = loss_terms(module, batch, encode)
         weighted_loss(found, {"mlm": len(positions)}, {}).backward()

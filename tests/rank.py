@@ -22,7 +22,7 @@ from maskling.errors import MasklingError
 from maskling.train.events import Evaluating, Step
 from maskling.train.pretrain import pretrain
 from maskling.train.recipe import read_config
-from maskling.train.signals import stop_asked
+from maskling.train.signals import stop_requested
 
 
 def main(config: str, run_dir: str, what: str = "nothing", at: str = "0", which: str = "1") -> int:
@@ -60,7 +60,7 @@ def main(config: str, run_dir: str, what: str = "nothing", at: str = "0", which:
 
 if __name__ == "__main__":
     # torchrun sends SIGTERM when another rank has failed: this one still has to say why.
-    with stop_asked():
+    with stop_requested():
         code = main(*sys.argv[1:])
     names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     if left := [name for name in names if "gloo" in name]:

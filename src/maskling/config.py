@@ -241,12 +241,12 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 # Strategies: a table of classes by their `kind`, and the pydantic union that a settings field needs.
 
 
-def table(*strategies: type[_S]) -> dict[str, type[_S]]:
+def strategies_by_kind(*strategies: type[_S]) -> dict[str, type[_S]]:
     """Return {'token': TokenMasking, ...} from classes that each have a `kind` with a default."""
     return {str(strategy.model_fields["kind"].default): strategy for strategy in strategies}
 
 
-def choice(strategies: Mapping[str, type[Any]]) -> Any:
+def one_of(strategies: Mapping[str, type[Any]]) -> Any:
     """Return the annotation of a field that holds one of `strategies`, discriminated by `kind`."""
     if len(strategies) == 1:
         return next(iter(strategies.values()))

@@ -75,7 +75,7 @@ class Console:
         """Print a warning on stderr."""
         self.note(f"warning: {text}")
 
-    def warn_of(self, problems: Iterable[str]) -> None:
+    def warn_each(self, problems: Iterable[str]) -> None:
         """Print a warning per problem with the files that were read."""
         for problem in problems:
             self.warn(problem)

@@ -25,7 +25,7 @@ STARTED = Started("cpu", 7_000_000, 1000, None, 10, 2, steps=100, resumed_from=N
 
 
 def test_a_plan_that_is_corrected_is_said_and_counted_by(capsys: pytest.CaptureFixture[str]):
-    report = RunReport(Console(), log_every=10, numbers=lambda _: "loss 1.0")
+    report = RunReport(Console(), log_every=10, format_metrics=lambda _: "loss 1.0")
     for event in (
         STARTED,
         Replanned(10, "4m", before=100, steps=1200),
@@ -42,7 +42,7 @@ def test_a_plan_that_is_corrected_is_said_and_counted_by(capsys: pytest.CaptureF
 def test_while_it_measures_a_run_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
-    report = RunReport(Console(err=terminal), log_every=10, numbers=lambda _: "loss 1.0")
+    report = RunReport(Console(err=terminal), log_every=10, format_metrics=lambda _: "loss 1.0")
     for event in (STARTED, Evaluating(20), Evaluated(20, {"loss": 1.0}, best=False), Evaluating(100, "test.jsonl")):
         report.show(event)
     shown = terminal.getvalue().split("\r\x1b[K")
@@ -54,7 +54,7 @@ def test_while_it_measures_a_run_says_so(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_corrected_plan_is_an_event_of_json(capsys: pytest.CaptureFixture[str]):
-    report = RunReport(Console(as_json=True), log_every=10, numbers=lambda _: "")
+    report = RunReport(Console(as_json=True), log_every=10, format_metrics=lambda _: "")
     report.show(Replanned(10, "4m", before=100, steps=120))
     expected = {"event": "replanned", "step": 10, "budget": "4m", "before": 100, "steps": 120}
     assert json.loads(capsys.readouterr().out) == expected

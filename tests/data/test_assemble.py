@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskling.data.assemble import Text, assemble, lay_out
+from maskling.data.assemble import MaskedExamples, assemble, collate
 from maskling.data.masking.corruption import MaskingVocabulary
 from maskling.data.packing import Layout
 from maskling.data.pairing.strategy import Segments
@@ -20,15 +20,15 @@ def segments(*columns):
 
 
 def test_two_rows_by_hand():
-    text = Text(
+    text = MaskedExamples(
         ids=np.array([1, 20, 21, 2, 1, 22, 2, 1, 23, 24, 25, 2], np.int32),
-        seen=np.array([1, 3, 21, 2, 1, 22, 2, 1, 23, 77, 25, 2], np.int32),
+        input_ids=np.array([1, 3, 21, 2, 1, 22, 2, 1, 23, 77, 25, 2], np.int32),
         chosen=np.array([0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0], bool),
         length=np.array([4, 3, 5]),
         second=np.array([3, 3, 5]),
         pair_labels=np.array([0, 1, 0]),
     )
-    batch = lay_out(text, Layout(np.array([0, 0, 1]), np.array([0, 4, 0]), 2), seq=8, pad=9)
+    batch = collate(text, Layout(np.array([0, 0, 1]), np.array([0, 4, 0]), 2), seq=8, pad=9)
     assert batch.input_ids.tolist() == [[1, 3, 21, 2, 1, 22, 2, 9], [1, 23, 77, 25, 2, 9, 9, 9]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 0, 1, 2, 0], [0, 1, 2, 3, 4, 0, 0, 0]]
     assert batch.token_type_ids.tolist() == [[0, 0, 0, 1, 0, 0, 0, 0], [0] * 8]
@@ -44,8 +44,8 @@ def test_two_rows_by_hand():
 
 def test_no_rows_is_an_empty_batch():
     nothing = np.zeros(0, np.int64)
-    text = Text(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, bool), nothing, nothing, nothing)
-    batch = lay_out(text, Layout(nothing, nothing, 0), seq=8, pad=9)
+    text = MaskedExamples(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, bool), nothing, nothing, nothing)
+    batch = collate(text, Layout(nothing, nothing, 0), seq=8, pad=9)
     assert (batch.input_ids.shape, batch.fill, len(batch.labels)) == ((0, 8), 0, 0)
 
 

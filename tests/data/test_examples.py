@@ -76,12 +76,12 @@ def test_every_example_of_a_step_equals_the_example_of_its_index(pairing, maskin
     source = examples(pairing(), masking(), packing())
     step = source.step(2, 12, 0.2)
     found = unpacked(step.batches(5))
-    assert len(found) == len(step.number)
+    assert len(found) == len(step.global_index)
     assert sum(len(predictions) for _, _, predictions, _ in found) == step.num_predictions
     assert step.num_pairs == (len(found) if pairing().has_pairs else 0)
-    for number, (seen, types, predictions, label) in zip(step.number.tolist(), found, strict=True):
+    for number, (seen, types, predictions, label) in zip(step.global_index.tolist(), found, strict=True):
         one = source.example(number, 0.2)
-        assert seen == tuple(one.seen.tolist())
+        assert seen == tuple(one.input_ids.tolist())
         assert types == tuple(one.token_types.tolist())
         assert predictions == tuple((place, int(one.ids[place])) for place in np.flatnonzero(one.chosen).tolist())
         assert label == one.label
@@ -157,7 +157,7 @@ def test_an_epoch_gives_every_example_once_in_an_order_of_its_own_and_with_its_o
     epochs = []
     for epoch in range(2):
         step = source.take(epoch * source.num_examples, source.num_examples, 0.15)
-        shown = [source.example(number, 0.15) for number in step.number.tolist()]
+        shown = [source.example(number, 0.15) for number in step.global_index.tolist()]
         assert {one.epoch for one in shown} == {epoch}
         assert sorted(one.index for one in shown) == list(range(source.num_examples))
         order = [source.example(number, 0.15).index for number in range(epoch * len(shown), (epoch + 1) * len(shown))]
@@ -179,7 +179,7 @@ def test_a_step_has_batch_size_rows(batch_size, packing):
 def test_steps_give_all_examples_of_a_group_once():
     source = examples()
     steps = [source.step(step, 512, 0.15) for step in range(4)]
-    numbers = np.sort(np.concatenate([step.number for step in steps]))
+    numbers = np.sort(np.concatenate([step.global_index for step in steps]))
     assert np.array_equal(numbers, np.arange(len(numbers)))
     assert source.examples_per_step(512) == round(len(numbers) / 4)
 
@@ -203,7 +203,7 @@ def test_a_step_may_be_longer_than_the_text():
 def test_one_text_of_one_token_is_enough():
     source = examples(split=split_of([[[1]]])[0])
     step = source.step(0, 2, 0.15)
-    assert step.num_predictions == len(step.number)
+    assert step.num_predictions == len(step.global_index)
 
 
 def test_the_rate_is_the_given_one():
@@ -212,7 +212,7 @@ def test_the_rate_is_the_given_one():
         step = source.step(0, 256, rate)
         ordinary = (step.text.ids >= FIRST_ID).sum()
         assert abs(step.num_predictions / ordinary - rate) < 0.01
-        assert ((step.text.seen == MASK) == step.text.chosen).all()
+        assert ((step.text.input_ids == MASK) == step.text.chosen).all()
 
 
 def test_validation_is_the_same_whatever_the_seed_and_the_rows_at_once():
@@ -226,7 +226,7 @@ def test_validation_is_the_same_whatever_the_seed_and_the_rows_at_once():
 
 def test_no_packing_pads_one_example_per_row():
     step = examples(packing=NoPacking()).step(0, 10, 0.15)
-    assert step.num_rows == len(step.number) == 10
+    assert step.num_rows == len(step.global_index) == 10
     assert step.batches(10)[0].first_positions.tolist() == [row * SEQ for row in range(10)]
 
 

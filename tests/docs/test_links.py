@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from maskling.cli.inputs import read_as
+from maskling.cli.inputs import corpus_settings
 from maskling.cli.main import verb_and_rest, verbs
-from maskling.cli.options import Pairs, bind, layers
+from maskling.cli.options import Pairs, bind, setting_layers
 from maskling.config import Layer, Settings, flatten, resolve
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.tokenizer_stage import TokenizerTrainingSettings
@@ -102,7 +102,7 @@ def test_commands_parse(page: Path) -> None:
 
 
 def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
-    given = layers(None, pairs, preset=preset)
+    given = setting_layers(None, pairs, preset=preset)
     if verb == "prepare":
         resolve(PrepareSettings, given)
     elif verb == "tokenizer":
@@ -112,11 +112,11 @@ def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
     elif verb == "finetune":
         read_finetune_recipe(given)
     elif verb in ("evaluate", "tokenizer extend"):
-        read_as(pairs, ["text"], "")
+        corpus_settings(pairs, ["text"], "")
     elif verb == "inspect":
         of_text = [pair for pair in pairs if pair[0].startswith("corpus.")]
-        read_as(tuple(of_text), ["text"], "")
-        read_recipe(layers(None, tuple(pair for pair in pairs if pair not in of_text), preset=preset))
+        corpus_settings(tuple(of_text), ["text"], "")
+        read_recipe(setting_layers(None, tuple(pair for pair in pairs if pair not in of_text), preset=preset))
     else:
         assert not pairs, f"{verb} takes no settings"
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import Field
 
-from maskling.config import Layer, Settings, choice, load_toml, overrides, resolve, table
+from maskling.config import Layer, Settings, load_toml, one_of, overrides, resolve, strategies_by_kind
 from maskling.errors import SettingsError
 
 
@@ -31,7 +31,7 @@ class Train(Settings):
 
 class Run(Settings):
     seed: int = 0
-    masking: choice(table(Token, Span)) = Token()  # type: ignore[valid-type]
+    masking: one_of(strategies_by_kind(Token, Span)) = Token()  # type: ignore[valid-type]
     train: Train = Train()
 
 

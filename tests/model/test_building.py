@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from maskling.config import Layer, Settings, choice, resolve
+from maskling.config import Layer, Settings, one_of, resolve
 from maskling.errors import ModelError, SettingsError
 from maskling.model.attention import AttentionPattern
 from maskling.model.bert import sinusoids
@@ -21,7 +21,7 @@ MODERN = ModernConfig(hidden_size=64, num_layers=8, num_heads=2, intermediate_si
 
 
 class Recipe(Settings):
-    model: choice(MODELS) = BERT  # type: ignore[valid-type]
+    model: one_of(MODELS) = BERT  # type: ignore[valid-type]
 
 
 def deviation(values: torch.Tensor) -> float:

@@ -70,7 +70,7 @@ def test_weights_are_counted_from_the_shape(config: ModelConfig, pair_head: bool
 
 def test_logits_are_bounded_and_everything_is_in_the_total() -> None:
     config = BertConfig(vocab_size=30_000)
-    few, many = (training_memory(config, rows=rows, seq=128, number_bytes=4) for rows in (64, 6400))
+    few, many = (training_memory(config, rows=rows, seq=128, dtype_bytes=4) for rows in (64, 6400))
     assert many.activations == pytest.approx(100 * few.activations)
     assert many.head < 4 * (256 << 20)
     assert many.evaluation < 2 * (256 << 20)
@@ -88,22 +88,22 @@ def test_moments_are_what_the_optimizer_keeps(config: ModelConfig, kind: str) ->
     optimizer.step(1.0)
     kept = sum(4 * value.numel() for name, value in optimizer.state().items() if value.numel() > 1)
     hidden = strategy.hidden_moments
-    said = training_memory(config, rows=1, seq=8, number_bytes=4, hidden_moments=hidden)
+    said = training_memory(config, rows=1, seq=8, dtype_bytes=4, hidden_moments=hidden)
     assert said.moments == kept
     assert said.snapshot == kept + 4 * num_parameters(config)
 
 
 def test_pieces_are_counted_once_over_all_ranks_and_a_copy_elsewhere_not_at_all() -> None:
     config = BertConfig(vocab_size=30_000)
-    one, four = (training_memory(config, rows=8, seq=128, number_bytes=2, ranks=ranks) for ranks in (1, 4))
+    one, four = (training_memory(config, rows=8, seq=128, dtype_bytes=2, ranks=ranks) for ranks in (1, 4))
     assert (four.moments, four.gradients) == (one.moments // 4, one.gradients // 4)
     assert four.weights == one.weights
-    assert training_memory(config, rows=8, seq=128, number_bytes=2, gpu=True).snapshot == 0
+    assert training_memory(config, rows=8, seq=128, dtype_bytes=2, gpu=True).snapshot == 0
 
 
 def test_a_gpu_keeps_no_matrix_of_attention_for_dropout_and_has_scores_in_fp32() -> None:
     config = BertConfig(vocab_size=30_000, attention_dropout=0.1)
-    cpu, gpu = (training_memory(config, rows=8, seq=512, number_bytes=2, bmm=False, gpu=on) for on in (False, True))
+    cpu, gpu = (training_memory(config, rows=8, seq=512, dtype_bytes=2, bmm=False, gpu=on) for on in (False, True))
     assert gpu.activations < 0.6 * cpu.activations
     matrix = 30_000 * config.hidden_size * (4 + 2)  # its gradient, and a copy in bf16
     assert gpu.head - matrix == 8 * (cpu.head - matrix)
@@ -114,7 +114,7 @@ TOLERANCE = 0.15
 
 def test_kernels_count_where_onednn_multiplies() -> None:
     config = BertConfig(vocab_size=30_000)
-    with_, without = (training_memory(config, rows=8, seq=128, number_bytes=2, onednn=on) for on in (True, False))
+    with_, without = (training_memory(config, rows=8, seq=128, dtype_bytes=2, onednn=on) for on in (True, False))
     assert with_.total - without.total == with_.kernels == 200 << 20
 
 

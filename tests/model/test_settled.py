@@ -84,7 +84,7 @@ def test_a_mapped_folder_is_the_same_model_and_stays_as_it_is(make: object, tmp_
     tokenizer = wordpiece(tmp_path / "vocabulary")
     export_model(make(tokenizer), tokenizer, tmp_path / "model", CardFacts())
     before = (tmp_path / "model" / SAFETENSORS).read_bytes()
-    copied, mapped = read_folder(tmp_path / "model"), read_folder(tmp_path / "model", mapped=True)
+    copied, mapped = read_folder(tmp_path / "model"), read_folder(tmp_path / "model", mmap=True)
     assert mapped.missing == copied.missing
     for (name, one), (_, other) in zip(copied.module.named_parameters(), mapped.module.named_parameters(), strict=True):
         assert torch.equal(one, other), name
@@ -93,7 +93,7 @@ def test_a_mapped_folder_is_the_same_model_and_stays_as_it_is(make: object, tmp_
             parameter.fill_(1.0)
     assert (tmp_path / "model" / SAFETENSORS).read_bytes() == before
     if (maps := Path("/proc/self/maps")).exists():
-        again = read_folder(tmp_path / "model", mapped=True).module
+        again = read_folder(tmp_path / "model", mmap=True).module
         assert file_of(again.word.weight, maps) == SAFETENSORS
         assert file_of(copied.module.word.weight, maps) != SAFETENSORS
 

@@ -16,7 +16,7 @@ from maskling.model.attention import AttentionPattern
 from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModelConfig, ModernConfig
 from maskling.model.folder import write_weights
-from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_of
+from maskling.model.tasks.config import HeadConfig, HeadKind, Pooling, head_from_hugging_face
 from maskling.model.tasks.folder import (
     build_task_model,
     read_task_folder,
@@ -224,7 +224,7 @@ def test_what_transformers_wrote_is_read(tmp_path: Path, encoder: str, kind: Hea
 def test_one_output_without_a_name_for_the_problem_is_a_number_as_in_transformers() -> None:
     tree = {"architectures": ["BertForSequenceClassification"]}
     for outputs, kind in ((1, "regress"), (2, "classify")):
-        head = head_of(tree, {"classifier.weight": [outputs, 44]}, "somewhere")
+        head = head_from_hugging_face(tree, {"classifier.weight": [outputs, 44]}, "somewhere")
         assert head is not None
         assert head.kind == kind
 

@@ -42,14 +42,14 @@ def batch(seed: int = 0, rows: int = ROWS, masked: int = 11) -> Batch:
 
 
 def on_cpu(one: Batch) -> TensorBatch:
-    return TensorBatch.of(one, torch.device("cpu"))
+    return TensorBatch.from_batch(one, torch.device("cpu"))
 
 
 def test_the_head_at_masked_places_is_the_head_everywhere_and_then_the_masked_places():
     module, one = model(), batch()
     tensors = on_cpu(one)
     found = loss_terms(module, tensors)
-    hidden = module(tensors.input_ids, tensors.position_ids, tensors.token_type_ids, tensors.pattern)
+    hidden = module(tensors.input_ids, tensors.position_ids, tensors.token_type_ids, tensors.attention_pattern)
     labels = torch.full((ROWS * SEQ,), -100)
     labels[one.masked_positions] = torch.from_numpy(one.labels)
     everywhere = F.cross_entropy(module.predict(hidden).flatten(0, 1), labels, ignore_index=-100, reduction="sum")
@@ -71,7 +71,7 @@ def test_logits_in_pieces_give_the_loss_and_the_gradient_of_the_whole():
     losses, grads = [], []
     for logits_bytes in (1 << 20, 4 * VOCAB * 5):
         module = model()
-        hidden = module(one.input_ids, one.position_ids, one.token_type_ids, one.pattern)
+        hidden = module(one.input_ids, one.position_ids, one.token_type_ids, one.attention_pattern)
         term = masked_lm_loss(module, hidden, one, logits_bytes)
         term.sum.backward()
         losses.append(float(term.sum.detach()))

@@ -66,9 +66,9 @@ def test_half_a_surrogate_pair_keeps_the_positions_of_the_text_after_it():
 @pytest.mark.parametrize(("recipe", "form"), [("wordpiece", "BertProcessing"), ("bpe", "RobertaProcessing")])
 def test_separators_between_segments_are_those_of_the_tokenizer(recipe, form):
     tokenizer = small(recipe)
-    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tree))
+    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tokenizer_json))
     processor = getattr(tokenizers.processors, form)
     names = tokenizer.token(tokenizer.special.sep), tokenizer.token(tokenizer.special.cls)
     library.post_processor = processor(*((name, library.token_to_id(name)) for name in names))
     names = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-    assert Tokenizer(library, names).separators == (2 if form == "RobertaProcessing" else 1)
+    assert Tokenizer(library, names).num_separators == (2 if form == "RobertaProcessing" else 1)

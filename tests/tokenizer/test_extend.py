@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.extend import choose_words, count_fragments, extend_tokenizer, given_words, recount_tokens
+from maskling.tokenizer.extend import choose_words, count_split_words, extend_tokenizer, given_words, recount_tokens
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import nasty
 from oracles.tokenizer_recipes import RECIPES, small
@@ -82,7 +82,7 @@ def test_a_longer_word_continues_from_the_new_token_where_the_model_does_that():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_words_of_a_text_are_chosen_by_tokens_saved(recipe: str):
     tokenizer = small(recipe)
-    fragments = count_fragments(tokenizer, [DOMAIN, ["fibroblast"] * 2])
+    fragments = count_split_words(tokenizer, [DOMAIN, ["fibroblast"] * 2])
     assert fragments.num_tokens == sum(len(tokenizer.encode(text)) for text in [*DOMAIN, "fibroblast", "fibroblast"])
     words = choose_words(tokenizer, fragments, count=2, min_count=2)
     saved = [word.count * (len(word.pieces) - 1) for word in words]
@@ -96,7 +96,7 @@ def test_words_of_a_text_are_chosen_by_tokens_saved(recipe: str):
 
 def test_counting_drops_the_rarest_words_first():
     tokenizer = small("wordpiece")
-    fragments = count_fragments(tokenizer, [["fibroblast fibroblast zymurgist zymurgy quizzology"]], max_words=2)
+    fragments = count_split_words(tokenizer, [["fibroblast fibroblast zymurgist zymurgy quizzology"]], max_words=2)
     assert [tokenizer.decode(run) for run in fragments.counts] == ["fibroblast"]
 
 
@@ -117,7 +117,7 @@ def test_words_that_cannot_be_added_are_an_error(words: list[str], message: str)
 
 
 def test_a_text_without_words_to_add_is_an_error():
-    fragments = count_fragments(small("wordpiece"), [["the dog"]])
+    fragments = count_split_words(small("wordpiece"), [["the dog"]])
     with pytest.raises(TokenizerError, match="no word of this text that occurs 2 times"):
         choose_words(small("wordpiece"), fragments, count=5, min_count=2)
 
@@ -130,7 +130,7 @@ def test_a_word_that_makes_another_unspellable_is_reported_and_not_chosen(tmp_pa
         "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "s", "so", "##u", "##uv"])
     )
     tokenizer = Tokenizer.load(tmp_path / "vocab.txt")
-    fragments = count_fragments(tokenizer, [["sou souv souv sou sou"]])
+    fragments = count_split_words(tokenizer, [["sou souv souv sou sou"]])
     after = extend_tokenizer(tokenizer, given_words(tokenizer, ["sou"]))
     assert recount_tokens(tokenizer, after, fragments)[1] == {"sou": "souv"}
     assert [word.token for word in choose_words(tokenizer, fragments, count=2, min_count=1)] == ["sou", "souv"]
@@ -140,7 +140,7 @@ def test_a_word_that_makes_another_unspellable_is_reported_and_not_chosen(tmp_pa
 
 def test_tokens_beside_the_vocabulary_keep_their_ids(tmp_path: Path):
     before = byte_level(tmp_path)  # <mask> was added after the vocabulary was trained
-    assert before.tree["model"]["vocab"].get("<mask>") is None
+    assert before.tokenizer_json["model"]["vocab"].get("<mask>") is None
     words = given_words(before, ["zymurgist"])
     assert [word.token for word in words] == ["Ġzymurgist", "zymurgist"]
     after = extend_tokenizer(before, words)
@@ -151,7 +151,7 @@ def test_tokens_beside_the_vocabulary_keep_their_ids(tmp_path: Path):
 
 def test_a_byte_level_vocabulary_with_unreachable_tokens_cannot_be_extended(tmp_path: Path):
     before = byte_level(tmp_path)
-    tree = json.loads(json.dumps(before.tree))
+    tree = json.loads(json.dumps(before.tokenizer_json))
     tree["model"]["vocab"] |= {"<mask>": before.special.mask, "Ġstray": before.vocab_size}
     with pytest.raises(TokenizerError, match="'Ġstray', which its own merges never make"):
         given_words(before.with_json(tree), ["zymurgist"])

@@ -48,7 +48,11 @@ def unigram() -> dict[str, Any]:
 def trees(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """A good tokenizer.json of each kind."""
     folder = tmp_path_factory.mktemp("good")
-    return [small_models.wordpiece(folder / "w").tree, small_models.byte_level(folder / "b").tree, unigram()]
+    return [
+        small_models.wordpiece(folder / "w").tokenizer_json,
+        small_models.byte_level(folder / "b").tokenizer_json,
+        unigram(),
+    ]
 
 
 def works_or_is_refused(folder: Path) -> None:

@@ -83,9 +83,9 @@ def test_jieba_in_text_that_has_none_of_the_common_characters():
 
 def test_jieba_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(characters, "_installed", lambda: False)
-    assert characters.resolve_words("auto") == "characters"
+    assert characters.resolve_chinese_words("auto") == "characters"
     with pytest.raises(MissingExtra, match=r"maskling\[data\]"):
-        characters.resolve_words("jieba")
+        characters.resolve_chinese_words("jieba")
 
 
 def test_tokens_that_can_start_a_word():

@@ -61,12 +61,12 @@ def test_a_seek_to_step_one_million_reads_no_more_than_the_first_step(
     assert len(asked) == 1
     # It is a step like any other, of text as far into the run as it should be.
     assert far.num_rows in (256, 257)
-    assert abs(far.number.min() / 1_000_000 / examples.examples_per_step(256) - 1) < 0.01
+    assert abs(far.global_index.min() / 1_000_000 / examples.examples_per_step(256) - 1) < 0.01
 
 
 def test_two_seeks_agree_whatever_came_before(examples: Examples):
     first = examples.step(999_999, 32, 0.15)
     examples.step(3, 32, 0.15)
     again = examples.step(999_999, 32, 0.15)
-    assert np.array_equal(first.text.seen, again.text.seen)
-    assert np.array_equal(first.number, again.number)
+    assert np.array_equal(first.text.input_ids, again.text.input_ids)
+    assert np.array_equal(first.global_index, again.global_index)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from maskling.train.signals import stop_asked
+from maskling.train.signals import stop_requested
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def handled(which: signal.Signals, how: Any) -> Iterator[None]:
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_noted_and_the_second_interrupts(which: signal.Signals):
     with handled(which, signal.default_int_handler):
-        with stop_asked() as asked:
+        with stop_requested() as asked:
             assert not asked()
             signal.raise_signal(which)
             assert asked()
@@ -38,7 +38,7 @@ def test_the_first_signal_is_noted_and_the_second_interrupts(which: signal.Signa
 def test_the_first_is_answered_at_once_and_what_is_ignored_stays_so():
     said: list[str] = []
     with handled(signal.SIGHUP, signal.SIG_IGN), handled(signal.SIGTERM, signal.SIG_DFL):
-        with stop_asked(lambda: said.append("heard")) as asked:
+        with stop_requested(lambda: said.append("heard")) as asked:
             signal.raise_signal(signal.SIGHUP)
             assert not asked()
             signal.raise_signal(signal.SIGTERM)
@@ -52,7 +52,7 @@ def test_outside_the_main_thread_it_says_no():
     said = []
 
     def ask() -> None:
-        with stop_asked() as asked:
+        with stop_requested() as asked:
             said.append(asked())
 
     thread = threading.Thread(target=ask)

@@ -37,8 +37,8 @@ class LineRecipe(RunSettings):
     system: SystemSettings = SystemSettings(device="cpu", dtype="fp32")
 
 
-def work(step: int, seed: int, slope: float, left_out: object) -> StepBatches:
-    text = data_step(step, left_out)
+def work(step: int, seed: int, slope: float, skipped_ranges: object) -> StepBatches:
+    text = data_step(step, skipped_ranges)
     x = stream(seed, "points", text).standard_normal((2, SIZE // 2, 1)).astype(np.float32)
     numbers = np.arange(text * SIZE, (text + 1) * SIZE)
     batches = [(part, slope * part) for part in x]
@@ -69,12 +69,12 @@ class Line(Task[LineRecipe, nn.Sequential]):
 
     empty_module = first_module
 
-    def batch_builder(self, ranks, left_out=()) -> Callable[[int], StepBatches]:  # noqa: ARG002
-        return partial(work, seed=self.recipe.seed, slope=self.recipe.slope, left_out=left_out)
+    def batch_builder(self, ranks, skipped_ranges=()) -> Callable[[int], StepBatches]:  # noqa: ARG002
+        return partial(work, seed=self.recipe.seed, slope=self.recipe.slope, skipped_ranges=skipped_ranges)
 
-    def terms(self, module, batch, encode, device) -> dict[str, Term]:  # noqa: ARG002
+    def terms(self, module, batch, forward, device) -> dict[str, Term]:  # noqa: ARG002
         x, y = map(torch.from_numpy, batch)
-        return {"square": Term((encode(x) - y).square().sum(), len(x))}
+        return {"square": Term((forward(x) - y).square().sum(), len(x))}
 
     def evaluate(self, module, compute, ranks) -> dict[str, float | int | None]:  # noqa: ARG002
         module.eval()
@@ -98,11 +98,11 @@ class Scripted(Line):
 
 
 class Points(TrainingData[LineRecipe]):
-    data, tokenizer, place = "points", "none", "nowhere"
+    data, tokenizer, path = "points", "none", "nowhere"
     settings = LineRecipe
     made: type[Line] = Line
 
-    def complete_recipe(self, recipe, written) -> LineRecipe:  # noqa: ARG002
+    def complete_recipe(self, recipe, saved) -> LineRecipe:  # noqa: ARG002
         return recipe
 
     def initial_weights_id(self, recipe, known) -> None:  # noqa: ARG002

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from cyclopts import Parameter
 
 from maskling.cli.format import byte_size, size, table
-from maskling.cli.inputs import check_sources, followed, read_as
+from maskling.cli.inputs import check_sources, corpus_settings, reading_report
 from maskling.cli.options import SettingPairs
 from maskling.console import Console, columns_of, counted
 from maskling.errors import SettingsError
@@ -63,7 +63,7 @@ def compare(
         raise SettingsError("give two or more models: maskling compare runs/mine runs/other --text books/")
     if text and data is not None:
         raise SettingsError("give either text with --text or a prepared folder with --data, not both")
-    corpus = read_as(settings, text, "it with --text")
+    corpus = corpus_settings(settings, text, "it with --text")
     for name, value, least in (("--passages", passages, 1), ("--words", words, 8), ("--rounds", rounds, 0)):
         if value < least:
             raise SettingsError(f"{name} is {value}; it must be {least} or more")
@@ -72,10 +72,10 @@ def compare(
     minimal_pairs = read_pairs(pairs) if pairs else []
     loaded = [load(model, device=device) for model in models]
     if text:
-        report = followed(console)
+        report = reading_report(console)
         common = passages_of_files(text, loaded, corpus, rate=rate, passages=passages, words=words, report=report)
         console.clear()
-        console.warn_of(report.problems())
+        console.warn_each(report.problems())
     else:
         common = passages_of_split(data or _training_data(loaded), loaded, rate=rate, passages=passages)
     found = compare_models(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from maskling.cli.format import duration, table
-from maskling.cli.inputs import check_sources, columns_in, followed, read_as
+from maskling.cli.inputs import check_sources, column_settings, corpus_settings, reading_report
 from maskling.cli.options import Pairs, SettingPairs
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
@@ -83,7 +83,7 @@ def evaluate(
     if sources and data is not None:
         raise SettingsError("give either text or --data, not both")
     labelled = any(name.startswith("columns.") for name, _ in settings)
-    reading = None if labelled else read_as(settings, sources, "files to evaluate on")
+    reading = None if labelled else corpus_settings(settings, sources, "files to evaluate on")
     check_sources(sources)
     console = Console(as_json=json)
     with join_ranks(device) as ranks:
@@ -92,7 +92,7 @@ def evaluate(
             if ranks.is_main:  # one rank is enough for a few thousand sentences
                 show_pairs(loaded, pairs, method, console)
             return
-        if loaded.judge is not None or labelled:
+        if loaded.task_scorer is not None or labelled:
             if data is not None or card:
                 raise SettingsError("a fine-tuned model is evaluated on labelled files; leave out --data and --card")
             if ranks.is_main:
@@ -131,10 +131,10 @@ def evaluate(
 def _file_text(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
     from maskling.evaluate.held_out import file_text
 
-    report = followed(console)
+    report = reading_report(console)
     text = file_text(sources, loaded, reading, report)
     console.clear()
-    console.warn_of(report.problems())
+    console.warn_each(report.problems())
     return text
 
 
@@ -220,7 +220,7 @@ def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console:
     """Evaluate a fine-tuned model on each file and print the metrics. settings: --columns.key value."""
     from maskling.finetune.finetune import evaluate_labelled
 
-    columns = columns_in(settings)
+    columns = column_settings(settings)
     if not files:
         raise SettingsError("give labelled files to evaluate this fine-tuned model on")
     for file in files:

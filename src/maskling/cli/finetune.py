@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.options import SettingPairs, layers, shown
+from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.cli.train import STOPPED, check_run_folder
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -76,14 +76,14 @@ def finetune(
         "seed": seed,
     }
     values = {name: None if value is None else str(value) for name, value in named.items()}
-    resolved = read_finetune_recipe(layers(config, settings, **values))
+    resolved = read_finetune_recipe(setting_layers(config, settings, **values))
     recipe = resolved.settings
     if recipe.task.kind == "similarity":
         refuse_idle(resolved, ["encoder.head_dropout"], "similarity training has no head")
     if recipe.train.steps:
         refuse_idle(resolved, ["train.epochs"], "train.steps sets the length of the run")
     if show:
-        for line in shown(resolved):
+        for line in setting_lines(resolved):
             console.result(line)
         console.data(recipe.model_dump(mode="json"))
         return 0
@@ -98,15 +98,15 @@ def finetune(
 
     from maskling.cli.run_report import RunReport
     from maskling.finetune.finetune import finetune as run
-    from maskling.train.signals import stop_asked
+    from maskling.train.signals import stop_requested
 
-    report = RunReport(console, recipe.train.log_every, measured_line)
-    with stop_asked(report.heard) as stop:
+    report = RunReport(console, recipe.train.log_every, metrics_line)
+    with stop_requested(report.announce_stop) as stop:
         for event in run(recipe, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0
 
 
-def measured_line(measured: Metrics) -> str:
+def metrics_line(measured: Metrics) -> str:
     """Return the metrics of an evaluation as a line, the criterion first."""
     return "   ".join(f"{name} {value:.4f}" for name, value in measured.items() if value is not None)

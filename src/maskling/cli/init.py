@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.inputs import check_out_file
-from maskling.cli.options import SettingPairs, layers
+from maskling.cli.options import SettingPairs, setting_layers
 from maskling.console import Console
 
 
@@ -36,7 +36,7 @@ def init(
     check_out_file(out)
     if out.exists() and not force:
         raise SettingsError(f"{out} exists already; choose another name, or --force to overwrite it")
-    resolved = read_recipe(layers(None, settings, preset=preset))
+    resolved = read_recipe(setting_layers(None, settings, preset=preset))
     with atomic_write(out) as file:
         file.write(commented_toml(resolved.settings).encode())
     console = Console(as_json=json)

@@ -1,7 +1,7 @@
 """Inputs of the verbs: sources and output paths are checked before the work, and texts are read.
 
 `read_texts` is the one way in which verbs read texts from arguments, a file or standard input, one per line. Sources
-that were never prepared, and labelled files, are read with the settings of `read_as` and `columns_in`.
+that were never prepared, and labelled files, are read with the settings of `corpus_settings` and `column_settings`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
-from maskling.cli.options import Pairs, layers
+from maskling.cli.options import Pairs, setting_layers
 from maskling.errors import CorpusError, SettingsError
 from maskling.files import ASIDE
 
@@ -58,7 +58,7 @@ def check_out_file(out: Path, read: Iterable[str | Path] = ()) -> None:
     _check_above(out)
 
 
-def visible(folder: Path) -> list[str]:
+def visible_names(folder: Path) -> list[str]:
     """Return the names in a folder, without hidden files and the rest of a stopped write; empty if it is missing."""
     if not folder.is_dir():
         return []
@@ -74,14 +74,16 @@ def _check_above(out: Path) -> None:
             return
 
 
-def followed(console: Console) -> ReadReport:
+def reading_report(console: Console) -> ReadReport:
     """Return a report of the files that are read, which shows the progress on the console."""
     from maskling.corpus.opening import ReadReport
 
-    return ReadReport(told=lambda report: console.progress("reading", report.read_bytes, report.total_bytes))
+    return ReadReport(on_progress=lambda report: console.progress("reading", report.read_bytes, report.total_bytes))
 
 
-def read_as(settings: Pairs, sources: Sequence[str] | None, option: str, config: Path | None = None) -> CorpusSettings:
+def corpus_settings(
+    settings: Pairs, sources: Sequence[str] | None, option: str, config: Path | None = None
+) -> CorpusSettings:
     """Return how to read `sources`, from `--corpus.key value` and a settings file.
 
     option: how text is given to this verb. Raises SettingsError for such settings without a text.
@@ -94,10 +96,10 @@ def read_as(settings: Pairs, sources: Sequence[str] | None, option: str, config:
 
     if settings and not sources:
         raise SettingsError(f"--{settings[0][0]} sets how text is read, and there is none; give {option}")
-    return resolve(TextSettings, layers(config, settings)).settings.corpus
+    return resolve(TextSettings, setting_layers(config, settings)).settings.corpus
 
 
-def columns_in(settings: Pairs) -> Columns:
+def column_settings(settings: Pairs) -> Columns:
     """Return the columns of labelled files, from `--columns.key value`."""
     from maskling.config import Settings, resolve
     from maskling.data.labelled.columns import Columns
@@ -105,7 +107,7 @@ def columns_in(settings: Pairs) -> Columns:
     class FileSettings(Settings):
         columns: Columns = Columns()
 
-    return resolve(FileSettings, layers(None, settings)).settings.columns
+    return resolve(FileSettings, setting_layers(None, settings)).settings.columns
 
 
 @dataclass(frozen=True)

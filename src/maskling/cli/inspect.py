@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import check_sources, followed, read_as
-from maskling.cli.options import SettingPairs, layers
+from maskling.cli.inputs import check_sources, corpus_settings, reading_report
+from maskling.cli.options import SettingPairs, setting_layers
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -132,7 +132,7 @@ def _view(
     if kind == "text":
         from maskling.cli.views.corpus import view_corpus
 
-        return view_corpus(what, read_as(settings, what, "files", config), samples, followed(console))
+        return view_corpus(what, corpus_settings(settings, what, "files", config), samples, reading_report(console))
 
     from maskling.cli.views.run import view_checkpoint, view_model, view_run
 
@@ -145,5 +145,5 @@ def _recipe(path: Path, kind: str, preset: str | None, config: Path | None, sett
     from maskling.train.recipe import Recipe, read_recipe
 
     if kind == "run" and preset is None and config is None:
-        return resolve(Recipe, [load_toml(path / "config.toml"), *layers(None, settings)]).settings
-    return read_recipe(layers(config, settings, preset=preset)).settings
+        return resolve(Recipe, [load_toml(path / "config.toml"), *setting_layers(None, settings)]).settings
+    return read_recipe(setting_layers(config, settings, preset=preset)).settings

@@ -131,7 +131,7 @@ def split_settings(words: Sequence[str]) -> tuple[list[str], Pairs]:
     return rest, tuple(pairs)
 
 
-def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
+def setting_layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
     """Return the layers of settings: a settings file, options that are settings (`--seed 3`), `--section.key value`."""
     from maskling.config import load_toml, overrides
 
@@ -140,7 +140,7 @@ def layers(config: Path | None, settings: Pairs, **named: Any) -> list[Layer]:
     return found + overrides(settings)
 
 
-def shown(resolved: Resolved[Any]) -> list[str]:
+def setting_lines(resolved: Resolved[Any]) -> list[str]:
     """Return the lines of `--show`, one per setting: its dotted path, its value and its origin."""
     from maskling.config import flatten
 

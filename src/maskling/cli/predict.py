@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 from cyclopts import Parameter
 
 from maskling.cli.format import shortened
-from maskling.cli.inputs import check_out_file, columns_in
+from maskling.cli.inputs import check_out_file, column_settings
 from maskling.cli.options import SettingPairs
 from maskling.console import Console, counted, printable
 from maskling.errors import SettingsError
@@ -63,7 +63,7 @@ def predict(
 
     Example: maskling predict runs/classifier reviews.jsonl --out labels.tsv
     """
-    columns = columns_in(settings)
+    columns = column_settings(settings)
     console = Console(as_json=json)
     if out is not None:
         check_out_file(out, files)

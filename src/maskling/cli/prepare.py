@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from maskling.cli.format import byte_size, size
 from maskling.cli.inputs import SOURCES, check_out_folder, check_sources
-from maskling.cli.options import SettingPairs, layers, shown
+from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def prepare(
     from maskling.errors import SettingsError
 
     console = Console(as_json=json)
-    resolved = resolve(PrepareSettings, layers(config, settings))
+    resolved = resolve(PrepareSettings, setting_layers(config, settings))
     if resolved.settings.tokenizer.path is not None:
         refuse_idle(resolved, _TOKENIZER_TRAINING, "tokenizer.path gives a trained tokenizer")
     if show:
-        for line in shown(resolved):
+        for line in setting_lines(resolved):
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         return

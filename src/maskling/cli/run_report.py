@@ -30,14 +30,14 @@ _JSON_NAMES: dict[type[Event], str] = {FinalMetrics: "judged"}
 class RunReport:
     """Shows the events of a run. numbers: formats the metrics of an evaluation."""
 
-    def __init__(self, console: Console, log_every: int, numbers: Callable[[Metrics], str]) -> None:
+    def __init__(self, console: Console, log_every: int, format_metrics: Callable[[Metrics], str]) -> None:
         self.stopped = False
         self._console = console
         self._log_every = log_every
-        self._numbers = numbers
+        self._numbers = format_metrics
         self._steps = 0
 
-    def heard(self) -> None:
+    def announce_stop(self) -> None:
         """Announce that the run will stop after the current step or evaluation."""
         self._console.clear()
         self._console.note(

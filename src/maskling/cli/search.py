@@ -69,7 +69,7 @@ def search(
 
         indexed = build_index(loaded, file, folder, report=report, on_progress=on_progress)
         console.clear()
-        console.warn_of(report.problems())
+        console.warn_each(report.problems())
         if indexed.texts:
             console.note(f"the vectors are kept in {folder}")
         if indexed.cut:

@@ -8,8 +8,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import table
-from maskling.cli.inputs import SOURCES, check_out_folder, check_sources, followed, read_as, read_texts, visible
-from maskling.cli.options import SettingPairs, layers, shown
+from maskling.cli.inputs import (
+    SOURCES,
+    check_out_folder,
+    check_sources,
+    corpus_settings,
+    read_texts,
+    reading_report,
+    visible_names,
+)
+from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -44,9 +52,9 @@ def tokenizer(
     from maskling.errors import SettingsError
 
     console = Console(as_json=json)
-    resolved = resolve(TokenizerTrainingSettings, layers(config, settings, max_length=max_length))
+    resolved = resolve(TokenizerTrainingSettings, setting_layers(config, settings, max_length=max_length))
     if show:
-        for line in shown(resolved):
+        for line in setting_lines(resolved):
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         return
@@ -56,9 +64,9 @@ def tokenizer(
         raise SettingsError("tokenizer.path names an existing tokenizer, but this verb trains a new one; leave it out")
     check_sources(sources)
     check_out_folder(out)
-    if others := [name for name in visible(out) if name not in _TOKENIZER_FILES]:
+    if others := [name for name in visible_names(out) if name not in _TOKENIZER_FILES]:
         raise SettingsError(f"{out} holds other files than a tokenizer ({others[0]}); give another folder with --out")
-    if visible(out) and not force:
+    if visible_names(out) and not force:
         raise SettingsError(f"{out} holds a tokenizer already; give another folder, or --force to overwrite it")
 
     from maskling.cli.prepare import PrepareReport
@@ -68,7 +76,7 @@ def tokenizer(
     view, report = PrepareReport(console, resolved.settings.tokenizer.vocab_size), ReadReport()
     for event in train_tokenizer(sources, out, resolved.settings, report):
         view.show(event)
-    console.warn_of(report.problems())
+    console.warn_each(report.problems())
     console.note(f"written to {out}; use it with: maskling prepare ... --tokenizer.path {out}")
     trained = Tokenizer.load(out)
     console.data({"folder": str(out), "vocab_size": trained.vocab_size, "fingerprint": trained.fingerprint})
@@ -105,7 +113,7 @@ def tokenizer_extend(
         raise SettingsError("give the words to add: --text FILE ... finds them in text, --words FILE lists them")
     if count < 1 or min_count < 1:
         raise SettingsError("--count and --min-count should be at least 1")
-    reading = read_as(settings, text, "--text FILE ...")
+    reading = corpus_settings(settings, text, "--text FILE ...")
     check_sources(text or ())
     check_out_folder(out)
     named = None if words is None else list(read_texts((), words))
@@ -114,10 +122,10 @@ def tokenizer_extend(
     from maskling.train.extend import extend_words
 
     console = Console(as_json=json)
-    report = followed(console)
+    report = reading_report(console)
     done = extend_words(find_model(model), out, text or (), named, count, min_count, reading, report)
     console.clear()
-    console.warn_of(report.problems())
+    console.warn_each(report.problems())
     rows = [
         [word.text, f"{word.count:,}" if text else "", counted(len(word.pieces), "piece")]
         for word in done.words[:_MAX_SHOWN]

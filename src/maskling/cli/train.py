@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import check_out_folder, visible
-from maskling.cli.options import SettingPairs, layers, shown
+from maskling.cli.inputs import check_out_folder, visible_names
+from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console
 from maskling.errors import SettingsError
 
@@ -56,9 +56,9 @@ def train(
 
     console = Console(as_json=json)
     named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget}
-    resolved = read_recipe(layers(config, settings, **{name: _word(value) for name, value in named.items()}))
+    resolved = read_recipe(setting_layers(config, settings, **{name: _word(value) for name, value in named.items()}))
     if show:
-        for line in shown(resolved):
+        for line in setting_lines(resolved):
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         if resolved.origins["data.path"] != "default" and Path(resolved.settings.data.path).exists():
@@ -74,10 +74,10 @@ def train(
 
     from maskling.cli.run_report import RunReport
     from maskling.train.pretrain import pretrain
-    from maskling.train.signals import stop_asked
+    from maskling.train.signals import stop_requested
 
-    report = RunReport(console, resolved.settings.train.log_every, held_out_numbers)
-    with stop_asked(report.heard) as stop:
+    report = RunReport(console, resolved.settings.train.log_every, format_held_out)
+    with stop_requested(report.announce_stop) as stop:
         for event in pretrain(resolved.settings, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0
@@ -97,7 +97,7 @@ def _describe_run(recipe: Recipe, console: Console) -> None:
     console.data(as_json(plan))
 
 
-def held_out_numbers(measured: Metrics) -> str:
+def format_held_out(measured: Metrics) -> str:
     """Return held-out metrics, with the loss of guessing by token frequency."""
     shares = {name: 100 * (measured[name] or 0) for name in ("top1", "top5", "pair_accuracy")}
     pair = "" if measured["pair_accuracy"] is None else f"  pairs {shares['pair_accuracy']:.1f}%"
@@ -113,7 +113,7 @@ def check_run_folder(out: Path) -> None:
     check_out_folder(out)
     if any((out / name).exists() for name in ("config.toml", "checkpoints")):
         return
-    if others := [name for name in visible(out) if name != "measuring"]:
+    if others := [name for name in visible_names(out) if name != "measuring"]:
         raise SettingsError(
             f"{out} holds something other than a run ({others[0]}); give a new or empty folder with --out"
         )

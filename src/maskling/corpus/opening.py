@@ -194,7 +194,7 @@ class ReadReport:
     skipped: Counter[str] = field(default_factory=Counter)
     total_bytes: int | None = 0
     passed_bytes: int = 0
-    told: Callable[[ReadReport], object] | None = None
+    on_progress: Callable[[ReadReport], object] | None = None
 
     @property
     def read_bytes(self) -> int:

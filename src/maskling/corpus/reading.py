@@ -59,8 +59,8 @@ def read_documents(
         done = start.document if index == start.source else 0
         for document in _documents(source, settings, file):
             file.documents += 1
-            if report.told is not None:
-                report.told(report)
+            if report.on_progress is not None:
+                report.on_progress(report)
             if file.documents > done:
                 yield ReadPosition(index, file.documents), document
         if not file.documents and not file.num_faults:

@@ -2,7 +2,7 @@
 
     Segments --assemble--> ids and WordIds --masking, corruption--> Text --lay_out (collate)--> Batch
 
-Examples travel end to end in flat arrays, without padding, until `lay_out` places them in rows.
+Examples travel end to end in flat arrays, without padding, until `collate` places them in rows.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def assemble(
 
 
 @dataclass(frozen=True)
-class Text:
+class MaskedExamples:
     """Examples with their masks, end to end, not yet placed in rows.
 
     ids, seen: (n,) int32, the original tokens, and the corrupted tokens that the model gets; chosen: (n,) bool, which
@@ -77,7 +77,7 @@ class Text:
     """
 
     ids: NDArray[np.int32]
-    seen: NDArray[np.int32]
+    input_ids: NDArray[np.int32]
     chosen: BoolArray
     length: Int64Array
     second: Int64Array
@@ -90,12 +90,12 @@ class Text:
     def _offset(self) -> Int64Array:
         return offsets_of(self.length)
 
-    def part(self, first: int, last: int) -> Text:
+    def part(self, first: int, last: int) -> MaskedExamples:
         """Return examples first to last - 1."""
         tokens, examples = slice(self._offset[first], self._offset[last]), slice(first, last)
-        return Text(
+        return MaskedExamples(
             ids=self.ids[tokens],
-            seen=self.seen[tokens],
+            input_ids=self.input_ids[tokens],
             chosen=self.chosen[tokens],
             length=self.length[examples],
             second=self.second[examples],
@@ -103,13 +103,13 @@ class Text:
         )
 
     @staticmethod
-    def join(parts: Sequence[Text]) -> Text:
+    def join(parts: Sequence[MaskedExamples]) -> MaskedExamples:
         """Concatenate several of these into one."""
         if len(parts) == 1:
             return parts[0]
-        return Text(
+        return MaskedExamples(
             ids=np.concatenate([part.ids for part in parts]),
-            seen=np.concatenate([part.seen for part in parts]),
+            input_ids=np.concatenate([part.input_ids for part in parts]),
             chosen=np.concatenate([part.chosen for part in parts]),
             length=np.concatenate([part.length for part in parts]),
             second=np.concatenate([part.second for part in parts]),
@@ -169,7 +169,7 @@ class Batch(PackedRows):
         return self.num_tokens / max(1, self.rows * self.seq)
 
 
-def lay_out(text: Text, layout: Layout, seq: int, pad: int) -> Batch:
+def collate(text: MaskedExamples, layout: Layout, seq: int, pad: int) -> Batch:
     """Collate examples into rows of `seq` tokens, padded with `pad`.
 
     text: the examples with their masks; layout: where each begins, rows and columns ascending together, the first
@@ -189,7 +189,7 @@ def lay_out(text: Text, layout: Layout, seq: int, pad: int) -> Batch:
         return rows
 
     return Batch(
-        input_ids=padded(text.seen, pad),
+        input_ids=padded(text.input_ids, pad),
         position_ids=padded(position, 0),
         token_type_ids=padded(position >= np.repeat(text.second, length), 0),
         example_ids=padded(np.repeat(within, length), -1),

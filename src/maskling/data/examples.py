@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import BoolArray, Int64Array
-from maskling.data.assemble import Batch, Text, assemble, lay_out, lengths
+from maskling.data.assemble import Batch, MaskedExamples, assemble, collate, lengths
 from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.strategy import Masking
 from maskling.data.masking.words import WordIds
-from maskling.data.packing import Layout, Packing, dealt, split_rows
+from maskling.data.packing import Layout, Packing, micro_batch_bounds, split_rows
 from maskling.data.pairing.strategy import Pairing, Segments
 from maskling.data.shards import Split
 from maskling.randomness import Shuffle, keys
@@ -61,7 +61,7 @@ class Examples:
         self.plan = pairing.plan(split, seq_length)
         self._split, self._vocabulary, self._seed = split, vocabulary, seed
         self._latest: tuple[tuple[int, int], PackedExamples] | None = None
-        self._block: tuple[tuple[int, int, int, float], Text] | None = None
+        self._block: tuple[tuple[int, int, int, float], MaskedExamples] | None = None
         self._rate: float | None = None
         self._group_sizes: dict[int, int] = {}
         self._pairing, self._masking, self._corruption, self._packing = pairing, masking, corruption, packing
@@ -126,15 +126,15 @@ class Examples:
             rows = self._one_per_row(np.arange(first, min(first + group, total)), 0)
             yield from self._step(rows.packed(self._packing, self.seq_length), rate, 0).batches(micro_rows)
 
-    def example(self, number: int, rate: float) -> Example:
-        """Return example `number`, counted over all epochs, as a step would contain it."""
-        rows = self._one_per_row(np.array([number]), self._seed)
+    def example(self, global_index: int, rate: float) -> Example:
+        """Return example `global_index`, counted over all epochs, as a step would contain it."""
+        rows = self._one_per_row(np.array([global_index]), self._seed)
         text, words = self._masked(rows, rate, self._seed)
         return Example(
             epoch=int(rows.epoch[0]),
             index=int(rows.index[0]),
             ids=text.ids,
-            seen=text.seen,
+            input_ids=text.input_ids,
             chosen=text.chosen,
             words=words.word,
             token_types=(words.position >= text.second[0]).astype(np.int64),
@@ -191,9 +191,11 @@ class Examples:
         chunk = np.cumsum(rows.length) // CHUNK_TOKENS
         bounds = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(chunk)]
         parts = [self._masked(rows[first:last], rate, seed)[0] for first, last in pairwise(bounds)]
-        return StepExamples(Text.join(parts), rows.layout, rows.global_index, self.seq_length, self._vocabulary.pad)
+        return StepExamples(
+            MaskedExamples.join(parts), rows.layout, rows.global_index, self.seq_length, self._vocabulary.pad
+        )
 
-    def _masked(self, rows: PackedExamples, rate: float, seed: int) -> tuple[Text, WordIds]:
+    def _masked(self, rows: PackedExamples, rate: float, seed: int) -> tuple[MaskedExamples, WordIds]:
         """Read the tokens of examples, choose those to predict, and corrupt them."""
         has_pairs = self._pairing.has_pairs
         ids, words = assemble(self._split, rows.segments, self._vocabulary, has_pairs, self._masking.predicts_unknown)
@@ -202,7 +204,7 @@ class Examples:
         corrupting = keys(seed, "corrupt", rows.epoch, rows.index)
         input_ids = self._corruption.corrupt(ids, chosen, words, corrupting, self._vocabulary)
         labels = rows.segments.label if has_pairs else rows.length[:0]
-        return Text(ids, input_ids, chosen, rows.length, rows.segments.a_length + 2, labels), words
+        return MaskedExamples(ids, input_ids, chosen, rows.length, rows.segments.a_length + 2, labels), words
 
 
 @dataclass(frozen=True)
@@ -217,9 +219,9 @@ class StepExamples:
     all-reduce.
     """
 
-    text: Text
+    text: MaskedExamples
     layout: Layout
-    number: Int64Array
+    global_index: Int64Array
     seq_length: int
     pad: int
 
@@ -244,14 +246,14 @@ class StepExamples:
         return len(self.text.ids)
 
     def batches(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[Batch]:
-        """Return the rows of one rank, collated into micro-batches of at most `micro_rows` rows; see `dealt`."""
-        bounds = dealt(self.num_rows, micro_rows, rank, world_size)
+        """Return the rows of one rank, collated into micro-batches of at most `micro_rows` rows; see `micro_batch_bounds`."""
+        bounds = micro_batch_bounds(self.num_rows, micro_rows, rank, world_size)
         return [self._collate(first, last) for first, last in pairwise(bounds)]
 
     def _collate(self, first: int, last: int) -> Batch:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
         part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
-        return lay_out(self.text.part(begin, end), part, self.seq_length, self.pad)
+        return collate(self.text.part(begin, end), part, self.seq_length, self.pad)
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,7 @@ class Example:
     epoch: int
     index: int
     ids: NDArray[np.int32]
-    seen: NDArray[np.int32]
+    input_ids: NDArray[np.int32]
     chosen: BoolArray
     words: Int64Array
     token_types: Int64Array

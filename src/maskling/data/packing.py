@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.arrays import Int64Array
-from maskling.config import Settings, table
+from maskling.config import Settings, strategies_by_kind
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def split_rows(layout: Layout, num_rows: int) -> Layout:
     return Layout(row, column, count)
 
 
-def dealt(num_rows: int, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[int]:
+def micro_batch_bounds(num_rows: int, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[int]:
     """Return where in `num_rows` rows each micro-batch of one rank begins, and where the last one ends.
 
     A micro-batch has at most `micro_rows` rows. Every rank gets the same number of micro-batches, and the sizes of
@@ -119,4 +119,4 @@ def _check(lengths: NDArray[np.integer], seq_length: int) -> None:
     assert lengths.max(initial=1) <= seq_length
 
 
-PACKINGS: dict[str, type[Packing]] = table(BestFitPacking, NoPacking)
+PACKINGS: dict[str, type[Packing]] = strategies_by_kind(BestFitPacking, NoPacking)

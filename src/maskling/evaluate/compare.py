@@ -14,7 +14,7 @@ import numpy as np
 
 from maskling.evaluate.hidden_words import CommonText, WordLosses, hidden_word_losses
 from maskling.evaluate.minimal_pairs import MinimalPair, evaluate_pairs
-from maskling.infer.forward import ModelRunner, TokenIds, batches_by_length, encode, usual_batch_tokens
+from maskling.infer.forward import ModelRunner, TokenIds, batches_by_length, default_batch_tokens, encode
 from maskling.infer.model import Model
 
 TIMING_ROUNDS = 5
@@ -191,7 +191,7 @@ def measure_speeds(
 
 def _seconds(runner: ModelRunner, rows: Sequence[TokenIds]) -> float:
     begin = time.perf_counter()
-    for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(runner.compute)):
+    for together in batches_by_length([len(row) for row in rows], default_batch_tokens(runner.compute)):
         hidden, _ = encode(runner.module, runner.compute, [rows[row] for row in together], runner.tokenizer.special.pad)
         hidden[0, 0, 0].item()  # waits until a GPU is done
     return max(time.perf_counter() - begin, 1e-9)

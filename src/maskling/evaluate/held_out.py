@@ -31,7 +31,7 @@ from maskling.data.pairing.strategy import Pairing
 from maskling.data.shards import Split, open_shards
 from maskling.errors import CorpusError, DataError, SettingsError
 from maskling.export.cards import HeldOut
-from maskling.infer.forward import batch_budget
+from maskling.infer.forward import resolve_batch_tokens
 from maskling.infer.model import Model
 from maskling.metrics import entropy
 from maskling.objectives.measure import MaskedLMMetrics, MetricSums
@@ -75,7 +75,7 @@ def evaluate_held_out(
     check_evaluation(model, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
     recipe, ranks = recipe_of(model), ranks or Ranks()
     length, mask_rate = _seq_length(model, recipe, seq_length), _mask_rate(recipe, rate)
-    batch_rows = max(1, batch_budget(batch_tokens, model.compute) // length)
+    batch_rows = max(1, resolve_batch_tokens(batch_tokens, model.compute) // length)
     packing = recipe.packing if recipe else BestFitPacking()
     vocabulary = MaskingVocabulary.of(model.tokenizer)
     passes = [
@@ -97,7 +97,7 @@ def evaluate_held_out(
             done += int((batch.example_ids.max(axis=1) + 1).sum())
             if on_progress is not None:
                 on_progress(done, total)
-        measured.append(sums.measured(ranks.all_reduce))
+        measured.append(sums.metrics(ranks.all_reduce))
     tokens, words = measured
     return HeldOut(
         mlm_loss=tokens.mlm_loss,

@@ -247,7 +247,7 @@ def extended_card(card: str, extension: Extension) -> str:
     return f"{card.rstrip()}\n\n{section.strip()}\n"
 
 
-def card_of(folder: Path) -> str | None:
+def read_card(folder: Path) -> str | None:
     """Return the card of a model folder, None if it has none."""
     card = folder / "README.md"
     return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None

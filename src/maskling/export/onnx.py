@@ -36,7 +36,7 @@ from maskling.model.config import ModelConfig
 from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import FOLDER, MODEL, PARTS, WHOLE, OnnxGraph, part_path, weight_files, whole_graph
+from maskling.model.onnx import FOLDER, GRAPH_FILES, MODEL, PARTS, OnnxGraph, find_graph, part_path, weight_files
 from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling
 from maskling.model.tasks.folder import read_task_folder, task_config_json
 from maskling.model.tasks.model import TaskModel
@@ -68,11 +68,11 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
     onnx.
     """
     refuse_foreign_files(source, out)
-    if whole_graph(source) is not None:
+    if find_graph(source) is not None:
         raise ModelError(f"{source} is already ONNX; give the model that it was made from")
     graph, config, hf_config, tokenizer = open_graph(source)
     known_as = model_fingerprint(graph, tokenizer)
-    name = WHOLE[1 if int8 else 0]
+    name = GRAPH_FILES[1 if int8 else 0]
     recover_folder(out / FOLDER)
     others = other_weights(out, name)
     if others:
@@ -106,14 +106,14 @@ def _write_graphs(
     graph: LanguageGraph | TaskGraph, folder: Path, known_as: str, out: Path, int8: bool
 ) -> Agreement | None:
     """Write a graph and its parts to an empty folder and check them. out: for messages. Returns None in fp32."""
-    whole = folder / WHOLE[0]
+    whole = folder / GRAPH_FILES[0]
     write_graph(graph, whole, known_as)
     if isinstance(graph, LanguageGraph):
         write_parts(whole)
     check_graph(graph, whole, str(out))
     if not int8:
         return None
-    exact, whole = whole, folder / WHOLE[1]
+    exact, whole = whole, folder / GRAPH_FILES[1]
     write_int8(exact, whole)
     for path in folder.iterdir():
         if path != whole:
@@ -195,7 +195,7 @@ def refuse_other_model(source: Path, out: Path, wanted: str, others: list[Path])
         found = open_graph(out)
         same = model_fingerprint(found.graph, found.tokenizer) == wanted
     else:
-        graphs = [path for path in others if path.parent == out / FOLDER and path.name in WHOLE]
+        graphs = [path for path in others if path.parent == out / FOLDER and path.name in GRAPH_FILES]
         same = bool(graphs) and all(OnnxGraph(path).metadata.get(MODEL) == wanted for path in graphs)
     if not same:
         raise ModelError(

@@ -19,7 +19,7 @@ from maskling.finetune.kinds.tag import Tag
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.finetune.similarity import SimilarityData
 from maskling.finetune.task import LabelledData
-from maskling.infer.forward import usual_batch_tokens
+from maskling.infer.forward import default_batch_tokens
 from maskling.infer.model import Model
 from maskling.infer.task_logits import window_logits
 from maskling.model.tasks.config import HeadConfig
@@ -65,7 +65,7 @@ def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalM
     records, warnings = file.records, file.warnings
     task.check_evaluable(records, head, path)
     encoded = task.encode(records, model.tokenizer, model.max_length, head, targets=False)
-    logits = window_logits(scorer, encoded.windows, encoded.detail, usual_batch_tokens(model.compute))
+    logits = window_logits(scorer, encoded.windows, encoded.detail, default_batch_tokens(model.compute))
     if encoded.cut:
         warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records were too long and were cut"]
     return FinalMetrics(0, "test", path, len(records), task.metrics(records, encoded, logits, head)), warnings

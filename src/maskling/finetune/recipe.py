@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from maskling.config import Layer, Resolved, Settings, choice, resolve
+from maskling.config import Layer, Resolved, Settings, one_of, resolve
 from maskling.data.labelled.columns import Columns
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.finetune.kinds import KINDS
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from maskling.train.optimizer import Strategy as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
-    AnyTask, AnyPacking = choice(KINDS), choice(PACKINGS)
-    AnyOptimizer, AnySchedule = choice(OPTIMIZERS), choice(SCHEDULES)
+    AnyTask, AnyPacking = one_of(KINDS), one_of(PACKINGS)
+    AnyOptimizer, AnySchedule = one_of(OPTIMIZERS), one_of(SCHEDULES)
 
 
 class EncoderSettings(Settings):
@@ -101,7 +101,7 @@ class FinetuneRecipe(RunSettings):
         return f"'maskling finetune {model} --out NEW'"
 
     @property
-    def rows_at_once(self) -> int:
+    def micro_batch_rows(self) -> int:
         """Rows per micro-batch."""
         return max(1, (self.system.micro_batch_tokens or MICRO_BATCH_TOKENS) // (self.data.max_length or 512))
 

@@ -46,7 +46,7 @@ class RecordsData(TrainingData[FinetuneRecipe]):
             raise SettingsError("data.train: name the training file, with --train FILE")
         self.folder = find_model(recipe.encoder.path)
         self.tokens = Tokenizer.load(self.folder)
-        self.tokenizer, self.place = self.tokens.fingerprint, recipe.data.train
+        self.tokenizer, self.path = self.tokens.fingerprint, recipe.data.train
         self.warnings: list[str] = []
 
     def initial_weights_id(self, recipe: FinetuneRecipe, known: str | None) -> str | None:

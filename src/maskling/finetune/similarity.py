@@ -34,7 +34,7 @@ from maskling.finetune.records_data import RecordsData, complete_lengths
 from maskling.finetune.results import report_results, write_best_model
 from maskling.finetune.similarity_eval import CRITERIA, similarity_metrics
 from maskling.finetune.task import RecordsTask, evaluation_compute
-from maskling.model.activation_checkpointing import checkpointed
+from maskling.model.activation_checkpointing import checkpoint_activations
 from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import build_encoder, encoder_config, pool_rows
@@ -81,7 +81,7 @@ class SimilarityData(RecordsData):
         self._check(recipe)
         self.data = fingerprint([[_texts(record) for record in some] for some in (self.train, self.dev)])
 
-    def complete_recipe(self, recipe: FinetuneRecipe, _written: FinetuneRecipe | None) -> FinetuneRecipe:
+    def complete_recipe(self, recipe: FinetuneRecipe, _saved: FinetuneRecipe | None) -> FinetuneRecipe:
         """Return the recipe with its maximum length, steps, evaluations, pooling, and the dropout that SimCSE needs."""
         recipe = complete_lengths(recipe, self.folder, len(self.train))
         encoder = recipe.encoder
@@ -140,7 +140,7 @@ class SimilarityTask(RecordsTask[MaskedLM]):
             self.baseline = Baseline("guessing", guess, "how many texts a step has")
 
     @property
-    def measures_first(self) -> bool:
+    def evaluates_initial(self) -> bool:
         """Whether training begins with pretrained weights."""
         return not self.recipe.encoder.fresh
 
@@ -166,16 +166,21 @@ class SimilarityTask(RecordsTask[MaskedLM]):
     def _build(self, fresh: bool) -> MaskedLM:
         return build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=self.recipe.encoder.dropout)
 
-    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
+    def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """Return the function that builds the batches of a step."""
         flops = flops_per_token(self._data.config, self.row_tokens, 0.0)
         return partial(
-            similarity_batches, recipe=self.recipe, examples=self._examples, flops=flops, ranks=ranks, left_out=left_out
+            similarity_batches,
+            recipe=self.recipe,
+            examples=self._examples,
+            flops=flops,
+            ranks=ranks,
+            skipped_ranges=skipped_ranges,
         )
 
-    def terms(self, module: MaskedLM, batch: StepSequences, encode: Encode, device: torch.device) -> dict[str, Term]:
+    def terms(self, module: MaskedLM, batch: StepSequences, forward: Encode, device: torch.device) -> dict[str, Term]:
         """Compute the loss of the whole step on every rank; only rank 0 returns its value, so that it counts once."""
-        vectors = step_vectors(module, batch, encode, device, self._pooling, self._ranks)
+        vectors = step_vectors(module, batch, forward, device, self._pooling, self._ranks)
         pairs, temperature = batch.pairs, self._task.temperature
         with torch.autocast(device.type, enabled=False):
             anchors = vectors[torch.from_numpy(pairs.anchors).to(device)]
@@ -253,7 +258,7 @@ def step_vectors(
         if len(step.micro_batches) == 1:
             vectors.append(_encode(batch.input_ids, batch, encode, pooling))
         else:
-            vectors.append(checkpointed(_encode, batch.input_ids, batch, encode, pooling))
+            vectors.append(checkpoint_activations(_encode, batch.input_ids, batch, encode, pooling))
     if not vectors:
         # A rank without rows has no vectors, but the training loop needs something to differentiate.
         vectors = [module.word.weight[:0].float()]
@@ -299,11 +304,11 @@ def similarity_batches(
     examples: LabelledExamples[TripletTargets],
     flops: float,
     ranks: Ranks,
-    left_out: SkippedRanges = (),
+    skipped_ranges: SkippedRanges = (),
 ) -> StepBatches:
     """Build the batches of `step`: a single micro-batch to the training loop, as the loss compares all its texts."""
-    whole = examples.step(data_step(step, left_out), recipe.train.batch_size)
-    rows = recipe.rows_at_once
+    whole = examples.step(data_step(step, skipped_ranges), recipe.train.batch_size)
+    rows = recipe.micro_batch_rows
     sequences = StepSequences(
         micro_batches=[batch for batch in whole.batches(rows, ranks.rank, ranks.size) if batch.rows],
         first=whole.first_sequence(rows, ranks.rank, ranks.size),

@@ -15,7 +15,7 @@ from maskling.data.labelled.triplets import PositivePairs, TripletTargets, posit
 from maskling.finetune.kinds.similarity import Similarity
 from maskling.finetune.recipe import FinetuneRecipe
 from maskling.infer.embed import pool
-from maskling.infer.forward import batches_by_length, encode, usual_batch_tokens
+from maskling.infer.forward import batches_by_length, default_batch_tokens, encode
 from maskling.metrics.ranking import accuracy_at, mean_reciprocal_rank, pearson, right_ranks, spearman
 from maskling.model.device import Compute
 from maskling.model.masked_lm import MaskedLM
@@ -80,7 +80,7 @@ def text_vectors(
     """Return the vectors of w sequences, normalized, on every rank: (w, hidden)."""
     own = np.arange(ranks.rank, len(windows), ranks.size)
     vectors = torch.zeros(len(windows), module.config.hidden_size)
-    for together in batches_by_length(windows.length[own], usual_batch_tokens(compute)):
+    for together in batches_by_length(windows.length[own], default_batch_tokens(compute)):
         rows = [windows[row].astype(np.int64) for row in own[together]]
         hidden, real = encode(module, compute, rows, pad)
         vectors[torch.from_numpy(own[together])] = pool(hidden, real, pooling).cpu()

@@ -165,26 +165,31 @@ class FinetuneTask(RecordsTask[TaskModel]):
             dropout=encoder.dropout,
             head_dropout=encoder.head_dropout,
             pooling=encoder.pooling,
-            judging=head.answer_settings,
+            answer_settings=head.answer_settings,
         ).model
 
     def encoder(self, module: TaskModel) -> torch.nn.Module:
         """Return the part of the model that costs the most."""
         return module.encoder
 
-    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
+    def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """Return the function that builds the batches of a step."""
         flops = flops_per_token(encoder_config(self._data.folder), self.row_tokens, 0.0)
         return partial(
-            labelled_batches, recipe=self.recipe, examples=self._examples, flops=flops, ranks=ranks, left_out=left_out
+            labelled_batches,
+            recipe=self.recipe,
+            examples=self._examples,
+            flops=flops,
+            ranks=ranks,
+            skipped_ranges=skipped_ranges,
         )
 
     def terms(
-        self, module: TaskModel, batch: LabelledBatch[Any], encode: Encode, device: torch.device
+        self, module: TaskModel, batch: LabelledBatch[Any], forward: Encode, device: torch.device
     ) -> dict[str, Term]:
         """Compute the loss of a micro-batch."""
         inputs = DeviceBatch.of(batch, device)
-        hidden = encode(inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.visible)
+        hidden = forward(inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.visible)
         return {"loss": Term(self._task.loss(module, hidden, inputs), round(batch.targets.total))}
 
     def evaluate(self, module: TaskModel, compute: Compute, ranks: Ranks) -> Metrics:
@@ -230,11 +235,11 @@ def labelled_batches(
     examples: LabelledExamples[Any],
     flops: float,
     ranks: Ranks,
-    left_out: SkippedRanges = (),
+    skipped_ranges: SkippedRanges = (),
 ) -> StepBatches:
     """Build the batches of `step`: a function of the recipe, the step, and the ranges that the run has skipped."""
-    whole = examples.step(data_step(step, left_out), recipe.train.batch_size)
-    batches = [batch for batch in whole.batches(recipe.rows_at_once, ranks.rank, ranks.size) if batch.rows]
+    whole = examples.step(data_step(step, skipped_ranges), recipe.train.batch_size)
+    batches = [batch for batch in whole.batches(recipe.micro_batch_rows, ranks.rank, ranks.size) if batch.rows]
     return StepBatches(
         step=step,
         batches=batches,
@@ -292,7 +297,7 @@ class LabelledData(RecordsData):
         files = [data.train, data.dev] if data.dev is not None else [data.train]
         self.data = fingerprint([checksum(Path(file)) for file in files])
 
-    def complete_recipe(self, recipe: FinetuneRecipe, _written: FinetuneRecipe | None) -> FinetuneRecipe:
+    def complete_recipe(self, recipe: FinetuneRecipe, _saved: FinetuneRecipe | None) -> FinetuneRecipe:
         """Return the recipe with its maximum length, number of steps and evaluation interval."""
         return complete_lengths(recipe, self.folder, len(self.train))
 

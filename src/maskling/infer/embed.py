@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskling.data.prefetch import prefetch
 from maskling.errors import SettingsError
-from maskling.infer.forward import ModelRunner, batch_budget, batches_by_length, encode
+from maskling.infer.forward import ModelRunner, batches_by_length, encode, resolve_batch_tokens
 from maskling.model.tasks.config import Pooling
 from maskling.train.distributed import Ranks
 
@@ -86,7 +86,7 @@ def embed_chunks(
     """
     if how.pooling not in ("mean", "cls"):
         raise SettingsError(f"pooling is {how.pooling!r}; choose mean or cls")
-    batch_tokens = batch_budget(batch_tokens, runner.compute)
+    batch_tokens = resolve_batch_tokens(batch_tokens, runner.compute)
     layer, layers = how.layer, runner.module.config.num_layers
     if layer is not None and not -layers - 1 <= layer <= layers:
         raise SettingsError(f"layer is {layer}; this model has layers 1 to {layers}, and 0 is its embeddings")

@@ -85,14 +85,14 @@ def _prefix(text: str, tokens: int) -> str:
     return text if end < 0 else text[:end]
 
 
-def usual_batch_tokens(compute: Compute) -> int:
+def default_batch_tokens(compute: Compute) -> int:
     """Return the default number of tokens per batch on a device."""
     return CPU_BATCH_TOKENS if compute.device.type == "cpu" else BATCH_TOKENS
 
 
-def batch_budget(batch_tokens: int | None, compute: Compute) -> int:
+def resolve_batch_tokens(batch_tokens: int | None, compute: Compute) -> int:
     """Return `batch_tokens`, or the default of the device if it is None. Raises SettingsError for less than 1."""
-    usual = usual_batch_tokens(compute)
+    usual = default_batch_tokens(compute)
     if batch_tokens is not None and batch_tokens < 1:
         raise SettingsError(f"batch_tokens is {batch_tokens}; it is a number of tokens, such as {usual:,}")
     return usual if batch_tokens is None else batch_tokens
@@ -121,20 +121,20 @@ def batches_by_length(
 
 
 @dataclass(frozen=True)
-class LaidRows:
+class PaddedBatch:
     """A padded batch of sequences.
 
     numbers: (rows,) int64, the index of each sequence; real: (rows, longest) bool attention mask, False at padding;
     input_ids, token_type_ids: (rows, longest) int64.
     """
 
-    numbers: NDArray[np.int64]
-    real: NDArray[np.bool_]
+    indices: NDArray[np.int64]
+    attention_mask: NDArray[np.bool_]
     input_ids: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
 
 
-def laid(windows: Windows, pad: int, batch_tokens: int) -> Iterator[LaidRows]:
+def padded_batches(windows: Windows, pad: int, batch_tokens: int) -> Iterator[PaddedBatch]:
     """Collate sequences of similar length into padded batches. pad: the id of [PAD]."""
     for indices in batches_by_length(windows.length, batch_tokens):
         some = windows.take(indices)
@@ -142,7 +142,7 @@ def laid(windows: Windows, pad: int, batch_tokens: int) -> Iterator[LaidRows]:
         real = columns < some.length[:, None]
         input_ids = np.full(real.shape, pad, dtype=np.int64)
         input_ids[real] = some.ids
-        yield LaidRows(indices, real, input_ids, ((columns >= some.second[:, None]) & real).astype(np.int64))
+        yield PaddedBatch(indices, real, input_ids, ((columns >= some.second[:, None]) & real).astype(np.int64))
 
 
 def encode(
@@ -205,7 +205,7 @@ def log_probabilities(
     queries_of_row: dict[int, list[int]] = {}
     for index, query in enumerate(queries):
         queries_of_row.setdefault(query.row, []).append(index)
-    for together in batches_by_length([len(row) for row in rows], usual_batch_tokens(compute)):
+    for together in batches_by_length([len(row) for row in rows], default_batch_tokens(compute)):
         indices = [index for row in together for index in queries_of_row.get(int(row), [])]
         if not indices:
             continue

@@ -18,7 +18,7 @@ from torch import Tensor
 from maskling.arrays import Int64Array
 from maskling.errors import SettingsError
 from maskling.infer.fill import space_matters
-from maskling.infer.forward import ModelRunner, encode_padded, usual_batch_tokens
+from maskling.infer.forward import ModelRunner, default_batch_tokens, encode_padded
 from maskling.infer.masks import mask_pattern, word_of
 from maskling.randomness import bits, keys, uniforms
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -329,7 +329,7 @@ def _scores(runner: ModelRunner, rows: Int64Array, row: NDArray[np.intp], positi
 
     Returns (positions, vocab) float32.
     """
-    at_once = max(1, usual_batch_tokens(runner.compute) // rows.shape[1])
+    at_once = max(1, default_batch_tokens(runner.compute) // rows.shape[1])
     parts = []
     for first in range(0, len(rows), at_once):
         here = (row >= first) & (row < first + at_once)

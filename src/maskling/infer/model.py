@@ -23,7 +23,7 @@ from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.inference_weights import optimize_for_inference
 from maskling.model.locate import find_model
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import whole_graph
+from maskling.model.onnx import find_graph
 from maskling.model.sentence_transformers import max_sequence_length, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder
@@ -32,7 +32,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from maskling.infer.attention_maps import AttentionMaps
     from maskling.infer.generate import Generated, Order
-    from maskling.infer.predict import Asked
+    from maskling.infer.predict import PredictInput
     from maskling.infer.results import FilledMasks, FilledTogether
     from maskling.infer.score import Method, ScoredText
     from maskling.infer.search import Hit
@@ -49,7 +49,7 @@ class Model(ModelRunner):
     """
 
     folder: Path = Path()
-    judge: TaskScorer | None = None
+    task_scorer: TaskScorer | None = None
 
     # A str is a Sequence[str] too; it is taken as one text.
     @overload
@@ -242,7 +242,7 @@ class Model(ModelRunner):
     @overload
     def predict(
         self,
-        asked: Asked,
+        asked: PredictInput,
         *,
         threshold: float | None = None,
         n_best: int = 3,
@@ -251,7 +251,7 @@ class Model(ModelRunner):
     ) -> Any: ...
     def predict(
         self,
-        asked: Asked | list[Any],
+        asked: PredictInput | list[Any],
         *,
         threshold: float | None = None,
         n_best: int = 3,
@@ -286,12 +286,12 @@ class Model(ModelRunner):
 
     def need_task_scorer(self, purpose: str) -> TaskScorer:
         """Return the logits of the fine-tuned head. Raises ModelError for a model without one."""
-        if self.judge is None:
+        if self.task_scorer is None:
             raise ModelError(
                 f"{self.folder} has no head for a task, which {purpose} needs; make one with "
                 f"'maskling finetune {self.folder} --task classify --train FILE --out FOLDER'"
             )
-        return self.judge
+        return self.task_scorer
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:
@@ -302,13 +302,13 @@ def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = 
     Raises ModelError or CheckpointError for a path without a model.
     """
     folder = find_model(path)
-    graph = whole_graph(folder)
+    graph = find_graph(folder)
     if graph is not None:
         return _load_onnx(folder, graph, device, dtype)
     task = read_task_folder(folder)
     module: MaskedLM
     if task is None:
-        config, module, missing, _ = read_folder(folder, mapped=True)
+        config, module, missing, _ = read_folder(folder, mmap=True)
         headless = any(name.startswith(module.token_head_prefixes) for name in missing)
     else:
         config, module, headless = task.config, task.encoder, True
@@ -334,4 +334,4 @@ def _load_onnx(folder: Path, graph: Path, device: str, dtype: Precision) -> Mode
     check_vocabulary(module.config, tokenizer.vocab_size, folder)
     max_length = max_sequence_length(folder, module.config, tokenizer)
     optimize_for_inference(module, compute)
-    return Model(module, tokenizer, compute, max_length, module.headless, folder, opened.judge)
+    return Model(module, tokenizer, compute, max_length, module.headless, folder, opened.scorer)

@@ -13,20 +13,20 @@ from maskling.data.labelled.encode_tags import encode_tagged, join_words
 from maskling.data.labelled.encode_texts import Windows, encode_texts
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import SettingsError
-from maskling.infer.forward import BATCH_TOKENS, ModelRunner, batch_budget
+from maskling.infer.forward import BATCH_TOKENS, ModelRunner, resolve_batch_tokens
 from maskling.infer.results import Answered, Entity, Label, Labels, Number, Predicted, Span, Tagged, Word
 from maskling.infer.task_logits import Float32Array, TaskScorer
 from maskling.metrics.entities import entities, marks_entities
-from maskling.tokenizer.characters import SPACE, kinds, starts
+from maskling.tokenizer.characters import SPACE, character_kinds, character_word_starts
 from maskling.tokenizer.tokenizer import Tokenizer
 
-Asked = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
+PredictInput = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
 
 
 def predict_all(
-    reader: ModelRunner,
+    runner: ModelRunner,
     scorer: TaskScorer,
-    inputs: Iterable[Asked],
+    inputs: Iterable[PredictInput],
     *,
     threshold: float | None = None,
     n_best: int = 3,
@@ -39,13 +39,13 @@ def predict_all(
     pairs of a question and a context; or the records of a labelled file. threshold: default: as in training. The other
     arguments: see `predict_texts`, `predict_answers` and `embed_texts`. Raises SettingsError for other inputs.
     """
-    batch_tokens = batch_budget(batch_tokens, reader.compute)
+    batch_tokens = resolve_batch_tokens(batch_tokens, runner.compute)
     if n_best < 1:
         raise SettingsError(f"n_best is {n_best}; set it to 1 or more")
     threshold = scorer.head_config.answer_settings.threshold if threshold is None else threshold
     if not 0 <= threshold <= 1:
         raise SettingsError(f"threshold is {threshold}; set it to a probability, from 0 to 1")
-    tokenizer, longest = reader.tokenizer, reader.max_length
+    tokenizer, longest = runner.tokenizer, runner.max_length
     match scorer.head_config.kind:
         case "tag":
             sentences = [_sentence(item) for item in inputs]
@@ -196,8 +196,8 @@ def words_in(text: str) -> tuple[str, list[str], list[int]]:
     Text is split at white space, around punctuation and around Chinese characters, as in BERT's pre-tokenization.
     Words of another kind can be given as lists.
     """
-    begins = np.flatnonzero(starts(text, jieba=False))
-    visible = np.flatnonzero(kinds(text) != SPACE)
+    begins = np.flatnonzero(character_word_starts(text, jieba=False))
+    visible = np.flatnonzero(character_kinds(text) != SPACE)
     ends = visible[np.searchsorted(visible, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
     return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from maskling.arrays import Int64Array, offsets_of
 from maskling.errors import SettingsError
-from maskling.infer.forward import ModelRunner, batch_budget, batches_by_length, encode_padded
+from maskling.infer.forward import ModelRunner, batches_by_length, encode_padded, resolve_batch_tokens
 from maskling.infer.masks import word_of
 from maskling.metrics import entropy
 from maskling.tokenizer.encoding import Encoded
@@ -226,7 +226,7 @@ def _score(
 ) -> _TokenScores:
     if method not in get_args(Method):
         raise SettingsError(f"method is {method!r}; choose original or within-word-l2r")
-    batch_tokens = batch_budget(batch_tokens, runner.compute)
+    batch_tokens = resolve_batch_tokens(batch_tokens, runner.compute)
     runner.need_head("scoring")
     encoded, which = _distinct(runner, texts)
     copies = MaskedCopies.of(encoded, method, runner.max_length - 2, runner.tokenizer.special)

@@ -17,13 +17,13 @@ from maskling.console import counted
 from maskling.data.labelled.encode_texts import Windows, WordTargets
 from maskling.data.shards import ragged
 from maskling.errors import SettingsError
-from maskling.infer.forward import BATCH_TOKENS, laid
+from maskling.infer.forward import BATCH_TOKENS, padded_batches
 from maskling.model.attention import AttentionPattern
 from maskling.model.device import Compute, Precision, to_device
 from maskling.model.folder import read_config
 from maskling.model.hf_config import from_hugging_face
 from maskling.model.onnx import OnnxGraph, OnnxLM
-from maskling.model.tasks.config import HeadConfig, HeadKind, has_no_task_head, head_of
+from maskling.model.tasks.config import HeadConfig, HeadKind, has_no_task_head, head_from_hugging_face
 from maskling.model.tasks.model import TaskModel
 
 Float32Array = NDArray[np.float32]
@@ -122,16 +122,16 @@ class TorchTaskScorer:
         return np.zeros((count, len(self.head_config.labels)), dtype=np.float32)
 
     def _rows(self, windows: Windows, batch_tokens: int) -> Iterator[_EncodedRows]:
-        for rows in laid(windows, self.pad, batch_tokens):
-            count, longest = rows.real.shape
+        for rows in padded_batches(windows, self.pad, batch_tokens):
+            count, longest = rows.attention_mask.shape
             positions = np.tile(np.arange(longest), (count, 1))
             visible = AttentionPattern.from_example_ids(
-                torch.from_numpy(rows.real.astype(np.int32) - 1), self.compute.device
+                torch.from_numpy(rows.attention_mask.astype(np.int32) - 1), self.compute.device
             )
             arrays = (rows.input_ids, positions, rows.token_type_ids)
             hidden = self.model(*(to_device(array, self.compute.device) for array in arrays), visible)
             first = np.arange(count, dtype=np.int64) * longest
-            yield _EncodedRows(rows.numbers, rows.real, first, hidden, visible)
+            yield _EncodedRows(rows.indices, rows.attention_mask, first, hidden, visible)
 
 
 @dataclass(frozen=True)
@@ -192,25 +192,25 @@ class OnnxTaskScorer:
         self, windows: Windows, batch_tokens: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_], dict[str, NDArray[np.int64]]]]:
         """Yield indices of windows, where their tokens are, and the inputs of the graph."""
-        for rows in laid(windows, self.pad, batch_tokens):
+        for rows in padded_batches(windows, self.pad, batch_tokens):
             inputs = {
                 "input_ids": rows.input_ids,
-                "attention_mask": rows.real.astype(np.int64),
+                "attention_mask": rows.attention_mask.astype(np.int64),
                 "token_type_ids": rows.token_type_ids,
             }
-            yield rows.numbers, rows.real, inputs
+            yield rows.indices, rows.attention_mask, inputs
 
 
 class OpenedOnnx(NamedTuple):
     """The contents of a folder with an ONNX graph: a language model, or a model with a task head."""
 
     module: OnnxLM
-    judge: OnnxTaskScorer | None
+    scorer: OnnxTaskScorer | None
     compute: Compute
 
 
-def open_onnx(folder: Path, whole: Path, device: str, dtype: Precision) -> OpenedOnnx:
-    """Open the graph `whole` of a model folder.
+def open_onnx(folder: Path, graph: Path, device: str, dtype: Precision) -> OpenedOnnx:
+    """Open the graph `graph` of a model folder.
 
     Raises SettingsError for a device other than the CPU, ModelError for a graph that does not fit its folder,
     MissingExtra without onnxruntime.
@@ -221,15 +221,15 @@ def open_onnx(folder: Path, whole: Path, device: str, dtype: Precision) -> Opene
             f"{folder} is an ONNX model, which runs on the CPU in the precision of its export, not on {wanted}; "
             f"use the model it was made from"
         )
-    kind = "int8" if "quantized" in whole.name else "fp32"
+    kind = "int8" if "quantized" in graph.name else "fp32"
     words = f"cpu, {counted(torch.get_num_threads(), 'thread')}, onnxruntime {kind}"
     compute = Compute(torch.device("cpu"), torch.float32, words)
     tree = read_config(folder)
     config = from_hugging_face(tree, str(folder))
-    head = None if has_no_task_head(tree) else head_of(tree, _shapes(tree), str(folder))
+    head = None if has_no_task_head(tree) else head_from_hugging_face(tree, _shapes(tree), str(folder))
     if head is None:
-        return OpenedOnnx(OnnxLM(config, whole), None, compute)
-    return OpenedOnnx(OnnxLM(config, None), OnnxTaskScorer(OnnxGraph(whole), head, config.pad_id), compute)
+        return OpenedOnnx(OnnxLM(config, graph), None, compute)
+    return OpenedOnnx(OnnxLM(config, None), OnnxTaskScorer(OnnxGraph(graph), head, config.pad_id), compute)
 
 
 def _shapes(tree: dict[str, object]) -> dict[str, list[int]]:

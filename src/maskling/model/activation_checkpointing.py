@@ -23,10 +23,10 @@ def enable_activation_checkpointing(module: MaskedLM) -> None:
     layers = module.layers
     assert isinstance(layers, ModuleList)
     for layer in layers:
-        layer.forward = partial(checkpointed, layer.forward)
+        layer.forward = partial(checkpoint_activations, layer.forward)
 
 
-def checkpointed(function: Callable[..., Tensor], first: Tensor, *inputs: Any) -> Tensor:
+def checkpoint_activations(function: Callable[..., Tensor], first: Tensor, *inputs: Any) -> Tensor:
     """Return function(first, *inputs), computed a second time in the backward pass with the same dropout.
 
     first: on the device whose generator draws dropout. torch restores the generators of the CPU and of the CUDA devices

@@ -6,7 +6,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
-from maskling.config import Settings, table
+from maskling.config import Settings, strategies_by_kind
 
 Activation = Literal["gelu", "gelu_tanh"]
 
@@ -113,7 +113,7 @@ class ModernConfig(_Sizes):
 
 ModelConfig: TypeAlias = BertConfig | ModernConfig
 
-MODELS = table(BertConfig, ModernConfig)
+MODELS = strategies_by_kind(BertConfig, ModernConfig)
 
 
 def _divisors_near(size: int, wanted: int) -> str:

@@ -47,7 +47,7 @@ class LoadedModel(NamedTuple):
     unexpected: tuple[str, ...]
 
 
-def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, mapped: bool = False) -> LoadedModel:
+def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, mmap: bool = False) -> LoadedModel:
     """Load a BERT, RoBERTa or ModernBERT folder, upcast to fp32.
 
     pair_head: None keeps the folder's pair head if it has one, True adds one (drawn from `seed`) if it is missing,
@@ -63,7 +63,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
     check_parameter_count(config, weights, folder)
     module = build_without_init(config)
     try:
-        missing, unexpected = module.load_hugging_face(weights, reuse_tensors=mapped)
+        missing, unexpected = module.load_hugging_face(weights, reuse_tensors=mmap)
         if missing:
             module = build_masked_lm(config, seed)
             module.load_hugging_face(weights)

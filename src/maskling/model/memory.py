@@ -59,13 +59,13 @@ def training_memory(
     *,
     rows: int,
     seq: int,
-    number_bytes: int,
+    dtype_bytes: int,
     mask_rate: float = 0.15,
     hidden_moments: int = 2,
     ranks: int = 1,
     gpu: bool = False,
     bmm: bool = True,
-    forgets: bool = False,
+    activation_checkpointing: bool = False,
     onednn: bool = False,
     process_bytes: int = PROCESS_BYTES,
 ) -> TrainingMemory:
@@ -82,27 +82,27 @@ def training_memory(
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
     weights = 4 * num_parameters(config)
     in_matrices = config.layer_parameters * config.num_layers
-    per_token = activation_bytes(config, seq, number_bytes, bmm=bmm, gpu=gpu) + mask_bytes(config, seq, number_bytes)
-    if forgets:
-        per_token = per_token / config.num_layers + config.num_layers * config.hidden_size * number_bytes
+    per_token = activation_bytes(config, seq, dtype_bytes, bmm=bmm, gpu=gpu) + mask_bytes(config, seq, dtype_bytes)
+    if activation_checkpointing:
+        per_token = per_token / config.num_layers + config.num_layers * config.hidden_size * dtype_bytes
     inner = config.intermediate_size * (1 if isinstance(config, BertConfig) else 2)
     widest = max(config.num_heads * seq if bmm else 0, inner)
     predictions = mask_rate * tokens
     logits = vocab * min(predictions, LOGITS_BYTES / (4 * vocab))
     # In bf16 on a CPU the gradient overwrites the logits; else there are logits, softmax and gradient, in fp32.
-    logit_bytes = 2 if number_bytes == 2 and not gpu else 12 + (4 if number_bytes == 2 else 0)
-    head = logits * logit_bytes + vocab * width * (4 + number_bytes)
+    logit_bytes = 2 if dtype_bytes == 2 and not gpu else 12 + (4 if dtype_bytes == 2 else 0)
+    head = logits * logit_bytes + vocab * width * (4 + dtype_bytes)
     # Logits, the same in fp32, their softmax, and which are higher than the label's.
-    evaluation = vocab * min(predictions, LOGITS_BYTES / (8 * vocab)) * (11 if number_bytes == 2 else 9)
+    evaluation = vocab * min(predictions, LOGITS_BYTES / (8 * vocab)) * (11 if dtype_bytes == 2 else 9)
     moments = 2 * weights - (2 - hidden_moments) * 4 * in_matrices
     return TrainingMemory(
         process=process_bytes,
         kernels=_KERNEL_BYTES if onednn else 0,
-        weights=weights + (in_matrices * 2 if number_bytes == 2 else 0),
+        weights=weights + (in_matrices * 2 if dtype_bytes == 2 else 0),
         moments=moments // ranks,
         gradients=weights // ranks,
         activations=round((1 + _WASTE) * tokens * per_token),
-        workspace=4 * tokens * widest * number_bytes,
+        workspace=4 * tokens * widest * dtype_bytes,
         head=round(head),
         evaluation=round(evaluation),
         snapshot=weights + moments if not gpu else 0,

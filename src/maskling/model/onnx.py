@@ -23,7 +23,7 @@ from maskling.model.masked_lm import MaskedLM
 
 FOLDER = "onnx"
 # Graph files of a folder, in fp32 and in int8, under the names that other tools look for.
-WHOLE = ("model.onnx", "model_quantized.onnx")
+GRAPH_FILES = ("model.onnx", "model_quantized.onnx")
 PARTS = ("encoder", "head")
 # Metadata key of a part: the checksum of the file that holds its weights, see `maskling.export.onnx_graph.write_parts`.
 CHECKSUM_KEY = "maskling.weights_checksum"
@@ -159,14 +159,14 @@ class OnnxGraph:
         return found
 
 
-def whole_graph(folder: Path) -> Path | None:
+def find_graph(folder: Path) -> Path | None:
     """Return the graph file that a model folder is run with, None if it has torch weights, which take precedence.
 
     Of two graphs it is the one in fp32: to run int8, export it to a folder of its own.
     """
     if weight_files(folder):
         return None
-    return next((path for name in WHOLE if (path := folder / FOLDER / name).is_file()), None)
+    return next((path for name in GRAPH_FILES if (path := folder / FOLDER / name).is_file()), None)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -64,20 +64,20 @@ class TensorBatch:
     input_ids: Tensor
     position_ids: Tensor
     token_type_ids: Tensor
-    pattern: AttentionPattern
+    attention_pattern: AttentionPattern
     masked_positions: Tensor
     labels: Tensor
     first_positions: Tensor
     pair_labels: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> TensorBatch:
+    def from_batch(cls, batch: Batch, device: torch.device) -> TensorBatch:
         """Return the batch as tensors on `device`."""
         return cls(
             input_ids=to_device(batch.input_ids, device),
             position_ids=to_device(batch.position_ids, device),
             token_type_ids=to_device(batch.token_type_ids, device),
-            pattern=AttentionPattern.from_example_ids(
+            attention_pattern=AttentionPattern.from_example_ids(
                 torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device
             ),
             masked_positions=to_device(
@@ -94,7 +94,7 @@ def loss_terms(model: MaskedLM, batch: TensorBatch, encode: Encode | None = None
 
     encode: replaces the forward pass of `model`, such as its compiled version.
     """
-    hidden = (encode or model)(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.pattern)
+    hidden = (encode or model)(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.attention_pattern)
     terms = {"mlm": masked_lm_loss(model, hidden, batch)}
     if len(batch.pair_labels):
         terms["pair"] = pair_loss(model, hidden, batch)

@@ -60,7 +60,7 @@ def measure_masked_lm(
             tally.add(batch)
     finally:
         model.train(was_training)
-    return tally.measured(total)
+    return tally.metrics(total)
 
 
 class MetricSums:
@@ -77,16 +77,16 @@ class MetricSums:
     def add(self, one: Batch) -> None:
         """Add the sums of one batch."""
         model, sums = self._model, self._sums
-        batch = TensorBatch.of(one, self._compute.device)
+        batch = TensorBatch.from_batch(one, self._compute.device)
         with self._compute.autocast():
-            hidden = model(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.pattern)
+            hidden = model(batch.input_ids, batch.position_ids, batch.token_type_ids, batch.attention_pattern)
             sums[:3] += _masked_sums(model, masked_hidden(hidden, batch), batch.labels).to(sums.device)
             if len(batch.pair_labels):
                 sums[3:] += _pair_sums(pair_logits(model, hidden, batch), batch.pair_labels).to(sums.device)
         self._predictions += len(batch.labels)
         self._pairs += len(batch.pair_labels)
 
-    def measured(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> MaskedLMMetrics:
+    def metrics(self, total: Callable[[Tensor], Tensor] = lambda own: own) -> MaskedLMMetrics:
         """Return the metrics of all batches so far. `total` and Raises: see `measure_masked_lm`."""
         own_counts = torch.tensor([self._predictions, self._pairs], dtype=torch.float64, device=self._sums.device)
         loss, top1, top5, pair_loss, correct, *counts = total(torch.cat([self._sums, own_counts])).tolist()

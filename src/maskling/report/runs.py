@@ -46,8 +46,8 @@ def read_run(folder: Path) -> LoadedRun:
         raise CheckpointError(
             f"{folder} is not a run: it has no config.toml; give a folder that train or finetune wrote"
         )
-    recipe, facts = settings_of(folder)
-    entries, unreadable = metrics_of(folder / "metrics.jsonl")
+    recipe, facts = read_run_settings(folder)
+    entries, unreadable = read_metrics(folder / "metrics.jsonl")
     steps = [entry for entry in entries if entry.get("kind") == "step"]
     if not steps:
         raise CheckpointError(f"{folder} has no metrics yet: its metrics.jsonl has no steps; let it take a few steps")
@@ -62,7 +62,7 @@ def read_run(folder: Path) -> LoadedRun:
     )
 
 
-def settings_of(folder: Path) -> tuple[RunSettings, list[list[str]]]:
+def read_run_settings(folder: Path) -> tuple[RunSettings, list[list[str]]]:
     """Return the settings of a run of any kind, and a summary of them as names and values."""
     from maskling.finetune.recipe import FinetuneRecipe
     from maskling.train.recipe import read_config
@@ -87,7 +87,7 @@ def settings_of(folder: Path) -> tuple[RunSettings, list[list[str]]]:
     ]
 
 
-def metrics_of(path: Path) -> tuple[list[Entry], int]:
+def read_metrics(path: Path) -> tuple[list[Entry], int]:
     """Return the entries of a metrics journal, and the number of its damaged lines."""
     entries, unreadable = [], 0
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []

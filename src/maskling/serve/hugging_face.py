@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from maskling.errors import SettingsError
-from maskling.infer.predict import Asked
+from maskling.infer.predict import PredictInput
 from maskling.infer.results import Answered, Filled, FilledMasks, Label, Labels, Number, Prediction, Tagged
 from maskling.metrics.entities import marks_entities
 from maskling.serve.http import MAX_TEXTS, StrictRequest, as_list, check_model_name, json_response
@@ -108,7 +108,7 @@ async def _infer(queued: QueuedService, body: InferenceRequest) -> Any:
     service, parameters = queued.service, body.parameters
     if isinstance(body.inputs, dict) and "source_sentence" in body.inputs:
         return await _similarities(queued, body.inputs)
-    if service.model.judge is not None:
+    if service.model.task_scorer is not None:
         inputs, single = task_inputs(body.inputs, service)
         predictions = await queued.predict(inputs, n_best=parameters.top_k or 3)
         words = _per_word(queued, parameters)
@@ -155,13 +155,13 @@ def _texts(inputs: Any) -> list[str]:
 
 def _per_word(queued: QueuedService, parameters: Parameters) -> bool:
     """Return whether tags are returned per word: as requested, or because the tags do not mark entities."""
-    judge = queued.service.model.judge
+    judge = queued.service.model.task_scorer
     if judge is None or judge.head_config.kind != "tag":
         return False
     return parameters.aggregation_strategy == "none" or not marks_entities(judge.head_config.labels)
 
 
-def task_inputs(inputs: Any, service: Service) -> tuple[list[Asked], bool]:
+def task_inputs(inputs: Any, service: Service) -> tuple[list[PredictInput], bool]:
     """Return the inputs of a fine-tuned model, and whether there is a single one, which gets a single result.
 
     inputs: a text, {"text", "text_pair"}, {"question", "context"}, or a list of them. A list of two texts is a pair
@@ -176,7 +176,7 @@ def task_inputs(inputs: Any, service: Service) -> tuple[list[Asked], bool]:
     return [_task_input(one) for one in inputs], False
 
 
-def _task_input(one: Any) -> Asked:
+def _task_input(one: Any) -> PredictInput:
     match one:
         case str():
             return one

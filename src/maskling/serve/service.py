@@ -14,10 +14,10 @@ from maskling.infer.attention_maps import attention_maps
 from maskling.infer.embed import embed_texts
 from maskling.infer.masks import mask_pattern
 from maskling.infer.model import Model
-from maskling.infer.predict import Asked, predict_all
+from maskling.infer.predict import PredictInput, predict_all
 from maskling.infer.results import Prediction
 from maskling.infer.score import Method, ScoredText, score_texts
-from maskling.model.onnx import WHOLE, whole_graph
+from maskling.model.onnx import GRAPH_FILES, find_graph
 from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.serve.batching import Batcher
@@ -61,21 +61,21 @@ class Service:
     @classmethod
     def of(cls, model: Model, name: str) -> Service:
         """Return the service of a model. Raises ModelError for a folder whose kind of vectors is not supported."""
-        graph = whole_graph(model.folder)
-        alone = graph is not None and graph.name == WHOLE[1]
+        graph = find_graph(model.folder)
+        alone = graph is not None and graph.name == GRAPH_FILES[1]
         return cls(model, name, read_pooling(model.folder), normalizes(model.folder), alone)
 
     @property
     def task(self) -> str:
         """What the model is for: the kind of its head, fill-mask, or embed for an encoder without a head."""
-        if self.model.judge is not None:
-            return self.model.judge.head_config.kind
+        if self.model.task_scorer is not None:
+            return self.model.task_scorer.head_config.kind
         return "embed" if self.model.headless else "fill-mask"
 
     @property
     def takes_pairs(self) -> bool:
         """Whether the model's head is known to classify pairs of texts."""
-        return self.model.judge is not None and bool(self.model.judge.head_config.answer_settings.pairs)
+        return self.model.task_scorer is not None and bool(self.model.task_scorer.head_config.answer_settings.pairs)
 
     def warm_up(self) -> None:
         """Run the model once, so that the first request takes no longer than others."""
@@ -88,7 +88,7 @@ class Service:
     def info(self) -> dict[str, Any]:
         """Describe the model and its limits, with the keys of text-embeddings-inference where it has them."""
         model = self.model
-        judge = model.judge
+        judge = model.task_scorer
         return {
             "model_id": self.name,
             "model_dtype": "bfloat16" if model.compute.dtype.itemsize == 2 else "float32",
@@ -157,9 +157,9 @@ class Service:
                 )
         return score_texts(self.model, texts, method=method)
 
-    def predict(self, inputs: list[Asked], threshold: float | None, n_best: int) -> list[Prediction]:
+    def predict(self, inputs: list[PredictInput], threshold: float | None, n_best: int) -> list[Prediction]:
         """Run a fine-tuned model, see `Model.predict`. Raises ModelError for a model without a task head."""
-        judge = self.model.judge
+        judge = self.model.task_scorer
         if judge is None:
             raise ModelError(f"{self.name} has no task head; it is for: {self.task}")
         return list(predict_all(self.model, judge, inputs, threshold=threshold, n_best=n_best).predictions)
@@ -240,7 +240,7 @@ class QueuedService:
         return await self._run(("score", method), lambda some: self.service.score(some, method), texts)
 
     async def predict(
-        self, inputs: Sequence[Asked], threshold: float | None = None, n_best: int = 3
+        self, inputs: Sequence[PredictInput], threshold: float | None = None, n_best: int = 3
     ) -> list[Prediction]:
         kind = ("predict", threshold, n_best)
         return await self._run(kind, lambda some: self.service.predict(some, threshold, n_best), inputs)

@@ -54,7 +54,7 @@ def character_kind(character: str) -> int:
     return ALONE if is_punctuation(character) or IDEOGRAPH.match(character) else PART
 
 
-def kinds(text: str) -> NDArray[np.uint8]:
+def character_kinds(text: str) -> NDArray[np.uint8]:
     """Return the kind of each character, (len(text),) uint8: SPACE, ALONE or PART."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     found: NDArray[np.uint8] = _KINDS[codes]
@@ -65,12 +65,12 @@ def kinds(text: str) -> NDArray[np.uint8]:
     return found
 
 
-def starts(text: str, jieba: bool) -> NDArray[np.bool_]:
+def character_word_starts(text: str, jieba: bool) -> NDArray[np.bool_]:
     """Return whether a word starts at each character, (len(text),) bool; False on white space.
 
     jieba: segment runs of Chinese characters into dictionary words; otherwise each character is a word.
     """
-    kind_of = kinds(text)
+    kind_of = character_kinds(text)
     word_start: NDArray[np.bool_] = kind_of != SPACE
     word_start[1:] &= (kind_of[1:] == ALONE) | (kind_of[:-1] != PART)
     if jieba:
@@ -91,7 +91,7 @@ def looks_chinese(text: str) -> bool:
     )
 
 
-def resolve_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:
+def resolve_chinese_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:
     """Resolve 'auto' to 'jieba' if rjieba is installed, else to 'characters'.
 
     Raises MissingExtra for 'jieba' if rjieba is not installed.

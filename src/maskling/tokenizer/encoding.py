@@ -75,7 +75,7 @@ def token_spans(texts: Sequence[str], encodings: Sequence[Any]) -> list[TokenSpa
     for text, encoding in zip(texts, encodings, strict=True):
         offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
         # Byte-level and Unigram tokens include the space before them; an answer should not.
-        visible = np.flatnonzero(characters.kinds(text) != characters.SPACE)
+        visible = np.flatnonzero(characters.character_kinds(text) != characters.SPACE)
         first, last = np.searchsorted(visible, offsets[:, 0]), np.searchsorted(visible, offsets[:, 1])
         has_visible = first < last
         begins, ends = offsets[:, 0].copy(), offsets[:, 0].copy()

@@ -35,7 +35,7 @@ _MARGIN: Final = 1e-6  # Unigram scores have six decimals
 
 
 @dataclass
-class Fragments:
+class SplitWords:
     """Token counts of a text, and counts of its words that take two or more tokens (subwords).
 
     token_counts: (vocab_size,) int64, how often each token occurs; counts: how often each split word occurs.
@@ -58,9 +58,11 @@ class Fragments:
         yield from sorted(frequent, key=lambda item: (-item[1] * (len(item[0]) - 1), item[0]))
 
 
-def count_fragments(tokenizer: Tokenizer, batches: Iterable[list[str]], max_words: int = _MAX_SPLIT_WORDS) -> Fragments:
+def count_split_words(
+    tokenizer: Tokenizer, batches: Iterable[list[str]], max_words: int = _MAX_SPLIT_WORDS
+) -> SplitWords:
     """Count the words of texts that take more than one token. max_words: maximum number of distinct ones."""
-    fragments = Fragments(np.zeros(tokenizer.vocab_size, dtype=np.int64))
+    fragments = SplitWords(np.zeros(tokenizer.vocab_size, dtype=np.int64))
     for texts in batches:
         encoded = tokenizer.encode_flat(texts)
         fragments.token_counts += np.bincount(encoded.ids, minlength=tokenizer.vocab_size)
@@ -86,7 +88,7 @@ class NewWord:
     count: int = 0
 
 
-def choose_words(tokenizer: Tokenizer, fragments: Fragments, count: int, min_count: int) -> list[NewWord]:
+def choose_words(tokenizer: Tokenizer, fragments: SplitWords, count: int, min_count: int) -> list[NewWord]:
     """Choose the words of a text that save the most tokens: occurrences times (pieces - 1); at most `count` words.
 
     Only whole words with a letter in them, and only those that the extended tokenizer does encode as one token. Raises
@@ -116,7 +118,7 @@ def choose_words(tokenizer: Tokenizer, fragments: Fragments, count: int, min_cou
     return chosen
 
 
-def given_words(tokenizer: Tokenizer, words: Iterable[str], fragments: Fragments | None = None) -> list[NewWord]:
+def given_words(tokenizer: Tokenizer, words: Iterable[str], fragments: SplitWords | None = None) -> list[NewWord]:
     """Return user-given words in every form that the vocabulary distinguishes: with a space before it, and without.
 
     Raises TokenizerError for words that are one token already, words that the tokenizer would change or split, or if
@@ -150,7 +152,7 @@ def extend_tokenizer(tokenizer: Tokenizer, words: Sequence[NewWord]) -> Tokenize
 
     Raises TokenizerError for a kind of tokenizer that cannot be extended so that other text keeps its ids.
     """
-    tokenizer_json = copy.deepcopy(tokenizer.tree)
+    tokenizer_json = copy.deepcopy(tokenizer.tokenizer_json)
     kind = tokenizer_json["model"]["type"]
     if kind not in _ADD_WORDS:
         raise TokenizerError(f"a {kind} tokenizer cannot be extended, only {', '.join(_ADD_WORDS)}")
@@ -159,7 +161,7 @@ def extend_tokenizer(tokenizer: Tokenizer, words: Sequence[NewWord]) -> Tokenize
     return tokenizer.with_json(tokenizer_json)
 
 
-def recount_tokens(before: Tokenizer, after: Tokenizer, fragments: Fragments) -> tuple[int, dict[str, str]]:
+def recount_tokens(before: Tokenizer, after: Tokenizer, fragments: SplitWords) -> tuple[int, dict[str, str]]:
     """Count the tokens of the counted text with the extended tokenizer, and find new tokens that break other words.
 
     A new WordPiece token at the front of a longer word may leave a rest that has no pieces, if the vocabulary lacks
@@ -207,7 +209,7 @@ def _encoded_as_one(tokenizer: Tokenizer, words: list[NewWord]) -> list[NewWord]
 def _spelled(tokenizer: Tokenizer, subwords: Subwords) -> str:
     """Return the token that joins some subwords, as the vocabulary spells it."""
     first, *rest = (tokenizer.token(id_) for id_ in subwords)
-    prefix = tokenizer.tree["model"].get("continuing_subword_prefix") or ""
+    prefix = tokenizer.tokenizer_json["model"].get("continuing_subword_prefix") or ""
     return first + "".join(piece.removeprefix(prefix) for piece in rest)
 
 
@@ -216,7 +218,7 @@ def _forms(tokenizer: Tokenizer, word: str) -> list[NewWord]:
     normal = tokenizer.normalized(word).strip(" ▁")
     if normal != word and " " not in normal:
         raise TokenizerError(f"{word!r} is normalized to {normal!r} by this tokenizer; give {normal!r} instead")
-    pre = tokenizer.tree["pre_tokenizer"] or {}
+    pre = tokenizer.tokenizer_json["pre_tokenizer"] or {}
     with_space = pre.get("type") == "ByteLevel" and not pre["add_prefix_space"]
     forms = []
     for text in [f" {word}", word] if with_space else [word]:

@@ -280,7 +280,7 @@ class LibraryEncoder:
             return False  # the text's own, or one that the model puts before a word: only offsets distinguish them
         # "≠" without its accent is "=", a word by itself; offsets refer to the text as written.
         normal = self._normalized(chunk)
-        return normal == chunk or np.array_equal(characters.kinds(normal), characters.kinds(chunk))
+        return normal == chunk or np.array_equal(characters.character_kinds(normal), characters.character_kinds(chunk))
 
     def _by_model(self, words: Sequence[str]) -> Encoded:
         """Encode words of ASCII letters and digits, in which BERT's normalizer changes nothing but case."""
@@ -333,7 +333,7 @@ def from_encodings(texts: Sequence[str], encodings: Sequence[Any], spelling: Tok
     starts: NDArray[np.bool_] = ~spelling.continuing[ids]
     for text, encoding, first in zip(texts, encodings, offsets, strict=False):
         if jieba and IDEOGRAPH.search(text):
-            at = characters.starts(text, jieba=True)
+            at = characters.character_word_starts(text, jieba=True)
             for index, (begin, end) in enumerate(encoding.offsets, start=int(first)):
                 if end - begin == 1 and IDEOGRAPH.match(text[begin]):
                     starts[index] = at[begin]

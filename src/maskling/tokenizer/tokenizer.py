@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, saving
-from maskling.tokenizer.characters import IDEOGRAPHS, resolve_words
+from maskling.tokenizer.characters import IDEOGRAPHS, resolve_chinese_words
 from maskling.tokenizer.encoding import Encoded, TokenSpans, token_spans
 from maskling.tokenizer.fast_encoder import FastEncoder, from_encodings
 from maskling.tokenizer.library import (
@@ -77,7 +77,7 @@ class Tokenizer:
         self._json = library_to_json(library)
         self.max_length = max_length
         self.token_types = token_types
-        self.chinese_words = resolve_words(chinese_words)
+        self.chinese_words = resolve_chinese_words(chinese_words)
         self.kind = str(self._json["model"]["type"])
         vocabulary = library.get_vocab(with_added_tokens=True)
         self._tokens = [token for token, _ in sorted(vocabulary.items(), key=lambda item: item[1])]
@@ -144,7 +144,7 @@ class Tokenizer:
         return starts
 
     @property
-    def tree(self) -> TokenizerJson:
+    def tokenizer_json(self) -> TokenizerJson:
         """The parsed tokenizer.json; must not be modified."""
         return self._json
 
@@ -199,7 +199,7 @@ class Tokenizer:
         return with_special_as_text(self._library)
 
     @functools.cached_property
-    def separators(self) -> int:
+    def num_separators(self) -> int:
         """Number of [SEP] tokens between two segments: 2 for [CLS] A [SEP] [SEP] B [SEP] (RoBERTa), else 1."""
         return 2 if self._library.num_special_tokens_to_add(True) == 4 else 1
 

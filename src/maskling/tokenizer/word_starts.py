@@ -24,8 +24,8 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
     dictionary words. The space before a word belongs to the word if the pre-tokenizer kept both in one piece; other
     white space that has tokens is a word of its own.
     """
-    at = characters.starts(text, jieba)
-    space = characters.kinds(text) == characters.SPACE
+    at = characters.character_word_starts(text, jieba)
+    space = characters.character_kinds(text) == characters.SPACE
     starts = np.zeros(len(encoding), dtype=bool)
     last_end, last_piece, space_open = 0, None, False
     for index, ((first, end), piece) in enumerate(zip(encoding.offsets, encoding.word_ids, strict=True)):
@@ -94,7 +94,7 @@ class TokenSpelling:
         if self.continuing is not None:
             return ~self.continuing[ids], []
         text = "".join(chunks)
-        at = characters.starts(text, jieba=False)
+        at = characters.character_word_starts(text, jieba=False)
         sizes = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
         if self.in_bytes and not text.isascii():
             codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
-from maskling.export.cards import CardFacts, HeldOut, TaskFacts, card_of
+from maskling.export.cards import CardFacts, HeldOut, TaskFacts, read_card
 from maskling.export.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
@@ -98,7 +98,7 @@ def export_folder(source: Path, out: Path) -> tuple[str, ...]:
         return _export_encoder(source, out)
     module, tokenizer, unexpected = whole_model(source)
     facts = CardFacts(name=source.resolve().name, seq_length=trained_max_length(source), converted_from=str(source))
-    export_model(module, tokenizer, out, facts, card=card_of(source))
+    export_model(module, tokenizer, out, facts, card=read_card(source))
     return unexpected
 
 
@@ -153,7 +153,7 @@ def _export_task(model: TaskModel, source: Path, out: Path) -> tuple[str, ...]:
     tokenizer = _fitting_tokenizer(source, model.config)
     longest = max_sequence_length(source, model.config, tokenizer)
     facts = TaskFacts(name=source.resolve().name, converted_from=str(source), seq_length=longest)
-    export_task_model(model, tokenizer, out, facts, card=card_of(source))
+    export_task_model(model, tokenizer, out, facts, card=read_card(source))
     return model.unexpected(read_weights(source))
 
 
@@ -171,7 +171,7 @@ def _export_encoder(source: Path, out: Path) -> tuple[str, ...]:
         read_pooling(source),
         form=None,
         normalized=normalizes(source),
-        card=card_of(source),
+        card=read_card(source),
     )
     return module.unexpected(read_weights(source))
 

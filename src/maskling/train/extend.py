@@ -11,7 +11,7 @@ from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import clean_batches
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import SettingsError, TokenizerError
-from maskling.export.cards import CardFacts, Extension, card_of, extended_card, render_card
+from maskling.export.cards import CardFacts, Extension, extended_card, read_card, render_card
 from maskling.export.folder import check_export_folder, export_model, model_facts
 from maskling.model.config import BertConfig
 from maskling.model.locate import model_folder
@@ -19,10 +19,10 @@ from maskling.model.masked_lm import MaskedLM
 from maskling.model.resize import add_positions, add_tokens
 from maskling.model.sentence_transformers import trained_max_length
 from maskling.tokenizer.extend import (
-    Fragments,
     NewWord,
+    SplitWords,
     choose_words,
-    count_fragments,
+    count_split_words,
     extend_tokenizer,
     given_words,
     recount_tokens,
@@ -69,7 +69,7 @@ def extend_words(
     fragments = None
     if text:
         batches = clean_batches(text, settings or CorpusSettings(), report or ReadReport())
-        fragments = count_fragments(tokenizer, ([document.text for document in batch] for batch in batches))
+        fragments = count_split_words(tokenizer, ([document.text for document in batch] for batch in batches))
     if words is not None:
         new = given_words(tokenizer, words, fragments)
     else:
@@ -119,11 +119,11 @@ def _write(
     source: Path, module: MaskedLM, tokenizer: Tokenizer, out: Path, extension: Extension, seq_length: int | None
 ) -> None:
     facts = CardFacts(name=source.resolve().name, seq_length=seq_length, converted_from=str(source))
-    card = card_of(source) or render_card(facts, model_facts(module, tokenizer))
+    card = read_card(source) or render_card(facts, model_facts(module, tokenizer))
     export_model(module, tokenizer, out, facts, card=extended_card(card, extension))
 
 
-def _shares(words: Sequence[NewWord], fragments: Fragments | None) -> list[float | None]:
+def _shares(words: Sequence[NewWord], fragments: SplitWords | None) -> list[float | None]:
     """Return, per word, the fraction of the occurrences of its first subword that were that word; None if absent."""
     if fragments is None:
         return [None] * len(words)

@@ -132,7 +132,7 @@ class TrainingLoop:
         """Take steps from the current state on, until they end or have to begin elsewhere; returns why."""
         taken = False
         with contextlib.closing(self._dataloader()) as dataloader:
-            if self._state.step == 0 and self._task.measures_first and self._task.evaluates:
+            if self._state.step == 0 and self._task.evaluates_initial and self._task.evaluates:
                 yield Evaluating(0)  # before ranks synchronize: one that leaves the loop here announces it there
                 self._sync_ranks()
                 yield self._evaluate_first()

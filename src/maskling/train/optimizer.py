@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from maskling.config import Settings, table
+from maskling.config import Settings, strategies_by_kind
 from maskling.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Muon(Strategy):
         return Optimizer(module, parts)
 
 
-OPTIMIZERS: dict[str, type[Strategy]] = table(AdamW, Bert2018, Muon)
+OPTIMIZERS: dict[str, type[Strategy]] = strategies_by_kind(AdamW, Bert2018, Muon)
 
 
 class Optimizer:
@@ -136,7 +136,7 @@ class Optimizer:
                 group["lr"] = lr * factor
             part.step()
 
-    def clear_gradients(self) -> None:
+    def zero_grad(self) -> None:
         """Clear the gradients of the step before."""
         for part in self._parts:
             part.zero_grad(set_to_none=True)

@@ -81,11 +81,11 @@ class PreparedData:
 
 
 def build_batches(
-    step: int, recipe: Recipe, examples: Examples, ranks: Ranks, left_out: SkippedRanges = ()
+    step: int, recipe: Recipe, examples: Examples, ranks: Ranks, skipped_ranges: SkippedRanges = ()
 ) -> StepBatches:
     """Collate the batches of `step`, a function of the recipe, the step, and the text that the run has left out."""
     rate = recipe.masking.rate_at(step / recipe.train.steps)
-    whole = examples.step(data_step(step, left_out), recipe.train.batch_size, rate)
+    whole = examples.step(data_step(step, skipped_ranges), recipe.train.batch_size, rate)
     batches = [batch for batch in whole.batches(micro_batch_rows(recipe), ranks.rank, ranks.size) if batch.rows]
     return StepBatches(
         step=step,
@@ -94,7 +94,7 @@ def build_batches(
         num_tokens=whole.num_tokens,
         fill=whole.num_tokens / (whole.num_rows * recipe.data.seq_length),
         flops_per_token=flops_per_token(recipe.model, recipe.data.seq_length, rate),
-        example_ids=whole.number,
+        example_ids=whole.global_index,
         sizes=[len(batch.first_positions) for batch in batches],
         facts={"mask_rate": rate},
     )

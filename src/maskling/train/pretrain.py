@@ -73,11 +73,11 @@ class Text(TrainingData[Recipe]):
     def __init__(self, prepared: PreparedData, init_folder: Path | None) -> None:
         self._prepared, self._init_folder = prepared, init_folder
         self.data, self.tokenizer = prepared.shards.manifest.fingerprint, prepared.tokenizer.fingerprint
-        self.place = str(prepared.shards.folder)
+        self.path = str(prepared.shards.folder)
 
-    def complete_recipe(self, recipe: Recipe, written: Recipe | None) -> Recipe:
+    def complete_recipe(self, recipe: Recipe, saved: Recipe | None) -> Recipe:
         """Fill in a model that fits the tokenizer."""
-        return complete_model_config(recipe, self._init_folder, self._prepared.tokenizer, written)
+        return complete_model_config(recipe, self._init_folder, self._prepared.tokenizer, saved)
 
     def initial_weights_id(self, recipe: Recipe, known: str | None) -> str | None:
         """Return the checksum of the weights in `recipe.init`."""
@@ -104,7 +104,7 @@ class Pretraining(Task[Recipe, MaskedLM]):
         )
 
     @property
-    def measures_first(self) -> bool:
+    def evaluates_initial(self) -> bool:
         """Whether the initial weights are those of recipe.init."""
         return self.recipe.init is not None
 
@@ -162,13 +162,15 @@ class Pretraining(Task[Recipe, MaskedLM]):
         """Build the model for a checkpoint to fill; the folder of recipe.init may be gone."""
         return build_masked_lm(self.recipe.model, self.recipe.seed)
 
-    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
+    def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """Return a function that collates the batches of a step."""
-        return partial(build_batches, recipe=self.recipe, examples=self._examples, ranks=ranks, left_out=left_out)
+        return partial(
+            build_batches, recipe=self.recipe, examples=self._examples, ranks=ranks, skipped_ranges=skipped_ranges
+        )
 
-    def terms(self, module: MaskedLM, batch: Batch, encode: Encode, device: torch.device) -> dict[str, Term]:
+    def terms(self, module: MaskedLM, batch: Batch, forward: Encode, device: torch.device) -> dict[str, Term]:
         """Compute the loss terms 'mlm', and 'pair' if the batch has pairs."""
-        return loss_terms(module, TensorBatch.of(batch, device), encode)
+        return loss_terms(module, TensorBatch.from_batch(batch, device), forward)
 
     def evaluate(self, module: MaskedLM, compute: Compute, ranks: Ranks) -> Metrics:
         """Compute loss and accuracies at fixed masks, beside the loss of guessing by token frequency."""

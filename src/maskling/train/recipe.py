@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import tomli_w
 from pydantic import BaseModel, Field, model_validator
 
-from maskling.config import Layer, Resolved, choice, load_toml, refuse_idle, resolve
+from maskling.config import Layer, Resolved, load_toml, one_of, refuse_idle, resolve
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.corruption import Corruption
 from maskling.data.masking.token import TokenMasking
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from maskling.train.optimizer import Strategy as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
-    AnyModel, AnyPairing, AnyMasking = choice(MODELS), choice(PAIRINGS), choice(MASKINGS)
-    AnyPacking, AnyOptimizer, AnySchedule = choice(PACKINGS), choice(OPTIMIZERS), choice(SCHEDULES)
+    AnyModel, AnyPairing, AnyMasking = one_of(MODELS), one_of(PAIRINGS), one_of(MASKINGS)
+    AnyPacking, AnyOptimizer, AnySchedule = one_of(PACKINGS), one_of(OPTIMIZERS), one_of(SCHEDULES)
 
 DEFAULT_PRESET = "modern-mini"
 

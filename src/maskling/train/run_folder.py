@@ -66,7 +66,7 @@ def find_resume_point(run_dir: Path, recipe: R, data: TrainingData[R], ranks: Ra
         found = ResumePoint(data.settings.model_validate(complete), State.of(state), *rest)
     if found.state.data != data.data:
         raise DataError(
-            f"{data.place} holds corpus {data.data} on rank {ranks.rank}, but {found.state.data} on rank 0; copy the "
+            f"{data.path} holds corpus {data.data} on rank {ranks.rank}, but {found.state.data} on rank 0; copy the "
             f"same data to every machine"
         )
     return found
@@ -89,7 +89,7 @@ def _find(run_dir: Path, recipe: R, data: TrainingData[R]) -> ResumePoint[R]:
     )
     warnings = []
     if newest is not None:
-        refuse_other_run(run_dir, saved, planned, data.place, newest.state, state)
+        refuse_other_run(run_dir, saved, planned, data.path, newest.state, state)
         warnings = [f"{problem}; resuming from step {newest.state.step:,} instead" for problem in problems]
         state = newest.state
     needs_plan = newest is None and planned.train.budget is not None and planned is complete
@@ -97,18 +97,18 @@ def _find(run_dir: Path, recipe: R, data: TrainingData[R]) -> ResumePoint[R]:
     return ResumePoint(planned, state, newest is not None, needs_plan, tokens, warnings, newest)
 
 
-def refuse_other_run(run_dir: Path, saved: R | None, recipe: R, place: str, found: State, wanted: State) -> None:
+def refuse_other_run(run_dir: Path, saved: R | None, recipe: R, data_path: str, found: State, wanted: State) -> None:
     """Raise CheckpointError, naming both values and the remedy, unless `wanted` continues the run of `found`.
 
     saved: the recipe in the folder's config.toml; found, wanted: state of its checkpoint, and initial state of a run
-    of `recipe` on the data in `place`.
+    of `recipe` on the data in `path`.
     """
     remedy = "give another --out for a new run, or the old value to resume this one"
     if found.data != wanted.data or found.tokenizer != wanted.tokenizer:
         what = "tokenizer" if found.tokenizer != wanted.tokenizer else "corpus"
         before, now = (found.tokenizer, wanted.tokenizer) if what == "tokenizer" else (found.data, wanted.data)
         raise CheckpointError(
-            f"{run_dir} was trained on {what} {before}, but {place} holds {what} {now}; "
+            f"{run_dir} was trained on {what} {before}, but {data_path} holds {what} {now}; "
             f"give the data it began with, or another --out for a new run"
         )
     if found.init != wanted.init:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from maskling.config import Settings, table
+from maskling.config import Settings, strategies_by_kind
 
 
 class Schedule(Settings, ABC):
@@ -119,7 +119,7 @@ class Bert2018Schedule(Schedule):
         return step / warmup if step < warmup else 1 - step / steps
 
 
-SCHEDULES: dict[str, type[Schedule]] = table(
+SCHEDULES: dict[str, type[Schedule]] = strategies_by_kind(
     LinearSchedule, CosineSchedule, TrapezoidSchedule, ConstantSchedule, Bert2018Schedule
 )
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 
 @contextlib.contextmanager
-def stop_asked(on_signal: Callable[[], object] | None = None) -> Iterator[Callable[[], bool]]:
+def stop_requested(on_signal: Callable[[], object] | None = None) -> Iterator[Callable[[], bool]]:
     """Only note the first Ctrl-C, SIGTERM or hang-up in the block; a second one raises KeyboardInterrupt.
 
     Yields a function that returns whether one has arrived. on_signal: called at the first, between any two bytecodes.

@@ -61,7 +61,7 @@ def take_step(engine: Engine, batches: StepBatches, factor: float) -> StepResult
         engine.optimizer.step(factor)
     else:
         problem = _explain_nonfinite(engine, batches, sums)
-    engine.optimizer.clear_gradients()
+    engine.optimizer.zero_grad()
     return StepResult(loss, terms, gradient_norm, problem)
 
 
@@ -74,7 +74,7 @@ def _accumulate_gradients(engine: Engine, batches: StepBatches, reduction: Gradi
     # backward, so the gradients of micro-batches, and of ranks, only have to be added.
     task, device = engine.task, engine.compute.device
     engine.module.train()
-    engine.optimizer.clear_gradients()
+    engine.optimizer.zero_grad()
     torch.manual_seed(integer(task.recipe.seed, "dropout", batches.step, engine.ranks.rank))
     sums = [torch.zeros(len(task.weights), device=device)]
     passes = _passes(engine, batches)

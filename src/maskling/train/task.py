@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="Module")
 SkippedRanges: TypeAlias = Sequence[Sequence[int]]
-"""Text that a run has left out after rewinds, as `State.left_out` in checkpoint.py."""
+"""Text that a run has left out after rewinds, as `State.skipped_ranges` in checkpoint.py."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Task(ABC, Generic[R, M]):
     baseline: Baseline | None = None
 
     @property
-    def measures_first(self) -> bool:
+    def evaluates_initial(self) -> bool:
         """Whether to evaluate the initial weights, because they were trained before."""
         return False
 
@@ -136,15 +136,15 @@ class Task(ABC, Generic[R, M]):
         """Build a module for a checkpoint to fill; the folder of the initial weights may be gone."""
 
     @abstractmethod
-    def batch_builder(self, ranks: Ranks, left_out: SkippedRanges = ()) -> Callable[[int], StepBatches]:
+    def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """Return a function that collates the batches of a step (0 for the first) for this rank.
 
-        A pure function of the recipe, the step and `left_out`, which is what makes resuming exact. It is sent to
+        A pure function of the recipe, the step and `skipped_ranges`, which is what makes resuming exact. It is sent to
         dataloader processes, so it must hold no tensors and no open files.
         """
 
     @abstractmethod
-    def terms(self, module: M, batch: Any, encode: Encode, device: torch.device) -> dict[str, Term]:
+    def terms(self, module: M, batch: Any, forward: Encode, device: torch.device) -> dict[str, Term]:
         """Compute the loss of one micro-batch of a `StepBatches`, a sum and a count per term. Runs in autocast.
 
         encode: replaces the forward pass of `encoder(module)`, possibly compiled.
@@ -195,11 +195,11 @@ class TrainingData(ABC, Generic[R]):
 
     data: str
     tokenizer: str
-    place: str
+    path: str
     settings: type[R]
 
     @abstractmethod
-    def complete_recipe(self, recipe: R, written: R | None) -> R:
+    def complete_recipe(self, recipe: R, saved: R | None) -> R:
         """Fill in the settings that follow from data, tokenizer or initial weights.
 
         written: the recipe in the run folder; the folder of the initial weights may be gone.
@@ -247,6 +247,6 @@ class StepBatches:
         return [int(example) for example in self.example_ids[first : first + self.sizes[index]]]
 
 
-def data_step(step: int, left_out: SkippedRanges) -> int:
+def data_step(step: int, skipped_ranges: SkippedRanges) -> int:
     """Return the step of the data that `step` trains on, past the text that rewinds have left out."""
-    return step + sum(count for first, count, *_ in left_out if step >= first)
+    return step + sum(count for first, count, *_ in skipped_ranges if step >= first)

@@ -193,7 +193,7 @@ def measure_and_plan(
     # A checkpoint comes with an export, which is read back and compared: about as much again.
     save_seconds = 2 * _timed(lambda: _save(engine, scratch))
     engine.module.load_state_dict(before)
-    first_seconds = evaluation_seconds if engine.task.measures_first else 0.0
+    first_seconds = evaluation_seconds if engine.task.evaluates_initial else 0.0
     time_left -= time.perf_counter() - began + first_seconds
     measured = Durations(step_time(durations), evaluation_seconds, save_seconds)
     train = fit_steps(_SHARE * time_left, measured, engine.recipe.train)

@@ -34,7 +34,7 @@ TEXTS = [text for text in texts() if text.strip()]
 def roberta_like():
     """A byte-level tokenizer with RoBERTa's form of pairs."""
     tokenizer = small("bpe-cased")
-    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tree))
+    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tokenizer_json))
     sep, cls = ((name, library.token_to_id(name)) for name in ("[SEP]", "[CLS]"))
     library.post_processor = tokenizers.processors.RobertaProcessing(sep, cls, add_prefix_space=False)
     names = {role: f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}

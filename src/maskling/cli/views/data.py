@@ -71,7 +71,7 @@ def view_example(folder: Path, recipe: Recipe, number: int) -> View:
 
 def _example_view(example: Example, tokenizer: Tokenizer, recipe: Recipe, number: int) -> View:
     original = [tokenizer.token(int(token)) for token in example.ids]
-    seen = [tokenizer.token(int(token)) for token in example.seen]
+    seen = [tokenizer.token(int(token)) for token in example.input_ids]
     marked = [f"«{token}»" if chosen else token for token, chosen in zip(original, example.chosen, strict=True)]
     ordinary = int(np.count_nonzero(example.words >= 0))
     label = {-1: "", 0: ", the segments belong together (label 0)", 1: ", the segments were disturbed (label 1)"}

@@ -10,7 +10,7 @@ from maskling.cli.format import byte_size, size, table
 from maskling.cli.views import View
 from maskling.console import counted
 from maskling.errors import CheckpointError
-from maskling.report.runs import metrics_of, settings_of
+from maskling.report.runs import read_metrics, read_run_settings
 
 SHOWN_EVALUATIONS = 12
 
@@ -19,7 +19,7 @@ def view_run(folder: Path) -> View:
     """Show the settings of a run, its checkpoints, and its held-out metrics."""
     from maskling.train.checkpoint import read_checkpoint
 
-    recipe, rows = settings_of(folder)
+    recipe, rows = read_run_settings(folder)
     checkpoints = []
     for path in sorted((folder / "checkpoints").glob("step-??????*")):
         if not path.name.removeprefix("step-").isdigit():
@@ -31,7 +31,7 @@ def view_run(folder: Path) -> View:
             problem = str(error)
         checkpoints.append({"name": path.name, "whole": not problem, "problem": problem})
         rows.append(["checkpoint", f"{path.name}, {problem or 'whole'}"])
-    metrics, unreadable = metrics_of(folder / "metrics.jsonl")
+    metrics, unreadable = read_metrics(folder / "metrics.jsonl")
     if unreadable:
         rows.append(["metrics", f"metrics.jsonl has {counted(unreadable, 'line')} that cannot be read"])
     if (folder / "model" / "config.json").is_file():

@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from maskling.arrays import Int64Array, offsets_of
-from maskling.data.assemble import PackedRows, Text, lay_out
+from maskling.data.assemble import MaskedExamples, PackedRows, collate
 from maskling.data.labelled.encode_texts import Targets, Windows
-from maskling.data.packing import BestFitPacking, Layout, Packing, dealt
+from maskling.data.packing import BestFitPacking, Layout, Packing, micro_batch_bounds
 from maskling.data.shards import ragged
 from maskling.errors import DataError
 from maskling.randomness import Shuffle
@@ -95,22 +95,24 @@ class LabelledStep(Generic[_T]):
         return self.num_tokens / max(1, self.num_rows * self.seq_length)
 
     def batches(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[LabelledBatch[_T]]:
-        """Return the rows of one rank as micro-batches of at most `micro_rows` rows; see `dealt`."""
-        bounds = dealt(self.num_rows, micro_rows, rank, world_size)
+        """Return the rows of one rank as micro-batches of at most `micro_rows` rows; see `micro_batch_bounds`."""
+        bounds = micro_batch_bounds(self.num_rows, micro_rows, rank, world_size)
         return [self._rows(first, last) for first, last in pairwise(bounds)]
 
     def first_sequence(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> int:
         """Return the index in the whole step of the first sequence that `batches` gives a rank."""
-        return int(np.searchsorted(self.layout.row, dealt(self.num_rows, micro_rows, rank, world_size)[0]))
+        return int(np.searchsorted(self.layout.row, micro_batch_bounds(self.num_rows, micro_rows, rank, world_size)[0]))
 
     def _rows(self, first: int, last: int) -> LabelledBatch[_T]:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
         which = np.arange(begin, end)
         windows = self.windows.take(which)
         nothing = np.zeros(0, np.int64)
-        text = Text(windows.ids, windows.ids, np.zeros(len(windows.ids), bool), windows.length, windows.second, nothing)
+        text = MaskedExamples(
+            windows.ids, windows.ids, np.zeros(len(windows.ids), bool), windows.length, windows.second, nothing
+        )
         part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
-        rows = lay_out(text, part, self.seq_length, self.pad)
+        rows = collate(text, part, self.seq_length, self.pad)
         return LabelledBatch(
             input_ids=rows.input_ids,
             position_ids=rows.position_ids,

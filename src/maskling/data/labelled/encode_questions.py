@@ -73,7 +73,7 @@ def encode_questions(
         rest = room - len(question_ids)
         for some in window_slices(len(text.ids), rest, min(overlap, rest // 2)):
             ids, second = add_special_tokens(tokenizer, question_ids, text.ids[some])
-            first = len(question_ids) + 1 + tokenizer.separators
+            first = len(question_ids) + 1 + tokenizer.num_separators
             parts.append((index, ids, second))
             bounds.append((first, len(ids) - 1))
             for into, values in ((begins, text.begins), (ends, text.ends)):

@@ -81,16 +81,16 @@ def add_special_tokens(tokenizer: Tokenizer, *segments: NDArray[np.int32]) -> tu
     sep = np.full(1, special.sep, np.int32)
     parts = [np.full(1, special.cls, np.int32), segments[0], sep]
     for segment in segments[1:]:
-        parts += [sep] * (tokenizer.separators - 1) + [segment, sep]
+        parts += [sep] * (tokenizer.num_separators - 1) + [segment, sep]
     ids = np.concatenate(parts).astype(np.int32)
     if len(segments) == 1 or not tokenizer.token_types:
         return ids, len(ids)
-    return ids, len(segments[0]) + 1 + tokenizer.separators
+    return ids, len(segments[0]) + 1 + tokenizer.num_separators
 
 
 def text_room(tokenizer: Tokenizer, max_length: int, num_segments: int = 1, least: int = 1) -> int:
     """Return the tokens of text that fit into `max_length` tokens. Raises SettingsError if fewer than `least` do."""
-    special = 2 if num_segments == 1 else 2 + tokenizer.separators
+    special = 2 if num_segments == 1 else 2 + tokenizer.num_separators
     if max_length - special < least:
         raise SettingsError(
             f"a sequence of {max_length} tokens, {special} of them special, leaves no room for text; "

@@ -4,11 +4,11 @@ To add one, write a file with a subclass of `Pairing` that has a `kind`, a `plan
 `PAIRINGS`.
 """
 
-from maskling.config import table
+from maskling.config import strategies_by_kind
 from maskling.data.pairing.bert2018 import Bert2018Pairing
 from maskling.data.pairing.nsp import NspPairing
 from maskling.data.pairing.single import SinglePairing
 from maskling.data.pairing.sop import SopPairing
 from maskling.data.pairing.strategy import Pairing
 
-PAIRINGS: dict[str, type[Pairing]] = table(SinglePairing, NspPairing, SopPairing, Bert2018Pairing)
+PAIRINGS: dict[str, type[Pairing]] = strategies_by_kind(SinglePairing, NspPairing, SopPairing, Bert2018Pairing)

@@ -19,7 +19,7 @@ from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import DataError
 from maskling.files import ASIDE, fingerprint, lock_folder, path_text, write_json
-from maskling.tokenizer.characters import resolve_words
+from maskling.tokenizer.characters import resolve_chinese_words
 
 NOTE = "prepare.json"
 LISTED_SOURCES = 1000
@@ -63,7 +63,7 @@ def made_from(
     notes = [_note(source, sampled=index < _SAMPLED_SOURCES) for index, source in enumerate(sources)]
     known = [note.bytes for note in notes if note.bytes is not None]
     total = sum(known) if len(known) == len(notes) else None
-    chinese_words = resolve_words(settings.tokenizer.chinese_words)
+    chinese_words = resolve_chinese_words(settings.tokenizer.chinese_words)
     tree: dict[str, Any] = {
         "corpus": settings.corpus.model_dump(mode="json"),
         # The fingerprint of a given tokenizer replaces the settings that a trained one depends on.

@@ -115,7 +115,7 @@ def has_no_task_head(hf_config: JSONDict) -> bool:
     return bool(hf_config.get("architectures")) and _kind(hf_config, {}) is None
 
 
-def head_of(hf_config: JSONDict, shapes: Mapping[str, Sequence[int]], where: str) -> HeadConfig | None:
+def head_from_hugging_face(hf_config: JSONDict, shapes: Mapping[str, Sequence[int]], where: str) -> HeadConfig | None:
     """Return the head of a model folder, None if it holds an encoder or a masked language model.
 
     shapes: of its weights, by name; they decide for an old config.json without the newer fields.

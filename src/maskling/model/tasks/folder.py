@@ -20,7 +20,7 @@ from maskling.model.tasks.config import (
     HeadKind,
     Pooling,
     has_no_task_head,
-    head_of,
+    head_from_hugging_face,
     head_to_hugging_face,
 )
 from maskling.model.tasks.model import TaskModel, head_generator, new_task_model
@@ -50,7 +50,9 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     if has_no_task_head(hf_config):
         return None
     weights = read_weights(folder)
-    head_config = head_of(hf_config, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
+    head_config = head_from_hugging_face(
+        hf_config, {name: tensor.shape for name, tensor in weights.items()}, str(folder)
+    )
     if head_config is None:
         return None
     config = from_hugging_face(hf_config, str(folder))
@@ -70,7 +72,7 @@ def build_task_model(
     dropout: float | None = None,
     head_dropout: float | None = None,
     pooling: Pooling | None = None,
-    judging: AnswerSettings | None = None,
+    answer_settings: AnswerSettings | None = None,
 ) -> BuiltTaskModel:
     """Build a task model with the encoder of any model folder: an export, a Hugging Face folder, a task model.
 
@@ -87,10 +89,12 @@ def build_task_model(
     check_parameter_count(config, weights, folder)
     if dropout is not None:
         config = config.model_copy(update={"dropout": dropout, "attention_dropout": dropout})
-    old_head = head_of(hf_config, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
+    old_head = head_from_hugging_face(hf_config, {name: tensor.shape for name, tensor in weights.items()}, str(folder))
     defaults = _head_defaults(hf_config, old_head)
     head_dropout = defaults.dropout if head_dropout is None else head_dropout
-    head_config = HeadConfig(kind, labels, head_dropout, pooling or defaults.pooling, judging or AnswerSettings())
+    head_config = HeadConfig(
+        kind, labels, head_dropout, pooling or defaults.pooling, answer_settings or AnswerSettings()
+    )
     if fresh:
         model = new_task_model(config, head_config, seed)
         return BuiltTaskModel(model, tuple(model.to_hugging_face()))
