@@ -28,7 +28,7 @@ _JSON_NAMES: dict[type[Event], str] = {FinalMetrics: "judged"}
 
 
 class RunReport:
-    """Shows the events of a run. numbers: formats the metrics of an evaluation."""
+    """Shows the events of a run. format_metrics: formats the metrics of an evaluation."""
 
     def __init__(self, console: Console, log_every: int, format_metrics: Callable[[Metrics], str]) -> None:
         self.stopped = False

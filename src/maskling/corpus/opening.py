@@ -187,7 +187,7 @@ class ReadReport:
 
     files: one per opened source, in order; skipped: files of a folder without a reader, counted by suffix.
     total_bytes: size of all sources as stored, None if a size is not known; passed_bytes: size of those before the
-    current one. told: called with this report after each document, to show progress.
+    current one. on_progress: called with this report after each document, to show progress.
     """
 
     files: list[FileReport] = field(default_factory=list)

@@ -212,7 +212,7 @@ class StepExamples:
     """The examples of one optimizer step with their masks, in rows, before they are split over ranks.
 
     text: the examples, ordered by row and column; layout: where each begins.
-    number: (k,) int64, the index of each over all epochs, to look at one with `Examples.example`.
+    global_index: (k,) int64, the index of each over all epochs, to look at one with `Examples.example`.
 
     Every rank holds the whole step in this form, some ten bytes per token, and collates only its own
     rows: so the totals that losses are divided by are known on every rank before the first backward, without an
@@ -261,7 +261,7 @@ class Example:
     """One example for a person to look at.
 
     epoch, index: its epoch, and its index in the plan.
-    ids, seen: (n,) int32, the original tokens, and the corrupted tokens that the model gets; chosen: (n,) bool;
+    ids, input_ids: (n,) int32, the original tokens, and the corrupted tokens that the model gets; chosen: (n,) bool;
     words: (n,) int64, the word of each token, -1 for special tokens; token_types: (n,) int64; label: -1 without a
     pair.
     """

@@ -124,7 +124,7 @@ def batches_by_length(
 class PaddedBatch:
     """A padded batch of sequences.
 
-    numbers: (rows,) int64, the index of each sequence; real: (rows, longest) bool attention mask, False at padding;
+    indices: (rows,) int64, the index of each sequence; attention_mask: (rows, longest) bool attention mask, False at padding;
     input_ids, token_type_ids: (rows, longest) int64.
     """
 

@@ -51,7 +51,7 @@ def read_folder(folder: Path, *, pair_head: bool | None = None, seed: int = 0, m
     """Load a BERT, RoBERTa or ModernBERT folder, upcast to fp32.
 
     pair_head: None keeps the folder's pair head if it has one, True adds one (drawn from `seed`) if it is missing,
-    False drops it. mapped: memory-map weights that are fp32 in the file; overwriting the file in place then changes the
+    False drops it. mmap: memory-map weights that are fp32 in the file; overwriting the file in place then changes the
     model, replacing it does not.
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight of the encoder.
     """

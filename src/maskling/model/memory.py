@@ -71,11 +71,11 @@ def training_memory(
 ) -> TrainingMemory:
     """Estimate the memory of training with micro-batches of `rows` rows of `seq` tokens.
 
-    number_bytes: bytes per element in matrix products, 2 in bf16 and 4 in fp32. hidden_moments: fp32 values that the
+    dtype_bytes: bytes per element in matrix products, 2 in bf16 and 4 in fp32. hidden_moments: fp32 values that the
     optimizer keeps per weight in a matrix of a layer; for other weights it keeps two. ranks: number of ranks over which
     FSDP shards moments and gradients; weights too, but at times each rank has all of them. gpu: the snapshot is then in
     other memory, the head has no kernel of its own, and attention with dropout has a fused one. bmm: whether attention
-    keeps its matrix, see `attention.kernel_name`. forgets: whether activation checkpointing keeps only the inputs of
+    keeps its matrix, see `attention.kernel_name`. activation_checkpointing: whether activation checkpointing keeps only the inputs of
     layers, see `maskling.model.activation_checkpointing`. onednn: whether oneDNN computes the products, see
     `device.has_onednn_bf16`.
     """

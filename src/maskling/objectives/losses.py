@@ -55,7 +55,7 @@ class TensorBatch:
     """The tensors of a `maskling.data.assemble.Batch`, on a device.
 
     input_ids, position_ids, token_type_ids: (rows, seq) int64 or int32.
-    pattern: the attention mask of the packed rows.
+    attention_pattern: the attention mask of the packed rows.
     masked_positions: (m,) int64, indices of the tokens to predict in the flat batch, then padding: index 0 until m is a
     multiple of `PREDICTIONS_MULTIPLE`. labels: (n,) int64, the token ids to predict at the first n of them.
     first_positions: (k,) int64, flat index of the [CLS] of each example. pair_labels: (k,) int64, empty without pairs.

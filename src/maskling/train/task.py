@@ -147,7 +147,7 @@ class Task(ABC, Generic[R, M]):
     def terms(self, module: M, batch: Any, forward: Encode, device: torch.device) -> dict[str, Term]:
         """Compute the loss of one micro-batch of a `StepBatches`, a sum and a count per term. Runs in autocast.
 
-        encode: replaces the forward pass of `encoder(module)`, possibly compiled.
+        forward: replaces the forward pass of `encoder(module)`, possibly compiled.
         """
 
     @abstractmethod
@@ -190,7 +190,7 @@ class Task(ABC, Generic[R, M]):
 class TrainingData(ABC, Generic[R]):
     """Data, tokenizer and initial weights of a run, opened and checked on every rank before its settings are complete.
 
-    data, tokenizer: fingerprints; a run refuses to resume on any others. place: path of the data.
+    data, tokenizer: fingerprints; a run refuses to resume on any others. path: path of the data.
     """
 
     data: str
@@ -202,7 +202,7 @@ class TrainingData(ABC, Generic[R]):
     def complete_recipe(self, recipe: R, saved: R | None) -> R:
         """Fill in the settings that follow from data, tokenizer or initial weights.
 
-        written: the recipe in the run folder; the folder of the initial weights may be gone.
+        saved: the recipe in the run folder; the folder of the initial weights may be gone.
         """
 
     @abstractmethod
