@@ -33,10 +33,11 @@ def linear_score(task: Any, folder: Path, chinese: bool = False) -> float:
 
 
 def read(kind: str, path: Path) -> list[Any]:
+    from maskling.data.labelled.read_texts import read_texts
+
     from maskling.data.labelled.columns import Columns
     from maskling.data.labelled.read_questions import read_questions
     from maskling.data.labelled.read_tags import read_tagged
-    from maskling.data.labelled.read_texts import read_texts
 
     if kind == "tag":
         return list(read_tagged(str(path), Columns()).records)

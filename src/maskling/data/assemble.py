@@ -69,8 +69,8 @@ def assemble(
 class MaskedExamples:
     """Examples with their masks, end to end, not yet placed in rows.
 
-    ids, input_ids: (n,) int32, the original tokens, and the corrupted tokens that the model gets; chosen: (n,) bool, which
-    tokens to predict.
+    ids, input_ids: (n,) int32, the original tokens, and the corrupted tokens that the model gets.
+    chosen: (n,) bool, which tokens to predict.
     length: (k,) int64, tokens of each example; second: (k,) int64, where in the example segment B begins, its length
     if there is no B.
     pair_labels: (k,) int64, or (0,) if there are no pairs.

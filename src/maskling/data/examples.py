@@ -246,7 +246,7 @@ class StepExamples:
         return len(self.text.ids)
 
     def batches(self, micro_rows: int, rank: int = 0, world_size: int = 1) -> list[Batch]:
-        """Return the rows of one rank, collated into micro-batches of at most `micro_rows` rows; see `micro_batch_bounds`."""
+        """Return the rows of one rank, collated into micro-batches of at most `micro_rows` rows."""
         bounds = micro_batch_bounds(self.num_rows, micro_rows, rank, world_size)
         return [self._collate(first, last) for first, last in pairwise(bounds)]
 

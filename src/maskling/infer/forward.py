@@ -124,8 +124,8 @@ def batches_by_length(
 class PaddedBatch:
     """A padded batch of sequences.
 
-    indices: (rows,) int64, the index of each sequence; attention_mask: (rows, longest) bool attention mask, False at padding;
-    input_ids, token_type_ids: (rows, longest) int64.
+    indices: (rows,) int64, the index of each sequence; input_ids, token_type_ids: (rows, longest) int64.
+    attention_mask: (rows, longest) bool, False at padding.
     """
 
     indices: NDArray[np.int64]

@@ -15,9 +15,9 @@ PROCESS_BYTES = 340 << 20
 # Fragmentation: the fraction of memory allocated and freed in every step that blocks of many sizes leave unused between
 # them, measured.
 _WASTE = 0.1
-# oneDNN, which multiplies bf16 on a CPU, compiles kernels for each shape of a product and caches them: about 3.5 MB each
-# (700 MB for some 200 numbers of predictions, docs/journal.md, 2026-11-24), for some 60 shapes per run: forward and
-# backward products of the layers, of attention and of the head, and those of evaluation. Counting tensors alone,
+# oneDNN, which multiplies bf16 on a CPU, compiles kernels for each shape of a product and caches them: about 3.5 MB
+# each (700 MB for some 200 numbers of predictions, docs/journal.md, 2026-11-24), for some 60 shapes per run: the
+# forward and backward products of the layers, of attention and of the head, and those of evaluation. Counting tensors alone,
 # modern-mini took 290 MB more than estimated on AMX, at an estimate of 833 MB and of 1.04 GB alike. (In fp32 on AVX2 it
 # is 1 MB per shape, but torch's fp32 products run in MKL, which compiles none.)
 _KERNEL_BYTES = 200 << 20
@@ -75,8 +75,8 @@ def training_memory(
     optimizer keeps per weight in a matrix of a layer; for other weights it keeps two. ranks: number of ranks over which
     FSDP shards moments and gradients; weights too, but at times each rank has all of them. gpu: the snapshot is then in
     other memory, the head has no kernel of its own, and attention with dropout has a fused one. bmm: whether attention
-    keeps its matrix, see `attention.kernel_name`. activation_checkpointing: whether activation checkpointing keeps only the inputs of
-    layers, see `maskling.model.activation_checkpointing`. onednn: whether oneDNN computes the products, see
+    keeps its matrix, see `attention.kernel_name`. activation_checkpointing: whether only the inputs of layers are kept,
+    see `maskling.model.activation_checkpointing`. onednn: whether oneDNN computes the products, see
     `device.has_onednn_bf16`.
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq

@@ -79,9 +79,9 @@ def build_task_model(
     Weights of the head are loaded where they fit: BERT's pooler, ModernBERT's prediction head, and the last layer if it
     is for the same task and the same labels. The rest is drawn from (seed, 'head').
     fresh: take only the configuration, and draw every weight, to measure what pretraining is worth. dropout: of the
-    encoder in training, attention weights included. head_dropout, pooling, answer_settings: see HeadConfig; default: the
-    folder's for the first two. If the folder has no pooling, the default is the mean: a masked language model has not
-    learned to represent a text by its [CLS].
+    encoder in training, attention weights included. head_dropout, pooling, answer_settings: see HeadConfig; default:
+    the folder's for the first two. If the folder has no pooling, the default is the mean: a masked language model
+    has not learned to represent a text by its [CLS].
     Raises ModelError as `read_task_folder` does.
     """
     hf_config, weights = read_config(folder), read_weights(folder)
