@@ -64,7 +64,7 @@ def read_run(folder: Path) -> LoadedRun:
 
 def read_run_settings(folder: Path) -> tuple[RunSettings, list[list[str]]]:
     """Return the settings of a run of any kind, and a summary of them as names and values."""
-    from maskling.finetune.recipe import FinetuneRecipe
+    from maskling.finetuning.recipe import FinetuneRecipe
     from maskling.train.recipe import read_config
     from maskling.train.settings import read_settings
 

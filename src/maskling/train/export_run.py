@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
-from maskling.export.cards import CardFacts, HeldOut, TaskFacts, read_card
-from maskling.export.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
+from maskling.exporting.cards import CardFacts, HeldOut, TaskFacts, read_card
+from maskling.exporting.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.folder import build_encoder, check_vocabulary, is_encoder, read_folder, read_weights
