@@ -146,13 +146,7 @@ def pretrain(
             raise SettingsError("give either a Recipe or single settings; a Recipe holds all of them")
         recipe = data
     else:
-        own = {
-            "preset": preset,
-            "init": _text(init),
-            "seed": seed,
-            "data": {"path": _text(data)},
-            "train": {"budget": budget},
-        }
+        own = {"preset": preset, "init": init, "seed": seed, "data.path": data, "train.budget": budget}
         recipe = read_recipe(_layers(settings, config, own)).settings
     return Job("maskling.pretrain(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
 
@@ -187,14 +181,8 @@ def finetune(
     from maskling.finetuning.finetune import finetune as run
     from maskling.finetuning.recipe import read_finetune_recipe
 
-    own = {
-        "task": {"kind": task},
-        "encoder": {"path": _text(model)},
-        "data": {"train": _text(train), "dev": _text(dev), "test": _text(test)},
-        "train": {"epochs": epochs},
-        "optimizer": {"lr": lr},
-        "seed": seed,
-    }
+    own = {"task.kind": task, "encoder.path": model, "data.train": train, "data.dev": dev, "data.test": test}
+    own |= {"train.epochs": epochs, "optimizer.lr": lr, "seed": seed}
     recipe = read_finetune_recipe(_layers(settings, config, own)).settings
     return Job("maskling.finetune(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
 
@@ -414,32 +402,15 @@ def _loaded(model: AnyPath | Model, device: str) -> Model:
 
 
 def _layers(
-    settings: SettingsByName | None, config: AnyPath | None = None, own: Mapping[str, Any] | None = None
+    settings: SettingsByName | None, config: AnyPath | None = None, own: SettingsByName | None = None
 ) -> list[Layer]:
-    """Return the layers of settings from a file, from single settings, and from a function's own arguments."""
-    from maskling.config import Layer, load_toml, overrides
+    """Return the layers of settings from a file, then of single settings, then of a function's own arguments."""
+    from maskling.config import load_toml, overrides
 
-    layers = [] if config is None else [load_toml(Path(config))]
-    layers += overrides((settings or {}).items())
-    for path, value in _given(own or {}):
-        tree: Any = value
-        for part in reversed(path):
-            tree = {part: tree}
-        layers.append(Layer(f"--{'.'.join(path)}", tree))
-    return layers
-
-
-def _given(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _given(value, (*above, name))
-        elif value is not None:
-            yield (*above, name), value
+    given = {**(settings or {}), **{name: value for name, value in (own or {}).items() if value is not None}}
+    named = [(name, str(value) if isinstance(value, PathLike) else value) for name, value in given.items()]
+    return [*([] if config is None else [load_toml(Path(config))]), *overrides(named)]
 
 
 def _names(sources: AnyPath | Sequence[AnyPath]) -> list[str]:
     return [str(sources)] if isinstance(sources, str | PathLike) else [str(source) for source in sources]
-
-
-def _text(path: AnyPath | None) -> str | None:
-    return None if path is None else str(path)
