@@ -1,9 +1,6 @@
-"""The public functions of `maskling`: one call per verb, with paths and keyword settings.
+"""The public functions of `maskling`, one call per verb; each imports what it needs when it is called.
 
-Everything here is importable from the top: `maskling.pretrain(...)`. This module loads nothing heavy; each function
-imports what it needs when it is called.
-
-Settings that have no argument of their own go into `settings`, under the names of the command line and settings files:
+Settings without an argument of their own go into `settings`, under their names on the command line:
 
     maskling.pretrain("data/", "runs/mine", preset="small", settings={"train.steps": 10_000, "masking.rate": 0.2})
 """
@@ -32,19 +29,16 @@ if TYPE_CHECKING:
     from maskling.train.recipe import Recipe
 
 AnyPath: TypeAlias = "str | PathLike[str]"
-SettingsByName: TypeAlias = "Mapping[str, object]"
-"""Settings by dotted name, as {'train.steps': 10_000}."""
+SettingsByName: TypeAlias = "Mapping[str, object]"  # as {'train.steps': 10_000}
 
 E = TypeVar("E")
 R_co = TypeVar("R_co", covariant=True)
 
 
 class Job(Iterator[E], Generic[E, R_co]):
-    """Work that runs while it is iterated over, one event at a time.
+    """Work that runs while it is iterated over, one event at a time, or to its end by `result()`.
 
-    `for event in job` shows progress; leaving the loop stops the work, which the same call resumes. `job.result()` runs
-    it to the end and returns the last event. A job that is dropped without having been started warns, as nothing was
-    done.
+    Leaving the loop stops the work; the same call resumes it. A job that is dropped without being started warns.
     """
 
     def __init__(self, name: str, events: Iterator[E]) -> None:
@@ -59,7 +53,7 @@ class Job(Iterator[E], Generic[E, R_co]):
         return next(self._events)
 
     def close(self) -> None:
-        """Stop the work, as leaving a loop over a generator does."""
+        """Stop the work."""
         self._started = True
         cast("Any", self._events).close()
 
@@ -94,8 +88,7 @@ def prepare(
     config: a settings file (TOML); settings: single settings by name, over those of the file; `maskling prepare --show`
     lists them.
 
-    Raises SettingsError for an unknown setting, CorpusError for a source that cannot be read, DataError if `out` holds
-    something else.
+    Raises SettingsError, CorpusError for a source that cannot be read, DataError if `out` holds something else.
 
     Example:
         prepared = maskling.prepare("books/", "data/", settings={"tokenizer.vocab_size": 16_000}).result()
@@ -130,9 +123,7 @@ def pretrain(
     `out` away and start anew; stop: asked after each step, True ends the run with a checkpoint.
     settings: single settings by name, over those of preset and config; `maskling train --show` lists them.
 
-    Raises SettingsError for settings that do not fit, DataError for the prepared folder, CheckpointError if the run in
-    `out` was made of something else.
-
+    Raises SettingsError, DataError for the prepared folder, CheckpointError if the run in `out` is another one.
     Example:
         for event in maskling.pretrain("data/", "runs/mine", preset="small", budget="30m"):
             if isinstance(event, maskling.Evaluated):
@@ -172,7 +163,6 @@ def finetune(
     model: a run, an export or a Hugging Face folder; out: the run folder, resumed if unfinished; the best weights by
     `dev` go to out/model. train, dev, test: JSON Lines, CSV, TSV, CoNLL columns or SQuAD JSON; without `dev` a part of
     `train` is held out. settings: single settings by name; `maskling finetune --show` lists them.
-
     Raises SettingsError, DataError for a labelled file, ModelError for the model, CheckpointError for the run folder.
 
     Example:
@@ -181,8 +171,8 @@ def finetune(
     from maskling.finetuning.finetune import finetune as run
     from maskling.finetuning.recipe import read_finetune_recipe
 
-    own = {"task.kind": task, "encoder.path": model, "data.train": train, "data.dev": dev, "data.test": test}
-    own |= {"train.epochs": epochs, "optimizer.lr": lr, "seed": seed}
+    own: dict[str, object] = {"task.kind": task, "encoder.path": model, "seed": seed}
+    own |= {"data.train": train, "data.dev": dev, "data.test": test, "train.epochs": epochs, "optimizer.lr": lr}
     recipe = read_finetune_recipe(_layers(settings, config, own)).settings
     return Job("maskling.finetune(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
 
@@ -205,8 +195,8 @@ def evaluate(
     both, that of the run's own data. pairing, seq_length, rate: default: those of the run; examples: at most so many.
     on_progress: called with the examples done and their total.
 
-    Returns the loss in nats per prediction, accuracies as fractions, and loss per word and per byte, which compare
-    between vocabularies. Raises ModelError for a model without a masked-token head, SettingsError, CorpusError.
+    Returns losses in nats and accuracies as fractions; loss per word and per byte compare between vocabularies. Raises
+    ModelError for a model without a masked-token head, SettingsError, CorpusError.
 
     Example:
         print(maskling.evaluate("runs/mine", "unseen.txt").perplexity)
@@ -216,14 +206,13 @@ def evaluate(
     loaded = _loaded(model, device)
     if text is not None and data is not None:
         raise SettingsError("give either text or data, not both")
+    recipe = recipe_of(loaded)
+    if text is None and data is None and recipe is None:
+        raise SettingsError(f"{loaded.folder} is not the model of a run; give text or data to evaluate on")
     if text is not None:
         held_out = file_text(_names(text), loaded)
     else:
-        recipe = recipe_of(loaded)
-        if data is None and recipe is None:
-            raise SettingsError(f"{loaded.folder} is not the model of a run; give text or data to evaluate on")
-        folder = Path(data) if data is not None else Path(cast("Recipe", recipe).data.path)
-        held_out = split_text(folder, loaded)
+        held_out = split_text(Path(data or cast("Recipe", recipe).data.path), loaded)
     return evaluate_held_out(
         loaded,
         held_out,
@@ -299,8 +288,7 @@ def compare(
     rounds: of timing, 0 for none. on_progress: called with what is measured, how much of it is done, and its total.
 
     Example:
-        for side in maskling.compare(["runs/mine", "bert-base-uncased/"], text="unseen.txt").sides:
-            print(side.name, side.loss_per_word)
+        print([side.loss_per_word for side in maskling.compare(["runs/a", "runs/b"], text="unseen.txt").sides])
     """
     from maskling.evaluation.compare import compare_models, short_names
     from maskling.evaluation.hidden_words import passages_of_files, passages_of_split
@@ -331,8 +319,7 @@ def export(
     The folder is read back and its outputs compared before it counts as written. int8: with onnx, 8-bit weights; step:
     with a run of `pretrain`, the checkpoint of that step instead of the best weights.
 
-    Raises SettingsError for options that do not go together, ModelError for the model or `out`, MissingExtra if the
-    extra `onnx` is not installed.
+    Raises SettingsError, ModelError for the model or `out`, MissingExtra without the extra `onnx`.
 
     Example:
         maskling.export("runs/mine", "exported/")
@@ -352,10 +339,7 @@ def export(
         raise SettingsError("int8 goes with format 'onnx'")
     from maskling.train.export_run import export_checkpoint, export_folder
 
-    if step is None:
-        export_folder(find_model(source), folder)
-    else:
-        export_checkpoint(source, step, folder)
+    export_folder(find_model(source), folder) if step is None else export_checkpoint(source, step, folder)
     return folder
 
 

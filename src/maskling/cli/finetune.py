@@ -96,9 +96,8 @@ def finetune(
     assert out is not None
     check_run_folder(out)
 
-    from maskling.cli.run_report import RunReport
+    from maskling.cli.run_report import RunReport, stop_requested
     from maskling.finetuning.finetune import finetune as run
-    from maskling.train.signals import stop_requested
 
     report = RunReport(console, recipe.train.log_every, metrics_line)
     with stop_requested(report.announce_stop) as stop:

@@ -37,7 +37,7 @@ from maskling.metrics import entropy
 from maskling.objectives.measure import MaskedLMMetrics, MetricSums
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.distributed import Ranks
-from maskling.train.recipe import Recipe, read_config
+from maskling.train.recipe import Recipe, read_run_recipe
 
 # Maximum sequence length, and mask rate, for a model without a run.
 DEFAULT_SEQ_LENGTH = 512
@@ -150,7 +150,7 @@ def _mask_rate(recipe: Recipe | None, rate: float | None) -> float:
 def recipe_of(model: Model) -> Recipe | None:
     """Return the settings of the run that a model belongs to, or None for a model without a run."""
     run = model.folder.parent
-    return read_config(run) if model.folder.name == "model" and (run / "config.toml").is_file() else None
+    return read_run_recipe(run) if model.folder.name == "model" and (run / "config.toml").is_file() else None
 
 
 def _pairing(kind: str | None, model: Model, recipe: Recipe | None, text: HeldOutText) -> Pairing:

@@ -16,14 +16,13 @@ from torch import Tensor
 
 from maskling.errors import ModelError
 from maskling.exporting.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
-from maskling.exporting.sentence_transformers import write_pooling
 from maskling.exporting.verify import check_same_logits, encoded_probe, probe_logits, probe_task_logits
 from maskling.files import ASIDE, atomic_folder, write_json
 from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.folder import SAFETENSORS, build_encoder, read_folder, write_safetensors, write_weights
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.sentence_transformers import read_pooling
+from maskling.model.sentence_transformers import MODULES, POOLING, TRANSFORMER, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder, write_task_weights
 from maskling.model.tasks.model import TaskModel
@@ -244,3 +243,30 @@ def refuse_foreign_files(source: Path, out: Path) -> None:
 
 def _of_tokenizer(name: str) -> bool:
     return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config"))
+
+
+def write_pooling(
+    folder: Path, hidden_size: int, max_length: int, pooling: Pooling = "mean", normalized: bool = False
+) -> None:
+    """Write modules.json, sentence_bert_config.json and 1_Pooling/config.json.
+
+    The module paths and keys are those of sentence-transformers 2 to 5. Version 6 reads them too, but older versions
+    cannot read the keys that version 6 writes. Vectors are means of the last hidden states, or the state of [CLS].
+    normalized: add a third module that scales vectors to length 1; cosines do not need it.
+    """
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    if normalized:
+        modules.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+    write_json(folder / MODULES, modules)
+    write_json(folder / TRANSFORMER, {"max_seq_length": max_length, "do_lower_case": False})
+    pooling_config = {
+        "word_embedding_dimension": hidden_size,
+        "pooling_mode_cls_token": pooling == "cls",
+        "pooling_mode_mean_tokens": pooling == "mean",
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    }
+    write_json(folder / POOLING, pooling_config)

@@ -27,10 +27,10 @@ from maskling.exporting.folder import (
     encoder_config_json,
     refuse_foreign_files,
     save_tokenizer,
+    write_pooling,
 )
 from maskling.exporting.onnx_check import Agreement, agreement, check_graph
 from maskling.exporting.onnx_graph import LanguageGraph, TaskGraph, input_names, write_graph, write_parts
-from maskling.exporting.sentence_transformers import write_pooling
 from maskling.files import atomic_folder, fingerprint, recover_folder, write_json
 from maskling.model.config import ModelConfig
 from maskling.model.folder import check_vocabulary, read_folder

@@ -23,7 +23,7 @@ from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.prepared_data import PreparedData
-from maskling.train.recipe import Recipe, is_finetuning, read_config
+from maskling.train.recipe import Recipe, is_finetuning, read_run_recipe
 from maskling.train.task import Best
 
 
@@ -139,7 +139,7 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
         kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
         there = f"there are {', '.join(kept)}" if kept else "it has none"
         raise CheckpointError(f"{run_dir} has no checkpoint of step {step:,}; {there}")
-    found, recipe = checkpoint.read_checkpoint(path), read_config(run_dir)
+    found, recipe = checkpoint.read_checkpoint(path), read_run_recipe(run_dir)
     module = build_masked_lm(recipe.model, recipe.seed)
     found.load(module, optimizer_state=False)
     shards = _shards(recipe, found.state.data)
