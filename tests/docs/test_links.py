@@ -144,6 +144,8 @@ def test_settings_files_are_read(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_named_tests_exist(page: Path) -> None:
+    if page.name == "journal.md":
+        pytest.skip("the journal names tests as they were called on its days")
     for file, name in TEST.findall(page.read_text(encoding="utf-8")):
         path = ROOT / "tests" / file
         assert path.exists(), f"{page.name} names tests/{file}"

@@ -16,7 +16,7 @@ def watched(
 
 
 def baseline(loss: float) -> Baseline:
-    return Baseline("unigram", loss, "how often each token occurs", "a vocabulary that does not fit")
+    return Baseline("unigram", loss, "token frequencies", "a vocabulary that does not fit")
 
 
 def falling(count: int) -> list[float]:

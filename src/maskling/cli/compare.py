@@ -103,7 +103,7 @@ Measure: TypeAlias = "tuple[str, Callable[[ComparedModel], float | None], Callab
 MEASURES: tuple[Measure, ...] = (
     ("loss per word", lambda side: side.loss_per_word, "{:.3f}".format, -1),
     ("  behind the best", lambda side: side.behind, "{:+.3f}".format, 0),
-    ("  give or take", lambda side: side.behind_error, "{:.3f}".format, 0),
+    ("  standard error", lambda side: side.behind_error, "{:.3f}".format, 0),
     ("loss per byte", lambda side: side.loss_per_byte, "{:.4f}".format, -1),
     ("loss per token", lambda side: side.loss_per_token, "{:.3f}".format, 0),
     ("words guessed", lambda side: _percent(side.top1), "{:.1f}%".format, 1),
@@ -122,7 +122,7 @@ def compared_lines(found: Compared) -> list[str]:
     """Return the lines of the table and its notes."""
     cells = [["", *(side.name for side in found.sides)]]
     cells += [row for measure in MEASURES if (row := _row(measure, found.sides))]
-    cells.append(["capital letters", *("as small ones" if side.lowercases else "as written" for side in found.sides)])
+    cells.append(["capital letters", *("lowercased" if side.lowercases else "kept" for side in found.sides)])
     lines = [f"{counted(found.hidden_words, 'word')} hidden in {found.text}; * is the best of its row"]
     for block in _blocks(cells):
         lines += ["", *table(block)]

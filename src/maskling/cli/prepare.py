@@ -111,7 +111,7 @@ class PrepareReport:
             f"  documents   {text.kept:,} of {text.read:,}" + (f" (left out: {left_out})" if left_out else ""),
             f"  train       {event.train_tokens:,} tokens in {counted(event.train_documents, 'document')}",
             f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
-            f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes a token, "
+            f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes per token, "
             f"{100 * event.unknown_share:.2f}% unknown",
             f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
             f"for a model of token frequencies only",

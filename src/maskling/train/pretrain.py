@@ -99,7 +99,7 @@ class Pretraining(Task[Recipe, MaskedLM]):
         self.baseline = Baseline(
             name="unigram",
             loss=prepared.unigram_entropy,
-            knows="how often each token occurs",
+            knows="token frequencies",
             else_causes="many repeated lines, or a vocabulary that does not fit the text",
         )
 

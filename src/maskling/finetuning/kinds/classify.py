@@ -149,7 +149,7 @@ class Classify(HeadTask):
         if head.kind == "multi-label":
             return None
         counts = Counter(label_names(record)[0] for record in records)
-        return Baseline("labels", entropy.entropy(np.array(list(counts.values()))), "how often each label occurs")
+        return Baseline("labels", entropy.entropy(np.array(list(counts.values()))), "label frequencies")
 
 
 class ClassifyPairs(Classify):

@@ -91,4 +91,4 @@ class Tag(HeadTask):
     def baseline(self, records: Records, _head: HeadConfig) -> Baseline | None:
         """Return the entropy of the tags."""
         counts = Counter(tag for record in records for tag in record_tags(record))
-        return Baseline("tags", entropy.entropy(np.array(list(counts.values()))), "how often each tag occurs")
+        return Baseline("tags", entropy.entropy(np.array(list(counts.values()))), "tag frequencies")
