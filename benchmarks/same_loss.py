@@ -89,10 +89,10 @@ def theirs(recipe: Any, autocast: bool) -> Iterator[float]:
 
     from maskling.train.distributed import Ranks
     from maskling.train.prepared_data import PreparedData
-    from maskling.train.pretrain import open_text
+    from maskling.train.pretrain import open_pretraining_data
 
     material = PreparedData.open(Path(recipe.data.path))
-    text = open_text(recipe, verify=False)
+    text = open_pretraining_data(recipe, verify=False)
     recipe = text.complete_recipe(recipe, None)
     # With an id of [PAD], the embedding row of that id would not be trained.
     peer = BertForMaskedLM(transformers_config(recipe.model, pad_token_id=None))

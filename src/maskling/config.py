@@ -55,7 +55,7 @@ class Resolved(Generic[_S]):
     origins: dict[str, str]
 
 
-def refuse_idle(resolved: Resolved[Any], idle: Sequence[str], why: str) -> None:
+def reject_unused(resolved: Resolved[Any], idle: Sequence[str], why: str) -> None:
     """Raise SettingsError if the command line gives one of the settings `idle`, which would have no effect.
 
     idle: dotted paths, or prefixes of them. Presets and files may hold them; they were not written for this command.

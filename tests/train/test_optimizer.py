@@ -9,7 +9,7 @@ from maskling.errors import CheckpointError
 from maskling.model.build import build_masked_lm
 from maskling.model.config import BertConfig, ModernConfig
 from maskling.model.masked_lm import MaskedLM
-from maskling.train.optimizer import OPTIMIZERS, AdamW, Bert2018, Muon, Strategy, hidden_matrices
+from maskling.train.optimizer import OPTIMIZERS, AdamW, Bert2018, Muon, OptimizerSettings, hidden_matrices
 
 
 def tiny(kind: str = "bert") -> MaskedLM:
@@ -93,7 +93,7 @@ def test_muon_turns_hidden_matrices_and_adam_moves_the_rest():
 
 
 @pytest.mark.parametrize("settings", OPTIMIZERS.values(), ids=list(OPTIMIZERS))
-def test_state_taken_out_and_put_back_goes_on_to_the_same_bits(settings: type[Strategy]):
+def test_state_taken_out_and_put_back_goes_on_to_the_same_bits(settings: type[OptimizerSettings]):
     straight, stopped = tiny(), tiny()
     one, other = settings().build(straight), settings().build(stopped)
     for step in range(3):

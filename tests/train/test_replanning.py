@@ -21,7 +21,7 @@ from maskling.train import timing as timing_module
 from maskling.train.distributed import Ranks
 from maskling.train.engine import Engine
 from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
-from maskling.train.pretrain import Pretraining, open_text, pretrain
+from maskling.train.pretrain import Pretraining, open_pretraining_data, pretrain
 from maskling.train.recipe import Recipe, read_run_recipe
 from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
@@ -243,7 +243,7 @@ def test_ranks_agree_on_a_plan_and_hear_of_one_that_leaves(recipe_of: Make, tmp_
     # Its time is over, so it ends as soon as it may.
     changes = {"train.budget": "1s", "train.evaluate_every": 4, "system.rank_timeout": 30}
     recipe = recipe_of(changes)
-    recipe = open_text(recipe, verify=False).complete_recipe(recipe, None)
+    recipe = open_pretraining_data(recipe, verify=False).complete_recipe(recipe, None)
     (tmp_path / "config").mkdir()
     write_config(tmp_path / "config", recipe.with_train(recipe.train.model_copy(update={"steps": 20})))
     shutil.copytree(tmp_path / "config", tmp_path / "run")

@@ -15,7 +15,7 @@ from maskling.train import memory_fit
 from maskling.train.distributed import Ranks
 from maskling.train.engine import Engine, compile_encoder
 from maskling.train.optimizer import Optimizer
-from maskling.train.pretrain import open_text
+from maskling.train.pretrain import open_pretraining_data
 from maskling.train.recipe import Recipe
 from maskling.train.step import take_step
 from maskling.train.task import StepBatches
@@ -24,7 +24,7 @@ from toy_runs import Make
 
 def ready(recipe: Recipe) -> tuple[Engine, StepBatches]:
     """Return the engine of a recipe, and the batches of its third step."""
-    data = open_text(recipe, verify=False)
+    data = open_pretraining_data(recipe, verify=False)
     recipe = data.complete_recipe(recipe, None)
     task = data.build_task(recipe, Ranks())
     module = task.first_module()

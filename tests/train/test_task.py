@@ -23,7 +23,7 @@ from maskling.train.optimizer import AdamW
 from maskling.train.run import run_training
 from maskling.train.schedule import ConstantSchedule
 from maskling.train.settings import RunSettings, SystemSettings, TrainSettings
-from maskling.train.task import Criterion, StepBatches, Supply, Task, TrainingData, data_step
+from maskling.train.task import Criterion, DataCounts, StepBatches, Task, TrainingData, data_step
 
 SIZE = 8  # points of a step
 
@@ -60,8 +60,8 @@ class Line(Task[LineRecipe, nn.Sequential]):
     weights: ClassVar[dict[str, float]] = {"square": 0.5, "never": 1.0}
     evaluates = True
 
-    def supply(self) -> Supply:
-        return Supply(0, 1, SIZE)
+    def supply(self) -> DataCounts:
+        return DataCounts(0, 1, SIZE)
 
     def first_module(self) -> nn.Sequential:
         torch.manual_seed(self.recipe.seed)

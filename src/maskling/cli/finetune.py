@@ -60,7 +60,7 @@ def finetune(
 
     Example: maskling finetune runs/mine --task classify --train train.jsonl --dev dev.jsonl --out runs/classifier
     """
-    from maskling.config import refuse_idle
+    from maskling.config import reject_unused
     from maskling.finetuning.recipe import read_finetune_recipe
 
     console = Console(as_json=json)
@@ -79,9 +79,9 @@ def finetune(
     resolved = read_finetune_recipe(setting_layers(config, settings, **values))
     recipe = resolved.settings
     if recipe.task.kind == "similarity":
-        refuse_idle(resolved, ["encoder.head_dropout"], "similarity training has no head")
+        reject_unused(resolved, ["encoder.head_dropout"], "similarity training has no head")
     if recipe.train.steps:
-        refuse_idle(resolved, ["train.epochs"], "train.steps sets the length of the run")
+        reject_unused(resolved, ["train.epochs"], "train.steps sets the length of the run")
     if show:
         for line in setting_lines(resolved):
             console.result(line)

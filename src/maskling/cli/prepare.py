@@ -41,14 +41,14 @@ def prepare(
 
     Example: maskling prepare books/ notes.jsonl.zst --out data/ --tokenizer.vocab-size 16000
     """
-    from maskling.config import refuse_idle, resolve
+    from maskling.config import reject_unused, resolve
     from maskling.data.prepare.settings import PrepareSettings
     from maskling.errors import SettingsError
 
     console = Console(as_json=json)
     resolved = resolve(PrepareSettings, setting_layers(config, settings))
     if resolved.settings.tokenizer.path is not None:
-        refuse_idle(resolved, _TOKENIZER_TRAINING, "tokenizer.path gives a trained tokenizer")
+        reject_unused(resolved, _TOKENIZER_TRAINING, "tokenizer.path gives a trained tokenizer")
     if show:
         for line in setting_lines(resolved):
             console.result(line)

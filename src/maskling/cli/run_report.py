@@ -75,7 +75,7 @@ class RunReport:
                 console.warn(event.text)
             case FinalMetrics():
                 console.clear()
-                for line in judged_lines(event):
+                for line in final_metrics_lines(event):
                     console.note(line)
             case Finished():
                 console.clear()
@@ -135,7 +135,7 @@ def _position(what: str, step: int, steps: int) -> str:
     return f"{what:<8}  {step:>{len(f'{steps:,}')},}/{steps:,}"
 
 
-def judged_lines(event: FinalMetrics) -> list[str]:
+def final_metrics_lines(event: FinalMetrics) -> list[str]:
     """Return the metrics of the final weights, one per line."""
     numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
     return [f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}", *table(numbers)]

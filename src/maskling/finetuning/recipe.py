@@ -23,7 +23,7 @@ from maskling.train.settings import MICRO_BATCH_TOKENS, RunSettings, SystemSetti
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
     from maskling.finetuning.kinds.kind import TaskSettings as AnyTask
-    from maskling.train.optimizer import Strategy as AnyOptimizer
+    from maskling.train.optimizer import OptimizerSettings as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
     AnyTask, AnyPacking = one_of(KINDS), one_of(PACKINGS)

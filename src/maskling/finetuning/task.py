@@ -38,7 +38,7 @@ from maskling.objectives.losses import Encode, Term
 from maskling.train.distributed import Ranks
 from maskling.train.events import Event, Metrics
 from maskling.train.settings import MICRO_BATCH_TOKENS
-from maskling.train.task import Best, SkippedRanges, StepBatches, Supply, Task, data_step
+from maskling.train.task import Best, DataCounts, SkippedRanges, StepBatches, Task, data_step
 
 _Module = TypeVar("_Module", bound=Any)
 
@@ -113,9 +113,9 @@ class RecordsTask(Task[FinetuneRecipe, _Module], ABC):
             packing=self.recipe.packing,
         )
 
-    def supply(self) -> Supply:
+    def supply(self) -> DataCounts:
         """Return the amount of training data."""
-        return Supply(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
+        return DataCounts(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
 
     def describe_example(self, number: int) -> str:
         """Return the file and line of a record."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _NO_BIAS_CORRECTION_FROM = 10_000_000
 
 
-class Strategy(Settings, ABC):
+class OptimizerSettings(Settings, ABC):
     """Base class of optimizer settings: those of Adam, which at least the vectors use."""
 
     # Moments per weight in a matrix of a layer; every other weight has two.
@@ -46,7 +46,7 @@ class Strategy(Settings, ABC):
         """Build the optimizer of the module's parameters."""
 
 
-class AdamW(Strategy):
+class AdamW(OptimizerSettings):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), in torch's fused kernel."""
 
     kind: Literal["adamw"] = "adamw"
@@ -56,7 +56,7 @@ class AdamW(Strategy):
         return Optimizer(module, [_adamw(self, list(module.parameters()))])
 
 
-class Bert2018(Strategy):
+class Bert2018(OptimizerSettings):
     """BERT's own AdamWeightDecayOptimizer: AdamW without the bias correction of Adam.
 
     Early steps are therefore larger than Adam's, up to (1 - beta1) / sqrt(1 - beta2) = 3.2 times; BERT relied on
@@ -83,7 +83,7 @@ class Bert2018(Strategy):
         return Optimizer(module, [adam])
 
 
-class Muon(Strategy):
+class Muon(OptimizerSettings):
     """Muon for the matrices between embeddings and head, AdamW for everything else (Jordan et al. 2024).
 
     Updates are scaled to the root mean square of Adam's (Liu et al. 2025, "Muon is scalable", section 2.2), so one
@@ -118,7 +118,7 @@ class Muon(Strategy):
         return Optimizer(module, parts)
 
 
-OPTIMIZERS: dict[str, type[Strategy]] = strategies_by_kind(AdamW, Bert2018, Muon)
+OPTIMIZERS: dict[str, type[OptimizerSettings]] = strategies_by_kind(AdamW, Bert2018, Muon)
 
 
 class Optimizer:
@@ -210,7 +210,7 @@ def hidden_matrices(module: Module) -> dict[str, Parameter]:
     }
 
 
-def _adamw(settings: Strategy, parameters: list[Parameter]) -> TorchOptimizer:
+def _adamw(settings: OptimizerSettings, parameters: list[Parameter]) -> TorchOptimizer:
     import torch
 
     groups = [

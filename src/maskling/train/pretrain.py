@@ -32,7 +32,7 @@ from maskling.train.memory_fit import fit_to_memory, resident_bytes
 from maskling.train.prepared_data import PreparedData, build_batches
 from maskling.train.recipe import Recipe
 from maskling.train.run import run_training, set_threads, setup_device, started_event
-from maskling.train.task import Best, Criterion, SkippedRanges, StepBatches, Supply, Task, TrainingData
+from maskling.train.task import Best, Criterion, DataCounts, SkippedRanges, StepBatches, Task, TrainingData
 
 
 def pretrain(
@@ -53,19 +53,19 @@ def pretrain(
     TokenizerError or ModelError if settings, data, tokenizer and model do not fit together; NumericsError if losses,
     gradients or weights are not finite; RankError if another rank has failed.
     """
-    return run_training(recipe, run_dir, open_text, stop, force_new)
+    return run_training(recipe, run_dir, open_pretraining_data, stop, force_new)
 
 
-def open_text(recipe: Recipe, verify: bool) -> TrainingData[Recipe]:
+def open_pretraining_data(recipe: Recipe, verify: bool) -> TrainingData[Recipe]:
     """Open the prepared folder of `recipe`; `verify` compares every byte with its checksum, if the recipe asks for it.
 
     Raises DataError, or TokenizerError if the folder holds another tokenizer than that of its shards.
     """
     prepared = PreparedData.open(Path(recipe.data.path), verify=recipe.data.verify and verify)
-    return Text(prepared, model_folder(recipe.init) if recipe.init is not None else None)
+    return PretrainingData(prepared, model_folder(recipe.init) if recipe.init is not None else None)
 
 
-class Text(TrainingData[Recipe]):
+class PretrainingData(TrainingData[Recipe]):
     """A prepared folder, and the model folder of the initial weights, if they are given."""
 
     settings = Recipe
@@ -140,9 +140,9 @@ class Pretraining(Task[Recipe, MaskedLM]):
         """Whether there is held-out text."""
         return not self._validation[1]
 
-    def supply(self) -> Supply:
+    def supply(self) -> DataCounts:
         """Return the amount of training text."""
-        return Supply(
+        return DataCounts(
             tokens=self._prepared.shards.split("train").num_tokens,
             examples_per_epoch=self._examples.num_examples,
             examples_per_step=self._examples.examples_per_step(self.recipe.train.batch_size),
@@ -192,7 +192,7 @@ def describe_run(recipe: Recipe) -> Started:
     """
     set_threads(recipe.system)
     compute = setup_device(recipe.system)
-    text = open_text(recipe, verify=False)
+    text = open_pretraining_data(recipe, verify=False)
     task = text.build_task(text.complete_recipe(recipe, None), Ranks())
     model = task.recipe.model
     before = resident_bytes() or 0

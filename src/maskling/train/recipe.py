@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import tomli_w
 from pydantic import BaseModel, Field, model_validator
 
-from maskling.config import Layer, Resolved, load_toml, one_of, refuse_idle, resolve
+from maskling.config import Layer, Resolved, load_toml, one_of, reject_unused, resolve
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.corruption import Corruption
 from maskling.data.masking.token import TokenMasking
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
     from maskling.data.pairing.strategy import Pairing as AnyPairing
     from maskling.model.config import ModelConfig as AnyModel
-    from maskling.train.optimizer import Strategy as AnyOptimizer
+    from maskling.train.optimizer import OptimizerSettings as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
     AnyModel, AnyPairing, AnyMasking = one_of(MODELS), one_of(PAIRINGS), one_of(MASKINGS)
@@ -100,9 +100,9 @@ def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAU
 
 def _checked(resolved: Resolved[Recipe]) -> Resolved[Recipe]:
     if resolved.settings.init is not None:
-        refuse_idle(resolved, ["model."], "the shape of the model comes from the folder of init")
+        reject_unused(resolved, ["model."], "the shape of the model comes from the folder of init")
     if resolved.settings.train.budget is not None:
-        refuse_idle(resolved, ["train.steps"], "train.budget sets the steps")
+        reject_unused(resolved, ["train.steps"], "train.budget sets the steps")
     return resolved
 
 

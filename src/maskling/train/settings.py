@@ -15,7 +15,7 @@ from maskling.config import Settings, flatten, load_toml, resolve
 from maskling.files import fingerprint
 
 if TYPE_CHECKING:
-    from maskling.train.optimizer import Strategy
+    from maskling.train.optimizer import OptimizerSettings
     from maskling.train.schedule import Schedule
 
 # Tokens per micro-batch on a CPU: 1,024 are 0.77 times as fast as 4,096, 8,192 are 1.08 times, more no faster.
@@ -199,7 +199,7 @@ class RunSettings(Settings, ABC):
         @property
         def seed(self) -> int: ...
         @property
-        def optimizer(self) -> Strategy: ...
+        def optimizer(self) -> OptimizerSettings: ...
         @property
         def schedule(self) -> Schedule: ...
         @property

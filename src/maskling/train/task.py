@@ -53,7 +53,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class Supply:
+class DataCounts:
     """Amount of training data. tokens: of the training text."""
 
     tokens: int
@@ -124,7 +124,7 @@ class Task(ABC, Generic[R, M]):
         return []
 
     @abstractmethod
-    def supply(self) -> Supply:
+    def supply(self) -> DataCounts:
         """Return the amount of training data."""
 
     @abstractmethod
