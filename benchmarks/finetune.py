@@ -77,8 +77,8 @@ def records(task: dict[str, Any], which: str) -> tuple[list[str], list[str]]:
 
 def ours(task: dict[str, Any]) -> dict[str, Any]:
     from maskling.config import Layer
-    from maskling.finetune.finetune import finetune
-    from maskling.finetune.recipe import read_finetune_recipe
+    from maskling.finetuning.finetune import finetune
+    from maskling.finetuning.recipe import read_finetune_recipe
     from maskling.train.events import FinalMetrics, Started, Step
 
     texts, labels = records(task, "train")

@@ -73,8 +73,8 @@ def main() -> None:
 
 
 def exported(size: str, data: Path, out: Path) -> Path:
-    from maskling.export.cards import CardFacts
-    from maskling.export.folder import export_model
+    from maskling.exporting.cards import CardFacts
+    from maskling.exporting.folder import export_model
     from maskling.model.build import build_masked_lm
     from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -151,7 +151,7 @@ def embeds(model: Path, texts: list[str], clock: Callable[[], float]) -> dict[st
 
 def evaluates(model: Path, data: Path, quick: bool) -> dict[str, Callable[[], object]]:
     import maskling
-    from maskling.evaluate.held_out import evaluate_held_out, split_text
+    from maskling.evaluation.held_out import evaluate_held_out, split_text
 
     runs: dict[str, Callable[[], object]] = {}
     for dtype in dtypes():

@@ -27,7 +27,7 @@ import torch._dynamo  # noqa: F401
 
 from killed_pipe import told, train_and_tell
 from maskling.errors import RankError
-from maskling.train.recipe import read_config
+from maskling.train.recipe import read_run_recipe
 
 SPREAD = 1.5
 TIMEOUT = 30.0
@@ -80,7 +80,7 @@ def begin(config: Path, run_dir: Path, ranks: int, timeout: float = 600.0) -> tu
 
 def take_part(config: Path, run_dir: Path, writes: int | None, timeout: float) -> None:
     """Run a rank until the process ends, as an interpreter ordinarily does."""
-    code, recipe = 1, read_config(config)
+    code, recipe = 1, read_run_recipe(config)
     recipe = recipe.model_copy(update={"system": recipe.system.model_copy(update={"rank_timeout": timeout})})
     try:
         train_and_tell(recipe, run_dir, writes)

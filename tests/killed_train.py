@@ -19,7 +19,7 @@ from pathlib import Path
 
 from killed_pipe import told, train_and_tell
 from killed_prepare import die_before_change
-from maskling.train.recipe import read_config
+from maskling.train.recipe import read_run_recipe
 
 SPREAD = 0.8
 # A child that got no further than this many changes has hardly begun, one that gets further writes checkpoints.
@@ -64,7 +64,7 @@ def begin(config: Path, run_dir: Path, point: int | None) -> tuple[int, int]:
     try:
         if point is not None:
             die_before_change(point)
-        train_and_tell(read_config(config), run_dir, writes)
+        train_and_tell(read_run_recipe(config), run_dir, writes)
         code = 0
     finally:
         os._exit(code)

@@ -18,18 +18,18 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
+from maskling.cli.run_report import stop_requested
 from maskling.errors import MasklingError
 from maskling.train.events import Evaluating, Step
 from maskling.train.pretrain import pretrain
-from maskling.train.recipe import read_config
-from maskling.train.signals import stop_requested
+from maskling.train.recipe import read_run_recipe
 
 
 def main(config: str, run_dir: str, what: str = "nothing", at: str = "0", which: str = "1") -> int:
     mine = os.environ.get("RANK", "0") == which
     lives = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     asked: list[bool] = []
-    recipe = read_config(Path(config))
+    recipe = read_run_recipe(Path(config))
     if what == "chaos" and lives < int(at):
         draws = random.Random(lives)
         if draws.randrange(2) == int(os.environ["RANK"]):

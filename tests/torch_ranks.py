@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from chaos_runs import TESTS, metrics
-from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetuning.recipe import FinetuneRecipe
 
 SCRIPT = TESTS / "rank.py"
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from generator.markdown import limits, prose, table, type_name, value
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.tokenizer_stage import TokenizerTrainingSettings
-from maskling.finetune.recipe import FinetuneRecipe
+from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.train.recipe import Recipe
 
 _INTRODUCTION = """\

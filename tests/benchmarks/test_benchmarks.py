@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from small_models import bert, wordpiece
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -13,7 +13,7 @@ import pytest
 
 from chaos_runs import assert_same_run, config, script
 from maskling.train.pretrain import pretrain
-from maskling.train.recipe import read_config
+from maskling.train.recipe import read_run_recipe
 from tiny_corpus import contents
 from torch_ranks import ran, torchrun
 from toy_runs import Make
@@ -51,7 +51,7 @@ def prepare_command(shared_data: Path, out: Path) -> list[str]:
 def test_fifty_kills_of_a_run_on_real_text(recipe_of: Make, tmp_path: Path, english: Path, seed: int, how: tuple[str]):
     recipe = recipe_of({"data.path": str(english), "train.steps": 600, "train.evaluate_every": 20})
     made = config(tmp_path / "config", recipe)
-    for _ in pretrain(read_config(made), tmp_path / "in-peace"):
+    for _ in pretrain(read_run_recipe(made), tmp_path / "in-peace"):
         pass
     found = script("killed_train.py", made, tmp_path / "run", seed, 25, *how, timeout=1000)
     assert found["kills"] == 25

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands import Command
-from maskling.cli.compare import short_names
+from maskling.evaluation.compare import short_names
 
 
 def test_two_checkpoints_side_by_side(maskling: Command, here: Path):

@@ -13,9 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import small_models
 from commands import Command
-from maskling.export.cards import CardFacts, TaskFacts
-from maskling.export.folder import export_model, export_task_model
-from maskling.export.sentence_transformers import write_pooling
+from maskling.exporting.cards import CardFacts, TaskFacts
+from maskling.exporting.folder import export_model, export_task_model, write_pooling
 from maskling.infer.model import load
 from maskling.model.tasks.config import AnswerSettings, HeadConfig, HeadKind
 from maskling.model.tasks.model import new_task_model

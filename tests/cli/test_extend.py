@@ -10,8 +10,8 @@ import pytest
 
 import small_models
 from commands import TRAIN, Command
-from maskling.export.cards import CardFacts, TaskFacts
-from maskling.export.folder import export_model, export_task_model
+from maskling.exporting.cards import CardFacts, TaskFacts
+from maskling.exporting.folder import export_model, export_task_model
 from maskling.infer.model import load
 from maskling.model.folder import read_config
 from maskling.model.tasks.config import HeadConfig

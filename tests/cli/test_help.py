@@ -10,8 +10,8 @@ import zstandard
 
 from commands import TRAIN, Command
 from maskling.cli import VERBS
-from maskling.export.cards import TaskFacts
-from maskling.export.folder import export_task_model
+from maskling.exporting.cards import TaskFacts
+from maskling.exporting.folder import export_task_model
 from maskling.model.tasks.folder import build_task_model
 from maskling.tokenizer.tokenizer import Tokenizer
 

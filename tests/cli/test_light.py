@@ -28,7 +28,7 @@ def test_the_list_of_verbs_is_made_without_settings():
 
 
 def test_settings_of_fine_tuning_load_no_torch():
-    assert "torch" not in loaded_after("import maskling.finetune.recipe")
+    assert "torch" not in loaded_after("import maskling.finetuning.recipe")
 
 
 @pytest.mark.parametrize(

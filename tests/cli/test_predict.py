@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from commands import Command
-from maskling.export.cards import CardFacts, TaskFacts
-from maskling.export.folder import export_model, export_task_model
+from maskling.exporting.cards import CardFacts, TaskFacts
+from maskling.exporting.folder import export_model, export_task_model
 from maskling.infer.model import load
 from maskling.model.tasks.config import HeadConfig, HeadKind
 from maskling.model.tasks.model import new_task_model

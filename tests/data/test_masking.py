@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.data.masking.ngram import NgramMasking
-from maskling.data.masking.runs import word_runs
 from maskling.data.masking.span import SpanMasking
+from maskling.data.masking.strategy import word_runs
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
 from maskling.data.masking.words import WordIds

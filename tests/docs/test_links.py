@@ -19,7 +19,7 @@ from maskling.config import Layer, Settings, flatten, resolve
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.tokenizer_stage import TokenizerTrainingSettings
 from maskling.errors import SettingsError
-from maskling.finetune.recipe import FinetuneRecipe, read_finetune_recipe
+from maskling.finetuning.recipe import FinetuneRecipe, read_finetune_recipe
 from maskling.train.recipe import Recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]

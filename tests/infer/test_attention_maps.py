@@ -12,8 +12,8 @@ import torch
 from commands import Said
 from maskling.cli.main import run
 from maskling.errors import SettingsError
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from maskling.infer import attention_maps
 from maskling.infer.model import Model, load
 from maskling.model.attention import AttentionPattern

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from maskling.errors import ModelError, SettingsError, TokenizerError
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from maskling.infer.fill import TokenScorer, fill_jointly, fill_texts
 from maskling.infer.masks import read_slots
 from maskling.infer.model import Model

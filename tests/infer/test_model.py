@@ -12,8 +12,8 @@ import pytest
 
 import maskling
 from maskling.errors import CheckpointError, MasklingError, ModelError
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from maskling.infer.model import load
 from small_models import bert, byte_level, roberta, wordpiece
 

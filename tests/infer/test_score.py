@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskling.errors import ModelError, SettingsError
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from maskling.infer import score
 from maskling.infer.model import Model, load
 from maskling.infer.score import MaskedCopies, pseudo_perplexity, score_texts, total_scores, word_perplexity

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import DataError, ModelError, SettingsError
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from maskling.infer import index as index_module
 from maskling.infer import search
 from maskling.infer.index import Index, Indexed, build_index

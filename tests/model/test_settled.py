@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import maskling
-from maskling.export.cards import CardFacts
-from maskling.export.folder import export_model
+from maskling.exporting.cards import CardFacts
+from maskling.exporting.folder import export_model
 from maskling.infer.forward import batches_by_length
 from maskling.model.attention import AttentionPattern
 from maskling.model.build import build_masked_lm

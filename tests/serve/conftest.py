@@ -10,8 +10,8 @@ import torch
 import uvicorn
 from fastapi.testclient import TestClient
 
-from maskling.export.cards import CardFacts, TaskFacts
-from maskling.export.folder import export_model, export_task_model
+from maskling.exporting.cards import CardFacts, TaskFacts
+from maskling.exporting.folder import export_model, export_task_model
 from maskling.infer.model import Model, load
 from maskling.model.tasks.model import new_task_model
 from maskling.serve.app import create_app, listen, url_of

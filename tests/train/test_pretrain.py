@@ -22,7 +22,7 @@ from maskling.model.memory import PROCESS_BYTES
 from maskling.train import memory_fit
 from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started, Step, Warned
 from maskling.train.pretrain import describe_run, pretrain
-from maskling.train.recipe import Recipe, read_config
+from maskling.train.recipe import Recipe, read_run_recipe
 from maskling.train.run_folder import read_env
 from torch_ranks import weights
 from toy_runs import Make
@@ -204,7 +204,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(recipe_of
 
 def test_a_run_folder_says_what_it_is(recipe_of: Make, straight: Path):
     # What the tokenizer decides is filled in.
-    assert read_config(straight).model.vocab_size == len(toy_corpus.SPECIAL) + len(toy_corpus.WORDS)
+    assert read_run_recipe(straight).model.vocab_size == len(toy_corpus.SPECIAL) + len(toy_corpus.WORDS)
     environment = json.loads((straight / "env.json").read_text())
     assert {"maskling", "torch", "processor", "threads", "compute"} <= environment.keys()
     kinds = [(line["kind"], line["step"]) for line in metrics(straight)]
@@ -322,7 +322,7 @@ def test_init_takes_weights_shape_and_tokenizer_from_a_folder(recipe_of: Make, t
         }
     )
     events = run(recipe, tmp_path / "run")
-    assert read_config(tmp_path / "run").model.num_layers == 2
+    assert read_run_recipe(tmp_path / "run").model.num_layers == 2
     found, given = weights(tmp_path / "run", 1), weights(straight, 12)
     assert all((found[name] - given[name]).abs().max() < 1e-6 for name in found)
     # Gone on with, the folder is not needed any more, and another one is refused.
@@ -380,7 +380,7 @@ def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path, m
     recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
     monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
     run_until(recipe, tmp_path, 2)
-    chosen = read_config(tmp_path).train.steps
+    chosen = read_run_recipe(tmp_path).train.steps
     assert chosen != 12
     assert run(recipe, tmp_path)[-1].steps == chosen
 
@@ -402,8 +402,8 @@ def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(
 ):
     monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
     run(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned")
-    steps = read_config(tmp_path / "planned").train.steps
-    every = read_config(tmp_path / "planned").train.evaluate_every or "none"
+    steps = read_run_recipe(tmp_path / "planned").train.steps
+    every = read_run_recipe(tmp_path / "planned").train.evaluate_every or "none"
     run(recipe_of({"train.steps": steps, "train.evaluate_every": every}), tmp_path / "told")
     assert same(weights(tmp_path / "planned", steps), weights(tmp_path / "told", steps))
 

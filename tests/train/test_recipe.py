@@ -11,7 +11,7 @@ import pytest
 
 from maskling.config import Layer, overrides
 from maskling.errors import SettingsError
-from maskling.train.recipe import Recipe, preset_names, read_config, read_recipe
+from maskling.train.recipe import Recipe, preset_names, read_recipe, read_run_recipe
 from maskling.train.settings import seconds
 from toy_runs import Make
 
@@ -29,7 +29,7 @@ def asked(**settings: Any) -> list[Layer]:
 
 def written(recipe: Recipe, folder: Path) -> Recipe:
     (folder / "config.toml").write_text(recipe.to_toml())
-    return read_config(folder)
+    return read_run_recipe(folder)
 
 
 def test_every_promised_preset_is_there():

@@ -22,7 +22,7 @@ from maskling.train.distributed import Ranks
 from maskling.train.engine import Engine
 from maskling.train.events import Evaluated, Finished, Replanned, Started, Step, Warned
 from maskling.train.pretrain import Pretraining, open_text, pretrain
-from maskling.train.recipe import Recipe, read_config
+from maskling.train.recipe import Recipe, read_run_recipe
 from maskling.train.run_folder import write_config
 from maskling.train.schedule import LinearSchedule, Schedule, TrapezoidSchedule
 from maskling.train.settings import TrainSettings
@@ -299,7 +299,7 @@ def test_a_run_planned_anew_takes_the_steps_and_learning_rates_of_the_longer_one
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert (finished.step, finished.steps, finished.stopped) == (20, 20, False)
-    assert read_config(tmp_path).train.steps == 20
+    assert read_run_recipe(tmp_path).train.steps == 20
     assert "| optimizer steps | 20 |" in (tmp_path / "model" / "README.md").read_text()
 
 
@@ -327,7 +327,7 @@ def test_a_run_planned_anew_goes_on_exactly(recipe_of: Make, tmp_path: Path, at:
 def test_a_damaged_checkpoint_takes_its_plan_with_it(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = recipe_of({**BUDGET, "train.save_every": 2})
     events_of(recipe, tmp_path, until=6)
-    assert read_config(tmp_path).train.steps == 20
+    assert read_run_recipe(tmp_path).train.steps == 20
     shutil.rmtree(tmp_path / "checkpoints" / "step-000004")
     monkeypatch.setattr(timing_module, "corrected", lambda *_: None)
     assert events_of(recipe, tmp_path)[-1].steps == 12
@@ -361,7 +361,7 @@ def test_a_run_that_goes_back_before_its_plan_was_corrected_says_so_in_its_setti
     monkeypatch.setattr(loop_module, "take_step", wrong_once)
     events = events_of(recipe_of({**BUDGET, "train.on_nonfinite": "rewind"}), tmp_path)
     assert len(of(Replanned, events)) == 1
-    assert events[-1].steps == read_config(tmp_path).train.steps == 12
+    assert events[-1].steps == read_run_recipe(tmp_path).train.steps == 12
 
 
 @pytest.mark.usefixtures("by_hand")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from maskling.train.signals import stop_requested
+from maskling.cli.run_report import stop_requested
 
 
 @contextlib.contextmanager

@@ -23,5 +23,5 @@ VERBS = {
     "extend": "maskling.cli.extend:extend",
     "tokenizer": "maskling.cli.tokenizer:tokenizer",
     "tokenizer extend": "maskling.cli.tokenizer:tokenizer_extend",
-    "init": "maskling.cli.init:init",
+    "init": "maskling.cli.train:init",
 }

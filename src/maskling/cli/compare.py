@@ -15,7 +15,7 @@ from maskling.console import Console, columns_of, counted
 from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
-    from maskling.evaluate.compare import Compared, ComparedModel
+    from maskling.evaluation.compare import Compared, ComparedModel
     from maskling.infer.model import Model
 
 # Columns of the terminal that a table may take, and the mark of the best of a row.
@@ -54,9 +54,9 @@ def compare(
 
     Example: maskling compare runs/mine runs/mine --text books/
     """
-    from maskling.evaluate.compare import compare_models
-    from maskling.evaluate.hidden_words import passages_of_files, passages_of_split
-    from maskling.evaluate.minimal_pairs import read_pairs
+    from maskling.evaluation.compare import compare_models, short_names
+    from maskling.evaluation.hidden_words import passages_of_files, passages_of_split
+    from maskling.evaluation.minimal_pairs import read_pairs
     from maskling.infer.model import load
 
     if len(models) < 2:
@@ -87,22 +87,9 @@ def compare(
     console.data(found.as_dict())
 
 
-def short_names(models: tuple[Path, ...]) -> list[str]:
-    """Return the last parts of each path, as many as make them distinct; a path given twice is numbered."""
-    parts = [model.parent.parts if model.name == "model" and model.parent.name else model.parts for model in models]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(own[-count:]) or "." for own in parts]
-        if len(set(names)) == len(set(models)):
-            break
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
-        for index, name in enumerate(names)
-    ]
-
-
 def _training_data(models: list[Model]) -> Path:
     """Return the prepared folder that the first run among the models was trained on."""
-    from maskling.evaluate.held_out import recipe_of
+    from maskling.evaluation.held_out import recipe_of
 
     for model in models:
         if (recipe := recipe_of(model)) is not None and Path(recipe.data.path).exists():

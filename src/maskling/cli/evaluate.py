@@ -19,9 +19,9 @@ from maskling.errors import SettingsError
 
 if TYPE_CHECKING:
     from maskling.corpus.settings import CorpusSettings
-    from maskling.evaluate.held_out import HeldOutText
-    from maskling.evaluate.minimal_pairs import PairResults
-    from maskling.export.cards import HeldOut
+    from maskling.evaluation.held_out import HeldOutText
+    from maskling.evaluation.minimal_pairs import PairResults
+    from maskling.exporting.cards import HeldOut
     from maskling.infer.model import Model
     from maskling.infer.score import Method
 
@@ -73,8 +73,8 @@ def evaluate(
 
     Example: maskling evaluate runs/mine --data data/
     """
-    from maskling.evaluate.held_out import check_evaluation, evaluate_held_out
-    from maskling.export.cards import update_card
+    from maskling.evaluation.held_out import check_evaluation, evaluate_held_out
+    from maskling.exporting.cards import update_card
     from maskling.infer.model import load
     from maskling.train.distributed import device_of_rank, join_ranks
 
@@ -129,7 +129,7 @@ def evaluate(
 
 
 def _file_text(loaded: Model, sources: Sequence[str], reading: CorpusSettings, console: Console) -> HeldOutText:
-    from maskling.evaluate.held_out import file_text
+    from maskling.evaluation.held_out import file_text
 
     report = reading_report(console)
     text = file_text(sources, loaded, reading, report)
@@ -140,7 +140,7 @@ def _file_text(loaded: Model, sources: Sequence[str], reading: CorpusSettings, c
 
 def _split_text(loaded: Model, model: Path, data: Path | None) -> HeldOutText:
     """Return the validation split of --data, or of the folder that the model was trained on."""
-    from maskling.evaluate.held_out import recipe_of, split_text
+    from maskling.evaluation.held_out import recipe_of, split_text
 
     recipe = recipe_of(loaded)
     if data is None and recipe is None:
@@ -175,7 +175,7 @@ def held_out_lines(found: HeldOut) -> list[str]:
 
 def show_pairs(loaded: Model, files: Sequence[str], method: Method, console: Console) -> None:
     """Evaluate a model on the minimal pairs of files and print the results."""
-    from maskling.evaluate.minimal_pairs import evaluate_pairs, read_pairs
+    from maskling.evaluation.minimal_pairs import evaluate_pairs, read_pairs
 
     pairs = read_pairs(files)
     console.note(f"{counted(len(pairs), 'pair')}, scored by pseudo-log-likelihood ({method})")
@@ -218,7 +218,7 @@ def pair_lines(results: PairResults) -> list[str]:
 
 def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console: Console) -> None:
     """Evaluate a fine-tuned model on each file and print the metrics. settings: --columns.key value."""
-    from maskling.finetune.finetune import evaluate_labelled
+    from maskling.finetuning.finetune import evaluate_labelled
 
     columns = column_settings(settings)
     if not files:

@@ -83,7 +83,7 @@ def export(
 
 
 def _onnx(source: Path, out: Path, int8: bool, console: Console) -> None:
-    from maskling.export.onnx import export_onnx
+    from maskling.exporting.onnx import export_onnx
 
     written = export_onnx(source, out, int8=int8)
     size = byte_size(written.graph_bytes)

@@ -61,7 +61,7 @@ def finetune(
     Example: maskling finetune runs/mine --task classify --train train.jsonl --dev dev.jsonl --out runs/classifier
     """
     from maskling.config import refuse_idle
-    from maskling.finetune.recipe import read_finetune_recipe
+    from maskling.finetuning.recipe import read_finetune_recipe
 
     console = Console(as_json=json)
     named = {
@@ -96,9 +96,8 @@ def finetune(
     assert out is not None
     check_run_folder(out)
 
-    from maskling.cli.run_report import RunReport
-    from maskling.finetune.finetune import finetune as run
-    from maskling.train.signals import stop_requested
+    from maskling.cli.run_report import RunReport, stop_requested
+    from maskling.finetuning.finetune import finetune as run
 
     report = RunReport(console, recipe.train.log_every, metrics_line)
     with stop_requested(report.announce_stop) as stop:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import check_out_folder, visible_names
+from maskling.cli.inputs import check_out_file, check_out_folder, visible_names
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -72,9 +72,8 @@ def train(
 
         find_model(resolved.settings.init)
 
-    from maskling.cli.run_report import RunReport
+    from maskling.cli.run_report import RunReport, stop_requested
     from maskling.train.pretrain import pretrain
-    from maskling.train.signals import stop_requested
 
     report = RunReport(console, resolved.settings.train.log_every, format_held_out)
     with stop_requested(report.announce_stop) as stop:
@@ -121,3 +120,35 @@ def check_run_folder(out: Path) -> None:
 
 def _word(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def init(
+    out: Annotated[Path, Parameter(help="file to write")] = Path("train.toml"),
+    *,
+    preset: Annotated[
+        str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
+    ] = None,
+    force: Annotated[bool, Parameter(help="overwrite an existing file")] = False,
+    json: Annotated[bool, Parameter(help="print the written settings as JSON on stdout")] = False,
+    settings: SettingPairs = (),
+) -> None:
+    """Write a settings file to edit.
+
+    It holds every setting of a run with its value and description, for 'maskling train --config'. Settings given here,
+    such as --train.steps 5000, are in it.
+
+    Example: maskling init train.toml --preset small
+    """
+    from maskling.errors import SettingsError
+    from maskling.files import atomic_write
+    from maskling.train.recipe import commented_toml, read_recipe
+
+    check_out_file(out)
+    if out.exists() and not force:
+        raise SettingsError(f"{out} exists already; choose another name, or --force to overwrite it")
+    resolved = read_recipe(setting_layers(None, settings, preset=preset))
+    with atomic_write(out) as file:
+        file.write(commented_toml(resolved.settings).encode())
+    console = Console(as_json=json)
+    console.note(f"{out} written; edit it, then: maskling train --config {out} --data data/ --out runs/mine")
+    console.data({"file": str(out), "settings": resolved.settings.model_dump(mode="json")})

@@ -17,7 +17,7 @@ PROCESS_BYTES = 340 << 20
 _WASTE = 0.1
 # oneDNN, which multiplies bf16 on a CPU, compiles kernels for each shape of a product and caches them: about 3.5 MB
 # each (700 MB for some 200 numbers of predictions, docs/journal.md, 2026-11-24), for some 60 shapes per run: the
-# forward and backward products of the layers, of attention and of the head, and those of evaluation. Counting tensors alone,
+# forward and backward products of the layers, of attention, of the head and of evaluation. Counting tensors alone,
 # modern-mini took 290 MB more than estimated on AMX, at an estimate of 833 MB and of 1.04 GB alike. (In fp32 on AVX2 it
 # is 1 MB per shape, but torch's fp32 products run in MKL, which compiles none.)
 _KERNEL_BYTES = 200 << 20

@@ -25,10 +25,10 @@ FOLDER = "onnx"
 # Graph files of a folder, in fp32 and in int8, under the names that other tools look for.
 GRAPH_FILES = ("model.onnx", "model_quantized.onnx")
 PARTS = ("encoder", "head")
-# Metadata key of a part: the checksum of the file that holds its weights, see `maskling.export.onnx_graph.write_parts`.
+# Metadata key of a part: the checksum of the file that holds its weights, see `exporting.onnx_graph.write_parts`.
 CHECKSUM_KEY = "maskling.weights_checksum"
 # Metadata keys of a graph: the number of weights, and the fingerprint of the model that it was exported from, see
-# `maskling.export.onnx.model_fingerprint`.
+# `maskling.exporting.onnx.model_fingerprint`.
 PARAMETERS = "maskling.parameters"
 MODEL = "maskling.model"
 

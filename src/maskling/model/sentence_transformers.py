@@ -1,6 +1,6 @@
 """Readers of the files in which Sentence-Transformers keeps how a model's vectors are made: pooling, length, norm.
 
-`maskling.export.sentence_transformers` writes the same files.
+`maskling.exporting.folder` writes the same files.
 """
 
 from __future__ import annotations

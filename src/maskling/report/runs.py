@@ -64,8 +64,8 @@ def read_run(folder: Path) -> LoadedRun:
 
 def read_run_settings(folder: Path) -> tuple[RunSettings, list[list[str]]]:
     """Return the settings of a run of any kind, and a summary of them as names and values."""
-    from maskling.finetune.recipe import FinetuneRecipe
-    from maskling.train.recipe import read_config
+    from maskling.finetuning.recipe import FinetuneRecipe
+    from maskling.train.recipe import read_run_recipe
     from maskling.train.settings import read_settings
 
     if "task" in load_toml(folder / "config.toml").tree:
@@ -78,7 +78,7 @@ def read_run_settings(folder: Path) -> tuple[RunSettings, list[list[str]]]:
             ["run", f"{steps} of {records} of at most {tuned.data.max_length} tokens, seed {tuned.seed}"],
             ["data", f"{tuned.data.train}, dev: {tuned.data.dev or 'held out'}, test: {tuned.data.test or 'none'}"],
         ]
-    recipe = read_config(folder)
+    recipe = read_run_recipe(folder)
     steps, batch = counted(recipe.train.steps, "step"), counted(recipe.train.batch_size, "row")
     return recipe, [
         ["model", f"{recipe.model.kind}, {recipe.model.num_layers} layers of {recipe.model.hidden_size}"],

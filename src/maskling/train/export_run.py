@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from maskling.config import flatten
 from maskling.data.shards import Shards, open_shards
 from maskling.errors import CheckpointError, DataError, MasklingError, ModelError, SettingsError
-from maskling.export.cards import CardFacts, HeldOut, TaskFacts, read_card
-from maskling.export.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
+from maskling.exporting.cards import CardFacts, HeldOut, TaskFacts, read_card
+from maskling.exporting.folder import check_export_folder, export_model, export_sentence_encoder, export_task_model
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.folder import build_encoder, check_vocabulary, is_encoder, read_folder, read_weights
@@ -23,7 +23,7 @@ from maskling.model.tasks.model import TaskModel
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train import checkpoint
 from maskling.train.prepared_data import PreparedData
-from maskling.train.recipe import Recipe, is_finetuning, read_config
+from maskling.train.recipe import Recipe, is_finetuning, read_run_recipe
 from maskling.train.task import Best
 
 
@@ -139,7 +139,7 @@ def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:
         kept = sorted(found.name for found in (run_dir / "checkpoints").glob("step-*") if found.name[5:].isdigit())
         there = f"there are {', '.join(kept)}" if kept else "it has none"
         raise CheckpointError(f"{run_dir} has no checkpoint of step {step:,}; {there}")
-    found, recipe = checkpoint.read_checkpoint(path), read_config(run_dir)
+    found, recipe = checkpoint.read_checkpoint(path), read_run_recipe(run_dir)
     module = build_masked_lm(recipe.model, recipe.seed)
     found.load(module, optimizer_state=False)
     shards = _shards(recipe, found.state.data)

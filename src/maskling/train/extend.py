@@ -11,8 +11,8 @@ from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import clean_batches
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import SettingsError, TokenizerError
-from maskling.export.cards import CardFacts, Extension, extended_card, read_card, render_card
-from maskling.export.folder import check_export_folder, export_model, model_facts
+from maskling.exporting.cards import CardFacts, Extension, extended_card, read_card, render_card
+from maskling.exporting.folder import check_export_folder, export_model, model_facts
 from maskling.model.config import BertConfig
 from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM

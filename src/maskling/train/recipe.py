@@ -106,7 +106,7 @@ def _checked(resolved: Resolved[Recipe]) -> Resolved[Recipe]:
     return resolved
 
 
-def read_config(run_dir: Path) -> Recipe:
+def read_run_recipe(run_dir: Path) -> Recipe:
     """Read the recipe in a run folder.
 
     Raises SettingsError if there is none, it is damaged, or the run is a fine-tuning run.

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-# FOLDED DOCS
-# [view] What an inspection found.
-
 
 @dataclass
 class View:

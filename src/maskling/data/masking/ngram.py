@@ -8,8 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from maskling.arrays import BoolArray, UInt64Array
-from maskling.data.masking.runs import word_runs
-from maskling.data.masking.strategy import Masking, Rate, take
+from maskling.data.masking.strategy import Masking, Rate, take, word_runs
 from maskling.data.masking.words import WordIds
 
 

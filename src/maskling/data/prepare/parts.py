@@ -137,7 +137,7 @@ def has_parts(folder: Path) -> bool:
     return _note_file(folder, 0).exists()
 
 
-def read_documents(folder: Path, part: TextPart) -> Iterator[dict[str, Any]]:
+def read_part(folder: Path, part: TextPart) -> Iterator[dict[str, Any]]:
     """Yield the documents of a part: id, source, text, sentences, digest. Raises DataError if it is damaged."""
     for line in io.BufferedReader(_open_compressed(text_file(folder, part.number), part.text), 1 << 20):
         yield orjson.loads(line)

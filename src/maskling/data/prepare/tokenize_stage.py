@@ -23,7 +23,7 @@ from maskling.data.manifest import (
     write_shard,
 )
 from maskling.data.prepare.events import ShardWritten
-from maskling.data.prepare.parts import TextPart, read_documents, read_note, write_note
+from maskling.data.prepare.parts import TextPart, read_note, read_part, write_note
 from maskling.data.prepare.workers import Workers, in_order
 from maskling.data.shards import TOKENIZER
 from maskling.errors import DataError
@@ -36,7 +36,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 _BATCH_CHARACTERS = 1 << 20
 
 
-class Job(BaseModel):
+class TokenizeJob(BaseModel):
     """Everything that determines the shards of a part. text: checksum of its text; below: limit of digests held out.
 
     Field names are those of the JSON on disk.
@@ -58,7 +58,7 @@ class EncodedPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    job: Job
+    job: TokenizeJob
     train: ShardInfo | None
     validation: ShardInfo | None
     ids: tuple[Count, ...]
@@ -79,7 +79,9 @@ def tokenize(
     Returns the notes in order, and how often each id occurs in the train split, (vocab_size,) int64.
     """
     words = tokenizer.chinese_words
-    jobs = [Job(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=limit) for part in parts]
+    jobs = [
+        TokenizeJob(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=limit) for part in parts
+    ]
     calls = ((folder, part, job) for part, job in zip(parts, jobs, strict=True))
     done: list[EncodedPart] = []
     counts = np.zeros(tokenizer.vocab_size, np.int64)
@@ -93,7 +95,7 @@ def tokenize(
     return done, counts
 
 
-def encode_part(folder: Path, part: TextPart, job: Job) -> EncodedPart:
+def encode_part(folder: Path, part: TextPart, job: TokenizeJob) -> EncodedPart:
     """Write the shards of a part, unless they exist undamaged. Raises DataError if its text is damaged."""
     note = folder / SHARDS / f"{part.number:05d}.json"
     found = _existing(folder, note, job)
@@ -101,7 +103,7 @@ def encode_part(folder: Path, part: TextPart, job: Job) -> EncodedPart:
         return found
     tokenizer = _tokenizer(folder / TOKENIZER, job.chinese_words, job.tokenizer)
     train, validation = _Columns(tokenizer.vocab_size), _Columns(tokenizer.vocab_size)
-    for documents in grouped(read_documents(folder, part), lambda document: len(document["text"]), _BATCH_CHARACTERS):
+    for documents in grouped(read_part(folder, part), lambda document: len(document["text"]), _BATCH_CHARACTERS):
         pieces, document = _sentences(documents)
         tokens = tokenizer.encode_flat(pieces)
         held_out = np.array([int(each["digest"], 16) < job.below for each in documents])[document]
@@ -164,7 +166,7 @@ class _Columns:
         )
 
 
-def _existing(folder: Path, note: Path, job: Job) -> EncodedPart | None:
+def _existing(folder: Path, note: Path, job: TokenizeJob) -> EncodedPart | None:
     found = read_note(note, EncodedPart)
     if found is None or found.job != job:
         return None

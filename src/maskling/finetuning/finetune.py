@@ -1,0 +1,87 @@
+"""Fine-tune a model, and evaluate a fine-tuned model on labelled files.
+
+for event in finetune(recipe, run_dir): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from maskling.data.labelled.columns import Columns
+from maskling.errors import SettingsError
+from maskling.finetuning.kinds.answer import AnswerQuestions
+from maskling.finetuning.kinds.classify import Classify, ClassifyPairs
+from maskling.finetuning.kinds.kind import HeadTask
+from maskling.finetuning.kinds.regress import Regress
+from maskling.finetuning.kinds.similarity import Similarity
+from maskling.finetuning.kinds.tag import Tag
+from maskling.finetuning.recipe import FinetuneRecipe
+from maskling.finetuning.similarity import SimilarityData
+from maskling.finetuning.task import LabelledData
+from maskling.infer.forward import default_batch_tokens
+from maskling.infer.model import Model
+from maskling.infer.task_logits import window_logits
+from maskling.model.tasks.config import HeadConfig
+from maskling.train.events import Event, FinalMetrics
+from maskling.train.run import run_training
+from maskling.train.task import TrainingData
+
+
+def finetune(
+    recipe: FinetuneRecipe, run_dir: Path, stop: Callable[[], bool] = lambda: False, force_new: bool = False
+) -> Iterator[Event]:
+    """Fine-tune the model of `recipe.encoder.path`, or resume the run in `run_dir`.
+
+    Ranks, stopping, bit-identical resume and exceptions are as in `pretrain`. The last events are `FinalMetrics` of the
+    best weights, which are in `run_dir/model`.
+    """
+    return run_training(recipe, run_dir, open_training_data, stop, force_new)
+
+
+def open_training_data(recipe: FinetuneRecipe, _checks: bool = True) -> TrainingData[FinetuneRecipe]:
+    """Open the model folder and read all records, which checks every one of them.
+
+    Raises SettingsError, ModelError, DataError or CorpusError.
+    """
+    match recipe.task:
+        case Similarity() as task:
+            return SimilarityData(recipe, task)
+        case HeadTask() as task:
+            return LabelledData(recipe, task)
+    raise SettingsError(f"task.kind: '{recipe.task.kind}' cannot be trained")
+
+
+def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalMetrics, list[str]]:
+    """Return the metrics that `finetune` reports, measured on the records of a file, and warnings.
+
+    Raises DataError for a file that cannot be read or has no labels to compare with, ModelError for a model without a
+    task head.
+    """
+    scorer = model.need_task_scorer("evaluate")
+    head = scorer.head_config
+    task = task_of_head(head)
+    file = task.read(path, columns)
+    records, warnings = file.records, file.warnings
+    task.check_evaluable(records, head, path)
+    encoded = task.encode(records, model.tokenizer, model.max_length, head, targets=False)
+    logits = window_logits(scorer, encoded.windows, encoded.detail, default_batch_tokens(model.compute))
+    if encoded.cut:
+        warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records were too long and were cut"]
+    return FinalMetrics(0, "test", path, len(records), task.metrics(records, encoded, logits, head)), warnings
+
+
+def task_of_head(head: HeadConfig) -> HeadTask:
+    """Return the task of a head, with the settings that its training evaluated it with."""
+    settings = head.answer_settings
+    match head.kind:
+        case "tag":
+            return Tag()
+        case "regress":
+            return Regress()
+        case "answer":
+            return AnswerQuestions(max_question=settings.max_question, max_answer=settings.max_answer)
+        case "classify" if settings.pairs:
+            return ClassifyPairs(threshold=settings.threshold, positive=settings.positive)
+        case _:
+            return Classify(threshold=settings.threshold)

@@ -1,0 +1,94 @@
+"""Tagging of words: named entities, parts of speech."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from maskling.arrays import offsets_of
+from maskling.data.labelled.checks import check_tagged
+from maskling.data.labelled.columns import Columns
+from maskling.data.labelled.encode_tags import encode_tagged, tag_targets
+from maskling.data.labelled.encode_texts import IGNORED, EncodedRecords
+from maskling.data.labelled.reader import RecordFile, read_records
+from maskling.data.labelled.records import LabelSet, record_tags
+from maskling.finetuning.kinds.kind import HeadTask, Logits, Records
+from maskling.metrics import entropy
+from maskling.metrics.entities import entity_scores, marks_entities, token_accuracy
+from maskling.model.tasks.config import HeadConfig
+from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.train.events import Baseline, Metrics
+from maskling.train.task import Criterion
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from maskling.finetuning.device_batch import DeviceBatch
+    from maskling.model.tasks.model import TaskModel
+
+
+class Tag(HeadTask):
+    """A tag per word, predicted from its first token. Long sentences are read in windows with context on both sides."""
+
+    small_rate: ClassVar[float] = 1e-3
+    kind: Literal["tag"] = "tag"
+
+    def read(self, path: str, columns: Columns) -> RecordFile:
+        return read_records(path, "tag", columns)
+
+    def warnings(self, train: Records, others: Mapping[str, Records]) -> list[str]:
+        return check_tagged(train, others)
+
+    def head(self, train: Records) -> HeadConfig:
+        return HeadConfig("tag", LabelSet.of_tags(train).names)
+
+    def check_evaluable(self, records: Records, head: HeadConfig, where: str | None = None) -> None:
+        tags = [tag for record in records for tag in record_tags(record)]
+        if where is not None:
+            LabelSet(head.labels).check_shared(tags, where)
+
+    def encode(
+        self, records: Records, tokenizer: Tokenizer, max_length: int, head: HeadConfig, *, targets: bool
+    ) -> EncodedRecords[Any]:
+        made = encode_tagged(records, tokenizer, max_length)
+        return EncodedRecords(
+            made.windows,
+            tag_targets(records, LabelSet(head.labels), made) if targets else made.words,
+            made.cut,
+            made.words,
+        )
+
+    def loss(self, model: TaskModel, hidden: Tensor, batch: DeviceBatch) -> Tensor:
+        """Return the cross-entropy of the tags, summed over words."""
+        import torch.nn.functional as F
+
+        targets = batch.source.targets
+        positions = batch.on_device(targets.positions(batch.source.first_positions))
+        logits = model.tag(hidden, positions).float()
+        return F.cross_entropy(logits, batch.on_device(targets.labels), ignore_index=IGNORED, reduction="sum")
+
+    def criterion(self, head: HeadConfig) -> Criterion:
+        """Return F1 of whole entities, or accuracy for tags that do not mark entities."""
+        return Criterion("f1" if marks_entities(head.labels) else "accuracy", higher=True)
+
+    def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
+        """Return entity F1, precision and recall as conlleval counts them, and the accuracy of single tags."""
+        ends = offsets_of([len(record.words) for record in records])[1:]
+        best = np.zeros(ends[-1], np.int64)
+        best[encoded.detail.words] = logits.argmax(1)
+        names = np.array(head.labels)
+        predicted = [tuple(names[indices].tolist()) for indices in np.split(best, ends[:-1])]
+        truth = [record_tags(record) for record in records]
+        accuracy: Metrics = {"accuracy": token_accuracy(truth, predicted)}
+        if not marks_entities(head.labels):
+            return accuracy
+        found = entity_scores(truth, predicted).overall
+        return {"f1": found.f1, "precision": found.precision, "recall": found.recall, **accuracy}
+
+    def baseline(self, records: Records, _head: HeadConfig) -> Baseline | None:
+        """Return the entropy of the tags."""
+        counts = Counter(tag for record in records for tag in record_tags(record))
+        return Baseline("tags", entropy.entropy(np.array(list(counts.values()))), "how often each tag occurs")

@@ -1,0 +1,119 @@
+"""The outputs of a fine-tuning run: its best model with a model card, and results.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from maskling.config import flatten
+from maskling.errors import CheckpointError
+from maskling.exporting.cards import TaskFacts
+from maskling.files import checksum, fingerprint, write_json
+from maskling.finetuning.kinds.kind import Records
+from maskling.finetuning.recipe import FinetuneRecipe
+from maskling.finetuning.records_data import RecordsData
+from maskling.train.events import Evaluating, Event, FinalMetrics, Metrics, finite_metrics
+from maskling.train.task import Best, Criterion
+
+# Settings that hold paths, or properties of one machine.
+_LOCAL_SETTINGS = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
+
+
+def write_best_model(
+    run_dir: Path,
+    recipe: FinetuneRecipe,
+    data: RecordsData,
+    dev: Metrics,
+    test: Metrics,
+    export: Callable[[Path, TaskFacts], None],
+) -> Path:
+    """Write `run_dir/model`, verified before it replaces an earlier one. Raises CheckpointError on a full disk.
+
+    dev, test: metrics for the model card. export: writes a folder with a card of the given facts.
+    """
+    out, files, train = run_dir / "model", recipe.data, recipe.train
+    measured_on = data.dev_name
+    metrics = {name: value for name, value in dev.items() if value is not None}
+    if test and files.test is not None:
+        metrics = {f"{name}, dev": value for name, value in metrics.items()}
+        metrics |= {f"{name}, test": value for name, value in test.items() if value is not None}
+        measured_on = f"{measured_on} (which selected the weights) and {Path(files.test).name}"
+    settings = flatten(recipe.model_dump())
+    facts = TaskFacts(
+        name=run_dir.resolve().name,
+        pairs=getattr(data.train[0], "text_pair", None) is not None,
+        base=recipe.encoder.path,
+        fresh=recipe.encoder.fresh,
+        train=(Path(files.train).name,),
+        records=len(data.train),
+        epochs=train.steps * train.batch_size / len(data.train),
+        steps=train.steps,
+        seq_length=files.max_length,
+        seed=recipe.seed,
+        measured_on=measured_on,
+        measured_records=None if test else len(data.dev),
+        metrics=metrics,
+        recipe={path: value for path, value in settings.items() if not path.startswith(_LOCAL_SETTINGS)},
+    )
+    try:
+        export(out, facts)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{out} could not be written: {error}; an earlier model there was kept; make room on the disk, and run the "
+            f"same command again"
+        ) from None
+    return out
+
+
+def report_results(
+    recipe: FinetuneRecipe,
+    criterion: Criterion,
+    data: RecordsData,
+    run_dir: Path,
+    best: Best | None,
+    measure_test: Callable[[], Metrics],
+) -> Iterator[Event]:
+    """Yield the metrics of the model in `run_dir/model`, and write them to results.json.
+
+    The test records are measured once per model: if results.json has their metrics, these are yielded.
+    measure_test: measures the test records, and writes the model again with those metrics in its card.
+    """
+    step, dev = (best.step, best.numbers) if best else (recipe.train.steps, {})
+    yield FinalMetrics(step, "dev", data.dev_name, len(data.dev), dev)
+    path, test = recipe.data.test, data.test
+    results: dict[str, Any] = {
+        "step": step,
+        "criterion": criterion.name,
+        "dev": {"from": data.dev_name, "records": len(data.dev), **dev},
+    }
+    if path is not None and test is not None:
+        weights = run_dir / "model" / "model.safetensors"
+        key = [_records_checksum(Path(path), test), checksum(weights)]
+        metrics = _measured_before(run_dir / "results.json", key)
+        if metrics is None:
+            yield Evaluating(step, Path(path).name)
+            metrics = finite_metrics(measure_test())
+            key[1] = checksum(weights)
+        results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **metrics}
+        yield FinalMetrics(step, "test", Path(path).name, len(test), metrics)
+    write_json(run_dir / "results.json", results)
+
+
+def _records_checksum(path: Path, records: Records) -> str:
+    """Return the checksum of a file, or, of several files, a fingerprint of the records read from them."""
+    return checksum(path) if path.is_file() else fingerprint([str(record) for record in records])
+
+
+def _measured_before(path: Path, key: list[str]) -> Metrics | None:
+    """Return the metrics of results.json, if they are of the same test records and the same weights."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["test"]
+        if found.pop("of") != key:
+            return None
+        return {name: value for name, value in found.items() if name not in ("from", "records")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

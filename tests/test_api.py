@@ -1,0 +1,166 @@
+"""The public functions do what the commands of the same names do, from plain arguments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import numpy as np
+import pytest
+
+import maskling
+
+SHAPE = {
+    "model.hidden_size": 32,
+    "model.num_layers": 2,
+    "model.num_heads": 2,
+    "model.intermediate_size": 64,
+    "model.max_positions": 64,
+    "data.seq_length": 32,
+    "train.batch_size": 8,
+    "train.save_every": 3,
+    "system.threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text, labelled records, a prepared folder, a finished run and a fine-tuned one."""
+    folder = tmp_path_factory.mktemp("api")
+    lines = [f"The fox number {n} sees {n % 7} dogs. They sleep near tree {n % 5}." for n in range(150)]
+    text = "".join(json.dumps({"text": line}) + "\n" for line in lines)
+    (folder / "text.jsonl").write_text(text)
+    unseen = [json.dumps({"text": topics[name]}) for name in sorted(topics)[:8]]
+    (folder / "unseen.jsonl").write_text("\n".join(unseen) + "\n")
+    rows = [{"text": line, "label": "odd" if n % 2 else "even"} for n, line in enumerate(lines[:60])]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepared = maskling.prepare(
+        folder / "text.jsonl",
+        folder / "data",
+        settings={"tokenizer.vocab_size": 150, "shards.validation_fraction": 0.1},
+    ).result()
+    assert isinstance(prepared, maskling.Prepared)
+    assert prepared.train_documents + prepared.validation_documents == 150
+    maskling.pretrain(folder / "data", folder / "run", preset="bert-tiny", settings=SHAPE | {"train.steps": 6}).result()
+    maskling.finetune(
+        folder / "run",
+        folder / "tuned",
+        task="classify",
+        train=folder / "train.jsonl",
+        settings={"train.steps": 2, "system.threads": 1},
+    ).result()
+    return folder
+
+
+def test_a_loop_over_the_events_can_be_left_and_the_same_call_resumes(made: Path, tmp_path: Path):
+    settings = SHAPE | {"train.steps": 6}
+    job = maskling.pretrain(made / "data", tmp_path / "run", preset="bert-tiny", settings=settings)
+    for event in job:
+        if isinstance(event, maskling.Saved) and event.step == 3:
+            break
+    job.close()
+    events = list(maskling.pretrain(made / "data", tmp_path / "run", preset="bert-tiny", settings=settings))
+    (started,) = (event for event in events if isinstance(event, maskling.Started))
+    assert started.resumed_from == 3
+    one, other = (folder / "run" / "model" / "model.safetensors" for folder in (made, tmp_path))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_job_that_is_dropped_without_being_run_warns(made: Path, tmp_path: Path):
+    with pytest.warns(RuntimeWarning, match=r"prepare\(\.\.\.\) was called and nothing was done"):
+        maskling.prepare(made / "text.jsonl", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_job_has_its_result_once(made: Path):
+    job = maskling.prepare(
+        made / "text.jsonl",
+        made / "data",
+        settings={"tokenizer.vocab_size": 150, "shards.validation_fraction": 0.1},
+    )
+    assert job.result().already
+    with pytest.raises(RuntimeError, match="run to its end already"):
+        job.result()
+
+
+def test_a_recipe_holds_all_settings(made: Path, tmp_path: Path):
+    recipe = maskling.load(made / "run").folder.parent / "config.toml"
+    assert recipe.is_file()
+    with pytest.raises(maskling.MasklingError, match="a Recipe holds all of them"):
+        maskling.pretrain(maskling.Recipe(), tmp_path / "run", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"train.stepz": 3}, "did you mean 'steps'"),
+        ({"train.steps": -1}, "train.steps"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_an_error(made: Path, tmp_path: Path, settings: dict[str, object], complaint):
+    with pytest.raises(maskling.MasklingError, match=complaint):
+        maskling.pretrain(made / "data", tmp_path / "run", preset="bert-tiny", settings=settings)
+
+
+def test_models_are_evaluated_on_text_prepared_folders_and_their_own_data(made: Path):
+    seen: list[tuple[int, int]] = []
+    own = maskling.evaluate(made / "run", on_progress=lambda done, total: seen.append((done, total)))
+    same = maskling.evaluate(maskling.load(made / "run"), data=made / "data")
+    assert own == same
+    assert seen[-1][0] == seen[-1][1] > 0
+    assert maskling.evaluate(made / "run", made / "unseen.jsonl").perplexity > 1
+    with pytest.raises(maskling.MasklingError, match="not both"):
+        maskling.evaluate(made / "run", made / "unseen.jsonl", data=made / "data")
+
+
+def test_labelled_files_give_the_metrics_of_the_task(made: Path):
+    metrics = maskling.evaluate_labelled(made / "tuned", made / "train.jsonl").measured
+    assert 0 <= metrics["accuracy"] <= 1
+    with pytest.raises(maskling.MasklingError, match="label"):
+        maskling.evaluate_labelled(made / "tuned", made / "train.jsonl", columns={"label": "nowhere"})
+
+
+def test_minimal_pairs_and_comparisons_take_paths(made: Path, tmp_path: Path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(json.dumps({"sentence_good": "The dogs sleep.", "sentence_bad": "Dogs the sleep."}) + "\n")
+    assert maskling.evaluate_pairs(made / "run", pairs).macro_average in (0.0, 0.5, 1.0)
+    found = maskling.compare([made / "run", made / "run"], text=made / "unseen.jsonl", words=8, rounds=0)
+    assert [side.name for side in found.sides] == ["run (1)", "run (2)"]
+    assert found.sides[0].loss_per_word == found.sides[1].loss_per_word
+
+
+def test_an_export_is_a_folder_that_opens(made: Path, tmp_path: Path):
+    folder = maskling.export(made / "run", tmp_path / "exported")
+    text = "The fox [MASK] dogs."
+    ours, theirs = (maskling.load(path).embed(text) for path in (made / "run", folder))
+    assert np.array_equal(ours, theirs)
+    with pytest.raises(maskling.MasklingError, match="int8 goes with"):
+        maskling.export(made / "run", tmp_path / "other", int8=True)
+
+
+def test_the_application_answers(made: Path):
+    from starlette.testclient import TestClient
+
+    with TestClient(maskling.serve_app(made / "run", name="fox")) as client:
+        found = client.post("/fill", json={"text": "The fox [MASK] dogs."})
+    assert found.status_code == 200
+
+
+def test_every_public_name_is_there_and_has_a_docstring():
+    assert set(dir(maskling)) == set(maskling.__all__)
+    for name in maskling.__all__:
+        assert getattr(maskling, name).__doc__, name
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        maskling.nothing_like_it  # noqa: B018
+
+
+def test_importing_a_package_of_the_same_field_hides_no_function():
+    import maskling.evaluation.held_out
+    import maskling.exporting.folder
+    import maskling.finetuning.recipe
+
+    assert callable(maskling.evaluate)
+    assert callable(maskling.export)
+    assert callable(maskling.finetune)
