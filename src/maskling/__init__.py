@@ -8,9 +8,10 @@
     model = maskling.load("runs/mine")
     model.fill("The quick brown [MASK] jumps over the lazy dog.")
 
-`prepare`, `pretrain`, `finetune`, `evaluate`, `compare`, `export`, `load` and `serve_app` do what the commands of the
-same names do. `Recipe` holds every setting of a pretraining run, `Tokenizer` reads and writes any tokenizer folder, and
-the classes of events are what `prepare`, `pretrain` and `finetune` yield. Everything else may move between releases.
+Each function does what a command does: `prepare`, `pretrain` (`maskling train`), `finetune`, `evaluate`, `compare`,
+`export` and `serve_app` (`maskling serve`); `load` opens a model for filling masks, embeddings and the rest. `Recipe`
+holds every setting of a pretraining run, `Tokenizer` reads and writes any tokenizer folder, and the classes of events
+are what `prepare`, `pretrain` and `finetune` yield. Everything else may move between releases.
 """
 
 from __future__ import annotations

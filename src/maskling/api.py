@@ -118,9 +118,9 @@ def pretrain(
     """Pretrain a masked language model on a prepared folder, or resume the run in `out`.
 
     data: the folder that `prepare` wrote; or a whole Recipe, and then no other setting. out: the run folder.
-    preset: named settings to start from ('small', 'bert-base', ...); config: a settings file (TOML); init: a model to
-    continue; budget: time for the run ('30m', '2h'), which sets the number of steps; force_new: move a run that is in
-    `out` away and start anew; stop: asked after each step, True ends the run with a checkpoint.
+    preset: named settings to start from, such as 'small' (default: 'modern-mini'); config: a settings file (TOML);
+    init: a model to continue; budget: time for the run ('30m', '2h'), which sets the steps; force_new: move a run that
+    is in `out` away and start anew; stop: asked after each step, True ends the run with a checkpoint.
     settings: single settings by name, over those of preset and config; `maskling train --show` lists them.
 
     Raises SettingsError, DataError for the prepared folder, CheckpointError if the run in `out` is another one.

@@ -198,7 +198,7 @@ def test_csv_and_conll_are_what_their_names_say(maskling: Command, models: Path)
 
 def test_a_name_that_promises_something_else_is_refused(maskling: Command, models: Path, texts: Path) -> None:
     assert "name the file .jsonl" in maskling("predict", models / "classify", texts, "--out", "a.json").complaint
-    assert "which this model does not give" in maskling("predict", models / "answer", "--out", "a.bio").complaint
+    assert "but this model does not tag" in maskling("predict", models / "answer", "--out", "a.bio").complaint
     assert "- is not a file to write to" in maskling("predict", models / "classify", texts, "--out", "-").complaint
 
 

@@ -27,7 +27,7 @@ def finetune(
         Parameter(help="classify, pair, regress, tag, answer or similarity; default: classify", metavar="KIND"),
     ] = None,
     train: Annotated[
-        Path | None, Parameter(help="training records; for similarity pairs, or any text", metavar="FILE")
+        Path | None, Parameter(help="training records; for similarity: pairs, or any text", metavar="FILE")
     ] = None,
     dev: Annotated[
         Path | None,

@@ -1,6 +1,6 @@
 """From segments to a batch: add special tokens, keep the masks, and collate examples into padded rows.
 
-    Segments --assemble--> ids and WordIds --masking, corruption--> Text --lay_out (collate)--> Batch
+    Segments --assemble--> ids and WordIds --masking, corruption--> MaskedExamples --collate--> Batch
 
 Examples travel end to end in flat arrays, without padding, until `collate` places them in rows.
 """

@@ -18,14 +18,14 @@ from maskling.model.device import to_device
 class DeviceBatch:
     """The tensors of a `LabelledBatch`.
 
-    input_ids, position_ids, token_type_ids: (rows, seq) int32. visible: the attention mask. first_positions, lengths:
-    (k,) int64, of each sequence. source: the arrays, which hold the targets.
+    input_ids, position_ids, token_type_ids: (rows, seq) int32. attention_pattern: the attention mask.
+    first_positions, lengths: (k,) int64, of each sequence. source: the arrays, which hold the targets.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     token_type_ids: Tensor
-    visible: AttentionPattern
+    attention_pattern: AttentionPattern
     first_positions: Tensor
     lengths: Tensor
     source: LabelledBatch[Any]
@@ -37,7 +37,7 @@ class DeviceBatch:
             input_ids=to_device(batch.input_ids, device),
             position_ids=to_device(batch.position_ids, device),
             token_type_ids=to_device(batch.token_type_ids, device),
-            visible=AttentionPattern.from_example_ids(
+            attention_pattern=AttentionPattern.from_example_ids(
                 torch.from_numpy(np.ascontiguousarray(batch.example_ids)), device
             ),
             first_positions=to_device(batch.first_positions, device),

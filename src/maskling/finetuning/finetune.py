@@ -33,8 +33,8 @@ def finetune(
 ) -> Iterator[Event]:
     """Fine-tune the model of `recipe.encoder.path`, or resume the run in `run_dir`.
 
-    Ranks, stopping, bit-identical resume and exceptions are as in `pretrain`. The last events are `FinalMetrics` of the
-    best weights, which are in `run_dir/model`.
+    Ranks, stopping, bit-identical resume and exceptions are as in `pretrain`. `FinalMetrics` of the best weights,
+    which are in `run_dir/model`, come just before `Finished`.
     """
     return run_training(recipe, run_dir, open_training_data, stop, force_new)
 

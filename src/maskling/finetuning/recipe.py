@@ -22,11 +22,11 @@ from maskling.train.settings import MICRO_BATCH_TOKENS, RunSettings, SystemSetti
 
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
-    from maskling.finetuning.kinds.kind import TaskSettings as AnyTask
+    from maskling.finetuning.kinds.kind import TaskSettings as AnyTaskSettings
     from maskling.train.optimizer import OptimizerSettings as AnyOptimizer
     from maskling.train.schedule import Schedule as AnySchedule
 else:
-    AnyTask, AnyPacking = one_of(KINDS), one_of(PACKINGS)
+    AnyTaskSettings, AnyPacking = one_of(KINDS), one_of(PACKINGS)
     AnyOptimizer, AnySchedule = one_of(OPTIMIZERS), one_of(SCHEDULES)
 
 
@@ -87,7 +87,7 @@ class FinetuneRecipe(RunSettings):
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="seed of the head's initial weights, the order of records, and dropout"
     )
-    task: AnyTask = Classify()
+    task: AnyTaskSettings = Classify()
     encoder: EncoderSettings = EncoderSettings()
     data: LabelledSettings = LabelledSettings()
     columns: Columns = Columns()

@@ -137,7 +137,7 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         self.criterion = CRITERIA[data.dev_form]
         if data.form != "scored":
             guess = math.log(min(recipe.train.batch_size, len(data.train)))
-            self.baseline = Baseline("guessing", guess, "how many texts a step has")
+            self.baseline = Baseline("guessing", guess, "the number of texts per step")
 
     @property
     def evaluates_initial(self) -> bool:
@@ -267,10 +267,10 @@ def step_vectors(
 
 def _encode(input_ids: Tensor, batch: DeviceBatch, encode: Encode, pooling: Pooling) -> Tensor:
     # With the cached masks of the first forward pass, the second would be a different graph to a compiler.
-    visible = batch.visible.without_masks()
-    hidden = encode(input_ids, batch.position_ids, batch.token_type_ids, visible)
+    attention_pattern = batch.attention_pattern.without_masks()
+    hidden = encode(input_ids, batch.position_ids, batch.token_type_ids, attention_pattern)
     with torch.autocast(hidden.device.type, enabled=False):
-        return pool_rows(hidden.float(), batch.first_positions, visible, pooling)
+        return pool_rows(hidden.float(), batch.first_positions, attention_pattern, pooling)
 
 
 def _gather(own: Tensor, step: StepSequences, ranks: Ranks) -> Tensor:

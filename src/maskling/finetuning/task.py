@@ -189,7 +189,7 @@ class FinetuneTask(RecordsTask[TaskModel]):
     ) -> dict[str, Term]:
         """Compute the loss of a micro-batch."""
         inputs = DeviceBatch.of(batch, device)
-        hidden = forward(inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.visible)
+        hidden = forward(inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.attention_pattern)
         return {"loss": Term(self._task.loss(module, hidden, inputs), round(batch.targets.total))}
 
     def evaluate(self, module: TaskModel, compute: Compute, ranks: Ranks) -> Metrics:

@@ -97,7 +97,7 @@ class TorchTaskScorer:
         with torch.inference_mode(), self.compute.autocast():
             for rows in self._rows(windows, batch_tokens):
                 first = torch.from_numpy(rows.first).to(self.compute.device)
-                logits[rows.indices] = _to_numpy(self.model.classify(rows.hidden, first, rows.visible))
+                logits[rows.indices] = _to_numpy(self.model.classify(rows.hidden, first, rows.attention_pattern))
         return logits
 
     def words(self, windows: Windows, words: WordTargets, batch_tokens: int = BATCH_TOKENS) -> Float32Array:
@@ -125,13 +125,13 @@ class TorchTaskScorer:
         for rows in padded_batches(windows, self.pad, batch_tokens):
             count, longest = rows.attention_mask.shape
             positions = np.tile(np.arange(longest), (count, 1))
-            visible = AttentionPattern.from_example_ids(
+            attention_pattern = AttentionPattern.from_example_ids(
                 torch.from_numpy(rows.attention_mask.astype(np.int32) - 1), self.compute.device
             )
             arrays = (rows.input_ids, positions, rows.token_type_ids)
-            hidden = self.model(*(to_device(array, self.compute.device) for array in arrays), visible)
+            hidden = self.model(*(to_device(array, self.compute.device) for array in arrays), attention_pattern)
             first = np.arange(count, dtype=np.int64) * longest
-            yield _EncodedRows(rows.indices, rows.attention_mask, first, hidden, visible)
+            yield _EncodedRows(rows.indices, rows.attention_mask, first, hidden, attention_pattern)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _EncodedRows:
     real: NDArray[np.bool_]
     first: NDArray[np.int64]
     hidden: Tensor
-    visible: AttentionPattern
+    attention_pattern: AttentionPattern
 
 
 def _to_numpy(logits: Tensor) -> Float32Array:

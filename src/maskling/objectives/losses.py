@@ -1,7 +1,8 @@
 """Pretraining losses: masked tokens and sentence pairs, each as a sum and a count.
 
-A sum is divided by its count once, after gradient accumulation over micro-batches and the all-reduce over ranks. A mean
-of means is wrong as soon as two micro-batches, or two ranks, predict different numbers of tokens.
+A sum is divided by the count of the whole batch, over all micro-batches and ranks, which is known before the first
+backward (`StepBatches.counts`), so gradient accumulation and the all-reduce only add. A mean of means is wrong as
+soon as two micro-batches, or two ranks, predict different numbers of tokens.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class TrainingLoop:
     """Loop of one run, on one rank.
 
     The ranks synchronize before each step, before each evaluation, before a time budget is planned again, and after
-    the last step (`_sync_ranks`). A rank whose caller leaves the loop over the events takes part in the next of these
-    barriers, to announce it, and in no more.
+    the last step (`_sync_ranks`). A rank whose caller leaves the loop over the events announces it in the next of
+    these barriers, and takes part in no further one.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ _NO_BIAS_CORRECTION_FROM = 10_000_000
 
 
 class OptimizerSettings(Settings, ABC):
-    """Base class of optimizer settings: those of Adam, which at least the vectors use."""
+    """Base class of optimizer settings: those of AdamW, which every optimizer uses at least for vectors and biases."""
 
     # Moments per weight in a matrix of a layer; every other weight has two.
     hidden_moments: ClassVar[int] = 2

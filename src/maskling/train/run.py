@@ -187,4 +187,4 @@ def started_event(
 
 def _with_checkpointing(description: str, fit: MemoryFit) -> str:
     """Add whether activations are checkpointed; that never changes results, so resuming does not compare it."""
-    return f"{description}, layers calculated twice" if fit.checkpoint_activations else description
+    return f"{description}, activation checkpointing" if fit.checkpoint_activations else description

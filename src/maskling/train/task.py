@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="Module")
 SkippedRanges: TypeAlias = Sequence[Sequence[int]]
-"""Text that a run has left out after rewinds, as `State.skipped_ranges` in checkpoint.py."""
+"""Text that a run has left out after rewinds, as `State.left_out` in checkpoint.py."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Task(ABC, Generic[R, M]):
     def finish(self, _run_dir: Path, _best: Best | None, _compute: Compute) -> Iterable[Event]:
         """Yield the events of what remains to be done when the best weights are in the model folder.
 
-        Runs on rank 0, and again each time that a finished run is started again, so it does nothing twice.
+        Called on rank 0, also when a finished run is started again, so it must skip what was done before.
         """
         return ()
 

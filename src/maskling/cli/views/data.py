@@ -74,7 +74,7 @@ def _example_view(example: Example, tokenizer: Tokenizer, recipe: Recipe, number
     seen = [tokenizer.token(int(token)) for token in example.input_ids]
     marked = [f"«{token}»" if chosen else token for token, chosen in zip(original, example.chosen, strict=True)]
     ordinary = int(np.count_nonzero(example.words >= 0))
-    label = {-1: "", 0: ", the segments belong together (label 0)", 1: ", the segments were disturbed (label 1)"}
+    label = {-1: "", 0: ", the segments belong together (label 0)", 1: ", the segments were changed (label 1)"}
     rows = [
         [f"{index}", original[index], "->", seen[index], _what(original[index], seen[index], tokenizer)]
         for index in np.flatnonzero(example.chosen).tolist()

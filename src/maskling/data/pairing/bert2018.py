@@ -53,7 +53,7 @@ class Bert2018Pairing(Pairing):
 
     kind: Literal["bert2018"] = "bert2018"
     has_pairs: ClassVar[bool] = True
-    random_seed: int = Field(12345, description="seed of the pairs, the original's flag; not the seed of the run")
+    random_seed: int = Field(12345, description="seed of the pairs, a flag of the original, apart from the run's seed")
     dupe_factor: int = Field(
         10, ge=1, description="passes over the text, each with its own pairs; together they are one epoch"
     )

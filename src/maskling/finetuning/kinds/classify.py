@@ -96,7 +96,7 @@ class Classify(HeadTask):
         """Return cross-entropy; for multi-label the mean binary cross-entropy over labels. Windows weigh by tokens."""
         import torch.nn.functional as F
 
-        logits = model.classify(hidden, batch.first_positions, batch.visible).float()
+        logits = model.classify(hidden, batch.first_positions, batch.attention_pattern).float()
         targets = batch.source.targets
         labels, weights = batch.on_device(targets.labels), batch.on_device(targets.weights)
         if model.head_config.kind == "multi-label":

@@ -62,7 +62,7 @@ class Regress(HeadTask):
 
     def loss(self, model: TaskModel, hidden: Tensor, batch: DeviceBatch) -> Tensor:
         """Return the sum of squared errors."""
-        predicted = model.classify(hidden, batch.first_positions, batch.visible).float()[:, 0]
+        predicted = model.classify(hidden, batch.first_positions, batch.attention_pattern).float()[:, 0]
         targets = batch.source.targets
         errors = (predicted - batch.on_device(targets.labels)).square() * batch.on_device(targets.weights)
         return errors.sum()
