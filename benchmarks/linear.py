@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from maskling.data.labelled.records import RecordKind
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -33,17 +36,10 @@ def linear_score(task: Any, folder: Path, chinese: bool = False) -> float:
 
 
 def read(kind: str, path: Path) -> list[Any]:
-    from maskling.data.labelled.read_texts import read_texts
+    from maskling.data.labelled.reader import read_records
 
-    from maskling.data.labelled.columns import Columns
-    from maskling.data.labelled.read_questions import read_questions
-    from maskling.data.labelled.read_tags import read_tagged
-
-    if kind == "tag":
-        return list(read_tagged(str(path), Columns()).records)
-    if kind == "answer":
-        return list(read_questions(str(path)).records)
-    return list(read_texts(str(path), Columns(), numbers=kind == "regress").records)
+    # Pairs are read as texts, and so are classes.
+    return read_records(str(path), cast("RecordKind", "classify" if kind == "pair" else kind)).records
 
 
 def classes(

@@ -25,8 +25,8 @@ def test_partners_are_found_in_any_order_and_what_is_the_same_is_no_wrong_answer
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(9)
         found = positive_pairs(sides.windows.record[order], sides.targets.take(order))
-        record, side = sides.windows.record[order], sides.targets.side[order]
-        assert (record[found.anchors] == record[found.partners]).all()
+        record, side = sides.windows.record[order], sides.targets.role[order]
+        assert (record[found.anchors] == record[found.positives]).all()
         assert side[found.anchors].tolist() == [0] * 4
         assert side[found.candidates].tolist() == [1] * 4 + [2]
         np.testing.assert_array_equal(found.scores, [1, 2, 3, np.nan])
@@ -52,11 +52,11 @@ def test_ranks_share_out_a_step_and_know_where_their_parts_begin(tmp_path: Path)
     examples = LabelledExamples(sides.windows, sides.targets, seq_length=16, pad=0)
     step = examples.step(0, 17)
     found = step_positive_pairs(step)
-    assert (step.windows.record[found.anchors] == step.windows.record[found.partners]).all()
+    assert (step.windows.record[found.anchors] == step.windows.record[found.positives]).all()
     assert len(found.anchors) == 17
     for world_size in (1, 3, 40):
-        place = 0
+        first = 0
         for rank in range(world_size):
-            assert step.place(2, rank, world_size) == place
-            place += sum(len(batch.lengths) for batch in step.batches(2, rank, world_size))
-        assert place == 34
+            assert step.first_sequence(2, rank, world_size) == first
+            first += sum(len(batch.lengths) for batch in step.batches(2, rank, world_size))
+        assert first == 34

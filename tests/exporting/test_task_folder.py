@@ -181,7 +181,7 @@ def test_an_old_folder_stays_when_the_new_one_reads_back_otherwise(
 
     monkeypatch.setattr(folder_module, "write_task_weights", write_wrong)
     tokenizer = Tokenizer.load(tmp_path / "vocabulary" / "vocab.txt")
-    with pytest.raises(ModelError, match="its labels were others"):
+    with pytest.raises(ModelError, match="its labels differed"):
         export_task_model(task_model(tokenizer, "bert", "classify"), tokenizer, folder, TaskFacts())
     assert json.loads((folder / "config.json").read_text()) == before
     assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == ["model"]

@@ -179,7 +179,7 @@ def test_a_micro_batch_is_encoded_again_under_the_same_dropout(similarity: Make,
         assert isinstance(first, torch.Tensor), "it says which device draws what is dropped"
         return function(first, *what)
 
-    monkeypatch.setattr(vectors_module, "checkpointed", straight)
+    monkeypatch.setattr(vectors_module, "checkpoint_activations", straight)
     kept, wanted = gradient(task, seed=3)
     assert loss == kept
     assert max(float(value.abs().max()) for value in wanted.values()) > 1e-4

@@ -83,14 +83,14 @@ def test_each_path_that_is_no_model_is_told_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a file"):
         load(tmp_path / "file")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="holds no model"):
+    with pytest.raises(ModelError, match="has neither config.json nor model/config.json"):
         load(tmp_path / "empty")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "manifest.json").write_text("{}")
     with pytest.raises(ModelError, match="prepared data folder"):
         load(tmp_path / "data")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(CheckpointError, match="has written no model/ yet"):
+    with pytest.raises(CheckpointError, match="has no model/ yet"):
         load(tmp_path / "run")
 
 

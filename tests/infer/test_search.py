@@ -249,7 +249,7 @@ def test_what_cannot_be_asked_is_refused(model: Model, tmp_path: Path):
     ("files", "said"),
     [
         ({"1_Pooling/config.json": {"pooling_mode_max_tokens": True}}, "asks for max_tokens"),
-        ({"modules.json": [{"type": "sentence_transformers.models.Dense"}]}, "a layer of the kind Dense"),
+        ({"modules.json": [{"type": "sentence_transformers.models.Dense"}]}, "a layer of type Dense"),
         ({"modules.json": {}}, "is not a file that Sentence-Transformers writes"),
     ],
 )

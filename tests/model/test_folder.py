@@ -197,7 +197,7 @@ REFUSED = {
     "not a number": ({"vocab_size": "many"}, "bert", "vocab_size: .*integer"),
     "biases": ({"attention_bias": True}, "modern", "attention_bias = True is not supported"),
     "scaled positions": ({"rope_scaling": {"rope_type": "yarn"}}, "modern", "scaled rotary positions"),
-    "odd pattern": ({"layer_types": ["full_attention"] * 4 + ["sliding_attention"]}, "modern", "does not repeat"),
+    "odd pattern": ({"layer_types": ["full_attention"] * 4 + ["sliding_attention"]}, "modern", "repeated, is"),
     "more layers": ({"num_hidden_layers": 4}, "bert", r"lacks the weight bert.encoder.layer.2.* and \d+ more"),
     "another size": ({"vocab_size": 54}, "bert", "word_embeddings.weight has shape 53 x 20, but .* 54 x 20"),
 }

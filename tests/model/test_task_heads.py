@@ -301,9 +301,9 @@ def test_dropout_can_be_set_for_the_encoder_and_the_head(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "labels", "message"),
     [
-        ("classify", (), "needs labels to choose among"),
-        ("classify", ("a", "b", "a"), "label 'a' is named twice"),
-        ("regress", ("a", "b"), "has 1 outputs, but 2 labels"),
+        ("classify", (), "needs at least one label"),
+        ("classify", ("a", "b", "a"), "label 'a' is given twice"),
+        ("regress", ("a", "b"), "has 1 outputs, not 2"),
         ("guess", ("a",), "no head for 'guess'"),
     ],
 )
@@ -316,8 +316,8 @@ def test_labels_that_do_not_fit_are_refused(kind: HeadKind, labels: tuple[str, .
     ("change", "message"),
     [
         ({"id2label": {"0": "a", "1": "b"}}, "names 2 labels, but the last layer of its head has 3 outputs"),
-        ({"id2label": {"zero": "a", "1": "b", "2": "c"}}, "id2label is not a table"),
-        ({"id2label": {"0": "a", "1": "b", "2": "b"}}, "label 'b' is named twice"),
+        ({"id2label": {"zero": "a", "1": "b", "2": "c"}}, "id2label does not map ids to names"),
+        ({"id2label": {"0": "a", "1": "b", "2": "b"}}, "label 'b' is given twice"),
         ({"classifier_pooling": "max"}, "classifier_pooling = 'max' is not supported"),
     ],
 )

@@ -59,7 +59,7 @@ def test_runs_are_counted_where_the_ids_are() -> None:
 
 def test_the_kernel_is_asked_for_only_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda, half = torch.device("cuda"), torch.bfloat16
-    monkeypatch.setattr(attention_kernels, "_asked", True)
+    monkeypatch.setattr(attention_kernels, "_searched", True)
     monkeypatch.setattr(attention_kernels, "_kernel", slow_kernel)
     assert kernel_name(cuda, 128, dtype=half) == "varlen"
     assert kernel_name(cuda, 128, dtype=torch.float32) == "sdpa"
@@ -85,7 +85,7 @@ def of_an_older_torch(q: Tensor, k: Tensor, v: Tensor, starts: Tensor, _: Tensor
 def test_the_kernel_is_looked_for_in_torch(
     monkeypatch: pytest.MonkeyPatch, found: object, capability: tuple[int, int], name: str
 ) -> None:
-    monkeypatch.setattr(attention_kernels, "_asked", False)
+    monkeypatch.setattr(attention_kernels, "_searched", False)
     monkeypatch.setattr(attention_kernels, "_kernel", None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)

@@ -26,7 +26,7 @@ def test_openai_gets_vectors_of_length_one(address: Address, opened: Opened, enc
     if encoding == "base64":
         found = [np.frombuffer(base64.b64decode(one), "<f4") for one in found]
     assert np.allclose(found, opened("plain").embed(TEXTS, normalize=True), atol=1e-5)
-    tokens = sum(len(row) for row in opened("plain").sequences(TEXTS)[0])
+    tokens = sum(len(row) for row in opened("plain").token_sequences(TEXTS)[0])
     assert (said.usage.prompt_tokens, said.usage.total_tokens) == (tokens, tokens)
     assert [one.index for one in said.data] == [0, 1, 2]
     assert said.model == "plain"

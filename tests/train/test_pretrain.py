@@ -135,8 +135,8 @@ import os, signal, sys
 from pathlib import Path
 from maskling.train.events import Step
 from maskling.train.pretrain import pretrain
-from maskling.train.recipe import read_config
-for event in pretrain(read_config(Path(sys.argv[1])), Path(sys.argv[2])):
+from maskling.train.recipe import read_run_recipe
+for event in pretrain(read_run_recipe(Path(sys.argv[1])), Path(sys.argv[2])):
     if isinstance(event, Step) and event.step == 7:
         os.kill(os.getpid(), signal.SIGKILL)
 """

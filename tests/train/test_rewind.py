@@ -89,8 +89,8 @@ def test_a_run_goes_back_leaves_the_text_out_and_repeats_itself(
     assert lines == [12 + 3] * 3
 
 
-def _shifted(step: int, recipe, examples, ranks, left_out):
-    return build_batches(step, recipe, examples, ranks, left_out=[[4, 2, 1]])
+def _shifted(step: int, recipe, examples, ranks, skipped_ranges):
+    return build_batches(step, recipe, examples, ranks, skipped_ranges=[[4, 2, 1]])
 
 
 def test_without_a_checkpoint_it_goes_back_to_the_beginning(recipe_of: Make, tmp_path: Path, poison):

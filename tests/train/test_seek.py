@@ -45,13 +45,13 @@ def test_a_seek_to_step_one_million_reads_no_more_than_the_first_step(
     examples: Examples, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[int] = []
-    places = examples._unplaced
+    places = examples._one_per_row
 
     def counted(number, seed):
         asked.append(len(number))
         return places(number, seed)
 
-    monkeypatch.setattr(examples, "_unplaced", counted)
+    monkeypatch.setattr(examples, "_one_per_row", counted)
     examples.examples_per_step(256)
     began = time.perf_counter()
     far = examples.step(1_000_000, 256, 0.15)

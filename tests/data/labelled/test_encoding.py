@@ -46,7 +46,7 @@ TOKENIZERS = {"wordpiece": lambda: small("wordpiece"), "roberta": roberta_like, 
 
 def theirs(tokenizer):
     """transformers' tokenizer of the same vocabulary and form."""
-    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tree))
+    library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer.tokenizer_json))
     names = {
         f"{role}_token": tokenizer.token(getattr(tokenizer.special, role)) for role in ("pad", "cls", "sep", "unk")
     }
