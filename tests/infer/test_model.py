@@ -83,7 +83,7 @@ def test_each_path_that_is_no_model_is_told_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a file"):
         load(tmp_path / "file")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="has neither config.json nor model/config.json"):
+    with pytest.raises(ModelError, match=r"has neither config\.json nor model/config\.json"):
         load(tmp_path / "empty")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "manifest.json").write_text("{}")
