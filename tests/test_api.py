@@ -164,3 +164,14 @@ def test_importing_a_package_of_the_same_field_hides_no_function():
     assert callable(maskling.evaluate)
     assert callable(maskling.export)
     assert callable(maskling.finetune)
+
+
+@pytest.mark.parametrize(
+    ("models", "sizes", "complaint"),
+    [(1, {}, "two or more models"), (2, {"rounds": -1}, "rounds is -1"), (2, {"words": 3}, "words is 3")],
+)
+def test_a_comparison_that_cannot_be_made_is_an_error_at_once(
+    made: Path, models: int, sizes: dict[str, int], complaint: str
+):
+    with pytest.raises(maskling.MasklingError, match=complaint):
+        maskling.compare([made / "run"] * models, text=made / "unseen.jsonl", **sizes)

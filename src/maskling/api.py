@@ -286,14 +286,14 @@ def compare(
     text: files, folders or URLs; or data: a prepared folder, for models that have its tokenizer. pairs: files of
     minimal pairs; passages, words: how many passages, and the most words of one; rate: the fraction of words to hide;
     rounds: of timing, 0 for none. on_progress: called with what is measured, how much of it is done, and its total.
-
     Example:
         print([side.loss_per_word for side in maskling.compare(["runs/a", "runs/b"], text="unseen.txt").sides])
     """
-    from maskling.evaluation.compare import compare_models, short_names
+    from maskling.evaluation.compare import check_comparison, compare_models, short_names
     from maskling.evaluation.hidden_words import passages_of_files, passages_of_split
     from maskling.evaluation.minimal_pairs import read_pairs
 
+    check_comparison(len(models), passages, words, rounds)
     if (text is None) == (data is None):
         raise SettingsError("give text to compare on, or data, a prepared folder; one of the two")
     loaded = [_loaded(model, device) for model in models]

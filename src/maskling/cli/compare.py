@@ -54,19 +54,15 @@ def compare(
 
     Example: maskling compare runs/mine runs/mine --text books/
     """
-    from maskling.evaluation.compare import compare_models, short_names
+    from maskling.evaluation.compare import check_comparison, compare_models, short_names
     from maskling.evaluation.hidden_words import passages_of_files, passages_of_split
     from maskling.evaluation.minimal_pairs import read_pairs
     from maskling.infer.model import load
 
-    if len(models) < 2:
-        raise SettingsError("give two or more models: maskling compare runs/mine runs/other --text books/")
     if text and data is not None:
         raise SettingsError("give either text with --text or a prepared folder with --data, not both")
     corpus = corpus_settings(settings, text, "it with --text")
-    for name, value, least in (("--passages", passages, 1), ("--words", words, 8), ("--rounds", rounds, 0)):
-        if value < least:
-            raise SettingsError(f"{name} is {value}; it must be {least} or more")
+    check_comparison(len(models), passages, words, rounds)
     check_sources(text or ())
     console = Console(as_json=json)
     minimal_pairs = read_pairs(pairs) if pairs else []

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from maskling.errors import SettingsError
 from maskling.evaluation.hidden_words import CommonText, WordLosses, hidden_word_losses
 from maskling.evaluation.minimal_pairs import MinimalPair, evaluate_pairs
 from maskling.infer.forward import ModelRunner, TokenIds, batches_by_length, default_batch_tokens, encode
@@ -68,6 +69,15 @@ class Compared:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return asdict(self)
+
+
+def check_comparison(models: int, passages: int, words: int, rounds: int) -> None:
+    """Raise SettingsError for fewer than two models, or sizes that cannot be compared on, before anything is loaded."""
+    if models < 2:
+        raise SettingsError("give two or more models: maskling compare runs/mine runs/other --text books/")
+    for name, value, least in (("passages", passages, 1), ("words", words, 8), ("rounds", rounds, 0)):
+        if value < least:
+            raise SettingsError(f"--{name} is {value}; it must be {least} or more")
 
 
 def compare_models(
