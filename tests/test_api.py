@@ -80,7 +80,7 @@ def test_a_job_has_its_result_once(made: Path):
         settings={"tokenizer.vocab_size": 150, "shards.validation_fraction": 0.1},
     )
     assert job.result().already
-    with pytest.raises(RuntimeError, match="run to its end already"):
+    with pytest.raises(RuntimeError, match="has ended already"):
         job.result()
 
 
@@ -175,3 +175,38 @@ def test_a_comparison_that_cannot_be_made_is_an_error_at_once(
 ):
     with pytest.raises(maskling.MasklingError, match=complaint):
         maskling.compare([made / "run"] * models, text=made / "unseen.jsonl", **sizes)
+
+
+def test_single_settings_win_over_arguments_and_a_kind_does_not_clear_them(made: Path, tmp_path: Path):
+    settings = {"task.threshold": 0.3, "train.steps": 1, "system.threads": 1, "task.kind": "classify"}
+    maskling.finetune(
+        made / "run", tmp_path / "tuned", task="classify", train=made / "train.jsonl", seed=1, settings=settings
+    ).result()
+    assert "threshold = 0.3" in (tmp_path / "tuned" / "config.toml").read_text()
+    similar = {"task.temperature": 0.5, "train.steps": 1, "system.threads": 1}
+    maskling.finetune(
+        made / "run", tmp_path / "similar", task="similarity", train=made / "text.jsonl", settings=similar
+    ).result()
+    assert "temperature = 0.5" in (tmp_path / "similar" / "config.toml").read_text()
+
+
+def test_what_would_change_nothing_or_mix_with_other_files_is_refused(made: Path, tmp_path: Path):
+    steps = {"train.steps": 1}
+    with pytest.raises(maskling.MasklingError, match=r"train\.steps sets the length"):
+        maskling.finetune(
+            made / "run", tmp_path / "x", task="classify", train=made / "train.jsonl", epochs=3, settings=steps
+        )
+    with pytest.raises(maskling.MasklingError, match=r"tokenizer\.path gives"):
+        maskling.prepare(
+            made / "text.jsonl",
+            tmp_path / "y",
+            settings={"tokenizer.path": str(made / "run" / "model"), "tokenizer.vocab_size": 20},
+        )
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(maskling.MasklingError, match="something other than a run"):
+        maskling.pretrain(made / "data", tmp_path)
+
+
+def test_a_model_without_the_head_is_refused_before_text_is_read(made: Path):
+    with pytest.raises(maskling.MasklingError, match="head"):
+        maskling.evaluate(made / "tuned", made / "nowhere.txt")

@@ -38,7 +38,7 @@ R_co = TypeVar("R_co", covariant=True)
 class Job(Iterator[E], Generic[E, R_co]):
     """Work that runs while it is iterated over, one event at a time, or to its end by `result()`.
 
-    Leaving the loop stops the work; the same call resumes it. A job that is dropped without being started warns.
+    To stop, leave the loop and `close()` the job; the same call resumes it. A job dropped before its start warns.
     """
 
     def __init__(self, name: str, events: Iterator[E]) -> None:
@@ -63,7 +63,7 @@ class Job(Iterator[E], Generic[E, R_co]):
         for last in self:  # noqa: B007
             pass
         if last is None:
-            raise RuntimeError(f"{self._name} has been run to its end already; call it again to read its result")
+            raise RuntimeError(f"{self._name} has ended already; call it again to read its result")
         return cast("R_co", last)
 
     def __del__(self) -> None:
@@ -94,11 +94,10 @@ def prepare(
         prepared = maskling.prepare("books/", "data/", settings={"tokenizer.vocab_size": 16_000}).result()
         print(prepared.train_tokens)
     """
-    from maskling.config import resolve
     from maskling.data.prepare.prepare import prepare as run
-    from maskling.data.prepare.settings import PrepareSettings
+    from maskling.data.prepare.settings import read_prepare_settings
 
-    recipe = resolve(PrepareSettings, _layers(settings, config)).settings
+    recipe = read_prepare_settings(_layers(settings, config)).settings
     return Job("maskling.prepare(...)", run(_names(sources), Path(out), recipe))
 
 
@@ -131,7 +130,9 @@ def pretrain(
     """
     from maskling.train.pretrain import pretrain as run
     from maskling.train.recipe import Recipe, read_recipe
+    from maskling.train.settings import check_run_folder
 
+    check_run_folder(Path(out))
     if isinstance(data, Recipe):
         if any(value is not None for value in (preset, config, init, seed, budget)) or settings:
             raise SettingsError("give either a Recipe or single settings; a Recipe holds all of them")
@@ -165,15 +166,16 @@ def finetune(
     `train` is held out. settings: single settings by name; `maskling finetune --show` lists them.
     Raises SettingsError, DataError for a labelled file, ModelError for the model, CheckpointError for the run folder.
 
-    Example:
-        maskling.finetune("runs/mine", "runs/classifier", task="classify", train="train.jsonl", epochs=4).result()
+    Example: maskling.finetune("runs/mine", "runs/sst2", task="classify", train="train.jsonl", epochs=4).result()
     """
     from maskling.finetuning.finetune import finetune as run
     from maskling.finetuning.recipe import read_finetune_recipe
+    from maskling.train.settings import check_run_folder
 
     own: dict[str, object] = {"task.kind": task, "encoder.path": model, "seed": seed}
     own |= {"data.train": train, "data.dev": dev, "data.test": test, "train.epochs": epochs, "optimizer.lr": lr}
     recipe = read_finetune_recipe(_layers(settings, config, own)).settings
+    check_run_folder(Path(out))
     return Job("maskling.finetune(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
 
 
@@ -198,12 +200,13 @@ def evaluate(
     Returns losses in nats and accuracies as fractions; loss per word and per byte compare between vocabularies. Raises
     ModelError for a model without a masked-token head, SettingsError, CorpusError.
 
-    Example:
-        print(maskling.evaluate("runs/mine", "unseen.txt").perplexity)
+    Example: maskling.evaluate("runs/mine", "unseen.txt").perplexity
     """
-    from maskling.evaluation.held_out import evaluate_held_out, file_text, recipe_of, split_text
+    from maskling.evaluation.held_out import check_evaluation, evaluate_held_out, file_text, recipe_of, split_text
 
     loaded = _loaded(model, device)
+    loaded.need_head("evaluation")
+    check_evaluation(loaded, pairing=pairing, seq_length=seq_length, rate=rate, examples=examples)
     if text is not None and data is not None:
         raise SettingsError("give either text or data, not both")
     recipe = recipe_of(loaded)
@@ -236,8 +239,7 @@ def evaluate_pairs(
 
     The sentence with the higher pseudo-log-likelihood wins (Salazar et al. 2020). method: see `Model.score`.
 
-    Example:
-        print(maskling.evaluate_pairs("runs/mine", "blimp/").macro_average)
+    Example: maskling.evaluate_pairs("runs/mine", "blimp/").macro_average
     """
     from maskling.evaluation.minimal_pairs import evaluate_pairs as run
     from maskling.evaluation.minimal_pairs import read_pairs
@@ -254,8 +256,7 @@ def evaluate_labelled(
     Returns the metrics by name in `measured`; warns of what the file lacks. Raises ModelError for a model without a
     fine-tuned head, DataError for the file.
 
-    Example:
-        print(maskling.evaluate_labelled("runs/classifier", "test.jsonl").measured["accuracy"])
+    Example: maskling.evaluate_labelled("runs/classifier", "test.jsonl").measured["accuracy"]
     """
     from maskling.config import Layer, resolve
     from maskling.data.labelled.columns import Columns
@@ -286,8 +287,7 @@ def compare(
     text: files, folders or URLs; or data: a prepared folder, for models that have its tokenizer. pairs: files of
     minimal pairs; passages, words: how many passages, and the most words of one; rate: the fraction of words to hide;
     rounds: of timing, 0 for none. on_progress: called with what is measured, how much of it is done, and its total.
-    Example:
-        print([side.loss_per_word for side in maskling.compare(["runs/a", "runs/b"], text="unseen.txt").sides])
+    Example: [side.loss_per_word for side in maskling.compare(["runs/a", "runs/b"], text="unseen.txt").sides]
     """
     from maskling.evaluation.compare import check_comparison, compare_models, short_names
     from maskling.evaluation.hidden_words import passages_of_files, passages_of_split
@@ -348,22 +348,21 @@ def serve_app(
 ) -> FastAPI:
     """Return the HTTP application of `maskling serve`, to run under uvicorn or to mount in another application.
 
-    name: of the model in answers; default: the name of its folder. hosts: the Host headers to accept; default: all, so
-    the server or proxy in front of it has to check them. Raises MissingExtra if the extra `serve` is not installed.
+    name: of the model in answers; default: that of its run or folder. hosts: the Host headers to accept; default: all,
+    so a proxy in front of it has to check them. Raises MissingExtra if the extra `serve` is not installed.
 
-    Example:
-        uvicorn.run(maskling.serve_app("runs/mine"), port=8000)
+    Example: uvicorn.run(maskling.serve_app("runs/mine"), port=8000)
     """
     from maskling.errors import MissingExtra
 
     try:
         from maskling.serve.app import create_app
         from maskling.serve.batching import Batcher
-        from maskling.serve.service import Service
+        from maskling.serve.service import Service, default_name
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "serve", "serve_app") from None
     loaded = _loaded(model, device)
-    service = Service.of(loaded, name or loaded.folder.name)
+    service = Service.of(loaded, name or default_name(loaded.folder))
     return create_app(service, hosts, Batcher())
 
 
@@ -388,11 +387,12 @@ def _loaded(model: AnyPath | Model, device: str) -> Model:
 def _layers(
     settings: SettingsByName | None, config: AnyPath | None = None, own: SettingsByName | None = None
 ) -> list[Layer]:
-    """Return the layers of settings from a file, then of single settings, then of a function's own arguments."""
+    """Return the layers of a file, of a function's own arguments, and of single settings, later ones over earlier."""
     from maskling.config import load_toml, overrides
 
-    given = {**(settings or {}), **{name: value for name, value in (own or {}).items() if value is not None}}
+    given = {**{name: value for name, value in (own or {}).items() if value is not None}, **(settings or {})}
     named = [(name, str(value) if isinstance(value, PathLike) else value) for name, value in given.items()]
+    named.sort(key=lambda setting: not setting[0].endswith("kind"))  # a kind clears what was set in its section before
     return [*([] if config is None else [load_toml(Path(config))]), *overrides(named)]
 
 

@@ -60,7 +60,6 @@ def finetune(
 
     Example: maskling finetune runs/mine --task classify --train train.jsonl --dev dev.jsonl --out runs/classifier
     """
-    from maskling.config import reject_unused
     from maskling.finetuning.recipe import read_finetune_recipe
 
     console = Console(as_json=json)
@@ -78,10 +77,6 @@ def finetune(
     values = {name: None if value is None else str(value) for name, value in named.items()}
     resolved = read_finetune_recipe(setting_layers(config, settings, **values))
     recipe = resolved.settings
-    if recipe.task.kind == "similarity":
-        reject_unused(resolved, ["encoder.head_dropout"], "similarity training has no head")
-    if recipe.train.steps:
-        reject_unused(resolved, ["train.epochs"], "train.steps sets the length of the run")
     if show:
         for line in setting_lines(resolved):
             console.result(line)

@@ -16,12 +16,6 @@ from maskling.console import Console, counted
 if TYPE_CHECKING:
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
-# Settings of a tokenizer to be trained.
-_TOKENIZER_TRAINING = [
-    f"tokenizer.{name}"
-    for name in ("kind", "vocab_size", "lowercase", "strip_accents", "split_chinese", "min_count", "max_alphabet")
-]
-
 
 def prepare(
     *sources: Annotated[str, Parameter(help=SOURCES)],
@@ -41,14 +35,11 @@ def prepare(
 
     Example: maskling prepare books/ notes.jsonl.zst --out data/ --tokenizer.vocab-size 16000
     """
-    from maskling.config import reject_unused, resolve
-    from maskling.data.prepare.settings import PrepareSettings
+    from maskling.data.prepare.settings import read_prepare_settings
     from maskling.errors import SettingsError
 
     console = Console(as_json=json)
-    resolved = resolve(PrepareSettings, setting_layers(config, settings))
-    if resolved.settings.tokenizer.path is not None:
-        reject_unused(resolved, _TOKENIZER_TRAINING, "tokenizer.path gives a trained tokenizer")
+    resolved = read_prepare_settings(setting_layers(config, settings))
     if show:
         for line in setting_lines(resolved):
             console.result(line)

@@ -11,7 +11,6 @@ from cyclopts import Parameter
 from maskling.cli import EXIT_STOPPED
 from maskling.console import Console
 from maskling.errors import MissingExtra, SettingsError
-from maskling.files import path_text
 
 _MAX_PORT = 65535
 
@@ -48,10 +47,10 @@ def serve(
         raise MissingExtra(str(error.name), "serve", "serve") from None
     with listen(host, port) as listener:
         from maskling.infer.model import load
-        from maskling.serve.service import Service
+        from maskling.serve.service import Service, default_name
 
         console.doing("loading the model")
-        service = Service.of(load(model, device=device, dtype=dtype), _name(model))
+        service = Service.of(load(model, device=device, dtype=dtype), default_name(model))
         service.warm_up()
         address = url_of(listener)
 
@@ -73,9 +72,3 @@ def serve(
                     console.stopped()
                 finally:
                     os._exit(EXIT_STOPPED)
-
-
-def _name(model: Path) -> str:
-    """Return the name of the model's folder, or of its run."""
-    folder = model.resolve()
-    return path_text(folder.parent.name if folder.name == "model" else folder.name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import check_out_file, check_out_folder, visible_names
+from maskling.cli.inputs import check_out_file, check_out_folder
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -108,14 +108,11 @@ def format_held_out(measured: Metrics) -> str:
 
 
 def check_run_folder(out: Path) -> None:
-    """Raise SettingsError if `out` holds anything but a run."""
+    """Raise SettingsError if `out` cannot be written or holds anything but a run."""
+    from maskling.train.settings import check_run_folder as check_contents
+
     check_out_folder(out)
-    if any((out / name).exists() for name in ("config.toml", "checkpoints")):
-        return
-    if others := [name for name in visible_names(out) if name != "measuring"]:
-        raise SettingsError(
-            f"{out} holds something other than a run ({others[0]}); give a new or empty folder with --out"
-        )
+    check_contents(out)
 
 
 def _word(value: object) -> str | None:

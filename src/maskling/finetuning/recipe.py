@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from maskling.config import Layer, Resolved, Settings, one_of, resolve
+from maskling.config import Layer, Resolved, Settings, one_of, reject_unused, resolve
 from maskling.data.labelled.columns import Columns
 from maskling.data.packing import PACKINGS, BestFitPacking
 from maskling.finetuning.kinds import KINDS
@@ -109,7 +109,7 @@ class FinetuneRecipe(RunSettings):
 def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
     """Resolve the settings: defaults, defaults for the size of the model and for the task, then `layers` in order.
 
-    Raises SettingsError for a setting that does not fit, ModelError for a model that does not exist.
+    Raises SettingsError for a setting that does not fit or would change nothing, ModelError for a missing model.
     """
     path = next((given for given in reversed([_path(layer) for layer in layers]) if given), None)
     kind = next((given for given in reversed([_kind(layer) for layer in layers]) if given), None)
@@ -123,7 +123,12 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
         rate = learning_rate(config, KINDS.get(kind or "", Classify))
         for_size = [Layer("the size of the encoder", {"optimizer": {"lr": rate}})]
     for_task = [Layer(f"what suits {kind}", dict(KINDS[kind].usual))] if kind in KINDS and KINDS[kind].usual else []
-    return resolve(FinetuneRecipe, [_defaults(), *for_size, *for_task, *layers])
+    resolved = resolve(FinetuneRecipe, [_defaults(), *for_size, *for_task, *layers])
+    if resolved.settings.task.kind == "similarity":
+        reject_unused(resolved, ["encoder.head_dropout"], "similarity training has no head")
+    if resolved.settings.train.steps:
+        reject_unused(resolved, ["train.epochs"], "train.steps sets the length of the run")
+    return resolved
 
 
 def learning_rate(config: ModelConfig, kind: type[TaskSettings]) -> float:

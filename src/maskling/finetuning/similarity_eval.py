@@ -33,7 +33,7 @@ CRITERIA: Final[dict[SimilarityForm, Criterion]] = {
 }
 # Texts that are compared with all candidates at once, so that the matrix of all scores never exists.
 _QUERIES_AT_ONCE: Final = 1024
-# Vectors whose distances from each other are similarity_metrics: their number grows with the square.
+# Vectors whose distances from each other are measured: their number grows with the square.
 _UNIFORMITY_VECTORS: Final = 2000
 
 

@@ -45,7 +45,7 @@ class Model(ModelRunner):
 
     Methods that take texts return one result for a single text and a list for a list of texts.
 
-    folder: the folder its weights were read from; judge: the logits of its fine-tuned head, None without such a head.
+    folder: the folder its weights were read from; task_scorer: the logits of its fine-tuned head, if any.
     """
 
     folder: Path = Path()

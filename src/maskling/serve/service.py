@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskling.errors import ModelError, SettingsError
+from maskling.files import path_text
 from maskling.infer.attention_maps import attention_maps
 from maskling.infer.embed import embed_texts
 from maskling.infer.masks import mask_pattern
@@ -42,6 +44,12 @@ class Vector(NamedTuple):
 
     values: NDArray[np.float32]
     num_tokens: int
+
+
+def default_name(folder: Path) -> str:
+    """Return the name of a model's folder, or of its run."""
+    folder = folder.resolve()
+    return path_text(folder.parent.name if folder.name == "model" else folder.name)
 
 
 @dataclass(frozen=True)

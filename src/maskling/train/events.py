@@ -21,8 +21,8 @@ def finite_metrics(metrics: Metrics) -> Metrics:
 class Baseline:
     """Loss of a model that only uses the frequency of each answer; a useful model is below it.
 
-    name: of the baseline; loss: nats per prediction of the task's first term; knows: what it uses, such as 'how often
-    each token occurs'; else_causes: why a loss could stay there, besides a bad learning rate.
+    name: of the baseline; loss: nats per prediction of the task's first term; knows: what it uses, such as 'token
+    frequencies'; else_causes: why a loss could stay there, besides a bad learning rate.
     """
 
     name: str

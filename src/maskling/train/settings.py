@@ -12,7 +12,8 @@ import tomli_w
 from pydantic import Field, field_validator, model_validator
 
 from maskling.config import Settings, flatten, load_toml, resolve
-from maskling.files import fingerprint
+from maskling.errors import SettingsError
+from maskling.files import ASIDE, fingerprint
 
 if TYPE_CHECKING:
     from maskling.train.optimizer import OptimizerSettings
@@ -266,3 +267,14 @@ def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
         key: _without_none(value) if isinstance(value, dict) else "none" if value is None else value
         for key, value in tree.items()
     }
+
+
+def check_run_folder(out: Path) -> None:
+    """Raise SettingsError if `out` holds anything but a run, which a run there would mix with."""
+    if not out.is_dir() or any((out / name).exists() for name in ("config.toml", "checkpoints")):
+        return
+    names = [path.name for path in out.iterdir() if path.name != "measuring"]
+    if others := sorted(name for name in names if not name.startswith(".") and not name.endswith(ASIDE)):
+        raise SettingsError(
+            f"{out} holds something other than a run ({others[0]}); give a new or empty folder with --out"
+        )

@@ -139,7 +139,9 @@ class RecordReader:
         elif file.is_json:
             yield from self._row_records(json_rows(file))
         elif suffix in TABLE_SUFFIXES and (kind != "tag" or (suffix == ".csv" and not labelled)):
-            yield from self._row_records(table_rows(file, self._columns))
+            yield from self._row_records(
+                table_rows(file, Columns() if kind == "answer" and labelled else self._columns)
+            )
         elif kind == "answer" and labelled and suffix != ".txt":
             yield from self._row_records(json_rows(file))
         elif suffix == ".txt" and not (kind == "tag" and labelled):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from maskling.config import Settings
+from maskling.config import Layer, Resolved, Settings, reject_unused, resolve
 from maskling.corpus.settings import CorpusSettings
 from maskling.threads import cores
 from maskling.tokenizer.settings import TokenizerSettings
@@ -51,3 +52,18 @@ class PrepareSettings(Settings):
     tokenizer: TokenizerSettings = TokenizerSettings()
     shards: ShardSettings = ShardSettings()
     system: PrepareSystem = PrepareSystem()
+
+
+# Settings of a tokenizer to be trained.
+_TOKENIZER_TRAINING = [
+    f"tokenizer.{name}"
+    for name in ("kind", "vocab_size", "lowercase", "strip_accents", "split_chinese", "min_count", "max_alphabet")
+]
+
+
+def read_prepare_settings(layers: Sequence[Layer]) -> Resolved[PrepareSettings]:
+    """Resolve the settings. Raises SettingsError for one that does not fit or would change nothing."""
+    resolved = resolve(PrepareSettings, layers)
+    if resolved.settings.tokenizer.path is not None:
+        reject_unused(resolved, _TOKENIZER_TRAINING, "tokenizer.path gives a trained tokenizer")
+    return resolved

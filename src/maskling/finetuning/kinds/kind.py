@@ -85,7 +85,7 @@ class HeadTask(TaskSettings, ABC):
     def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
         """Return the metrics that the field reports, the criterion among them.
 
-        logits: as `predict_logits` returns them for all windows.
+        logits: as `window_logits` returns them for all windows.
         """
 
     def baseline(self, _records: Records, _head: HeadConfig) -> Baseline | None:
