@@ -17,7 +17,7 @@ from maskling.exporting.cards import CardFacts
 from maskling.exporting.folder import export_model
 from maskling.infer import score
 from maskling.infer.model import Model, load
-from maskling.infer.score import MaskedCopies, pseudo_perplexity, score_texts, total_scores, word_perplexity
+from maskling.infer.score import MaskedCopies, ScoreTotals, pseudo_perplexity, score_texts, total_scores
 from maskling.model.device import pick_device
 from oracles.slow_likelihood import slow_likelihood
 from small_models import WORDS, bert, byte_level, modern, roberta, wordpiece
@@ -141,7 +141,10 @@ def test_perplexities_are_over_all_tokens_and_words(model: Model):
     scored = model.score(["A souvenir.", "the fox", ""])
     total = sum(one.total for one in scored)
     assert pseudo_perplexity(scored) == pytest.approx(math.exp(-total / (5 + 2)))
-    assert word_perplexity(scored) == pytest.approx(math.exp(-total / (3 + 2)))
+    totals = ScoreTotals()
+    for one in scored:
+        totals.add(one)
+    assert totals.word_perplexity == pytest.approx(math.exp(-total / (3 + 2)))
     assert scored[1].perplexity == pytest.approx(math.exp(-scored[1].total / 2))
     assert math.isnan(scored[2].perplexity)
     assert scored[2].total == 0

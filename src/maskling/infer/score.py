@@ -187,22 +187,12 @@ class ScoreTotals:
         return entropy.perplexity(-self.log_probability / self.words) if self.words else math.nan
 
 
-def _totals(scores: Iterable[ScoredText]) -> ScoreTotals:
-    """Return the sums over scored texts."""
+def pseudo_perplexity(scores: Iterable[ScoredText]) -> float:
+    """Compute the pseudo-perplexity of a corpus per token; `ScoreTotals` has it per word too."""
     totals = ScoreTotals()
     for score in scores:
         totals.add(score)
-    return totals
-
-
-def pseudo_perplexity(scores: Iterable[ScoredText]) -> float:
-    """Compute the pseudo-perplexity of a corpus per token; see `ScoreTotals`."""
-    return _totals(scores).perplexity
-
-
-def word_perplexity(scores: Iterable[ScoredText]) -> float:
-    """Compute the pseudo-perplexity of a corpus per word; see `ScoreTotals`."""
-    return _totals(scores).word_perplexity
+    return totals.perplexity
 
 
 @dataclass(frozen=True)
