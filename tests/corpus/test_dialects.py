@@ -88,7 +88,7 @@ def test_a_late_backslash_quote_is_named(read_file: Any) -> None:
     found, problems = texts(read_file, "a.csv", f'id,text\n{rows}9,"He \\"said\\", so"\n10,"good"\n')
     assert (len(found), found[-1]) == (40_001, "good")
     assert "line 40,002 has a quote inside a cell that is neither doubled nor escaped" in problems[0]
-    found, problems = texts(read_file, "a.csv", f'id,text\n9,"He \\"said\\", so"\n', csv={"escape": "\\"})
+    found, problems = texts(read_file, "a.csv", 'id,text\n9,"He \\"said\\", so"\n', csv={"escape": "\\"})
     assert (found, problems) == (['He "said", so'], [])
 
 
@@ -130,9 +130,10 @@ def test_a_cell_of_many_lines_is_one_document(read_file: Any) -> None:
 
 
 def test_a_malformed_cell_of_many_lines_is_left_out_whole(read_file: Any) -> None:
-    content = 'id,text\n1,"first\nhe said "yes", and left\nthe end", it was\n2,"good"\n'
+    rows = "".join(f'{i},"good {i}"\n' for i in range(20))
+    content = f'id,text\n1,"first\nhe said "yes", and left\nthe end", it was\n{rows}'
     found, problems = texts(read_file, "a.csv", content)
-    assert found == ["good"]
+    assert found == [f"good {i}" for i in range(20)]
     assert "line 2 has a quote inside a cell" in problems[0]
 
 

@@ -87,7 +87,7 @@ def _members(archive: Source, kind: str, settings: CorpusSettings, report: FileR
         raise CorpusError("is an archive in an archive; unpack the outer one first")
     for member in open_members(archive, kind, report):
         if settings.format == "auto" and not is_readable(member):
-            report.notes[f"{member.suffix or 'files without suffix'} in it left out, which have no reader"] += 1
+            report.notes[f"files in it left out, no reader for {member.suffix or 'names without suffix'}"] += 1
             continue
         before = report.documents, report.num_faults
         report.member = member.name.partition("/")[2]

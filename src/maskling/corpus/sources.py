@@ -17,6 +17,7 @@ from maskling.corpus.formats import SUFFIXES, is_readable
 from maskling.corpus.opening import ReadReport, missing_driver
 from maskling.errors import CorpusError, suggestion
 
+ARCHIVE_URLS = tuple(f"{protocol}://" for protocol in ARCHIVE_PROTOCOLS)
 SPECIAL = ("python-docs:", "hf:")
 # The files that `datasets` writes beside the data of a saved dataset.
 _DATASET_NOTES = frozenset(("state.json", "dataset_info.json", "dataset_dict.json"))
@@ -142,6 +143,8 @@ def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator
         return
     try:
         system, path = fsspec.core.url_to_fs(name)
+        if name.startswith("tar://") and not system.exists(path) and system.exists(f"./{path}"):
+            path = f"./{path}"  # as 'tar czf FILE.tar.gz .' names its members
         pattern = glob.has_magic(path) and not system.exists(path)
         matches = sorted(system.glob(path)) if pattern else [path] if system.exists(path) else []
         # A folder that matches, or is named, stands for its files that have a reader.
@@ -156,7 +159,10 @@ def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator
     except ImportError as error:
         raise CorpusError(missing_driver(name, error)) from None
     except Exception as error:  # of fsspec or any of its drivers
-        raise CorpusError(f"{name}: cannot be listed: {error or type(error).__name__}") from None
+        reason = str(error).partition(". ")[0] or type(error).__name__
+        archive = name.rpartition("::")[2]
+        advice = f"; give the archive itself, {archive}" if name.startswith(ARCHIVE_URLS) else ""
+        raise CorpusError(f"{name}: cannot be listed: {reason}{advice}") from None
     known = [source for source, named in sources if named or _known(source, report, any_suffix)]
     if not known:
         raise CorpusError(f"{name}: there is nothing to read at this URL; check it, or list it first")

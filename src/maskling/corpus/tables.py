@@ -63,7 +63,7 @@ class TableSettings(Settings):
 class Dialect:
     """How a table is written. delimiter: None for a single column; quote, escape: None where there is none.
 
-    width: cells of a row, None if not known. numeric: the columns that are numbers in all of the first rows.
+    width: cells of a row, None if not known. numeric: the columns that are numbers in nearly all of the first rows.
     """
 
     delimiter: str | None = ","
@@ -128,7 +128,9 @@ def find_dialect(sample: Sample, settings: TableSettings, form: Form, wanted: Se
     rows = [row.cells for row in _sample_rows(sample, dialect) if row.cells is not None]
     width = _width(rows, wanted)
     body = [row for row in rows[bool(wanted) :] if len(row) == width]
-    numeric = {at for at in range(width) if body and all(_is_number(row[at]) for row in body)}
+    numeric = {
+        at for at in range(width) if body and sum(_is_number(row[at]) for row in body) >= _NEARLY_ALL * len(body)
+    }
     return replace(dialect, width=width or None, numeric=frozenset(numeric))
 
 

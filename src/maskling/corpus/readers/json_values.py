@@ -64,7 +64,7 @@ class _Reader:
 
     def __init__(self, blocks: Iterator[str], longest: int) -> None:
         self._blocks, self._longest = blocks, longest
-        self._text, self._at, self._ended = "", 0, False
+        self._text, self._at = "", 0
         self._decoder = json.JSONDecoder(strict=False)
         self.line = 1
 
@@ -106,7 +106,9 @@ class _Reader:
             except json.JSONDecodeError as error:
                 whole = error.pos < len(self._text) - _NEAR_END and not error.msg.startswith("Unterminated string")
                 if whole or not self._fill(len(self._text) - self._at):
-                    raise self.broken(error.msg, self._text.count("\n", self._at, error.pos)) from None
+                    cut = not whole and error.pos >= len(self._text.rstrip())
+                    lines = self._text.count("\n", self._at, error.pos)
+                    raise self.broken("" if cut else error.msg, lines) from None
             else:
                 # A number may go on in the next block.
                 if end < len(self._text) or not self._fill(_BLOCK):
@@ -120,7 +122,7 @@ class _Reader:
 
     def broken(self, message: str, lines: int = 0) -> JsonError:
         """Return the error for the current position."""
-        if (self._ended and self._at >= len(self._text) - 1) or message.startswith("Unterminated"):
+        if not message or not self.peek() or message.startswith("Unterminated"):
             return JsonError(f"line {self.line + lines:,} is cut off: the JSON does not end")
         return JsonError(f"line {self.line + lines:,} is not JSON ({message}); what follows it is not read")
 
@@ -134,7 +136,6 @@ class _Reader:
         while size < max(least, _BLOCK):
             block = next(self._blocks, None)
             if block is None:
-                self._ended = True
                 break
             parts.append(block)
             size += len(block)

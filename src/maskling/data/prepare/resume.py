@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from maskling.config import flatten
 from maskling.corpus.document import Source
+from maskling.corpus.opening import ReadReport
 from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import DataError
@@ -55,11 +56,11 @@ def check_free(folder: Path) -> None:
 
 
 def made_from(
-    sources: Sequence[Source], skipped: Mapping[str, int], settings: PrepareSettings, tokenizer: str | None
+    sources: Sequence[Source], report: ReadReport, settings: PrepareSettings, tokenizer: str | None
 ) -> MadeFrom:
     """Return the record of settings and sources.
 
-    skipped: files per suffix without a reader; tokenizer: fingerprint of a given one, else None.
+    report: what was not read of folders; tokenizer: fingerprint of a given one, else None.
     """
     notes = [_note(source, sampled=index < _SAMPLED_SOURCES) for index, source in enumerate(sources)]
     known = [note.bytes for note in notes if note.bytes is not None]
@@ -81,7 +82,8 @@ def made_from(
             bytes=total,
             fingerprint=fingerprint([note.model_dump() for note in notes]),
             listed=tuple(notes[:LISTED_SOURCES]),
-            skipped=dict(sorted(skipped.items())),
+            skipped=dict(sorted(report.skipped.items())),
+            left_out=tuple(map(path_text, report.left_out[:LISTED_SOURCES])),
         ),
     )
 
