@@ -36,7 +36,7 @@ def url_refusal(path: Path | str) -> str | None:
     text = os.fspath(path)
     if not _URL.match(text):
         return None
-    url = re.sub(r":/+", "://", text, count=1)
+    url = re.sub(r":/+", ":///" if text.startswith("file:") else "://", text, count=1)
     return f"{url} is a URL, and results are written to local paths; give a path, and copy what is there afterwards"
 
 
