@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -171,3 +172,12 @@ def test_a_long_list_is_read_in_little_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 20_000
     assert path.stat().st_size > 20_000_000 > 2 * peak
+
+
+def test_the_index_lines_of_a_cirrus_dump_are_no_faults(read_file: Any) -> None:
+    pairs = [({"index": {"_type": "page", "_id": str(i)}}, {"title": "T", "text": f"x{i}"}) for i in range(3)]
+    lines = (json.dumps(row) for pair in pairs for row in pair)
+    documents, report = read_file("a.json.bz2", bz2.compress("\n".join(lines).encode()))
+    assert [d.text for d in documents] == ["x0", "x1", "x2"]
+    assert report.problems()[0].endswith("3 lines are actions of an Elasticsearch file, without text")
+    assert not report.bad_files

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -73,8 +73,7 @@ class Dialect:
     numeric: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row. first, last: its lines, from 1; cells: None if it is faulty, for which `fault` is the reason."""
 
     first: int
@@ -161,7 +160,7 @@ def check_width(row: Row, dialect: Dialect, setting: str) -> Row:
         return row
     count, width = len(row.cells), dialect.width
     if count > width and not any(map(str.strip, row.cells[width:])):
-        return replace(row, cells=row.cells[:width])  # separators at the end of a line
+        return row._replace(cells=row.cells[:width])  # separators at the end of a line
     mark = _SHOWN.get(dialect.delimiter or "", f"'{dialect.delimiter}'")
     if count > width:
         advice = f"; put quotes around cells that hold {mark}, or set {setting}.delimiter"

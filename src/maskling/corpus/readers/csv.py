@@ -48,7 +48,7 @@ def _read_table(source: Source, settings: CorpusSettings, report: FileReport, fo
                 indices = [_column(header, name) for name in split_paths(settings.text_field)]
                 id_column = _column(header, names, "corpus.id_field") if names else None
                 continue
-            if header and [cell.strip().lstrip("\ufeff") for cell in found.cells] == header:
+            if header and found.cells[0].strip().lstrip("\ufeff") == header[0] and _is_header(found.cells, header):
                 report.notes["lines repeat the header and are left out"] += 1
                 continue
             if max([*indices, id_column or 0]) >= len(found.cells):
@@ -60,6 +60,10 @@ def _read_table(source: Source, settings: CorpusSettings, report: FileReport, fo
             default = f"{source.name}:{found.last}"
             name = found.cells[id_column] or default if id_column is not None else default
             yield Document(text, name, source.location)
+
+
+def _is_header(cells: list[str], header: list[str]) -> bool:
+    return [cell.strip().lstrip("\ufeff") for cell in cells] == header
 
 
 def _indices(text_field: str) -> list[int]:

@@ -84,6 +84,9 @@ def _read_lines(
         except ValueError as error:
             report.add_fault(f"line {number:,} {error}")
             continue
+        if _is_action(row):
+            report.notes["lines are actions of an Elasticsearch file, without text"] += 1
+            continue
         document = read_row(row, f"line {number:,}", f"{source.name}:{number}", source, settings, report)
         if document is not None:
             yield document
@@ -115,9 +118,15 @@ def _lead(text_field: str) -> str | None:
     return paths[0][0] if all(len(path) > 1 and path[0] == paths[0][0] for path in paths) else None
 
 
+def _is_action(row: Any) -> bool:
+    """Return whether a row precedes a document in a file for Elasticsearch, such as Wikipedia's Cirrus dumps."""
+    return isinstance(row, dict) and list(row) == ["index"] and isinstance(row["index"], dict) and "_id" in row["index"]
+
+
 def _stripped(line: str) -> str:
     """Return a line without white space and the byte order marks that joining files leaves in their middle."""
-    return line.strip().lstrip(_BOM).lstrip()
+    text = line.strip()
+    return text.lstrip(_BOM).lstrip() if text.startswith(_BOM) else text
 
 
 def _is_json(text: str) -> bool:

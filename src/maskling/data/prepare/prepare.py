@@ -205,8 +205,9 @@ def check_not_empty(text: TextReport) -> None:
     if not text.kept:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in text.rejected.items())
         what = "the one document that was read" if text.read == 1 else f"the {text.read:,} documents that were read"
+        bad = "".join(f"; {file.name}: {file.problem}" for file in text.bad_files[:1])
         raise CorpusError(
-            f"nothing is left of {what}: {reasons}; "
+            f"nothing is left of {what}: {reasons}{bad}; "
             f"loosen corpus.filters, or see corpus.plain for other ways to split a text into documents"
         )
 
