@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from maskling.config import Settings
+from maskling.corpus.tables import TableSettings
 
 # The names of READERS, which import this file.
-FORMATS = ("plain", "jsonl", "csv", "tsv", "parquet", "html", "markdown", "epub")
+FORMATS = (
+    *("plain", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "html", "markdown", "epub"),
+    *("wikiextractor", "fasta", "conllu"),
+)
 
 
 class CleanSettings(Settings):
@@ -44,10 +48,14 @@ class CorpusSettings(Settings):
         description="unit of plain text that is one document: the file, a block between blank lines, a line, "
         "or (the input format of the original BERT) a block with one sentence per line",
     )
-    text_field: str = Field("text", description="field or column with the text; dots address nested fields")
+    text_field: str = Field(
+        "text",
+        description="field or column with the text, or several with commas ('title,text'); dots address nested fields",
+    )
     id_field: str | None = Field(
         None, description="field or column with the name of the document; default: file name and line or row"
     )
+    csv: TableSettings = TableSettings()
     encoding: str = Field("auto", description="character encoding; 'auto': byte order mark, else UTF-8")
     errors: Literal["replace", "strict"] = Field(
         "replace", description="invalid bytes: replace and count them, or stop with an error that names file and line"
@@ -68,6 +76,11 @@ class CorpusSettings(Settings):
     dedup_min_characters: int = Field(
         80, ge=1, description="shorter paragraphs (headings, 'Yes.') may repeat when paragraphs are deduplicated"
     )
+
+    @field_validator("text_field", mode="before")
+    @classmethod
+    def _joined_fields(cls, value: Any) -> Any:
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
     @field_validator("encoding")
     @classmethod

@@ -92,7 +92,8 @@ class BadFile(_Record):
 class TextReport(_Record):
     """Counts of the documents that were read, kept and rejected.
 
-    rejected: number of documents per reason; bad_files: the first of `num_bad_files`.
+    rejected: number of documents per reason; bad_files: the first of `num_bad_files`; notes: what else was left out or
+    read differently, with counts ('files in it left out, no reader for .png').
     """
 
     read: Count = 0
@@ -102,6 +103,7 @@ class TextReport(_Record):
     replaced_bytes: Count = 0
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
+    notes: dict[str, Count] = Field(default_factory=dict)
 
 
 class SourceNote(_Record):
@@ -113,13 +115,18 @@ class SourceNote(_Record):
 
 
 class SourceNotes(_Record):
-    """All sources. fingerprint: of every note; listed: the first notes; skipped: files per suffix without a reader."""
+    """All sources.
+
+    fingerprint: of every note; listed: the first notes; skipped: files per suffix without a reader; left_out: what else
+    of the folders is not read, and why.
+    """
 
     count: Count
     bytes: Count | None
     fingerprint: Checksum
     listed: tuple[SourceNote, ...]
     skipped: dict[str, Count] = Field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 class MadeFrom(_Record):

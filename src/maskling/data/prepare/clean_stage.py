@@ -148,6 +148,7 @@ class OpenPart:
             replaced_bytes=sum(file.replaced_bytes for file in files),
             num_bad_files=len(bad),
             bad_files=tuple(map(_bad_file, bad[:NOTED_BAD_FILES])),
+            notes=dict(sum((file.notes for file in files), Counter())),
         )
         self._begin()
         return documents, tally

@@ -131,6 +131,9 @@ class Prepared:
                 f"{self.manifest.text.replaced_bytes:,} bytes were not valid text and were replaced; "
                 f"see corpus.encoding and corpus.errors"
             )
+        lines += [f"{count:,} {note}" for note, count in self.manifest.text.notes.items()]
+        if made is not None:
+            lines += made.sources.left_out[:SHOWN_BAD_FILES]
         if made is not None and made.sources.skipped:
             skipped = ", ".join(f"{count:,} {suffix or 'without'}" for suffix, count in made.sources.skipped.items())
             lines.append(f"files skipped because no reader handles their suffix: {skipped}; name one to read it")

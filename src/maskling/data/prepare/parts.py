@@ -51,6 +51,7 @@ class ReadCounts(BaseModel):
     replaced_bytes: Count = 0
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
+    notes: dict[str, Count] = {}
 
     @property
     def position(self) -> ReadPosition:

@@ -45,7 +45,7 @@ from maskling.data.prepare.tokenizer_stage import given_tokenizer, make_tokenize
 from maskling.data.prepare.workers import open_workers
 from maskling.data.shards import COUNTS, TOKENIZER, open_shards
 from maskling.errors import CorpusError, DataError
-from maskling.files import remove_partial
+from maskling.files import remove_partial, url_refusal
 from maskling.metrics import entropy
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
@@ -60,6 +60,8 @@ def prepare(sources: Sequence[str], out: Path, settings: PrepareSettings | None 
     DataError if `out` cannot be written, is in use, or was made from other sources or settings.
     """
     folder = Path(out)
+    if (refusal := url_refusal(out)) is not None:
+        raise DataError(refusal)
     try:
         yield from _prepare(sources, folder, settings or PrepareSettings())
     except OSError as error:
@@ -74,7 +76,7 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
     expanded = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     found = _without_outputs(folder, expanded)
     given = given_tokenizer(settings.tokenizer)
-    made = made_from(found, report.skipped, settings, given.fingerprint if given is not None else None)
+    made = made_from(found, report, settings, given.fingerprint if given is not None else None)
     if folder.is_dir():
         check_free(folder)  # before a lock file is left in a folder that holds other things
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,6 +184,9 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
     rejected: Counter[str] = Counter()
     for tally in tallies:
         rejected.update(tally.rejected)
+    notes: Counter[str] = Counter()
+    for tally in tallies:
+        notes.update(tally.notes)
     bad = [file for tally in tallies for file in tally.bad_files]
     return TextReport(
         read=sum(tally.read for tally in tallies),
@@ -191,6 +196,7 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
         replaced_bytes=sum(tally.replaced_bytes for tally in tallies),
         num_bad_files=sum(tally.num_bad_files for tally in tallies),
         bad_files=tuple(bad[:NOTED_BAD_FILES]),
+        notes=dict(sorted(notes.items())),
     )
 
 
@@ -199,8 +205,9 @@ def check_not_empty(text: TextReport) -> None:
     if not text.kept:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in text.rejected.items())
         what = "the one document that was read" if text.read == 1 else f"the {text.read:,} documents that were read"
+        bad = "".join(f"; {file.name}: {file.problem}" for file in text.bad_files[:1])
         raise CorpusError(
-            f"nothing is left of {what}: {reasons}; "
+            f"nothing is left of {what}: {reasons}{bad}; "
             f"loosen corpus.filters, or see corpus.plain for other ways to split a text into documents"
         )
 
