@@ -11,7 +11,7 @@ from typing import Any, Final
 from tokenizers import AddedToken
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.library import TokenizerJson
+from maskling.tokenizer.library import ROBERTA_SPECIAL_TOKENS, TokenizerJson
 
 Config = Mapping[str, Any]
 
@@ -32,8 +32,7 @@ class ClassDefaults:
     mask_lstrip: bool = False
 
 
-ROBERTA_TOKENS: Final = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-ROBERTA: Final = ClassDefaults(ROBERTA_TOKENS, two_separators=True, mask_lstrip=True)
+ROBERTA: Final = ClassDefaults(ROBERTA_SPECIAL_TOKENS, two_separators=True, mask_lstrip=True)
 ESM: Final = "EsmTokenizer"
 
 # The classes whose rules are those of BERT, by name without "Fast".
@@ -47,7 +46,7 @@ VOCAB_TXT_CLASSES: Final[Mapping[str, ClassDefaults]] = {
         ),
         ClassDefaults(),
     ),
-    "MPNetTokenizer": ClassDefaults(ROBERTA_TOKENS | {"unk": "[UNK]"}, two_separators=True, mask_lstrip=True),
+    "MPNetTokenizer": ClassDefaults(ROBERTA_SPECIAL_TOKENS | {"unk": "[UNK]"}, two_separators=True, mask_lstrip=True),
     ESM: ClassDefaults({"pad": "<pad>", "unk": "<unk>", "cls": "<cls>", "sep": "<eos>", "mask": "<mask>"}),
 }
 # The classes that split text as GPT-2 does.
@@ -75,13 +74,30 @@ _CUT_BY_CODE: Final = {
 }
 # The class of each model type, for folders whose tokenizer_config.json names none.
 _CLASS_OF_TYPE: Final = {
-    **{"bert": "BertTokenizer", "distilbert": "DistilBertTokenizer", "electra": "ElectraTokenizer"},
-    **{"roberta": "RobertaTokenizer", "bart": "BartTokenizer", "longformer": "LongformerTokenizer"},
-    **{"led": "LEDTokenizer", "mpnet": "MPNetTokenizer", "gpt2": "GPT2Tokenizer", "deberta": "DebertaTokenizer"},
-    **{"xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer", "mbart": "MBartTokenizer"},
-    **{"albert": "AlbertTokenizer", "xlnet": "XLNetTokenizer", "big_bird": "BigBirdTokenizer"},
-    **{"deberta-v2": "DebertaV2Tokenizer", "t5": "T5Tokenizer", "mt5": "T5Tokenizer", "llama": "LlamaTokenizer"},
-    **{"esm": ESM, "roformer": "RoFormerTokenizer", "xlm": "XLMTokenizer", "flaubert": "FlaubertTokenizer"},
+    "bert": "BertTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
+    "roberta": "RobertaTokenizer",
+    "bart": "BartTokenizer",
+    "longformer": "LongformerTokenizer",
+    "led": "LEDTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "deberta": "DebertaTokenizer",
+    "xlm-roberta": "XLMRobertaTokenizer",
+    "camembert": "CamembertTokenizer",
+    "mbart": "MBartTokenizer",
+    "albert": "AlbertTokenizer",
+    "xlnet": "XLNetTokenizer",
+    "big_bird": "BigBirdTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+    "t5": "T5Tokenizer",
+    "mt5": "T5Tokenizer",
+    "llama": "LlamaTokenizer",
+    "esm": ESM,
+    "roformer": "RoFormerTokenizer",
+    "xlm": "XLMTokenizer",
+    "flaubert": "FlaubertTokenizer",
     "phobert": "PhobertTokenizer",
 }
 
@@ -123,6 +139,11 @@ class Declared:
                 f"here; give a tokenizer.json that holds them (transformers writes one with "
                 f"AutoTokenizer.from_pretrained(...).save_pretrained), or {form} itself if it needs no other rules"
             )
+
+    def name_of(self, role: str, default: str) -> str:
+        """Return the token that is declared for a role, under that name only."""
+        names = (token_content(source.get(f"{role}_token")) for source in self.sources)
+        return next((name for name in names if name), default)
 
     def extra_tokens(self) -> list[str]:
         """Return the special tokens beyond the five roles, in the order of the files."""

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import tokenizers
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.declared import ROBERTA, ROBERTA_TOKENS, ClassDefaults, Config
-from maskling.tokenizer.library import library_errors
+from maskling.tokenizer.declared import ROBERTA, ClassDefaults, Config
+from maskling.tokenizer.library import ROBERTA_SPECIAL_TOKENS, library_errors
 from maskling.tokenizer.sentencepiece_file import (
     BPE,
     CHAR,
@@ -89,7 +89,11 @@ def load_sentencepiece(file: Path, class_name: str | None, config: Config) -> Co
     layout = LAYOUTS[class_name] if class_name is not None else Layout()
     tail = layout.tail(config)
     kept = model.pieces[layout.skipped :]
-    vocabulary = [*layout.head, *((piece.text, _score(piece, layout)) for piece in kept), *((name, 0.0) for name in tail)]
+    vocabulary = [
+        *layout.head,
+        *((piece.text, _score(piece, layout)) for piece in kept),
+        *((name, 0.0) for name in tail),
+    ]
     if len(dict(vocabulary)) < len(vocabulary):
         raise TokenizerError(f"{file} holds a token that {class_name} adds itself; it is not a model of this class")
     with library_errors(f"{file} cannot be used"):
@@ -99,6 +103,7 @@ def load_sentencepiece(file: Path, class_name: str | None, config: Config) -> Co
         if steps:
             library.pre_tokenizer = pre_tokenizers.Sequence(steps)
         library.decoder = _decoder(model)
+        library.add_tokens([AddedToken(text, normalized=False) for text in _changed_by_charsmap(model)])
     added = [name for name, _ in layout.head] + list(tail)
     control = [piece.text for piece in kept if piece.kind in (CONTROL, UNKNOWN)]
     return Converted(library, (*added, *control), layout.defaults)
@@ -127,7 +132,9 @@ def _score(piece: Piece, layout: Layout) -> float:
 def _model(model: SentencePieceModel, vocabulary: Vocabulary, layout: Layout) -> Any:
     unk_id = model.unk_id
     if unk_id < layout.skipped:
-        unk_id = next(index for index, (name, _) in enumerate(layout.head) if name == layout.defaults.special_tokens["unk"])
+        unk_id = next(
+            index for index, (name, _) in enumerate(layout.head) if name == layout.defaults.special_tokens["unk"]
+        )
     else:
         unk_id += len(layout.head) - layout.skipped
     if model.model_type == UNIGRAM:
@@ -159,6 +166,14 @@ def _merges(model: SentencePieceModel) -> list[tuple[str, str]]:
 
 def _user_defined(model: SentencePieceModel) -> list[str]:
     return [piece.text for piece in model.pieces if piece.kind == USER_DEFINED]
+
+
+def _changed_by_charsmap(model: SentencePieceModel) -> list[str]:
+    """Return the user-defined pieces that the charsmap would change; SentencePiece takes them before it."""
+    if not model.precompiled_charsmap:
+        return []
+    charsmap = normalizers.Precompiled(model.precompiled_charsmap)
+    return [text for text in _user_defined(model) if charsmap.normalize_str(text) != text]
 
 
 def _normalizers(model: SentencePieceModel) -> list[Any]:
@@ -241,7 +256,7 @@ _CAMEMBERT_HEAD: Final = (
 _ALBERT: Final = ClassDefaults(
     {"pad": "<pad>", "unk": "<unk>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}, mask_lstrip=True
 )
-_XLNET: Final = ClassDefaults(ROBERTA_TOKENS | {"cls": "<cls>", "sep": "<sep>"}, mask_lstrip=True)
+_XLNET: Final = ClassDefaults(ROBERTA_SPECIAL_TOKENS | {"cls": "<cls>", "sep": "<sep>"}, mask_lstrip=True)
 
 # By the name of the class in transformers, without "Fast".
 LAYOUTS: Final[Mapping[str, Layout]] = {

@@ -87,12 +87,13 @@ class Tokenizer:
         self._encoder = FastEncoder(self._plain, chunking(self._json), self._spelling, self.chinese_words == "jieba")
 
     @classmethod
-    def load(cls, path: Path | str, chinese_words: ChineseWords = "auto") -> Tokenizer:
-        """Load a vocab.txt, a tokenizer.json, or a Hugging Face or maskling folder that holds one.
+    def load(cls, path: Path | str, chinese_words: ChineseWords = "auto", add_missing: bool = False) -> Tokenizer:
+        """Load a vocab.txt, a tokenizer.json, a SentencePiece model, or a Hugging Face or maskling folder with one.
 
+        add_missing: add the special tokens of masked language models that a GPT-2 or Llama tokenizer lacks.
         Raises TokenizerError if there is none, it is damaged, or it lacks a special token.
         """
-        loaded = loading.load_tokenizer_files(Path(path))
+        loaded = loading.load_tokenizer_files(Path(path), add_missing)
         limit = loaded.config.get("model_max_length")
         inputs = loaded.config.get("model_input_names")
         return cls(
