@@ -49,6 +49,7 @@ _MBART50_LANGUAGES: Final = (
     *("mr_IN", "pl_PL", "ps_AF", "pt_XX", "sv_SE", "sw_KE", "ta_IN", "te_IN", "th_TH", "tl_XX", "uk_UA", "ur_PK"),
     *("xh_ZA", "gl_ES", "sl_SI"),
 )
+_NO_DEFAULTS: Final = ClassDefaults()
 _DIGIT_COMMA: Final = re.compile(r".*\d,", re.DOTALL)
 
 
@@ -64,7 +65,7 @@ class Layout:
     head: tuple[tuple[str, float], ...] = ()
     skipped: int = 0
     tail: Callable[[Config], Sequence[str]] = lambda _: ()
-    defaults: ClassDefaults = ClassDefaults()
+    defaults: ClassDefaults = _NO_DEFAULTS
     changes: Callable[[Config], list[Any]] = lambda _: []
     avoids_digit_comma: bool = False
 

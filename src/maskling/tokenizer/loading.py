@@ -172,8 +172,9 @@ def _load_folder(folder: Path, add_missing: bool) -> LoadedTokenizer:
         if (found := next(folder.glob(pattern), None)) is not None:
             raise TokenizerError(f"{found} is {reason}; give a tokenizer.json of the same model")
     raise TokenizerError(
-        f"{folder} holds no tokenizer (tokenizer.json, vocab.txt, vocab.json with merges.txt, or a SentencePiece model: "
-        f"{', '.join(MODEL_NAMES)}; directly or in its subfolder 'tokenizer' or 'model'); give a folder that holds one"
+        f"{folder} holds no tokenizer (tokenizer.json, vocab.txt, vocab.json with merges.txt, or a SentencePiece "
+        f"model: {', '.join(MODEL_NAMES)}; directly or in its subfolder 'tokenizer' or 'model'); give a folder that "
+        f"holds one"
     )
 
 
@@ -230,8 +231,10 @@ def _load_byte_level(folder: Path, declared: Declared, add_missing: bool) -> Loa
             defaults = ROBERTA
         if defaults.two_separators:
             ids = library.get_vocab()
-            ends = [(name, ids[name]) for name in (declared.name_of("sep", "</s>"), declared.name_of("cls", "<s>"))]
-            library.post_processor = processors.RobertaProcessing(*ends, trim_offsets=True, add_prefix_space=spaced)
+            sep, cls = declared.name_of("sep", "</s>"), declared.name_of("cls", "<s>")
+            library.post_processor = processors.RobertaProcessing(
+                (sep, ids[sep]), (cls, ids[cls]), trim_offsets=True, add_prefix_space=spaced
+            )
     return _checked(_with_declared_tokens(library, declared, folder), declared, defaults, folder, add_missing)
 
 
@@ -297,8 +300,8 @@ def _with_declared_tokens(library: tokenizers.Tokenizer, declared: Declared, whe
         library.add_tokens([declared.added_token(content, special=content in extra)])
         if new and library.token_to_id(content) != id_:
             raise TokenizerError(
-                f"{where.parent if where.is_file() else where} declares the id {id_:,} for the added token {content!r}, "
-                f"but it would be {library.token_to_id(content):,}; a part of the vocabulary is missing"
+                f"{where.parent if where.is_file() else where} declares the id {id_:,} for the added token "
+                f"{content!r}, but it would be {library.token_to_id(content):,}; a part of the vocabulary is missing"
             )
     library.add_special_tokens(
         [declared.added_token(name, special=True) for name in extra if name not in declared.added]
