@@ -38,8 +38,8 @@ def extend(
     """
     if out is None or (positions is None) == (tokenizer is None):
         raise SettingsError(
-            "--positions and --out are needed: maskling extend runs/mine --positions 1024 --out longer/; or --tokenizer "
-            "FOLDER instead of --positions"
+            "--positions and --out are needed: maskling extend runs/mine --positions 1024 --out longer/; or "
+            "--tokenizer FOLDER instead of --positions"
         )
     if tokenizer is not None and rope_theta is not None:
         raise SettingsError("--rope-theta goes with --positions; leave it out")

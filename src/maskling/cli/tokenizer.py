@@ -110,9 +110,9 @@ def tokenizer_extend(
     """Add words to a model's vocabulary.
 
     Adds the words of the text that save the most tokens, or the words of a file. Each becomes an ordinary token whose
-    embedding starts as the mean of its former subwords; all other text keeps its tokens. Words that the tokenizer splits
-    (covid-19, C++, [URL]) can be special tokens, with --special. The result is a new model folder: continue training it
-    on the domain with 'maskling train --init'.
+    embedding starts as the mean of its former subwords; all other text keeps its tokens. What the tokenizer splits
+    (covid-19, C++, [URL]) can be added as special tokens, with --special. The result is a new model folder: continue
+    training it on the domain with 'maskling train --init'.
 
     Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
