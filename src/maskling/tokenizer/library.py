@@ -87,7 +87,8 @@ def _without_special_pieces(library: tokenizers.Tokenizer) -> tokenizers.Tokeniz
     vocabulary = model["vocab"]
     scored = isinstance(vocabulary, list)
     known = {token for token, _ in vocabulary} if scored else vocabulary.keys()
-    hidden = {name: f"{NO_TEXT}{name}" for name, id_ in special.items() if id_ in reached and name in known}
+    whole = model["type"] in ("Unigram", "WordLevel") or bool(model.get("ignore_merges"))
+    hidden = {name: f"{NO_TEXT}{name}" for name, id_ in special.items() if name in known and (whole or id_ in reached)}
     if not hidden:
         return library
     entries = vocabulary if scored else vocabulary.items()

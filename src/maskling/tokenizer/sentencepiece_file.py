@@ -7,11 +7,12 @@ format is a few lines, so neither `sentencepiece` nor `protobuf` is required.
 from __future__ import annotations
 
 import base64
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from maskling.errors import TokenizerError
 
@@ -62,7 +63,7 @@ def read_model(file: Path) -> SentencePieceModel:
     _check_other_formats(file, data)
     try:
         return _parse(data)
-    except (ValueError, LookupError, struct.error, StopIteration, TypeError):
+    except (ValueError, LookupError, StopIteration, TypeError):
         raise TokenizerError(
             f"{file} is not a SentencePiece model, or it is damaged; download it again, or give a tokenizer.json or "
             f"vocab.txt"
@@ -76,8 +77,9 @@ def _parse(data: bytes) -> SentencePieceModel:
     for number, value in _fields(data):
         if number == 1:
             fields = dict(_fields(_as_bytes(value)))
-            score = struct.unpack("<f", _as_bytes(fields.get(2, bytes(4))))[0]
-            pieces.append(Piece(_as_bytes(fields[1]).decode(), score, _as_int(fields.get(3, NORMAL))))
+            score = np.frombuffer(_as_bytes(fields.get(2, bytes(4))), "<f4")[0]
+            # The shortest decimal that is this float: the library reads back longer ones with an error in the last bit.
+            pieces.append(Piece(_as_bytes(fields[1]).decode(), float(str(score)), _as_int(fields.get(3, NORMAL))))
         elif number == 2:
             trainer.update(_fields(_as_bytes(value)))
         elif number == 3:
