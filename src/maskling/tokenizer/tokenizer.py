@@ -123,6 +123,20 @@ class Tokenizer:
         """A hash of everything that determines ids: equal for tokenizers with equal pipelines and special tokens."""
         return files.fingerprint(saving.canonical_form(self._json, self._special_tokens))
 
+    def matches(self, fingerprint: str) -> bool:
+        """Return whether text has the same ids with the tokenizer of a fingerprint, up to typed mask tokens.
+
+        Earlier versions did not read from vocab.json and merges.txt that the mask takes the space before it.
+        """
+        if fingerprint == self.fingerprint:
+            return True
+        added = [
+            token | {"lstrip": not token["lstrip"]} if token["content"] == self.mask_token else token
+            for token in self._json["added_tokens"]
+        ]
+        other = saving.canonical_form({**self._json, "added_tokens": added}, self._special_tokens)
+        return fingerprint == files.fingerprint(other)
+
     @functools.cached_property
     def special_ids(self) -> NDArray[np.int64]:
         """(n,) int64, ascending: the five special tokens, and any others that the tokenizer marks as special."""

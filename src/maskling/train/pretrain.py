@@ -232,7 +232,7 @@ def complete_model_config(
     if not init_folder.exists():
         raise ModelError(f"{recipe.init}: there is no such folder; init names the model to start from")
     own = Tokenizer.load(init_folder)
-    if own.fingerprint != tokenizer.fingerprint:
+    if not own.matches(tokenizer.fingerprint):
         raise TokenizerError(
             f"{init_folder} has tokenizer {own.fingerprint}, but {recipe.data.path} was prepared with "
             f"{tokenizer.fingerprint}; prepare the text again with --tokenizer.path {init_folder}"
