@@ -78,14 +78,14 @@ def test_training_starts_from_a_model_with_fewer_tokens_than_its_tokenizer(
     assert read_folder(tmp_path / "run" / "model").config.vocab_size == Tokenizer.load(source).vocab_size
 
 
-WORDS = ["covid-19", "[URL]", "C++", "O'Brien", "BRCA1", "heart attack", "the", "日本", "naïve", "Kubernetes"]
+WORDS = ["covid-19", "[URL]", "C++", "O'Brien", "BRCA1", "heart attack", "日本", "naïve", "Kubernetes"]
 
 
 def test_every_word_that_cannot_be_added_is_named_at_once(maskling: Command, here: Path):
     Path("words.txt").write_text("\n".join(WORDS))
     extend = ["tokenizer", "extend", "runs/mine", "--words", "words.txt", "--out", "more"]
     complaint = maskling(*extend).complaint
-    for word in ("covid-19", "[URL]", "C++", "heart attack", "the", "日本"):
+    for word in ("covid-19", "[URL]", "C++", "heart attack", "日本"):
         assert repr(word) in complaint
     for word in ("BRCA1", "naïve", "Kubernetes"):
         assert repr(word) not in complaint
@@ -93,7 +93,7 @@ def test_every_word_that_cannot_be_added_is_named_at_once(maskling: Command, her
     said = maskling(*extend, "--skip-unusable", "--json")
     assert said.code == 0, said
     found = json.loads(said.out)
-    assert {"covid-19", "[URL]", "the"} <= found["left_out"].keys()
+    assert {"covid-19", "[URL]"} <= found["left_out"].keys()
     assert {word["text"] for word in found["words"]} >= {"brca1", "kubernetes"}
     assert found["normalized"]["Kubernetes"] == "kubernetes"
     assert "'covid-19' was left out: split into covid - 19 first" in said.err

@@ -84,7 +84,8 @@ def test_the_declared_flags_of_a_mask_win_and_the_saved_folder_has_the_form_of_t
     tokenizer.save(tmp_path / "saved")
     for place in (given, tmp_path / "saved"):
         auto = transformers.AutoTokenizer.from_pretrained(place)
-        assert spelled(tokenizer, "the <mask> fox") == auto.tokenize("the <mask> fox")
+        ids = tokenizer.encode("the <mask> fox", special_in_text=True).ids.tolist()
+        assert ids == auto("the <mask> fox", add_special_tokens=False)["input_ids"]
         pair = auto.convert_ids_to_tokens(auto("the", "fox")["input_ids"])
         assert pair == ["<s>", "the", "</s>", "</s>", "f", "ox", "</s>"] or pair[1:4] == ["the", "</s>", "</s>"]
 
