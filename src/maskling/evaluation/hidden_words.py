@@ -144,7 +144,7 @@ def passages_of_split(
     shards = open_shards(folder)
     manifest = shards.manifest
     for model in models:
-        if model.tokenizer.fingerprint != manifest.tokenizer:
+        if not model.tokenizer.matches(manifest.tokenizer):
             raise DataError(
                 f"{folder} holds the tokens of tokenizer {manifest.tokenizer}, and the model in {model.folder} has "
                 f"{model.tokenizer.fingerprint}; compare models of different tokenizers on text files, with --text"

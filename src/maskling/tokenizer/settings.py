@@ -35,8 +35,12 @@ class TokenizerSettings(Settings):
     )
     path: str | None = Field(
         None,
-        description="existing tokenizer to use instead of training: vocab.txt, tokenizer.json, or a Hugging Face or "
-        "maskling folder",
+        description="existing tokenizer to use instead of training: vocab.txt, tokenizer.json, a SentencePiece model, "
+        "or a Hugging Face or maskling folder",
+    )
+    add_missing: bool = Field(
+        False,
+        description="with path: add the special tokens ([MASK], [PAD], ...) that the tokenizer lacks, as GPT-2's does",
     )
     chinese_words: ChineseWords = Field(
         "auto",

@@ -87,12 +87,13 @@ class Tokenizer:
         self._encoder = FastEncoder(self._plain, chunking(self._json), self._spelling, self.chinese_words == "jieba")
 
     @classmethod
-    def load(cls, path: Path | str, chinese_words: ChineseWords = "auto") -> Tokenizer:
-        """Load a vocab.txt, a tokenizer.json, or a Hugging Face or maskling folder that holds one.
+    def load(cls, path: Path | str, chinese_words: ChineseWords = "auto", add_missing: bool = False) -> Tokenizer:
+        """Load a vocab.txt, a tokenizer.json, a SentencePiece model, or a Hugging Face or maskling folder with one.
 
+        add_missing: add the special tokens of masked language models that a GPT-2 or Llama tokenizer lacks.
         Raises TokenizerError if there is none, it is damaged, or it lacks a special token.
         """
-        loaded = loading.load_tokenizer_files(Path(path))
+        loaded = loading.load_tokenizer_files(Path(path), add_missing)
         limit = loaded.config.get("model_max_length")
         inputs = loaded.config.get("model_input_names")
         return cls(
@@ -121,6 +122,20 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """A hash of everything that determines ids: equal for tokenizers with equal pipelines and special tokens."""
         return files.fingerprint(saving.canonical_form(self._json, self._special_tokens))
+
+    def matches(self, fingerprint: str) -> bool:
+        """Return whether text has the same ids with the tokenizer of a fingerprint, up to typed mask tokens.
+
+        Earlier versions did not read from vocab.json and merges.txt that the mask takes the space before it.
+        """
+        if fingerprint == self.fingerprint:
+            return True
+        added = [
+            token | {"lstrip": not token["lstrip"]} if token["content"] == self.mask_token else token
+            for token in self._json["added_tokens"]
+        ]
+        other = saving.canonical_form({**self._json, "added_tokens": added}, self._special_tokens)
+        return fingerprint == files.fingerprint(other)
 
     @functools.cached_property
     def special_ids(self) -> NDArray[np.int64]:

@@ -17,10 +17,11 @@ from maskling.errors import DataError, ModelError, SettingsError, TokenizerError
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.device import Compute
-from maskling.model.folder import read_folder
+from maskling.model.folder import encoder_config, read_folder
 from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.memory import PROCESS_BYTES, num_parameters
+from maskling.model.resize import resize_vocabulary
 from maskling.objectives.losses import Encode, TensorBatch, Term, loss_terms
 from maskling.objectives.measure import measure_masked_lm
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -132,8 +133,19 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @property
     def warnings(self) -> list[str]:
-        """Warning that there is no held-out text, if so."""
-        return self._validation[1]
+        """Warnings that there is no held-out text, and that the initial model had fewer tokens than the tokenizer."""
+        return [*self._validation[1], *self._growth()]
+
+    def _growth(self) -> list[str]:
+        if self._init_folder is None or not self._init_folder.exists():
+            return []
+        before, now = encoder_config(self._init_folder).vocab_size, self.recipe.model.vocab_size
+        if before >= now:
+            return []
+        return [
+            f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {now - before:,} rows were "
+            f"added to the embedding and the output layer, each the mean of the others"
+        ]
 
     @property
     def evaluates(self) -> bool:
@@ -155,6 +167,8 @@ class Pretraining(Task[Recipe, MaskedLM]):
         # A head that the folder lacks is initialized from the seed.
         pair_head = self.recipe.model.pair_head
         module = read_folder(self._init_folder, pair_head=pair_head, seed=self.recipe.seed).module
+        if module.config.vocab_size < self.recipe.model.vocab_size:
+            module = resize_vocabulary(module, self.recipe.model.vocab_size)
         module.config = self.recipe.model
         return module
 
@@ -218,12 +232,14 @@ def complete_model_config(
     if not init_folder.exists():
         raise ModelError(f"{recipe.init}: there is no such folder; init names the model to start from")
     own = Tokenizer.load(init_folder)
-    if own.fingerprint != tokenizer.fingerprint:
+    if not own.matches(tokenizer.fingerprint):
         raise TokenizerError(
             f"{init_folder} has tokenizer {own.fingerprint}, but {recipe.data.path} was prepared with "
             f"{tokenizer.fingerprint}; prepare the text again with --tokenizer.path {init_folder}"
         )
     config = read_folder(init_folder, pair_head=True if recipe.pairing.has_pairs else None).config
+    if config.vocab_size < tokenizer.vocab_size:  # tokens were added to the tokenizer: first_module adds the rows
+        config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})
     return _with_model(recipe, _for_tokenizer(config, tokenizer, recipe.pairing.has_pairs))
 
 

@@ -24,7 +24,7 @@ from maskling.data.prepare.parts import TextPart, read_words
 from maskling.data.prepare.settings import PrepareSystem
 from maskling.data.prepare.workers import in_order, open_workers
 from maskling.data.shards import TOKENIZER
-from maskling.errors import CorpusError
+from maskling.errors import CorpusError, SettingsError
 from maskling.files import atomic_folder, recover_folder
 from maskling.grouping import grouped
 from maskling.tokenizer.settings import TokenizerSettings
@@ -37,7 +37,11 @@ WORDS_MAX = 6_000_000
 
 def given_tokenizer(settings: TokenizerSettings) -> Tokenizer | None:
     """Load the tokenizer that the settings name, if any. Raises TokenizerError if it cannot be used."""
-    return Tokenizer.load(settings.path, settings.chinese_words) if settings.path is not None else None
+    if settings.path is None:
+        if settings.add_missing:
+            raise SettingsError("tokenizer.add_missing is for an existing tokenizer; give it with tokenizer.path")
+        return None
+    return Tokenizer.load(settings.path, settings.chinese_words, settings.add_missing)
 
 
 def make_tokenizer(
