@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from maskling.tokenizer import lookup
 from maskling.tokenizer.lookup import ByteSplit, WordHashTable, byte_kinds, split_bytes
 
-RULES = ByteSplit(byte_kinds(" \n", "!."), lowercase=True)
+RULES = ByteSplit(byte_kinds(" \n", "!."), lower=bytes(range(256)).lower())
 # Prefixes of each other, with lengths on both sides of 8 and of 16 bytes.
 WORDS = st.builds(lambda length, last: "a" * length + last, st.integers(0, 19), st.sampled_from("ab\u00e9"))
 TEXTS = st.lists(st.lists(st.one_of(WORDS, st.sampled_from(" \n!."), st.just(" ")), max_size=30).map("".join))

@@ -7,7 +7,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer import pipeline
+from maskling.tokenizer import older, pipeline
 from maskling.tokenizer.library import (
     MAX_WORD_CHARACTERS,
     TokenizerJson,
@@ -122,11 +122,23 @@ def wordpiece(
     return with_special_tokens(library, special_tokens)
 
 
-def with_special_tokens(library: tokenizers.Tokenizer, special_tokens: Mapping[str, str]) -> tokenizers.Tokenizer:
-    """Mark the special tokens as special, in place; add the [CLS] A [SEP] template if there is no post-processor."""
+def with_special_tokens(
+    library: tokenizers.Tokenizer,
+    special_tokens: Mapping[str, str],
+    others: Sequence[str] = (),
+    mask_takes_space: bool = False,
+) -> tokenizers.Tokenizer:
+    """Mark special tokens as special, in place; add the [CLS] A [SEP] template if there is no post-processor.
+
+    special_tokens: the token of each role; others: further special tokens; mask_takes_space: the space before a mask
+    belongs to it, as in RoBERTa.
+    """
     marked = {token["content"] for token in library_to_json(library)["added_tokens"] if token["special"]}
-    missing = [token for token in special_tokens.values() if token not in marked]
-    library.add_special_tokens([AddedToken(token, normalized=False) for token in missing])
+    missing = [token for token in [*special_tokens.values(), *others] if token not in marked]
+    mask = special_tokens["mask"]
+    library.add_special_tokens(
+        [AddedToken(token, normalized=False, lstrip=mask_takes_space and token == mask) for token in missing]
+    )
     if library.post_processor is None:
         cls, sep = special_tokens["cls"], special_tokens["sep"]
         ids = library.get_vocab(with_added_tokens=True)
@@ -200,6 +212,9 @@ def _checked(library: tokenizers.Tokenizer, config: Mapping[str, Any], where: Pa
     special_tokens = find_special_tokens(library.get_vocab(with_added_tokens=True), configs, str(where))
     with library_errors(f"{where} cannot be used"):
         library = with_special_tokens(library, special_tokens)
+        tokenizer_json = library_to_json(library)
+        if (mended := older.mended(tokenizer_json)) is not tokenizer_json:
+            library = library_from_json(mended, str(where))
         # Encoding finds what the checks of the file did not (a broken pattern, an unknown token out of range).
         library.encode_batch(["A first try: 中文 ünïcödé \U0001f600", ""])
     return LoadedTokenizer(library, special_tokens, config)

@@ -47,6 +47,7 @@ from maskling.data.shards import COUNTS, TOKENIZER, open_shards
 from maskling.errors import CorpusError, DataError
 from maskling.files import remove_partial
 from maskling.metrics import entropy
+from maskling.tokenizer.normalization import for_language
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
@@ -75,6 +76,8 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
     found = _without_outputs(folder, expanded)
     given = given_tokenizer(settings.tokenizer)
     made = made_from(found, report.skipped, settings, given.fingerprint if given is not None else None)
+    tokenizer_settings = for_language(settings.tokenizer, settings.corpus.language)
+    settings = settings.model_copy(update={"tokenizer": tokenizer_settings})
     if folder.is_dir():
         check_free(folder)  # before a lock file is left in a folder that holds other things
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ from maskling.data.shards import TOKENIZER
 from maskling.errors import CorpusError
 from maskling.files import atomic_folder, recover_folder
 from maskling.grouping import grouped
+from maskling.tokenizer.normalization import for_language
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train_vocabulary
@@ -91,6 +92,7 @@ def train_tokenizer(
     report, seen = report or ReadReport(), SeenDigests()
     found = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     counts: Counter[str] = Counter()
+    tokenizer_settings = for_language(settings.tokenizer, settings.corpus.language)
     documents = text_bytes = 0
     with open_workers(settings.system.num_workers) as workers:
         chunks = grouped(read_documents(found, settings.corpus, report), num_characters, CHUNK_CHARACTERS)
@@ -101,14 +103,14 @@ def train_tokenizer(
                 if isinstance(outcome, CleanDocument)
             ]
             texts = [document.text for document in kept if isinstance(document, CleanDocument)]
-            counts.update(count_words(texts, settings.tokenizer))
+            counts.update(count_words(texts, tokenizer_settings))
             documents += len(texts)
             text_bytes += sum(len(text.encode()) for text in texts)
             yield Reading(documents, text_bytes, report.read_bytes, report.total_bytes)
     if not counts:
         raise CorpusError("no text is left to train a tokenizer on; see corpus.filters for what rejects documents")
     yield TokenizerTraining(len(counts))
-    tokenizer = train_vocabulary(counts, settings.tokenizer)
+    tokenizer = train_vocabulary(counts, tokenizer_settings)
     with atomic_folder(out) as aside:
         tokenizer.save(aside, max_length=settings.max_length)
     yield TokenizerTrained(tokenizer.vocab_size, None)
