@@ -45,6 +45,7 @@ from maskling.tokenizer.lookup import (
     WordSpans,
     split_bytes,
 )
+from maskling.tokenizer.normalization import ZERO_WIDTH_SPACE
 from maskling.tokenizer.pre_split import Chunking, Splitter
 from maskling.tokenizer.word_starts import TokenSpelling, word_starts
 
@@ -229,6 +230,7 @@ class LibraryEncoder:
     def __init__(self, library: tokenizers.Tokenizer, spelling: TokenSpelling, chunking: Chunking | None) -> None:
         self._library = library
         self._byte_split = chunking.byte_split if chunking is not None and spelling.continuing is not None else None
+        self._chunking = chunking
         self._before = " " if chunking is not None and chunking.needs_space else ""
         self._spelling = spelling
         self._separating = with_special_as_text(library)
@@ -257,8 +259,18 @@ class LibraryEncoder:
     def texts(self, texts: Sequence[str], jieba: bool) -> Encoded:
         """Encode texts one by one, with the library's own offsets."""
         with library_errors("the tokenizer failed on a text"):
+            texts = [self.offsets_text(text) for text in texts]
             encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
         return from_encodings(texts, encodings, self._spelling, jieba)
+
+    def offsets_text(self, text: str) -> str:
+        """Return the text with the same tokens that word starts are read off: normalized, if that is safe."""
+        chunking = self._chunking
+        if chunking is None or not chunking.normal_first or (text.isascii() and text.isprintable()):
+            return text
+        normal = str(self._library.normalizer.normalize_str(text))
+        # An added token is found in a text as it is written.
+        return text if any(marker in text or marker in normal for marker in chunking.markers) else normal
 
     def ideographs(self, chunks: Sequence[str], encoded: Encoded) -> BoolArray:
         """Return which tokens are one Chinese character each, (tokens,) bool. encoded: the encoding of `chunks`."""
@@ -283,6 +295,8 @@ class LibraryEncoder:
             return False
         if chunk.isascii() and chunk.isprintable():
             return True
+        if ZERO_WIDTH_SPACE in chunk:
+            return False  # it becomes a space inside the chunk
         if "▁" in chunk and not self._spelling.in_bytes:
             return False  # the text's own, or one that the model puts before a word: only offsets distinguish them
         # "≠" without its accent is "=", a word by itself; offsets refer to the text as written.

@@ -7,7 +7,7 @@ keeps Σ by character in one and by word in another, so Σ is replaced before.
 1. Remove invisible characters (those that `corpus.clean` removes). Zero-width joiners stay: they carry meaning in
    Persian, Indic scripts and emoji.
 2. White space: every kind of space, and the zero-width space, which separates words in Khmer, Thai and others,
-   becomes a space, and several become one.
+   becomes a space, and several become one (BPE and Unigram: as the last step).
 3. NFC.
 4. Lower case. İ becomes i; I becomes ı where `dotless_i` says so; Σ becomes ς at the end of a word. NFC again, because
    some letters have a composed form in lower case only (J̌).
@@ -61,7 +61,7 @@ class Normalization(NamedTuple):
 
 def unicode_normalizer(choices: Normalization) -> Any:
     """Return the normalizer of a new tokenizer; see the steps at the top of this module."""
-    steps: list[Any] = [*_white_space(choices.kind), normalizers.NFC()]
+    steps: list[Any] = [*_first_steps(choices.kind), normalizers.NFC()]
     if choices.lowercase:
         steps += [*_lower_case(choices.dotless_i), normalizers.NFC()]
     if choices.strip_accents:
@@ -73,25 +73,31 @@ def unicode_normalizer(choices: Normalization) -> Any:
                 clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
             )
         )
-    if choices.kind == "unigram":
-        steps += single_spaces()
-    return normalizers.Sequence(steps)
+    return normalizers.Sequence([*steps, *_last_steps(choices.kind)])
 
 
-def _white_space(kind: str) -> list[Any]:
-    """Return the steps that remove invisible characters and make white space uniform.
-
-    WordPiece and Unigram split at any white space and drop it. Byte-level BPE has tokens for it, so line breaks stay,
-    and paragraphs remain separated by one blank line.
-    """
+def _first_steps(kind: str) -> list[Any]:
+    """Return the steps that remove invisible characters, and make all white space spaces where it is not encoded."""
     invisible = _replace(f"[{INVISIBLE}]", "")
     any_to_space = _replace(f"[{_SPACES}{_LINE_BREAKS}{_PARAGRAPH_BREAKS}]", " ")
     if kind == "wordpiece":
         return [invisible, any_to_space]
     if kind == "unigram":
         return [any_to_space, space_for_first(f"[{INVISIBLE}]"), invisible]
+    return [invisible]
+
+
+def _last_steps(kind: str) -> list[Any]:
+    """Return the steps that make runs of white space uniform, after the steps that may leave some.
+
+    WordPiece and Unigram split at any white space and drop it. Byte-level BPE has tokens for it, so line breaks stay,
+    and paragraphs remain separated by one blank line.
+    """
+    if kind == "wordpiece":
+        return []
+    if kind == "unigram":
+        return single_spaces()
     return [
-        invisible,
         # A single " " is not matched, which makes it several times as fast.
         _replace(f" *[{_SPACES}][ {_SPACES}]*| {{2,}}", " "),
         _replace(f" ?[{_PARAGRAPH_BREAKS}] ?", "\n\n"),

@@ -34,7 +34,8 @@ _UNICODE_CHUNK: Final = re.compile(f"[^{_UNICODE_SPACES}]+")
 _UNICODE_CHINESE: Final = re.compile(
     f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^{_UNICODE_SPACES}{IDEOGRAPHS}{_CHINESE_MARKS}]+"
 )
-_SOLIDUS: Final = "\u0338"
+# Marks that NFC joins to a character of another word ("=" to "≠"), or to an I that is lowercased too early (İ).
+COMPOSING_MARKS: Final = ("\u0307", "\u0338")
 _ALL_BUT_I: Final = {ord(letter): letter.lower() for letter in string.ascii_uppercase if letter != "I"}
 # Normalizers that change characters one by one, or letters with their marks.
 _BY_CHARACTER: Final = {"NFC", "NFD", "Lowercase", "StripAccents"}
@@ -60,6 +61,8 @@ class Chunking:
     keeps_space: chunks include their leading white space (byte-level models tokenize it).
     splits_chinese: every Chinese character is one token (or one [UNK]).
     byte_split: rules that give the same words as bytes, for WordPiece; None for others.
+    normal_first: a normalized text has the same tokens, and word starts are read off its offsets: a character that is
+    removed is neither white space nor part of a word.
     needs_space: a chunk must be given to the library with a space before it (Unigram's "▁" otherwise depends on the
     position in the text).
     """
@@ -71,6 +74,7 @@ class Chunking:
     splits_chinese: bool
     byte_split: ByteSplit | None = None
     needs_space: bool = False
+    normal_first: bool = False
 
 
 def chunking(tokenizer_json: TokenizerJson, special_tokens: Collection[str]) -> Chunking | None:
@@ -102,14 +106,27 @@ def chunking(tokenizer_json: TokenizerJson, special_tokens: Collection[str]) -> 
         if not pre["add_prefix_space"]:
             lower = lower_case(chosen.dotless_i if chosen else False) if "Lowercase" in normalizers else None
             split_words = _byte_level_words(lower)
-        return Chunking(_SPACE_AND_WORD.findall, split_words, markers, keeps_space=True, splits_chinese=False)
+        return Chunking(
+            _SPACE_AND_WORD.findall,
+            split_words,
+            markers,
+            keeps_space=True,
+            splits_chinese=False,
+            normal_first=chosen is not None,
+        )
     if kind == "Unigram" and pre == _unigram_pre_tokenizer():
         before = older.mended_steps(tokenizer_json)
         by_character = before is not None and {step["type"] for step in before} <= _BY_CHARACTER
         if by_character or normalization.recognize(tokenizer_json["normalizer"], "unigram") is not None:
             markers = tuple(sorted({*markers, "▁"}))  # a text that begins with its own "▁" gets no other
             return Chunking(
-                split_at_spaces, _whole, markers, keeps_space=False, splits_chinese=False, needs_space=True
+                split_at_spaces,
+                _whole,
+                markers,
+                keeps_space=False,
+                splits_chinese=False,
+                needs_space=True,
+                normal_first=True,
             )
     return None
 
@@ -134,13 +151,14 @@ def _wordpiece(chosen: Normalization, markers: tuple[str, ...]) -> Chunking:
     """Return how texts may be split for the normalizer of a new WordPiece tokenizer.
 
     No step joins or reads characters on both sides of white space, an ASCII mark or a Chinese character, except that
-    NFC composes "=" and U+0338 to "≠", a letter for BertPreTokenizer.
+    NFC composes "=" and U+0338 to "≠", a letter for BertPreTokenizer. And ASCII may be lowercased before NFC, except
+    that I and U+0307 are İ, whose lower case is i.
     """
     lower = lower_case(chosen.dotless_i) if chosen.lowercase else None
     return Chunking(
         split=split_unicode_chinese if chosen.split_chinese else split_unicode,
         split_words=_bert_words(lower),
-        markers=tuple(sorted({*markers, _SOLIDUS})),
+        markers=tuple(sorted({*markers, *COMPOSING_MARKS})),
         keeps_space=False,
         splits_chinese=chosen.split_chinese,
         byte_split=unicode_byte_split(chosen.lowercase, chosen.dotless_i),
@@ -148,7 +166,7 @@ def _wordpiece(chosen: Normalization, markers: tuple[str, ...]) -> Chunking:
 
 
 def unicode_byte_split(lowercase: bool, dotless_i: bool | None) -> ByteSplit:
-    """Return rules that split bytes where a new WordPiece tokenizer splits text without U+0338.
+    """Return rules that split bytes where a new WordPiece tokenizer splits text without COMPOSING_MARKS.
 
     dotless_i: see `lower_case`.
     """

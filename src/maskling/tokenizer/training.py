@@ -22,6 +22,7 @@ from maskling.tokenizer.characters import looks_chinese
 from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, library_errors, replace_surrogates
 from maskling.tokenizer.lookup import ByteSplit, WordHashTable, split_bytes
 from maskling.tokenizer.pre_split import (
+    COMPOSING_MARKS,
     Splitter,
     bert_byte_split,
     split_at_spaces,
@@ -198,8 +199,10 @@ class _WordCounter:
         return self.words()
 
     def _needs_strings(self, text: str) -> bool:
-        """Return whether a text is not to be split as bytes: Chinese, and U+0338, which NFC joins to "="."""
-        return looks_chinese(text) or (self._joins_marks and "\u0338" in text)
+        """Return whether a text is not to be split as bytes: Chinese, or with marks that NFC joins across a split."""
+        return looks_chinese(text) or (
+            self._joins_marks and not text.isascii() and any(mark in text for mark in COMPOSING_MARKS)
+        )
 
     def _index_new(self, chunks: list[str]) -> Int64Array:
         hashed = self._hashed
