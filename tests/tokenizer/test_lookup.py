@@ -53,7 +53,7 @@ def test_words_and_punctuation_of_each_text(texts: list[str]):
 
 def test_only_ascii_is_lowercased():
     assert spelled(split_bytes(["AbC \u00c9a"], RULES)) == ["abc", "\u00c9a"]
-    assert spelled(split_bytes(["AbC"], RULES._replace(lowercase=False))) == ["AbC"]
+    assert spelled(split_bytes(["AbC"], RULES._replace(lower=None))) == ["AbC"]
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])

@@ -38,7 +38,6 @@ from maskling.tokenizer.lookup import (
     ID_SHIFT,
     IS_IDEOGRAPH,
     WORD_START,
-    ByteSplit,
     TokenCodes,
     TokenTable,
     WordHashTable,
@@ -142,7 +141,9 @@ class FastEncoder:
             flags = np.repeat(np.arange(len(texts)), np.diff(counts))[unsafe]
             whole = np.isin(np.arange(len(texts)), flags).tolist()
             rest = self._by_chunks([text for text, alone in zip(texts, whole, strict=True) if not alone])
-            alone = self._library_encoder.texts([text for text, alone in zip(texts, whole, strict=True) if alone], self._jieba)
+            alone = self._library_encoder.texts(
+                [text for text, alone in zip(texts, whole, strict=True) if alone], self._jieba
+            )
             return interleave(rest, alone, whole)
         codes, offsets = table.gather(indices)
         starts = (codes & WORD_START).astype(bool)

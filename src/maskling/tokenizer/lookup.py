@@ -91,7 +91,9 @@ def split_bytes(texts: Sequence[str], rules: ByteSplit) -> WordSpans | None:
     firsts = np.flatnonzero(begins)
     counts = np.zeros(len(texts) + 1, np.int64)
     counts[1:] = np.searchsorted(firsts, separators)
-    return WordSpans(data if rules.lower is None else data.translate(rules.lower), firsts, np.flatnonzero(ends) + 1, counts)
+    return WordSpans(
+        data if rules.lower is None else data.translate(rules.lower), firsts, np.flatnonzero(ends) + 1, counts
+    )
 
 
 class WordHashTable:

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from tokenizers import Regex, normalizers
 
+from maskling.tokenizer.characters import SPACES
 from maskling.tokenizer.settings import TokenizerSettings
 
 # Ranges inside [...] of a regular expression, in characters rather than escapes, which differ between engines.
@@ -139,7 +140,7 @@ def _replace(pattern: str, content: str) -> Any:
 
 def spaces_only() -> list[Any]:
     """Return the steps that make white space uniform for a Unigram tokenizer and change nothing else."""
-    return [_replace(f"[{_SPACES}{_LINE_BREAKS}{_PARAGRAPH_BREAKS}]".replace(ZERO_WIDTH_SPACE, ""), " "), *single_spaces()]
+    return [_replace(f"[{SPACES}]", " "), *single_spaces()]
 
 
 def recognize(normalizer: Mapping[str, Any] | None, kind: str) -> Normalization | None:

@@ -81,7 +81,7 @@ class TokenizerSettings(Settings):
         if self.normalization == "bert" and self.kind != "wordpiece":
             raise ValueError(f"normalization 'bert' is for the kind wordpiece, not {self.kind}; leave it out")
         if self.dotless_i and not self.may_fold_dotless:
-            raise ValueError("dotless_i changes how text is lowercased; it needs lowercase, and normalization 'unicode'")
+            raise ValueError("dotless_i says how text is lowercased: it needs lowercase and normalization 'unicode'")
         return self
 
     @property

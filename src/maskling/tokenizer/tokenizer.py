@@ -205,6 +205,11 @@ class Tokenizer:
         """Number of [SEP] tokens between two segments: 2 for [CLS] A [SEP] [SEP] B [SEP] (RoBERTa), else 1."""
         return 2 if self._library.num_special_tokens_to_add(True) == 4 else 1
 
+    @property
+    def folds_to_dotless_i(self) -> bool:
+        """Whether I is lowercased to ı, as in Turkish and Azeri."""
+        return "ı" in self.normalized("I")
+
     def normalized(self, text: str) -> str:
         """Return a text after normalization: in lowercase, for instance."""
         normalizer = self._library.normalizer
