@@ -10,16 +10,23 @@ from maskling.tokenizer.training import count_words, train_vocabulary
 from oracles.small_text import texts
 
 RECIPES = {
+    "bert": {"normalization": "bert"},
+    "bert-cased": {"normalization": "bert", "lowercase": False},
+    "bert-cased-stripped": {"normalization": "bert", "lowercase": False, "strip_accents": True},
+    "bert-accents": {"normalization": "bert", "strip_accents": False},
+    "bert-unsplit": {"normalization": "bert", "split_chinese": False},
+    "bert-jieba": {"normalization": "bert", "chinese_words": "jieba"},
     "wordpiece": {"kind": "wordpiece"},
     "wordpiece-cased": {"kind": "wordpiece", "lowercase": False},
-    "wordpiece-cased-stripped": {"kind": "wordpiece", "lowercase": False, "strip_accents": True},
-    "wordpiece-accents": {"kind": "wordpiece", "strip_accents": False},
-    "wordpiece-unsplit": {"kind": "wordpiece", "split_chinese": False},
+    "wordpiece-stripped": {"kind": "wordpiece", "strip_accents": True},
+    "wordpiece-turkish": {"kind": "wordpiece", "dotless_i": True, "split_chinese": False},
     "wordpiece-jieba": {"kind": "wordpiece", "chinese_words": "jieba"},
     "bpe": {"kind": "bpe"},
     "bpe-cased": {"kind": "bpe", "lowercase": False},
+    "bpe-turkish-stripped": {"kind": "bpe", "dotless_i": True, "strip_accents": True},
     "unigram": {"kind": "unigram"},
     "unigram-cased": {"kind": "unigram", "lowercase": False},
+    "unigram-marked": {"kind": "unigram", "strip_accents": True, "special_tokens": ("[URL]", "<ent>")},
 }
 
 

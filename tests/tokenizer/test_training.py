@@ -35,6 +35,16 @@ ODD = [
     "\u200b",
     "\u0301",
     "İ",
+    "I\u0307",
+    "I",
+    "ı",
+    "=\u0338",
+    "\u0338",
+    "Σ",
+    "में",
+    "\u200c",
+    "\x1d",
+    "\u1161",
     "ß",
     "ﬁ",
     "’",
@@ -103,7 +113,7 @@ def test_the_order_of_texts_and_the_parts_of_a_corpus_do_not_matter(kind: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_counted_words_are_those_that_the_tokenizer_splits_off(kind: str):
-    settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1)
+    settings = TokenizerSettings(kind=kind, vocab_size=500, min_count=1, dotless_i=False)
     counts = count_words(texts(), settings)
     library = train_vocabulary(counts, settings)._library
     expected: Counter[str] = Counter()
@@ -167,7 +177,7 @@ def test_bytes_leave_nothing_unknown():
     text = "日本 😀 ü \u0301"
     ids = tokenizer.encode(text).ids
     assert tokenizer.special.unk not in ids
-    assert tokenizer.decode(ids).strip() == "日本 😀 u"
+    assert tokenizer.decode(ids).strip() == "日本 😀 ü \u0301"
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
@@ -183,7 +193,7 @@ def test_rare_characters_make_room_for_pieces(kind: str):
 
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe"])
 def test_scaling_large_counts_down_keeps_the_vocabulary(kind: str, monkeypatch: pytest.MonkeyPatch):
-    settings = TokenizerSettings(kind=kind, vocab_size=400, min_count=1)
+    settings = TokenizerSettings(kind=kind, vocab_size=400, min_count=1, dotless_i=False)
     counts = count_words(texts(), settings)
     plain = train_vocabulary(counts, settings)
     monkeypatch.setattr(train_bpe, "MAX_TRAINING_WORDS", sum(counts.values()) * 10)
@@ -226,16 +236,31 @@ def counted_by_library(texts: list[str], settings: TokenizerSettings) -> Counter
 
 @given(
     texts=st.lists(TEXT, max_size=12),
+    normalization=st.sampled_from(["unicode", "bert"]),
     lowercase=st.booleans(),
+    dotless=st.booleans(),
     strips=st.sampled_from([None, True, False]),
     chinese=st.booleans(),
     first=st.sampled_from([1, 20, 1 << 14]),
     max_chunks=st.sampled_from([3, 1 << 18]),
 )
 def test_counts_equal_those_of_the_library(
-    texts: list[str], lowercase: bool, strips: bool | None, chinese: bool, first: int, max_chunks: int
+    texts: list[str],
+    normalization: Any,
+    lowercase: bool,
+    dotless: bool,
+    strips: bool | None,
+    chinese: bool,
+    first: int,
+    max_chunks: int,
 ):
-    settings = TokenizerSettings(lowercase=lowercase, strip_accents=strips, split_chinese=chinese)
+    settings = TokenizerSettings(
+        normalization=normalization,
+        lowercase=lowercase,
+        dotless_i=dotless and lowercase and normalization == "unicode",
+        strip_accents=strips,
+        split_chinese=chinese,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_FIRST_BATCH", first)
         patch.setattr(training, "_MAX_CHUNKS", max_chunks)
@@ -261,7 +286,7 @@ def test_plain_words_skip_the_library(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
 @given(text=TEXT, times=st.integers(1, 5), first=st.integers(1, 30))
 def test_a_long_text_is_counted_in_parts(kind: Any, text: str, times: int, first: int):
-    settings = TokenizerSettings(kind=kind)
+    settings = TokenizerSettings(kind=kind, dotless_i=False)
     whole = count_words([text * times], settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_FIRST_BATCH", first)
@@ -273,3 +298,10 @@ def test_batches_of_a_book_on_one_line_are_bounded():
     book = "the quick brown fox jumps over the lazy dog " * 50_000
     longest = max(sum(map(len, batch)) for batch in training._batches([book, book]))
     assert longest < 1.1 * (1 << 20)
+
+
+@given(texts=st.lists(TEXT, max_size=12), kind=st.sampled_from(KINDS), dotless=st.booleans())
+def test_the_lower_case_of_i_is_decided_after_all_words_are_counted(texts: list[str], kind: Any, dotless: bool):
+    settings = TokenizerSettings(kind=kind)
+    decided = settings.model_copy(update={"dotless_i": dotless})
+    assert training._with_lower_i(count_words(texts, settings), decided) == count_words(texts, decided)

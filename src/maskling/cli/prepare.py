@@ -84,6 +84,14 @@ class PrepareReport:
                 less = event.path is None and event.vocab_size < self._vocab_size
                 why = f", not the {self._vocab_size:,} of the settings, because the text gives no more" if less else ""
                 console.note(f"tokenizer {where}: {event.vocab_size:,} tokens{why}")
+                if event.dotless_i:
+                    console.note(
+                        "lowercase as in Turkish and Azeri, I to ı: tokenizer.dotless_i = false if that is wrong"
+                    )
+            case events.NormalizationMeasured():
+                for line in event.warnings():
+                    console.warn(line)
+                console.note(f"normalization, case aside: {events.changes_line(event.changes)}")
             case events.ShardWritten():
                 text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
                 console.progress(text, event.parts, event.num_parts)
@@ -92,6 +100,8 @@ class PrepareReport:
                 self._prepared(event)
 
     def _prepared(self, event: Prepared) -> None:
+        from maskling.data.prepare.events import changes_line
+
         console, text = self._console, event.manifest.text
         left_out = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
         for line in event.warnings():
@@ -104,6 +114,7 @@ class PrepareReport:
             f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
             f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes per token, "
             f"{100 * event.unknown_share:.2f}% unknown",
+            f"  normalized  {changes_line(event.changes)}",
             f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
             f"for a model of token frequencies only",
         ]
@@ -120,6 +131,7 @@ class PrepareReport:
                 "vocab_size": event.manifest.vocab_size,
                 "bytes_per_token": event.bytes_per_token,
                 "unknown_share": event.unknown_share,
+                "normalized": [note.model_dump() for note in event.manifest.normalized],
                 "unigram_entropy": entropy,
                 "warnings": event.warnings(),
             }

@@ -129,6 +129,17 @@ class SourceNotes(_Record):
     left_out: tuple[str, ...] = ()
 
 
+class ScriptNote(_Record):
+    """What normalization does to text of one script, in a sample; see `maskling.tokenizer.changes.ScriptChanges`."""
+
+    script: str
+    characters: Count
+    marks: Count = 0
+    letters: Count = 0
+    joiners: Count = 0
+    replaced: Count = 0
+
+
 class MadeFrom(_Record):
     """Everything that determines the bytes of a prepared folder. tokenizer: fingerprint of a given one, else None."""
 
@@ -151,6 +162,7 @@ class Manifest(_Record):
     counts: Checksum = Field(description="checksum of counts.npy: how often each id occurs in the train split")
     splits: Splits
     text: TextReport = TextReport()
+    normalized: tuple[ScriptNote, ...] = Field((), description="changes by the tokenizer's normalizer, by script")
     made_from: MadeFrom | None = Field(None, description="settings and sources")
 
     @model_validator(mode="after")

@@ -49,7 +49,7 @@ def is_punctuation(character: str) -> bool:
 
 def character_kind(character: str) -> int:
     """Return SPACE, ALONE (a punctuation mark or a Chinese character) or PART (of a word)."""
-    if character in SPACES:
+    if character in SPACES or character == "\u200b":  # the zero-width space separates words
         return SPACE
     return ALONE if is_punctuation(character) or IDEOGRAPH.match(character) else PART
 

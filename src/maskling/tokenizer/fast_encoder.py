@@ -38,13 +38,13 @@ from maskling.tokenizer.lookup import (
     ID_SHIFT,
     IS_IDEOGRAPH,
     WORD_START,
-    ByteSplit,
     TokenCodes,
     TokenTable,
     WordHashTable,
     WordSpans,
     split_bytes,
 )
+from maskling.tokenizer.normalization import ZERO_WIDTH_SPACE
 from maskling.tokenizer.pre_split import Chunking, Splitter
 from maskling.tokenizer.word_starts import TokenSpelling, word_starts
 
@@ -67,7 +67,7 @@ class FastEncoder:
         self, library: tokenizers.Tokenizer, chunking: Chunking | None, spelling: TokenSpelling, jieba: bool
     ) -> None:
         self._library = library
-        self._library_encoder = LibraryEncoder(library, spelling, chunking.byte_split if chunking is not None else None)
+        self._library_encoder = LibraryEncoder(library, spelling, chunking)
         self._chunking = chunking
         self._jieba = jieba
         # Where each Chinese character is one token, dictionary words can be marked on the tokens afterwards.
@@ -98,8 +98,6 @@ class FastEncoder:
         if unsplittable:
             splittable = [text for text, whole in zip(texts, unsplittable, strict=True) if not whole]
         encoded = self._by_chunks(splittable)
-        if encoded is None:
-            return self._library_encoder.texts(texts, self._jieba)
         if unsplittable:
             whole_texts = [text for text, whole in zip(texts, unsplittable, strict=True) if whole]
             encoded = interleave(encoded, self._library_encoder.texts(whole_texts, self._jieba), unsplittable)
@@ -121,8 +119,8 @@ class FastEncoder:
             for text in texts
         ]
 
-    def _by_chunks(self, texts: Sequence[str]) -> Encoded | None:
-        """Encode by table look-up; return None if a chunk cannot be encoded independently of its neighbours."""
+    def _by_chunks(self, texts: Sequence[str]) -> Encoded:
+        """Encode by table look-up; texts with a chunk that depends on its neighbours go to the library whole."""
         assert self._chunking is not None
         if self._chunks.is_full or self._words.is_full:
             self._reset_tables()
@@ -138,8 +136,15 @@ class FastEncoder:
         except BaseException:
             self._reset_tables()  # a table holds texts without tokens
             raise
-        if table.any_unsafe(indices):
-            return None
+        unsafe = table.unsafe(indices)
+        if unsafe is not None:
+            flags = np.repeat(np.arange(len(texts)), np.diff(counts))[unsafe]
+            whole = np.isin(np.arange(len(texts)), flags).tolist()
+            rest = self._by_chunks([text for text, alone in zip(texts, whole, strict=True) if not alone])
+            alone = self._library_encoder.texts(
+                [text for text, alone in zip(texts, whole, strict=True) if alone], self._jieba
+            )
+            return interleave(rest, alone, whole)
         codes, offsets = table.gather(indices)
         starts = (codes & WORD_START).astype(bool)
         if self._marks_chinese_words:
@@ -180,13 +185,16 @@ class FastEncoder:
 
     def _changes_its_edges(self, chunk: str) -> bool:
         """Return whether normalizing moves the white space where the text was split (a lone accent that is removed)."""
-        if chunk.isascii() or self._library.normalizer is None:
+        normalizer = self._library.normalizer
+        if normalizer is None or (chunk.isascii() and chunk.isprintable()):
             return False
-        normal = self._library.normalizer.normalize_str(chunk)
-        space = len(chunk) - len(chunk.lstrip(SPACES))
-        if normal[:space] != chunk[:space] or not normal[space:]:
+        body = chunk.lstrip(SPACES)
+        if not body:
+            return False
+        normal = normalizer.normalize_str(body)
+        if not normal or normal[0] in SPACES or normal[-1] in SPACES:
             return True
-        return normal[space] in SPACES or normal[-1] in SPACES
+        return bool(normalizer.normalize_str(chunk) != normalizer.normalize_str(chunk[: -len(body)]) + normal)
 
 
 def _split_all(split: Splitter, texts: Sequence[str]) -> tuple[list[str], Int64Array]:
@@ -216,13 +224,15 @@ def _mark_chinese_words(starts: BoolArray, ideographs: Int64Array, texts: Sequen
 class LibraryEncoder:
     """Encodes chunks and whole texts with the library, and finds the word starts of each.
 
-    library: encodes special tokens in the text as plain text; spelling: of its vocabulary; byte_split: how BERT's
-    tokenizers split, None for others.
+    library: encodes special tokens in the text as plain text; spelling: of its vocabulary; chunking: where texts may be
+    split, None for nowhere.
     """
 
-    def __init__(self, library: tokenizers.Tokenizer, spelling: TokenSpelling, byte_split: ByteSplit | None) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, spelling: TokenSpelling, chunking: Chunking | None) -> None:
         self._library = library
-        self._byte_split = byte_split if spelling.continuing is not None else None
+        self._byte_split = chunking.byte_split if chunking is not None and spelling.continuing is not None else None
+        self._chunking = chunking
+        self._before = " " if chunking is not None and chunking.needs_space else ""
         self._spelling = spelling
         self._separating = with_special_as_text(library)
         self._separating.add_tokens([AddedToken(_SEPARATOR, normalized=False)])
@@ -230,7 +240,7 @@ class LibraryEncoder:
 
     def words(self, words: Sequence[str]) -> Encoded:
         """Encode words as `chunks` does; words of ASCII letters and digits need only the model of a BERT tokenizer."""
-        plain = [self._byte_split is not None and word.isascii() and word.isalnum() for word in words]
+        plain = [self._is_plain(word) for word in words]
         others = self.chunks([word for word, is_plain in zip(words, plain, strict=True) if not is_plain])
         if not any(plain):
             return others
@@ -250,8 +260,18 @@ class LibraryEncoder:
     def texts(self, texts: Sequence[str], jieba: bool) -> Encoded:
         """Encode texts one by one, with the library's own offsets."""
         with library_errors("the tokenizer failed on a text"):
+            texts = [self.offsets_text(text) for text in texts]
             encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
         return from_encodings(texts, encodings, self._spelling, jieba)
+
+    def offsets_text(self, text: str) -> str:
+        """Return the text with the same tokens that word starts are read off: normalized, if that is safe."""
+        chunking = self._chunking
+        if chunking is None or not chunking.normal_first or (text.isascii() and text.isprintable()):
+            return text
+        normal = str(self._library.normalizer.normalize_str(text))
+        # An added token is found in a text as it is written.
+        return text if any(marker in text or marker in normal for marker in chunking.markers) else normal
 
     def ideographs(self, chunks: Sequence[str], encoded: Encoded) -> BoolArray:
         """Return which tokens are one Chinese character each, (tokens,) bool. encoded: the encoding of `chunks`."""
@@ -274,18 +294,27 @@ class LibraryEncoder:
             return True
         if character_kind(chunk[0]) == SPACE and (len(chunk) == 1 or character_kind(chunk[1]) == SPACE):
             return False
-        if chunk.isascii():
+        if chunk.isascii() and chunk.isprintable():
             return True
+        if ZERO_WIDTH_SPACE in chunk:
+            return False  # it becomes a space inside the chunk
         if "▁" in chunk and not self._spelling.in_bytes:
             return False  # the text's own, or one that the model puts before a word: only offsets distinguish them
         # "≠" without its accent is "=", a word by itself; offsets refer to the text as written.
         normal = self._normalized(chunk)
         return normal == chunk or np.array_equal(characters.character_kinds(normal), characters.character_kinds(chunk))
 
+    def _is_plain(self, word: str) -> bool:
+        """Return whether a word is of ASCII letters and digits whose lower case is ASCII too (I is not in Turkish)."""
+        rules = self._byte_split
+        if rules is None or not word.isascii() or not word.isalnum():
+            return False
+        return "I" not in word or rules.lower is None or rules.lower[ord("I")] == ord("i")
+
     def _by_model(self, words: Sequence[str]) -> Encoded:
-        """Encode words of ASCII letters and digits, in which BERT's normalizer changes nothing but case."""
+        """Encode words of ASCII letters and digits, in which the normalizer changes nothing but case."""
         assert self._byte_split is not None
-        tokenize, lowercase = self._library.model.tokenize, self._byte_split.lowercase
+        tokenize, lowercase = self._library.model.tokenize, self._byte_split.lower is not None
         with library_errors("the tokenizer failed on a text"):
             rows = [[token.id for token in tokenize(word.lower() if lowercase else word)] for word in words]
         offsets = offsets_of([len(row) for row in rows])
@@ -296,7 +325,8 @@ class LibraryEncoder:
     def _joined(self, chunks: Sequence[str]) -> Encoded:
         """Encode chunks many at a time, as one text with separators."""
         firsts = range(0, len(chunks), _CHUNKS_PER_TEXT)
-        texts = [_SEPARATOR.join([*chunks[first : first + _CHUNKS_PER_TEXT], ""]) for first in firsts]
+        separator = _SEPARATOR + self._before
+        texts = [self._before + separator.join([*chunks[first : first + _CHUNKS_PER_TEXT], ""]) for first in firsts]
         with library_errors("the tokenizer failed on a text"):
             rows = [encoding.ids for encoding in self._separating.encode_batch_fast(texts, add_special_tokens=False)]
         mixed = np.fromiter((id_ for row in rows for id_ in row), dtype=np.int32, count=sum(map(len, rows)))
@@ -319,8 +349,9 @@ class LibraryEncoder:
 
     def _normalized(self, chunk: str) -> str:
         normalizer = self._library.normalizer
-        # In ASCII, lowercasing and composing change neither character kinds nor lengths.
-        return chunk if chunk.isascii() or normalizer is None else normalizer.normalize_str(chunk)
+        # In visible ASCII, no step changes character kinds or lengths.
+        unchanged = normalizer is None or (chunk.isascii() and chunk.isprintable() and "  " not in chunk)
+        return chunk if unchanged else normalizer.normalize_str(chunk)
 
 
 def from_encodings(texts: Sequence[str], encodings: Sequence[Any], spelling: TokenSpelling, jieba: bool) -> Encoded:

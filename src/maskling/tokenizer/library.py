@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,9 +65,18 @@ def library_to_json(library: tokenizers.Tokenizer) -> TokenizerJson:
     return tokenizer_json
 
 
-def with_special_as_text(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """Return a copy that encodes special tokens written in a text as plain text."""
-    copy = tokenizers.Tokenizer.from_str(library.to_str())
+def with_special_as_text(
+    library: tokenizers.Tokenizer, special_tokens: Collection[str] | None = None
+) -> tokenizers.Tokenizer:
+    """Return a copy that encodes some special tokens, written in a text, as plain text.
+
+    special_tokens: those of the five roles, which a corpus must not inject; all others, such as [URL], stay whole.
+    None for all special tokens.
+    """
+    tokenizer_json = library_to_json(library)
+    for token in tokenizer_json["added_tokens"]:
+        token["special"] = token["special"] and (special_tokens is None or token["content"] in special_tokens)
+    copy = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
     copy.encode_special_tokens = True
     return _without_special_pieces(copy)
 

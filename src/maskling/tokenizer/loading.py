@@ -19,7 +19,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, models, pre_tokenizers, processors
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer import pipeline
+from maskling.tokenizer import older, pipeline
 from maskling.tokenizer.declared import (
     ESM,
     ROBERTA,
@@ -142,11 +142,23 @@ def wordpiece(
     return with_special_tokens(_wordpiece(vocabulary, special_tokens["unk"], normalizer), special_tokens)
 
 
-def with_special_tokens(library: tokenizers.Tokenizer, special_tokens: Mapping[str, str]) -> tokenizers.Tokenizer:
-    """Mark the special tokens as special, in place; add the [CLS] A [SEP] template if there is no post-processor."""
+def with_special_tokens(
+    library: tokenizers.Tokenizer,
+    special_tokens: Mapping[str, str],
+    others: Sequence[str] = (),
+    mask_takes_space: bool = False,
+) -> tokenizers.Tokenizer:
+    """Mark special tokens as special, in place; add the [CLS] A [SEP] template if there is no post-processor.
+
+    special_tokens: the token of each role; others: further special tokens; mask_takes_space: the space before a mask
+    belongs to it, as in RoBERTa.
+    """
     marked = {token["content"] for token in library_to_json(library)["added_tokens"] if token["special"]}
-    missing = [token for token in special_tokens.values() if token not in marked]
-    library.add_special_tokens([AddedToken(token, normalized=False) for token in missing])
+    missing = [token for token in [*special_tokens.values(), *others] if token not in marked]
+    mask = special_tokens["mask"]
+    library.add_special_tokens(
+        [AddedToken(token, normalized=False, lstrip=mask_takes_space and token == mask) for token in missing]
+    )
     if library.post_processor is None:
         cls, sep = special_tokens["cls"], special_tokens["sep"]
         ids = library.get_vocab(with_added_tokens=True)
@@ -332,6 +344,9 @@ def _checked(
     with library_errors(f"{where} cannot be used"):
         library, special_tokens = complete_special_tokens(library, declared, defaults, str(where), add_missing)
         set_template(library, special_tokens, defaults.two_separators)
+        tokenizer_json = library_to_json(library)
+        if (mended := older.mended(tokenizer_json)) is not tokenizer_json:
+            library = library_from_json(mended, str(where))
         # Encoding finds what the checks of the file did not (a broken pattern, an unknown token out of range).
         library.encode_batch(["A first try: 中文 ünïcödé \U0001f600", ""])
     return LoadedTokenizer(library, special_tokens, declared.config)

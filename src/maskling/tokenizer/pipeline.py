@@ -7,20 +7,18 @@ from typing import Any
 from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors
 
 from maskling.tokenizer.library import BERT_SPECIAL_TOKENS
+from maskling.tokenizer.normalization import Normalization, unicode_normalizer
 from maskling.tokenizer.settings import TokenizerSettings
 
 # A punctuation mark is a piece of its own, with the space before it if there is one.
-_UNIGRAM_PIECE = r"▁?[\p{P}$+<=>^`|~]"
+UNIGRAM_PIECE = r"▁?[\p{P}$+<=>^`|~]"
 
 
 def normalizer(settings: TokenizerSettings) -> Any:
-    """Return BERT's normalizer for WordPiece; for BPE and Unigram, NFC with optional lowercasing and accent removal."""
-    if settings.kind == "wordpiece":
+    """Return the normalizer that the settings choose: BERT's own, or the steps in `normalization`."""
+    if settings.normalization == "bert":
         return bert_normalizer(settings.lowercase, settings.strip_accents, settings.split_chinese)
-    steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
-    if settings.strips_accents:
-        steps += [normalizers.NFD(), normalizers.StripAccents()]
-    return normalizers.Sequence([*steps, normalizers.NFC()])
+    return unicode_normalizer(Normalization.of(settings))
 
 
 def bert_normalizer(lowercase: bool, strip_accents: bool | None, split_chinese: bool) -> Any:
@@ -36,11 +34,12 @@ def pre_tokenizer(kind: str) -> Any:
         return pre_tokenizers.BertPreTokenizer()
     if kind == "bpe":
         return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    # "first": the text after a special token, such as the full stop in "the [MASK].", gets no "▁" that it did not have
+    # when the masked word was there. Needs a normalizer that makes all white space a single space.
     return pre_tokenizers.Sequence(
         [
-            pre_tokenizers.WhitespaceSplit(),
-            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=False),
-            pre_tokenizers.Split(Regex(_UNIGRAM_PIECE), behavior="isolated"),
+            pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=True),
+            pre_tokenizers.Split(Regex(UNIGRAM_PIECE), behavior="isolated"),
         ]
     )
 

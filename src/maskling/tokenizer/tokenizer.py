@@ -84,7 +84,8 @@ class Tokenizer:
         self.vocab_size = len(self._tokens)
         self.special = SpecialIds(**{role: vocabulary[name] for role, name in self._special_tokens.items()})
         self._spelling = TokenSpelling(self._tokens, self._json["model"])
-        self._encoder = FastEncoder(self._plain, chunking(self._json), self._spelling, self.chinese_words == "jieba")
+        split = chunking(self._json, set(self._special_tokens.values()))
+        self._encoder = FastEncoder(self._plain, split, self._spelling, self.chinese_words == "jieba")
 
     @classmethod
     def load(cls, path: Path | str, chinese_words: ChineseWords = "auto", add_missing: bool = False) -> Tokenizer:
@@ -175,8 +176,9 @@ class Tokenizer:
     def encode(self, text: str, special_in_text: bool = False) -> Tokens:
         """Encode one text, without special tokens around it.
 
-        special_in_text: encode a special token written in the text ('[MASK]') as that token; otherwise as plain text,
-        so that a corpus cannot inject special tokens. Raises TokenizerError if the library fails.
+        special_in_text: encode a [PAD], [UNK], [CLS], [SEP] or [MASK] that is written in the text as that token;
+        otherwise as plain text, so that a corpus cannot inject them. Other special tokens ('[URL]') are always tokens.
+        Raises TokenizerError if the library fails.
         """
         return self.encode_batch([text], special_in_text)[0]
 
@@ -211,12 +213,17 @@ class Tokenizer:
 
     @functools.cached_property
     def _plain(self) -> tokenizers.Tokenizer:
-        return with_special_as_text(self._library)
+        return with_special_as_text(self._library, set(self._special_tokens.values()))
 
     @functools.cached_property
     def num_separators(self) -> int:
         """Number of [SEP] tokens between two segments: 2 for [CLS] A [SEP] [SEP] B [SEP] (RoBERTa), else 1."""
         return 2 if self._library.num_special_tokens_to_add(True) == 4 else 1
+
+    @property
+    def folds_to_dotless_i(self) -> bool:
+        """Whether I is lowercased to ı, as in Turkish and Azeri."""
+        return "ı" in self.normalized("I")
 
     def normalized(self, text: str) -> str:
         """Return a text after normalization: in lowercase, for instance."""

@@ -17,17 +17,29 @@ from tokenizers import models
 
 from maskling.arrays import Int64Array
 from maskling.errors import TokenizerError
-from maskling.tokenizer import loading, pipeline
+from maskling.tokenizer import loading, normalization, pipeline
 from maskling.tokenizer.characters import looks_chinese
 from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, library_errors, replace_surrogates
-from maskling.tokenizer.lookup import WordHashTable, split_bytes
-from maskling.tokenizer.pre_split import Splitter, bert_byte_split, split_at_spaces, split_bert, split_bert_chinese
+from maskling.tokenizer.lookup import ByteSplit, WordHashTable, split_bytes
+from maskling.tokenizer.pre_split import (
+    COMPOSING_MARKS,
+    Splitter,
+    bert_byte_split,
+    split_at_spaces,
+    split_bert,
+    split_bert_chinese,
+    split_unicode,
+    split_unicode_chinese,
+    unicode_byte_split,
+)
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.train_bpe import alphabet, byte_level, word_pieces
 from maskling.tokenizer.train_unigram import unigram_pieces
 
-SPECIAL_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
+_ROLE_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
+# The letter whose lower case depends on the language: ı in Turkish and Azeri.
+_CAPITAL_I: Final = "I"
 
 _MAX_CHUNKS: Final = 1 << 18
 # Characters of the first batch and of the largest. Each batch is twice as long as the one before, because all words of
@@ -45,7 +57,16 @@ def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> 
     """
     if not counts:
         raise TokenizerError("there are no words to train a vocabulary on; give a corpus with text in it")
-    room = settings.vocab_size - len(SPECIAL_TOKENS)
+    if _is_undecided(settings):
+        dotless = normalization.looks_dotless(counts, settings.kind)
+        settings = settings.model_copy(update={"dotless_i": dotless})
+        counts = _with_lower_i(counts, settings)
+    room = settings.vocab_size - len(_special_tokens(settings))
+    if room < 1:
+        raise TokenizerError(
+            f"tokenizer.vocab_size = {settings.vocab_size} leaves no room for words beside "
+            f"{len(_special_tokens(settings))} special tokens; raise it"
+        )
     # Training visits the words in one order, whatever order the counts came in.
     words = Counter(dict(sorted((word, count) for word, count in counts.items() if count > 0)))
     library = _TRAINERS[settings.kind](words, room, settings)
@@ -53,31 +74,63 @@ def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> 
         library.normalizer = pipeline.normalizer(settings)
         library.pre_tokenizer = pipeline.pre_tokenizer(settings.kind)
         library.decoder = pipeline.decoder(settings.kind)
-    library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS)
+    # Only byte-level BPE has tokens for the space before a word, which training masks with the word.
+    byte_level = settings.kind == "bpe"
+    library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS, settings.special_tokens, byte_level)
     return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words)
 
 
 def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:
     """Count the words of texts, normalized and split as the tokenizer will do it.
 
-    The sum of the counts of two corpora is the count of both. Memory grows with the number of distinct words only.
+    If the settings leave the lower case of I to the text, words with I are counted as they are written, and
+    `train_vocabulary` decides. The sum of the counts of two corpora is the count of both. Memory grows with the number
+    of distinct words only.
     """
     counter = _WordCounter(settings)
+    if settings.special_tokens:
+        texts = _between(texts, settings.special_tokens)
     for batch in _batches(texts):
         counter.add(batch)
     return counter.words()
 
 
+def _special_tokens(settings: TokenizerSettings) -> list[str]:
+    return [*_ROLE_TOKENS, *settings.special_tokens]
+
+
+def _is_undecided(settings: TokenizerSettings) -> bool:
+    """Return whether the lower case of I depends on the counted words."""
+    return settings.dotless_i is None and settings.may_fold_dotless
+
+
+def _with_lower_i(counts: Mapping[str, int], settings: TokenizerSettings) -> Counter[str]:
+    """Return counts of words, with those that were counted as written lowercased and split. settings: decided."""
+    counter = _WordCounter(settings)
+    return counter.split({word: count for word, count in counts.items() if _CAPITAL_I in word}) + Counter(
+        {word: count for word, count in counts.items() if _CAPITAL_I not in word}
+    )
+
+
+def _between(texts: Iterable[str], special_tokens: Sequence[str]) -> Iterator[str]:
+    """Yield the texts between special tokens, as the tokenizer will cut them: the longest token at each position."""
+    longest_first = sorted(special_tokens, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    for text in texts:
+        yield from filter(None, pattern.split(text))
+
+
 def _wordpiece(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     learned = word_pieces(words, room, settings.min_count, settings.max_alphabet)
-    tokens = [*SPECIAL_TOKENS, *(piece for piece in learned if piece not in SPECIAL_TOKENS)]
+    special = _special_tokens(settings)
+    tokens = [*special, *(piece for piece in learned if piece not in special)]
     vocabulary = {token: id_ for id_, token in enumerate(tokens)}
     return loading.wordpiece(vocabulary, BERT_SPECIAL_TOKENS, pipeline.normalizer(settings))
 
 
 def _bpe(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     learned, merges = byte_level(words, room, settings.min_count)
-    vocabulary = {token: id_ for id_, token in enumerate([*SPECIAL_TOKENS, *learned])}
+    vocabulary = {token: id_ for id_, token in enumerate([*_special_tokens(settings), *learned])}
     return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
 
 
@@ -85,7 +138,7 @@ def _unigram(words: Counter[str], room: int, settings: TokenizerSettings) -> tok
     kept = alphabet(words, int(room * settings.max_alphabet), settings.min_count)
     scored = unigram_pieces(words, kept, room)
     # A special token is matched before the model runs, so its score is never used.
-    vocabulary = [*((token, 0.0) for token in SPECIAL_TOKENS), *scored]
+    vocabulary = [*((token, 0.0) for token in _special_tokens(settings)), *scored]
     return tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=ROLES.index("unk"), byte_fallback=False))
 
 
@@ -95,6 +148,8 @@ _TRAINERS: Final[dict[str, Any]] = {"wordpiece": _wordpiece, "bpe": _bpe, "unigr
 class _WordCounter:
     """Counts chunks of text, and normalizes and splits each distinct chunk into words once.
 
+    A chunk with I stays as it is while its lower case is undecided; a word that is lowercased has no I.
+
     For WordPiece, chunks are found as bytes (`WordHashTable`), without making a string of each; Chinese text, and text
     that cannot be split as bytes, is counted as strings.
     """
@@ -102,7 +157,9 @@ class _WordCounter:
     def __init__(self, settings: TokenizerSettings) -> None:
         self._normalizer, self._pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer(settings.kind)
         self._split = _split(settings)
-        self._byte_split = bert_byte_split(settings.lowercase) if settings.kind == "wordpiece" else None
+        self._undecided = _is_undecided(settings)
+        self._byte_split = _byte_split(settings)
+        self._joins_marks = self._byte_split is not None and settings.normalization == "unicode"
         self._words: Counter[str] = Counter()
         self._chunks: Counter[str] = Counter()
         self._reset_hash()
@@ -116,8 +173,8 @@ class _WordCounter:
         """Count the words of texts."""
         as_strings = texts
         if self._byte_split is not None:
-            as_strings = [text for text in texts if looks_chinese(text)]
-            as_bytes = [text for text in texts if not looks_chinese(text)] if as_strings else texts
+            as_strings = [text for text in texts if self._needs_strings(text)]
+            as_bytes = [text for text in texts if not self._needs_strings(text)] if as_strings else texts
             spans = split_bytes(as_bytes, self._byte_split)
             if spans is None:
                 as_strings = texts
@@ -136,6 +193,17 @@ class _WordCounter:
         self._flush()
         return self._words
 
+    def split(self, chunks: Mapping[str, int]) -> Counter[str]:
+        """Return the counts of the words of chunks."""
+        self._chunks.update(chunks)
+        return self.words()
+
+    def _needs_strings(self, text: str) -> bool:
+        """Return whether a text is not to be split as bytes: Chinese, or with marks that NFC joins across a split."""
+        return looks_chinese(text) or (
+            self._joins_marks and not text.isascii() and any(mark in text for mark in COMPOSING_MARKS)
+        )
+
     def _index_new(self, chunks: list[str]) -> Int64Array:
         hashed = self._hashed
         return np.array([hashed.setdefault(chunk, len(hashed)) for chunk in chunks], np.int64)
@@ -149,6 +217,9 @@ class _WordCounter:
                 if self._is_word(chunk):
                     words[chunk] += count
                     continue
+                if self._undecided and _CAPITAL_I in chunk:
+                    words[replace_surrogates(chunk)] += count
+                    continue
                 normal = self._normalizer.normalize_str(replace_surrogates(chunk))
                 for word, _ in self._pre_tokenizer.pre_tokenize_str(normal):
                     words[word] += count
@@ -159,7 +230,7 @@ class _WordCounter:
         """Return whether a chunk is one word that BERT's normalizer and pre-tokenizer leave unchanged."""
         if self._byte_split is None or not chunk.isascii() or not chunk.isalnum():
             return False
-        return not self._byte_split.lowercase or chunk.islower() or chunk.isdigit()
+        return self._byte_split.lower is None or chunk.islower() or chunk.isdigit()
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -188,9 +259,19 @@ def _safe_cut(text: str, position: int) -> int:
     return found.start() if found else len(text)
 
 
+def _byte_split(settings: TokenizerSettings) -> ByteSplit | None:
+    if settings.kind != "wordpiece":
+        return None
+    if settings.normalization == "bert":
+        return bert_byte_split(settings.lowercase)
+    return unicode_byte_split(settings.lowercase, None if _is_undecided(settings) else bool(settings.dotless_i))
+
+
 def _split(settings: TokenizerSettings) -> Splitter:
     if settings.kind == "wordpiece":
-        return split_bert_chinese if settings.split_chinese else split_bert
+        if settings.normalization == "bert":
+            return split_bert_chinese if settings.split_chinese else split_bert
+        return split_unicode_chinese if settings.split_chinese else split_unicode
     return _split_keeping_space if settings.kind == "bpe" else split_at_spaces
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
 
+_ANY_LENGTH: Final = 1 << 30
+
 
 def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
     """Return whether each token of an encoding starts a word, (tokens,) bool.
@@ -76,6 +78,10 @@ class TokenSpelling:
             self._lengths = np.array([len(token) for token in spelled], dtype=np.int64)
         else:
             self._lengths = np.array([len(token) for token in plain], dtype=np.int64)
+        unknown = model.get("unk_id") if model["type"] == "Unigram" else None
+        if unknown is not None:
+            # It stands for any number of characters: never for exactly the five of "[UNK]".
+            self._lengths[unknown] = _ANY_LENGTH
         self._one_space = np.array([token == " " for token in plain], dtype=bool)
         self.can_start = np.array(
             [characters.character_kind(token[:1] or " ") != characters.PART for token in plain], dtype=bool

@@ -32,7 +32,7 @@ class Masking(Settings, ABC):
     )
 
     predicts_unknown: ClassVar[bool] = False
-    """Whether special tokens of the text itself, such as [UNK], count as ordinary."""
+    """Whether [UNK] counts as ordinary; other special tokens of the text itself never do."""
 
     @model_validator(mode="after")
     def _lowest_is_lowest(self) -> Self:

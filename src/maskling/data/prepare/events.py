@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskling.data.manifest import Manifest
+from maskling.tokenizer.changes import ScriptChanges
 
 MUCH_UNKNOWN = 0.01
+MUCH_CHANGED = 0.003
 SHOWN_BAD_FILES = 5
 
 
@@ -42,10 +45,56 @@ class TokenizerTraining:
 
 @dataclass(frozen=True)
 class TokenizerTrained:
-    """The tokenizer is ready: trained, or loaded from `path`."""
+    """The tokenizer is ready: trained, or loaded from `path`. dotless_i: it lowercases I to ı, as in Turkish."""
 
     vocab_size: int
     path: str | None
+    dotless_i: bool = False
+
+
+@dataclass(frozen=True)
+class NormalizationMeasured:
+    """What a new tokenizer's normalizer changes in a sample of the text, by script."""
+
+    changes: tuple[ScriptChanges, ...]
+
+    def warnings(self) -> list[str]:
+        """Return a line for every script of which more than a little is changed."""
+        return changes_warnings(self.changes, given=False)
+
+
+def changes_line(changes: Sequence[ScriptChanges]) -> str:
+    """Return what normalization changes, case aside, in one line."""
+    if not changes:
+        return "not measured"
+    parts = []
+    for change in changes:
+        kinds = {
+            "marks removed": change.marks,
+            "letters removed": change.letters,
+            "joiners removed": change.joiners,
+            "letters replaced": change.replaced,
+        }
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+        if found:
+            parts.append(f"{change.script} {change.share:.2%} ({found})")
+    return "; ".join(parts) or "every letter and mark kept"
+
+
+def changes_warnings(changes: Sequence[ScriptChanges], given: bool) -> list[str]:
+    """Return a line for every script of which more than `MUCH_CHANGED` is changed. given: by an existing tokenizer."""
+    remedy = (
+        "this tokenizer is not made for such text; train one on it, or give one for its language with --tokenizer.path"
+        if given
+        else "in many scripts marks are vowels; set tokenizer.strip_accents to false and tokenizer.normalization to "
+        "unicode to keep them"
+    )
+    return [
+        f"the tokenizer's normalization removes or replaces {change.share:.1%} of the letters and marks of "
+        f"{change.script} text: {remedy}"
+        for change in changes
+        if change.share > MUCH_CHANGED
+    ]
 
 
 @dataclass(frozen=True)
@@ -95,11 +144,16 @@ class Prepared:
         """Fraction of unknown tokens in the train split."""
         return self.manifest.unknown_tokens / max(1, self.train_tokens)
 
+    @property
+    def changes(self) -> list[ScriptChanges]:
+        """What the tokenizer's normalizer changes in a sample of the text; empty for folders of earlier versions."""
+        return [ScriptChanges(**note.model_dump()) for note in self.manifest.normalized]
+
     def warnings(self) -> list[str]:
         """Return what a person should know before training on this data, one line per item."""
-        lines = []
+        given = self.manifest.made_from is not None and self.manifest.made_from.tokenizer is not None
+        lines = changes_warnings(self.changes, given)
         if self.unknown_share > MUCH_UNKNOWN:
-            given = self.manifest.made_from is not None and self.manifest.made_from.tokenizer is not None
             lines.append(
                 f"{self.unknown_share:.1%} of the tokens are unknown: "
                 + (
@@ -140,4 +194,6 @@ class Prepared:
         return lines
 
 
-PrepareEvent = Resumed | Reading | TokenizerTraining | TokenizerTrained | ShardWritten | Prepared
+PrepareEvent = (
+    Resumed | Reading | TokenizerTraining | TokenizerTrained | NormalizationMeasured | ShardWritten | Prepared
+)

@@ -10,6 +10,7 @@ the number of workers and interruptions.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import shutil
@@ -23,7 +24,17 @@ from numpy.typing import NDArray
 from maskling.corpus.document import Source
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.sources import expand
-from maskling.data.manifest import MANIFEST, SHARDS, MadeFrom, Manifest, Splits, TextReport, dtype_name, load_manifest
+from maskling.data.manifest import (
+    MANIFEST,
+    SHARDS,
+    MadeFrom,
+    Manifest,
+    ScriptNote,
+    Splits,
+    TextReport,
+    dtype_name,
+    load_manifest,
+)
 from maskling.data.npy import write_array
 from maskling.data.prepare.clean_stage import NOTED_BAD_FILES, adjusted_held_out_limit, clean_text
 from maskling.data.prepare.events import Prepared, PrepareEvent, Resumed
@@ -41,12 +52,14 @@ from maskling.data.prepare.resume import (
 )
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.tokenize_stage import EncodedPart, tokenize
-from maskling.data.prepare.tokenizer_stage import given_tokenizer, make_tokenizer
+from maskling.data.prepare.tokenizer_stage import given_tokenizer, make_tokenizer, measure_changes
 from maskling.data.prepare.workers import open_workers
 from maskling.data.shards import COUNTS, TOKENIZER, open_shards
 from maskling.errors import CorpusError, DataError
 from maskling.files import remove_partial, url_refusal
 from maskling.metrics import entropy
+from maskling.tokenizer.changes import ScriptChanges
+from maskling.tokenizer.normalization import for_language
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
@@ -77,6 +90,8 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
     found = _without_outputs(folder, expanded)
     given = given_tokenizer(settings.tokenizer)
     made = made_from(found, report, settings, given.fingerprint if given is not None else None)
+    tokenizer_settings = for_language(settings.tokenizer, settings.corpus.language)
+    settings = settings.model_copy(update={"tokenizer": tokenizer_settings})
     if folder.is_dir():
         check_free(folder)  # before a lock file is left in a folder that holds other things
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,9 +111,10 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
             text = text_report([*(part.tally for part in parts), end.tally])
             check_not_empty(text)
             tokenizer = yield from make_tokenizer(folder, parts, settings.tokenizer, given)
+            changes = measure_changes(folder, parts, tokenizer)
             limit = adjusted_held_out_limit(settings.shards.validation_fraction, parts)
             encoded, counts = yield from tokenize(folder, parts, tokenizer, limit, workers)
-        manifest = write_manifest(folder, made, text, tokenizer, encoded, counts)
+        manifest = write_manifest(folder, made, text, tokenizer, encoded, counts, changes)
         _remove_intermediate_files(folder, settings.shards.keep_text)
         yield Prepared(folder, manifest, already=False)
 
@@ -219,10 +235,11 @@ def write_manifest(
     tokenizer: Tokenizer,
     encoded: Sequence[EncodedPart],
     counts: NDArray[np.int64],
+    changes: Sequence[ScriptChanges] = (),
 ) -> Manifest:
     """Write the counts, then the manifest, which completes the folder. Raises DataError if there is nothing to learn.
 
-    counts: (vocab_size,) int64, how often each id occurs in the train split.
+    counts: (vocab_size,) int64, how often each id occurs in the train split; changes: by normalization.
     """
     unknown = int(counts[tokenizer.special.unk])
     if unknown and unknown == counts.sum():
@@ -248,6 +265,7 @@ def write_manifest(
             validation=tuple(part.validation for part in encoded if part.validation is not None),
         ),
         text=text,
+        normalized=tuple(ScriptNote(**dataclasses.asdict(change)) for change in changes),
         made_from=made,
     )
     manifest.write(folder)

@@ -138,7 +138,9 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
 
 def before_training(made: MadeFrom) -> MadeFrom:
     """Return the record without the settings that take effect only after the words are counted."""
-    tokenizer = {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
+    # Words that an earlier version counted are spelled as its normalizer left them.
+    before = {} if made.tokenizer else {"normalization": "that of an earlier version"}
+    tokenizer = before | {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
     return made.model_copy(update={"settings": made.settings | {"tokenizer": tokenizer}})
 
 
