@@ -132,6 +132,7 @@ class FileReport:
 
     A fault is one line: what was wrong and where. The first few are kept, all are counted.
     stop: raise the first fault instead of keeping it.
+    read_as: an encoding that nothing named; notes: what is no fault but differs from the file, with a count.
     """
 
     name: str
@@ -140,6 +141,8 @@ class FileReport:
     replaced_bytes: int = 0
     num_faults: int = 0
     faults: list[str] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    read_as: str | None = None
     _stream: IO[bytes] | None = None
     _position: int = 0
 
@@ -178,6 +181,9 @@ class FileReport:
             parts.append(f"{self.faults[0]}{more}{kept}")
         if self.replaced_bytes:
             parts.append(f"{self.replaced_bytes:,} bytes were not valid text and were replaced")
+        parts += [f"{count:,} {note}" for note, count in self.notes.items()]
+        if self.read_as:
+            parts.append(f"read as {self.read_as}")
         return f"{self.name}: {'; '.join(parts)}" if parts else None
 
 

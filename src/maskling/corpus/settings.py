@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from maskling.config import Settings
+from maskling.corpus.web_encodings import web_encoding
 
 # The names of READERS, which import this file.
 FORMATS = ("plain", "jsonl", "csv", "tsv", "parquet", "html", "markdown", "epub")
@@ -48,7 +49,11 @@ class CorpusSettings(Settings):
     id_field: str | None = Field(
         None, description="field or column with the name of the document; default: file name and line or row"
     )
-    encoding: str = Field("auto", description="character encoding; 'auto': byte order mark, else UTF-8")
+    encoding: str = Field(
+        "auto",
+        description="character encoding of files that are not UTF-8, a label of the web or a name of Python; 'auto': "
+        "the one that a page declares, else the one that the bytes are certainly in",
+    )
     errors: Literal["replace", "strict"] = Field(
         "replace", description="invalid bytes: replace and count them, or stop with an error that names file and line"
     )
@@ -86,7 +91,9 @@ class CorpusSettings(Settings):
 
 
 def is_encoding(name: str) -> bool:
-    """Return whether Python can decode text with this encoding. 'rot13' and 'zip' are codecs but not encodings."""
+    """Return whether text can be decoded with this encoding. 'rot13' and 'zip' are codecs but not encodings."""
+    if web_encoding(name) not in (None, "replacement"):
+        return True
     try:
         b"aaaa".decode(name)
     except UnicodeDecodeError:
