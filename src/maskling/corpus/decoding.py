@@ -29,12 +29,12 @@ _MOST_ZERO = 0.001
 _MOST_ZERO_IN_TEXT = 0.01
 _CONTROLS = bytes([*range(1, 9), *range(14, 27), *range(28, 32), 127])
 _NEAR = 1000
-# Text in another encoding may have its first byte beyond ASCII late, and few of them: this much is read to recognize it.
+# Text in another encoding may have its first byte beyond ASCII late, and few of them: so much is read to recognize it.
 _MOST_AHEAD = 1 << 20
 _ENOUGH_INVALID = 25
 # Fewer invalid bytes, where no encoding fits for certain, are damage: they are replaced, and the file is read.
 _STRAY = 4
-_STRAY_SHARE = 0.01
+_STRAY_SHARE = 0.1
 # Valid sequences of UTF-8 that are no coincidence in a text that declares another encoding.
 _CERTAIN = 3
 _LATIN_SHARE = 0.9
@@ -269,7 +269,7 @@ def _replace_and_count(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _replace_and_count_utf8(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Read what other programs write into UTF-8: surrogates one by one, zeros as two bytes, single bytes of windows-1252.
+    """Read what other programs write into UTF-8: surrogates one by one, zeros as two bytes, bytes of windows-1252.
 
     A single byte between ASCII characters is such a byte in text of European languages only: elsewhere it is what is
     left of a longer sequence.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from itertools import pairwise
 from typing import NamedTuple
 
 from maskling.corpus.web_encodings import codec_decoder, web_encoding
@@ -39,6 +40,7 @@ _SURE_QUOTES = 5
 _SAMPLE_BYTES = 1 << 16
 _MOST_ODD = 0.02
 _PRINTABLE = 0.97
+_SPACE_SHARE = 0.01
 
 # The bytes that windows-1250, -1252, -1254 and -1257 read as the same letter or mark: most of German, the dashes and
 # quotation marks of typesetting programs, and some letters of most Latin alphabets.
@@ -100,19 +102,18 @@ def _is_vietnamese(high: bytes) -> bool:
 
 def guess_wide_encoding(sample: bytes) -> str | None:
     """Return the UTF-16 or UTF-32 that bytes with zeros among them are text in, or None."""
-    zeros = [sample[start::4].count(0) for start in range(4)]
-    odd, even = zeros[1] + zeros[3], zeros[0] + zeros[2]
+    odd, even = sample[1::2].count(0), sample[0::2].count(0)
     for encoding in _WIDE:
-        width = 4 if "32" in encoding else 2
         high = odd if encoding.endswith("le") else even
-        if width == 2 and (high < 0.9 * (odd + even) or (width == 4 and 2 * sum(zeros) < len(sample))):
+        if encoding.startswith("utf-16") and high < 0.9 * (odd + even):
             continue
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(sample)
         except UnicodeDecodeError:
             continue
         visible = sum(character.isprintable() or character in "\t\n\r\f" for character in text)
-        if text and visible >= _PRINTABLE * len(text):
+        between = sum(map(text.count, " \n\t。，、"))
+        if visible >= _PRINTABLE * len(text) and between >= _SPACE_SHARE * len(text) > 0:
             return encoding
     return None
 
@@ -136,7 +137,7 @@ def _is_plausible(text: str) -> bool:
 
 def _is_odd(word: str) -> bool:
     """Return whether a word mixes alphabets, or has a letter beyond ASCII that is a capital after a small letter."""
-    if any(a.islower() and b > "\x7f" and b.isupper() for a, b in zip(word, word[1:], strict=False)):
+    if any(a.islower() and b > "\x7f" and b.isupper() for a, b in pairwise(word)):
         return True
     scripts = {unicodedata.name(letter, "?").split(" ", 1)[0] for letter in word if letter > "\x7f"}
     ascii_too = any(letter <= "\x7f" for letter in word)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import contextlib
-import gzip
 import io
 import lzma
 import shutil
@@ -39,7 +38,7 @@ def open_bytes(source: Source, report: FileReport | None = None) -> Iterator[Bin
             stack.enter_context(report.follows(raw))
         match source.compression:
             case ".gz":
-                yield cast(BinaryIO, stack.enter_context(gzip.open(raw)))
+                yield cast(BinaryIO, io.BufferedReader(_Gzip(raw, report), 1 << 17))
             case ".bz2":
                 yield cast(BinaryIO, stack.enter_context(bz2.open(raw)))
             case ".xz":
@@ -79,6 +78,50 @@ def _open_raw(location: str) -> contextlib.AbstractContextManager[IO[bytes]]:
 def missing_driver(location: str, error: Exception) -> str:
     """Return the message for a URL whose package fsspec lacks; fsspec's own message names the package."""
     return f"'{location.split('://')[0]}://' URLs need one more package: {error}; then run the command again"
+
+
+class _Gzip(io.RawIOBase):
+    """Gzip members as a stream. Bytes after the last one, which copies and tapes leave, are ignored with a note."""
+
+    def __init__(self, raw: IO[bytes], report: FileReport | None) -> None:
+        self._raw = raw
+        self._report = report
+        self._member: zlib._Decompress | None = None
+        self._members = 0
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        left, self._left = self._left, b""
+        while True:
+            if self._member is None:
+                while len(left) < 2 and (more := self._raw.read(1 << 16)):
+                    left += more
+                if not left or (self._members and not left.startswith(b"\x1f\x8b")):
+                    self._ignore(left)
+                    return 0
+                self._member = zlib.decompressobj(31)
+            data = self._member.unconsumed_tail or left or self._raw.read(1 << 16)
+            if not data:
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            found = self._member.decompress(data, len(buffer))
+            left = b""
+            if self._member.eof:
+                left, self._member = self._member.unused_data, None
+                self._members += 1
+            if found:
+                self._left = left
+                buffer[: len(found)] = found
+                return len(found)
+
+    def _ignore(self, rest: bytes) -> None:
+        # Tapes and some programs pad with zeros, which gunzip does not mention either.
+        if rest.strip(b"\0") and self._report is not None:
+            self._report.notes["times bytes after the end of the compressed data were ignored"] += 1
+        while self._raw.read(1 << 16):
+            pass
 
 
 class _Zstandard(io.RawIOBase):

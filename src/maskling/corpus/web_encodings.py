@@ -133,7 +133,7 @@ class _TableDecoder(codecs.IncrementalDecoder):
         super().__init__(errors)
         self._table = _table(name)
 
-    def decode(self, data: bytes, final: bool = False) -> str:  # type: ignore[override]
+    def decode(self, data: bytes, final: bool = False) -> str:  # type: ignore[override]  # noqa: ARG002
         return codecs.charmap_decode(data, self.errors, self._table)[0]
 
 

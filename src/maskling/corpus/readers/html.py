@@ -53,10 +53,9 @@ _TAG = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
-_MAY_HIDE = re.compile(r"\shidden[\s=>/]|display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_MAY_HIDE = "[hidden], [style*='display' i], [style*='visibility' i]"
 # Parsing takes time in proportion to the depth. Browsers stop at 512; real pages stay far below this.
 _DEEPEST = 2000
-_MANY_TAGS = 5000
 _ANY_TAG = re.compile(r"<(/?)([A-Za-z][^\s<>/]*)[^<>]*>")
 _CLOSED_BY_NEXT = frozenset((*("p", "li", "dd", "dt", "tr", "td", "th", "option", "tbody", "thead"), *_VOID))
 # A page of which more is dropped is reported by name.
@@ -101,8 +100,9 @@ class _Page:
         if "/>" in html:
             html = _EMPTY_ELEMENT.sub(_closed, html)
         html = _without_deep_nesting(_without_open_elements(html))
-        self._may_hide = _MAY_HIDE.search(html) is not None
-        self._walk(LexborHTMLParser(html).root)
+        tree = LexborHTMLParser(html)
+        self._hidden = {node.mem_id for node in tree.css(_MAY_HIDE) if _is_hidden(node)}
+        self._walk(tree.root)
         text = re.sub(r"[ \t]+\n", "\n", "".join(self._parts))
         self.text = re.sub(r"\n{3,}", "\n\n", text).strip()
 
@@ -152,15 +152,7 @@ class _Page:
         """Return the name by which an element is counted if it is dropped: its tag, or 'hidden elements'."""
         if name in _DROPPED:
             return name if name in _NO_TEXT else f"<{name}>"
-        if not self._may_hide or name in ("html", "body"):  # pages hide these until a script has run
-            return None
-        attributes = node.attributes
-        if attributes and (
-            ("hidden" in attributes and attributes["hidden"] != "until-found")
-            or _HIDDEN_STYLE.search(attributes.get("style") or "")
-        ):
-            return "hidden elements"
-        return None
+        return "hidden elements" if self._hidden and node.mem_id in self._hidden else None
 
     def _open(self, name: str) -> None:
         if name in _BLOCKS:
@@ -186,6 +178,15 @@ class _Page:
             self._parts.append(text)
 
 
+def _is_hidden(node: Any) -> bool:
+    if node.tag in ("html", "body"):  # pages hide these until a script has run
+        return False
+    attributes = node.attributes
+    if "hidden" in attributes and attributes["hidden"] != "until-found":
+        return True
+    return _HIDDEN_STYLE.search(attributes.get("style") or "") is not None
+
+
 def _closed(empty: re.Match[str]) -> str:
     name = empty[1]
     return empty[0] if name.lower() in _VOID else f"<{name}{empty[2]}></{name}>"
@@ -205,7 +206,7 @@ def _without_open_elements(html: str) -> str:
 
 def _without_deep_nesting(html: str) -> str:
     """Return a page without the tags that it opens thousands of times and never closes, which no browser follows."""
-    if html.count("<") < _MANY_TAGS:
+    if html.count("<") - 2 * html.count("</") < _DEEPEST:
         return html
     opened = Counter(name.lower() for _, name in _ANY_TAG.findall(html))
     closed = Counter(name.lower() for end, name in _ANY_TAG.findall(html) if end)

@@ -180,8 +180,12 @@ def _remove_intermediate_files(folder: Path, keep_text: bool) -> None:
 def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
     """Sum the counts of all parts."""
     rejected: Counter[str] = Counter()
+    changes: Counter[str] = Counter()
+    encodings: Counter[str] = Counter()
     for tally in tallies:
         rejected.update(tally.rejected)
+        changes.update(tally.changes)
+        encodings.update(tally.encodings)
     bad = [file for tally in tallies for file in tally.bad_files]
     return TextReport(
         read=sum(tally.read for tally in tallies),
@@ -189,6 +193,8 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
         kept_bytes=sum(tally.kept_bytes for tally in tallies),
         rejected=dict(sorted(rejected.items())),
         replaced_bytes=sum(tally.replaced_bytes for tally in tallies),
+        changes=dict(sorted(changes.items())),
+        encodings=dict(sorted(encodings.items())),
         num_bad_files=sum(tally.num_bad_files for tally in tallies),
         bad_files=tuple(bad[:NOTED_BAD_FILES]),
     )
@@ -201,7 +207,8 @@ def check_not_empty(text: TextReport) -> None:
         what = "the one document that was read" if text.read == 1 else f"the {text.read:,} documents that were read"
         raise CorpusError(
             f"nothing is left of {what}: {reasons}; "
-            f"loosen corpus.filters, or see corpus.plain for other ways to split a text into documents"
+            f"set corpus.filters.profile ('lines' for short texts that are no sentences), or see corpus.plain for "
+            f"other ways to split a text into documents"
         )
 
 
