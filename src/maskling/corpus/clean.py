@@ -35,6 +35,7 @@ _INVISIBLE = re.compile(
 # five that windows-1252 does not assign become spaces, so that no two words are joined.
 _C1 = re.compile(r"[\x80-\x84\x86-\x9f]")
 _WINDOWS_1252 = {code: bytes([code]).decode("cp1252", "replace").replace("\ufffd", " ") for code in range(0x80, 0xA0)}
+_ANY_INVISIBLE = re.compile(f"[{''.join(pattern.pattern[1:-1] for pattern in (_SEPARATORS, _INVISIBLE, _C1))}]")
 _SPACES = re.compile(r"[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 _LINE_ENDS = re.compile(r" ?\n ?")
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -76,6 +77,8 @@ def clean(text: str, settings: CleanSettings, keep_lines: bool = False, changes:
 
 
 def _replace_invisible(text: str, keep_lines: bool, changes: Counter[str]) -> str:
+    if not _ANY_INVISIBLE.search(text):
+        return text
     # Before the normal form: a mark combines with its letter only after the invisible character between them is
     # removed.
     found = len(_C1.findall(text))

@@ -66,7 +66,7 @@ def decode(
         said = settings.encoding if settings.encoding != "auto" else declared(block) if declared else None
         said = None if said is not None and web_encoding(said) == "utf-8" else said
     encoding = marked or said or "utf-8"
-    if not codecs.lookup(_codec(encoding)).name.startswith(("utf-16", "utf-32")) and 0 in block:
+    if 0 in block and not _is_wide(encoding):
         encoding = _wide(block, encoding, report)
     strict = settings.errors == "strict"
     open_question = encoding == "utf-8" and not strict
@@ -112,12 +112,12 @@ def decode(
         block = stream.read(_BLOCK)
 
 
-def _codec(encoding: str) -> str:
-    """Return a name by which Python knows an encoding."""
+def _is_wide(encoding: str) -> bool:
     try:
-        return codecs.lookup(encoding).name
-    except LookupError:
-        return web_encoding(encoding) or encoding
+        name = codecs.lookup(web_encoding(encoding) or encoding).name
+    except LookupError:  # a name of the web only
+        return False
+    return name.startswith(("utf-16", "utf-32"))
 
 
 def _new_decoder(encoding: str, strict: bool) -> io.IncrementalNewlineDecoder:

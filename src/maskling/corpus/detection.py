@@ -34,6 +34,8 @@ _WEB_NAMES = {
     "mac-roman": "macintosh",
     "shift_jis_2004": "shift_jis",
 }
+# Of two encodings that agree on a text so far, the one that more text is in.
+_MORE_FREQUENT = {"iso-8859-2": "windows-1250", "iso-8859-7": "windows-1253", "iso-8859-15": "windows-1252"}
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _FEW = 25  # letters beyond ASCII; fewer do not tell the alphabets of Europe apart
 _SURE_QUOTES = 5
@@ -83,8 +85,9 @@ def guess_encoding(sample: bytes) -> Guess | None:
         text = codec_decoder(name, "strict").decode(sample)
     except UnicodeDecodeError:
         return Guess(name, sure=False)
-    if name == "iso-8859-15" and text == codec_decoder("windows-1252", "replace").decode(sample):
-        name = "windows-1252"  # the more frequent of two that agree so far
+    other = _MORE_FREQUENT.get(name)
+    if other is not None and text == codec_decoder(other, "replace").decode(sample):
+        name = other
     if _is_vietnamese(high):
         return Guess("windows-1258", sure=False)
     if found in ("utf-7", "hz"):  # written in ASCII, so that other text may look like it
@@ -92,6 +95,9 @@ def guess_encoding(sample: bytes) -> Guess | None:
     letters = sum(character > "\x7f" and character.isalpha() for character in text)
     # With enough quotation marks and dashes of windows-125x, what is open is only the letters of a few foreign words.
     quotes = sum(map(high.count, b"\x91\x92\x93\x94\x96\x97")) if name == "windows-1252" else 0
+    if letters < _FEW and _is_plausible(sample.decode("cp1252", "replace")):
+        name, text = "windows-1252", sample.decode("cp1252", "replace")
+        return Guess(name, sure=quotes >= _SURE_QUOTES)
     return Guess(name, sure=(letters >= _FEW or quotes >= _SURE_QUOTES) and _is_plausible(text))
 
 
@@ -102,11 +108,7 @@ def _is_vietnamese(high: bytes) -> bool:
 
 def guess_wide_encoding(sample: bytes) -> str | None:
     """Return the UTF-16 or UTF-32 that bytes with zeros among them are text in, or None."""
-    odd, even = sample[1::2].count(0), sample[0::2].count(0)
     for encoding in _WIDE:
-        high = odd if encoding.endswith("le") else even
-        if encoding.startswith("utf-16") and high < 0.9 * (odd + even):
-            continue
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(sample)
         except UnicodeDecodeError:

@@ -119,7 +119,7 @@ class _Gzip(io.RawIOBase):
     def _ignore(self, rest: bytes) -> None:
         # Tapes and some programs pad with zeros, which gunzip does not mention either.
         if rest.strip(b"\0") and self._report is not None:
-            self._report.notes["times bytes after the end of the compressed data were ignored"] += 1
+            self._report.notes["stretch of bytes after the end of the compressed data was ignored"] += 1
         while self._raw.read(1 << 16):
             pass
 

@@ -79,7 +79,7 @@ def unwrap(text: str, changes: Counter[str] | None = None) -> str:
 
 
 def _forced(line: str, below: str, width: int) -> bool:
-    if _HYPHEN.search(line) and below[:1].islower():
+    if line[-1] in "-\u2010" and below[0].islower() and _HYPHEN.search(line):
         return len(line) >= _NEARLY_FULL * width  # the rest of the word may be short
     word = len(below.split(" ", 1)[0])
     return len(line) + 1 + word > width - 1 and word <= width // 2
@@ -99,6 +99,8 @@ class _Words:
 
     def at_break(self, line: str, below: str) -> str:
         """Return what a line break becomes: 'apart' (a space), 'joined' (no hyphen) or 'kept' (the hyphen stays)."""
+        if line[-1] not in "-\u2010":
+            return "apart"
         first = _HYPHEN.search(line)
         second = _FIRST_PART.match(below)
         if first is None or second is None:
