@@ -14,6 +14,7 @@ from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
+    from maskling.data.manifest import TextReport
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
 
@@ -110,6 +111,7 @@ class PrepareReport:
         lines = [
             f"{event.folder} was prepared before and is complete" if event.already else f"{event.folder} is ready",
             f"  documents   {text.kept:,} of {text.read:,}" + (f" (left out: {left_out})" if left_out else ""),
+            *_changes(text),
             f"  train       {event.train_tokens:,} tokens in {counted(event.train_documents, 'document')}",
             f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
             f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes per token, "
@@ -126,6 +128,8 @@ class PrepareReport:
                 "already": event.already,
                 "documents": text.kept,
                 "rejected": dict(text.rejected),
+                "encodings": dict(text.encodings),
+                "changes": dict(text.changes),
                 "train_tokens": event.train_tokens,
                 "validation_tokens": event.validation_tokens,
                 "vocab_size": event.manifest.vocab_size,
@@ -136,3 +140,13 @@ class PrepareReport:
                 "warnings": event.warnings(),
             }
         )
+
+
+def _changes(text: TextReport) -> list[str]:
+    """Return lines about encodings that were recognized, filters that were chosen and what cleaning changed."""
+    lines = []
+    if text.encodings:
+        files = ", ".join(f"{counted(count, 'file')} read as {name}" for name, count in text.encodings.items())
+        lines.append(f"  encodings   {files}; the others declare theirs or are UTF-8")
+    lines += [f"  changed     {count:,} {kind}" for kind, count in text.changes.items()]
+    return lines

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import contextlib
-import gzip
 import io
 import lzma
 import shutil
@@ -45,7 +44,7 @@ def open_bytes(source: Source, report: FileReport | None = None) -> Iterator[Bin
             stack.enter_context(report.follows(raw))
         match _compression(source, raw):
             case ".gz":
-                yield cast(BinaryIO, stack.enter_context(gzip.open(raw)))
+                yield cast(BinaryIO, io.BufferedReader(_Gzip(raw, report), 1 << 17))
             case ".bz2":
                 yield cast(BinaryIO, stack.enter_context(bz2.open(raw)))
             case ".xz":
@@ -163,6 +162,50 @@ def new_frame() -> zstandard.ZstdDecompressionObj:
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
 
 
+class _Gzip(io.RawIOBase):
+    """Gzip members as a stream. Bytes after the last one, which copies and tapes leave, are ignored with a note."""
+
+    def __init__(self, raw: IO[bytes], report: FileReport | None) -> None:
+        self._raw = raw
+        self._report = report
+        self._member: zlib._Decompress | None = None
+        self._members = 0
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        left, self._left = self._left, b""
+        while True:
+            if self._member is None:
+                while len(left) < 2 and (more := self._raw.read(1 << 16)):
+                    left += more
+                if not left or (self._members and not left.startswith(b"\x1f\x8b")):
+                    self._ignore(left)
+                    return 0
+                self._member = zlib.decompressobj(31)
+            data = self._member.unconsumed_tail or left or self._raw.read(1 << 16)
+            if not data:
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            found = self._member.decompress(data, len(buffer))
+            left = b""
+            if self._member.eof:
+                left, self._member = self._member.unused_data, None
+                self._members += 1
+            if found:
+                self._left = left
+                buffer[: len(found)] = found
+                return len(found)
+
+    def _ignore(self, rest: bytes) -> None:
+        # Tapes and some programs pad with zeros, which gunzip does not mention either.
+        if rest.strip(b"\0") and self._report is not None:
+            self._report.notes["stretch of bytes after the end of the compressed data was ignored"] += 1
+        while self._raw.read(1 << 16):
+            pass
+
+
 class _Zstandard(io.RawIOBase):
     """Zstandard frames as a stream. The library's own reader accepts a truncated file as complete."""
 
@@ -209,6 +252,7 @@ class FileReport:
 
     A fault is one line: what was wrong and where. The first few are kept, all are counted.
     stop: raise the first fault instead of keeping it. member: of an archive, named before its faults.
+    read_as: an encoding that nothing named.
     notes: what is no fault but differs from the file, with a count ('documents without text').
     """
 
@@ -220,6 +264,7 @@ class FileReport:
     num_faults: int = 0
     faults: list[str] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
+    read_as: str | None = None
     _stream: IO[bytes] | None = None
     _position: int = 0
 
@@ -261,6 +306,8 @@ class FileReport:
         if self.replaced_bytes:
             parts.append(f"{self.replaced_bytes:,} bytes were not valid text and were replaced")
         parts += [f"{count:,} {note}" for note, count in self.notes.items()]
+        if self.read_as:
+            parts.append(f"read as {self.read_as}")
         return f"{self.name}: {'; '.join(parts)}" if parts else None
 
 

@@ -93,7 +93,9 @@ class TextReport(_Record):
     """Counts of the documents that were read, kept and rejected.
 
     rejected: number of documents per reason; bad_files: the first of `num_bad_files`; notes: what else was left out or
-    read differently, with counts ('files in it left out, no reader for .png').
+    read differently, with counts
+    ('files in it left out, no reader for .png'); changes: what reading and cleaning changed, counted by kind;
+    encodings: files per encoding that was recognized and not declared.
     """
 
     read: Count = 0
@@ -101,6 +103,8 @@ class TextReport(_Record):
     kept_bytes: Count = 0
     rejected: dict[str, Count] = Field(default_factory=dict)
     replaced_bytes: Count = 0
+    changes: dict[str, Count] = Field(default_factory=dict)
+    encodings: dict[str, Count] = Field(default_factory=dict)
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
     notes: dict[str, Count] = Field(default_factory=dict)

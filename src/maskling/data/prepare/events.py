@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskling.corpus.filters import NOT_ALPHABETIC, TOO_SHORT
 from maskling.data.manifest import Manifest
 from maskling.tokenizer.changes import ScriptChanges
 
 MUCH_UNKNOWN = 0.01
 MUCH_CHANGED = 0.003
+MUCH_REJECTED = 1 / 3
 SHOWN_BAD_FILES = 5
 
 
@@ -180,6 +182,15 @@ class Prepared:
         if self.manifest.text.num_bad_files > SHOWN_BAD_FILES:
             more = self.manifest.text.num_bad_files - SHOWN_BAD_FILES
             lines.append(f"{more:,} more files had problems; manifest.json names them")
+        short = {reason: self.manifest.text.rejected.get(reason, 0) for reason in (TOO_SHORT, NOT_ALPHABETIC)}
+        if sum(short.values()) > MUCH_REJECTED * self.manifest.text.read:
+            counts = " and ".join(
+                f"{count:,} are {reason.replace('_', ' ')}" for reason, count in short.items() if count
+            )
+            lines.append(
+                f"of {self.manifest.text.read:,} documents {counts}, and are left out; for messages, log lines, "
+                f"molecules and sequences set corpus.filters.profile to 'lines', for code to 'code'"
+            )
         if self.manifest.text.replaced_bytes:
             lines.append(
                 f"{self.manifest.text.replaced_bytes:,} bytes were not valid text and were replaced; "

@@ -198,10 +198,13 @@ def _remove_intermediate_files(folder: Path, keep_text: bool) -> None:
 def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
     """Sum the counts of all parts."""
     rejected: Counter[str] = Counter()
-    for tally in tallies:
-        rejected.update(tally.rejected)
+    changes: Counter[str] = Counter()
+    encodings: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     for tally in tallies:
+        rejected.update(tally.rejected)
+        changes.update(tally.changes)
+        encodings.update(tally.encodings)
         notes.update(tally.notes)
     bad = [file for tally in tallies for file in tally.bad_files]
     return TextReport(
@@ -210,6 +213,8 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
         kept_bytes=sum(tally.kept_bytes for tally in tallies),
         rejected=dict(sorted(rejected.items())),
         replaced_bytes=sum(tally.replaced_bytes for tally in tallies),
+        changes=dict(sorted(changes.items())),
+        encodings=dict(sorted(encodings.items())),
         num_bad_files=sum(tally.num_bad_files for tally in tallies),
         bad_files=tuple(bad[:NOTED_BAD_FILES]),
         notes=dict(sorted(notes.items())),
@@ -224,7 +229,8 @@ def check_not_empty(text: TextReport) -> None:
         bad = "".join(f"; {file.name}: {file.problem}" for file in text.bad_files[:1])
         raise CorpusError(
             f"nothing is left of {what}: {reasons}{bad}; "
-            f"loosen corpus.filters, or see corpus.plain for other ways to split a text into documents"
+            f"set corpus.filters.profile ('lines' for short texts that are no sentences), or see corpus.plain for "
+            f"other ways to split a text into documents"
         )
 
 
