@@ -30,11 +30,12 @@ from maskling.tokenizer.settings import TokenizerSettings
 
 # Ranges inside [...] of a regular expression, in characters rather than escapes, which differ between engines.
 INVISIBLE: Final = (
-    "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\xad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+    "\x01-\x08\x0e-\x1b\x7f\xad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
     "\ufdd0-\ufdef\ufff9-\ufffb\ufffe\uffff"
 )
 ZERO_WIDTH_SPACE: Final = "\u200b"
-_SPACES: Final = f"\t\xa0\u1680\u2000-\u200a{ZERO_WIDTH_SPACE}\u202f\u205f\u3000"  # and " "
+# With control characters that stand between words: U+0000, U+001F, and bytes of windows-1252 decoded as Latin-1.
+_SPACES: Final = f"\x00\t\x1f\x80-\x84\x86-\x9f\xa0\u1680\u2000-\u200a{ZERO_WIDTH_SPACE}\u202f\u205f\u3000"  # and " "
 _LINE_BREAKS: Final = "\n\x0b\r\x85\u2028"
 _PARAGRAPH_BREAKS: Final = "\x0c\x1c-\x1e\u2029"
 _CASED: Final = r"[\p{Lu}\p{Ll}\p{Lt}\p{M}]"

@@ -29,8 +29,7 @@ _WORD: Final = re.compile(f"[^{SPACES}]+")
 _ASCII_MARKS: Final = string.punctuation
 _BERT_MARKS: Final = re.escape(_ASCII_MARKS) + _CHINESE_MARKS
 _BERT_WORDS: Final = re.compile(f"[{_BERT_MARKS}]|[^{_BERT_MARKS}]+")
-_UNICODE_SPACES: Final = " \t\n\x0b\x0c\r\x1c\x1d\x1e"
-_UNICODE_CHUNK: Final = re.compile(f"[^{_UNICODE_SPACES}]+")
+_UNICODE_SPACES: Final = " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f"
 _UNICODE_CHINESE: Final = re.compile(
     f"[{IDEOGRAPHS}{_CHINESE_MARKS}]|[^{_UNICODE_SPACES}{IDEOGRAPHS}{_CHINESE_MARKS}]+"
 )
@@ -156,7 +155,7 @@ def _wordpiece(chosen: Normalization, markers: tuple[str, ...]) -> Chunking:
     """
     lower = lower_case(chosen.dotless_i) if chosen.lowercase else None
     return Chunking(
-        split=split_unicode_chinese if chosen.split_chinese else split_unicode,
+        split=split_unicode_chinese if chosen.split_chinese else str.split,
         split_words=_bert_words(lower),
         markers=tuple(sorted({*markers, *COMPOSING_MARKS})),
         keeps_space=False,
@@ -206,14 +205,9 @@ def split_bert(text: str) -> list[str]:
     return text.split()
 
 
-def split_unicode(text: str) -> list[str]:
-    """Split at white space for a new WordPiece tokenizer, which drops U+001F; str.split splits there."""
-    return _UNICODE_CHUNK.findall(text) if "\x1f" in text else text.split()
-
-
 def split_unicode_chinese(text: str) -> list[str]:
-    """Split as `split_unicode`, and around each Chinese character and mark."""
-    return _UNICODE_CHINESE.findall(text) if looks_chinese(text) else split_unicode(text)
+    """Split at white space, as a new WordPiece tokenizer does, and around each Chinese character and mark."""
+    return _UNICODE_CHINESE.findall(text) if looks_chinese(text) else text.split()
 
 
 def split_bert_chinese(text: str) -> list[str]:

@@ -28,7 +28,6 @@ from maskling.tokenizer.pre_split import (
     split_at_spaces,
     split_bert,
     split_bert_chinese,
-    split_unicode,
     split_unicode_chinese,
     unicode_byte_split,
 )
@@ -271,7 +270,7 @@ def _split(settings: TokenizerSettings) -> Splitter:
     if settings.kind == "wordpiece":
         if settings.normalization == "bert":
             return split_bert_chinese if settings.split_chinese else split_bert
-        return split_unicode_chinese if settings.split_chinese else split_unicode
+        return split_unicode_chinese if settings.split_chinese else str.split
     return _split_keeping_space if settings.kind == "bpe" else split_at_spaces
 
 
