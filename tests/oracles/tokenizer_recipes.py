@@ -16,7 +16,9 @@ RECIPES = {
     "wordpiece-accents": {"kind": "wordpiece", "strip_accents": False},
     "wordpiece-unsplit": {"kind": "wordpiece", "split_chinese": False},
     "wordpiece-jieba": {"kind": "wordpiece", "chinese_words": "jieba"},
+    "wordpiece-icu": {"kind": "wordpiece", "chinese_words": "icu", "words": "icu"},
     "bpe": {"kind": "bpe"},
+    "bpe-icu": {"kind": "bpe", "chinese_words": "jieba", "words": "icu"},
     "bpe-cased": {"kind": "bpe", "lowercase": False},
     "unigram": {"kind": "unigram"},
     "unigram-cased": {"kind": "unigram", "lowercase": False},
@@ -30,7 +32,8 @@ def small(recipe: str, backwards: bool = False, **changes: object) -> Tokenizer:
     backwards: train on the texts written from end to start: all their characters, but hardly a token that holds two
     words of a text written forwards.
     """
-    fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters"} | RECIPES[recipe] | changes
+    fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters", "words": "spaces"}
+    fields |= RECIPES[recipe] | changes
     settings = TokenizerSettings(**fields)
     corpus = [text[::-1] for text in texts()] if backwards else texts()
     return train_vocabulary(count_words(corpus, settings), settings)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import MissingExtra, TokenizerError
-from maskling.tokenizer import characters
+from maskling.tokenizer import segmentation
+from maskling.tokenizer.segmentation import WordRules, resolve_words
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import nasty
 from oracles.small_text import texts
@@ -81,11 +82,15 @@ def test_jieba_in_text_that_has_none_of_the_common_characters():
     assert tokens.word_starts.astype(int).tolist() == [1, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0, 1]
 
 
-def test_jieba_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(characters, "_installed", lambda: False)
-    assert characters.resolve_chinese_words("auto") == "characters"
-    with pytest.raises(MissingExtra, match=r"maskling\[data\]"):
-        characters.resolve_chinese_words("jieba")
+def test_a_library_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(segmentation, "_installed", lambda _: False)
+    assert resolve_words("auto", "auto") == WordRules("characters", "spaces")
+    with pytest.raises(MissingExtra, match=r"tokenizer.chinese_words = 'jieba' needs .*rjieba.*maskling\[words\]"):
+        resolve_words("jieba", "auto")
+    with pytest.raises(MissingExtra, match=r"tokenizer.words = 'icu' needs .*icu4py.*maskling\[words\]"):
+        resolve_words("auto", "icu")
+    monkeypatch.setattr(segmentation, "_installed", lambda package: package == "icu4py")
+    assert resolve_words("auto", "auto") == WordRules("icu", "icu")
 
 
 def test_tokens_that_can_start_a_word():

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from maskling.config import Settings
 
-ChineseWords = Literal["auto", "jieba", "characters"]
+ChineseWords = Literal["auto", "jieba", "icu", "characters"]
+OtherWords = Literal["auto", "icu", "spaces"]
 
 
 class TokenizerSettings(Settings):
@@ -40,7 +41,13 @@ class TokenizerSettings(Settings):
     )
     chinese_words: ChineseWords = Field(
         "auto",
-        description="Chinese word segmentation for whole-word masking: jieba, characters, or auto (jieba if installed)",
+        description="Chinese word segmentation for whole-word masking: jieba, icu, characters, or auto (the first of "
+        "the three that is installed)",
+    )
+    words: OtherWords = Field(
+        "auto",
+        description="word segmentation of Thai, Lao, Khmer, Burmese and Japanese for whole-word masking: icu, spaces "
+        "(words end at white space and punctuation), or auto (icu if installed)",
     )
 
     @property

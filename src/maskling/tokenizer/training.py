@@ -54,7 +54,7 @@ def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> 
         library.pre_tokenizer = pipeline.pre_tokenizer(settings.kind)
         library.decoder = pipeline.decoder(settings.kind)
     library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS)
-    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words)
+    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words, words=settings.words)
 
 
 def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:

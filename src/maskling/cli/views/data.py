@@ -21,7 +21,8 @@ from maskling.train.recipe import Recipe
 def view_data(folder: Path, samples: int, verify: bool) -> View:
     """Show the counts, the rejected documents by reason, and the first documents of the training split."""
     shards = open_shards(folder, verify=verify)
-    manifest, tokenizer, text = shards.manifest, Tokenizer.load(shards.tokenizer_folder), shards.manifest.text
+    manifest, text = shards.manifest, shards.manifest.text
+    tokenizer = Tokenizer.load(shards.tokenizer_folder, *manifest.word_rules)
     fits = tokenizer.fingerprint == manifest.tokenizer
     splits = {}
     for name in SPLITS:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from maskling.arrays import BoolArray, UInt64Array
+from maskling.arrays import BoolArray, Int64Array, UInt64Array
 from maskling.config import Settings
 from maskling.data.masking.words import Units, WordIds, token_units, word_units
 from maskling.randomness import below, uniforms

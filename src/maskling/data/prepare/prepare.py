@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 from maskling.corpus.document import Source
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.sources import expand
-from maskling.data.manifest import MANIFEST, SHARDS, MadeFrom, Manifest, Splits, TextReport, dtype_name, load_manifest
+from maskling.data.manifest import (
+    MANIFEST,
+    SHARDS,
+    MadeFrom,
+    Manifest,
+    ScriptNote,
+    Splits,
+    TextReport,
+    dtype_name,
+    load_manifest,
+)
 from maskling.data.npy import write_array
 from maskling.data.prepare.clean_stage import NOTED_BAD_FILES, adjusted_held_out_limit, clean_text
 from maskling.data.prepare.events import Prepared, PrepareEvent, Resumed
@@ -205,6 +215,17 @@ def check_not_empty(text: TextReport) -> None:
         )
 
 
+def script_notes(encoded: Sequence[EncodedPart], tokenizer: Tokenizer) -> dict[str, ScriptNote]:
+    """Return the scripts without spaces of all parts, most frequent first."""
+    counts: Counter[str] = Counter()
+    for part in encoded:
+        counts.update(part.scripts)
+    return {
+        script: ScriptNote(characters=count, segmenter=tokenizer.words.segmenter(script))
+        for script, count in counts.most_common()
+    }
+
+
 def write_manifest(
     folder: Path,
     made: MadeFrom,
@@ -241,6 +262,7 @@ def write_manifest(
             validation=tuple(part.validation for part in encoded if part.validation is not None),
         ),
         text=text,
+        scripts=script_notes(encoded, tokenizer),
         made_from=made,
     )
     manifest.write(folder)

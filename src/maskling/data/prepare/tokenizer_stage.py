@@ -37,7 +37,7 @@ WORDS_MAX = 6_000_000
 
 def given_tokenizer(settings: TokenizerSettings) -> Tokenizer | None:
     """Load the tokenizer that the settings name, if any. Raises TokenizerError if it cannot be used."""
-    return Tokenizer.load(settings.path, settings.chinese_words) if settings.path is not None else None
+    return Tokenizer.load(settings.path, settings.chinese_words, settings.words) if settings.path is not None else None
 
 
 def make_tokenizer(
@@ -54,7 +54,7 @@ def make_tokenizer(
             tokenizer = train_vocabulary(counts, settings)
         with atomic_folder(path) as aside:
             tokenizer.save(aside)
-    tokenizer = Tokenizer.load(path, settings.chinese_words)
+    tokenizer = Tokenizer.load(path, settings.chinese_words, settings.words)
     yield TokenizerTrained(tokenizer.vocab_size, settings.path)
     return tokenizer
 

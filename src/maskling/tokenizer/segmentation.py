@@ -1,0 +1,188 @@
+"""Words of scripts that write no spaces between them: Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+
+Dictionaries of two libraries find them: rjieba for Chinese, and ICU (icu4py) for the others. Words are for masking and
+scoring of whole words only; token ids never depend on them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from maskling.arrays import Int64Array
+from maskling.errors import MissingExtra
+from maskling.tokenizer.settings import ChineseWords, OtherWords
+
+# The ranges that BertNormalizer puts spaces around. Its second-last range starts at 2B920, Google's BERT has 2B820;
+# we follow the library, because ids must be the library's.
+IDEOGRAPHS: Final = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
+)
+IDEOGRAPH: Final = re.compile(f"[{IDEOGRAPHS}]")
+IDEOGRAPH_RUN: Final = re.compile(
+    "|".join(
+        [
+            *(f"[{letters.replace(_JOINERS, '')}][{letters}]*" for letters in _SPACELESS.values()),
+            f"[{IDEOGRAPHS}{_KANA}\u3005-\u3007]+",
+        ]
+    )
+)
+_HAS_KANA: Final = re.compile(f"[{_KANA}]")
+_JAPANESE_OR_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_KANA}\u3005-\u3007]")
+CHINESE: Final = "Chinese"
+# (first, last, script) of every range, for counting; Japanese by its kana.
+SCRIPTS: Final = (CHINESE, "Japanese", *_SPACELESS)
+
+
+@dataclass(frozen=True, slots=True)
+class WordRules:
+    """How words are found in scripts without spaces.
+
+    chinese: dictionary of Chinese, or "characters": every character is a word; others: "icu", or "spaces": a word is
+    what white space and punctuation leave.
+    """
+
+    chinese: Literal["jieba", "icu", "characters"] = "characters"
+    others: Literal["icu", "spaces"] = "spaces"
+
+    def apply_to(self, text: str) -> bool:
+        """Return whether any word of a text comes from a dictionary."""
+        if text.isascii():
+            return False
+        return (self.chinese != "characters" and IDEOGRAPH.search(text) is not None) or self.need_offsets(text)
+
+    def need_offsets(self, text: str) -> bool:
+        """Return whether words of a text come from a dictionary of another script than Chinese."""
+        return self.others == "icu" and not text.isascii() and _OTHER.search(text) is not None
+
+    def words(self, text: str) -> Iterator[tuple[int, int, Int64Array]]:
+        """Yield the stretches of a text that a dictionary segments: begin, end, and (words,) int64 where words begin.
+
+        Chinese characters in a text that has kana are Japanese.
+        Raises MissingExtra if the library is not installed.
+        """
+        japanese = self.others == "icu" and _HAS_KANA.search(text) is not None
+        for run in _RUN.finditer(text):
+            found, begin = run.group(), run.start()
+            if _JAPANESE_OR_CHINESE.match(found) and not japanese:
+                if self.chinese != "characters":
+                    for part in IDEOGRAPH_RUN.finditer(found):
+                        first = begin + part.start()
+                        yield first, begin + part.end(), first + _begins(self.segment_chinese(part.group()))
+            elif self.others == "icu":
+                yield begin, run.end(), begin + _begins(_icu_words(found))
+
+    def segment_chinese(self, run: str) -> list[str]:
+        """Segment a run of Chinese characters into words; the words concatenate to `run`."""
+        if self.chinese == "icu":
+            return _icu_words(run)
+        words = _jieba()(run)
+        return words if sum(map(len, words)) == len(run) else list(run)
+
+    def segmenter(self, script: str) -> str | None:
+        """Return the library and version that finds the words of a script, or None if none does."""
+        kind = self.chinese if script == CHINESE else self.others
+        if kind == "jieba":
+            return f"rjieba {_version('rjieba')}"
+        return f"icu4py {_version('icu4py')} (ICU {_icu_version()})" if kind == "icu" else None
+
+
+NO_DICTIONARIES: Final = WordRules()
+
+
+def resolve_words(chinese: ChineseWords, others: OtherWords) -> WordRules:
+    """Replace 'auto' by what is installed.
+
+    Raises MissingExtra for a library that is asked for by name and not installed.
+    """
+    # Only look for the packages: importing one takes as long as opening a model.
+    icu, jieba = _installed("icu4py"), _installed("rjieba")
+    for asked, package, there in (("jieba", "rjieba", jieba), ("icu", "icu4py", icu)):
+        if not there and asked in (chinese, others):
+            setting = "chinese_words" if asked == chinese else "words"
+            raise MissingExtra(package, "words", f"tokenizer.{setting} = '{asked}'")
+    if chinese == "auto":
+        chinese = "jieba" if jieba else "icu" if icu else "characters"
+    if others == "auto":
+        others = "icu" if icu else "spaces"
+    return WordRules(chinese, others)
+
+
+def count_scripts(texts: list[str]) -> dict[str, int]:
+    """Return the characters of each script without spaces; Japanese is counted by its kana."""
+    text = "".join(text for text in texts if not text.isascii())
+    if not text:
+        return {}
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    counts = np.bincount(_script_table()[codes], minlength=len(SCRIPTS) + 1)[1:].tolist()
+    return {script: count for script, count in zip(SCRIPTS, counts, strict=True) if count}
+
+
+@functools.cache
+def _script_table() -> np.ndarray:
+    table = np.zeros(0x110000, dtype=np.uint8)
+    letters = [IDEOGRAPHS, _KANA, *(each.replace(_JOINERS, "") for each in _SPACELESS.values())]
+    for number, ranges in enumerate(letters, start=1):
+        for first, last in re.findall("(.)-(.)", ranges):
+            table[ord(first) : ord(last) + 1] = number
+    return table
+
+
+def _begins(words: list[str]) -> Int64Array:
+    return np.fromiter(itertools.accumulate(map(len, words[:-1]), initial=0), dtype=np.int64, count=len(words))
+
+
+def _icu_words(run: str) -> list[str]:
+    ends = [end for _, end in _icu()(run, "en").segments()]
+    if ends[-1] == len(run):
+        return [run[begin:end] for begin, end in itertools.pairwise([0, *ends])]
+    # icu4py 1.2 counts UTF-16 units: characters above U+FFFF are two.
+    data = run.encode("utf-16-le")
+    return [data[2 * begin : 2 * end].decode("utf-16-le") for begin, end in itertools.pairwise([0, *ends])]
+
+
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _icu_version() -> str:
+    _icu()
+    from icu4py import _version
+
+    return str(_version.icu_version)
+
+
+@functools.cache
+def _icu() -> Callable[..., Any]:
+    try:
+        from icu4py.breakers import WordBreaker
+    except ImportError:
+        raise MissingExtra("icu4py", "words", "finding words of Thai, Lao, Khmer, Burmese and Japanese") from None
+    breaker: Callable[..., Any] = WordBreaker
+    return breaker
+
+
+@functools.cache
+def _jieba() -> Callable[[str], list[str]]:
+    try:
+        import rjieba
+    except ImportError:
+        raise MissingExtra("rjieba", "words", "finding words of Chinese") from None
+    cut: Callable[[str], list[str]] = rjieba.cut
+    return cut
