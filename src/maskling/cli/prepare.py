@@ -14,6 +14,7 @@ from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
+    from maskling.data.mask_rates import MaskRates
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
 
@@ -94,7 +95,9 @@ class PrepareReport:
     def _prepared(self, event: Prepared) -> None:
         console, text = self._console, event.manifest.text
         left_out = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
-        for line in event.warnings():
+        rates = measured_rates(event.folder)
+        warnings = [*event.warnings(), *(rates.warnings if rates is not None else [])]
+        for line in warnings:
             console.warn(line)
         entropy = event.manifest.unigram_entropy
         lines = [
@@ -106,6 +109,7 @@ class PrepareReport:
             f"{100 * event.unknown_share:.2f}% unknown",
             f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
             f"for a model of token frequencies only",
+            *([f"  mask rate   {rates.line}"] if rates is not None else []),
         ]
         for line in lines:
             console.result(line)
@@ -121,6 +125,17 @@ class PrepareReport:
                 "bytes_per_token": event.bytes_per_token,
                 "unknown_share": event.unknown_share,
                 "unigram_entropy": entropy,
-                "warnings": event.warnings(),
+                "mask_rates": {} if rates is None else {kind: rate.met for kind, rate in rates.of_kind.items()},
+                "warnings": warnings,
             }
         )
+
+
+def measured_rates(folder: Path) -> MaskRates | None:
+    """Measure the mask rates on a prepared folder."""
+    from maskling.data import mask_rates
+    from maskling.data.shards import open_shards
+    from maskling.tokenizer.tokenizer import Tokenizer
+
+    shards = open_shards(folder)
+    return mask_rates.measure(shards, Tokenizer.load(shards.tokenizer_folder, *shards.manifest.word_rules))

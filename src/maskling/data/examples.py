@@ -141,6 +141,20 @@ class Examples:
             label=int(rows.segments.label[0]),
         )
 
+    def mask_rate(self, count: int, rate: float) -> MaskRate:
+        """Measure the fraction of tokens that the masking chooses in the first `count` examples. rate: asked for."""
+        rows = self._one_per_row(np.arange(min(count, self.num_examples)), self._seed)
+        text, words = self._masked(rows, rate, self._seed)
+        asked = self._masking.rates(rate, keys(self._seed, "mask", rows.epoch, rows.index))
+        ordinary = max(1, int(words.num_ordinary.sum()))
+        num_words = len(np.unique(words.word[words.ordinary]))
+        return MaskRate(
+            asked=float((asked * words.num_ordinary).sum()) / ordinary,
+            met=int(np.count_nonzero(text.chosen)) / ordinary,
+            tokens_per_word=ordinary / max(1, num_words),
+            tokens_per_example=ordinary / max(1, len(rows.index)),
+        )
+
     def _one_per_row(self, global_index: Int64Array, seed: int) -> PackedExamples:
         """Return examples, counted over all epochs, each in a row of its own."""
         epoch, rank = np.divmod(global_index, self.num_examples)
@@ -254,6 +268,16 @@ class StepExamples:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
         part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
         return collate(self.text.part(begin, end), part, self.seq_length, self.pad)
+
+
+@dataclass(frozen=True)
+class MaskRate:
+    """The fraction of ordinary tokens that is asked for, and that is met; lengths are means over a sample."""
+
+    asked: float
+    met: float
+    tokens_per_word: float
+    tokens_per_example: float
 
 
 @dataclass(frozen=True)

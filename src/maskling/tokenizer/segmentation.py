@@ -28,7 +28,18 @@ IDEOGRAPHS: Final = (
     "\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
 )
 IDEOGRAPH: Final = re.compile(f"[{IDEOGRAPHS}]")
-IDEOGRAPH_RUN: Final = re.compile(
+IDEOGRAPH_RUN: Final = re.compile(f"[{IDEOGRAPHS}]+")
+# Letters, marks and digits, without punctuation; the joiners mean something inside Burmese and Khmer words.
+_KANA: Final = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+_JOINERS: Final = "\u200c\u200d"
+_SPACELESS: Final = {
+    "Thai": "\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e4e\u0e50-\u0e59",
+    "Lao": "\u0e81-\u0edf",
+    "Khmer": f"\u1780-\u17d3\u17d7\u17dc\u17dd\u17e0-\u17e9{_JOINERS}",
+    "Burmese": f"\u1000-\u1049\u1050-\u109f\ua9e0-\ua9fe\uaa60-\uaa7f{_JOINERS}",
+}
+_OTHER: Final = re.compile(f"[{_KANA}{''.join(_SPACELESS.values()).replace(_JOINERS, '')}]")
+_RUN: Final = re.compile(
     "|".join(
         [
             *(f"[{letters.replace(_JOINERS, '')}][{letters}]*" for letters in _SPACELESS.values()),

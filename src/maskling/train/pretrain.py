@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from maskling.data import mask_rates
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
+from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.errors import DataError, ModelError, SettingsError, TokenizerError
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
@@ -33,6 +35,9 @@ from maskling.train.prepared_data import PreparedData, build_batches
 from maskling.train.recipe import Recipe
 from maskling.train.run import run_training, set_threads, setup_device, started_event
 from maskling.train.task import Best, Criterion, DataCounts, SkippedRanges, StepBatches, Task, TrainingData
+
+# The mask rate is measured on so many examples before the first step.
+_MASK_RATE_EXAMPLES = 128
 
 
 def pretrain(
@@ -132,8 +137,17 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @property
     def warnings(self) -> list[str]:
-        """Warning that there is no held-out text, if so."""
-        return self._validation[1]
+        """Warnings that there is no held-out text, or that the masking does not meet its rate."""
+        return [*self._validation[1], *self._mask_rate_warnings]
+
+    @cached_property
+    def _mask_rate_warnings(self) -> list[str]:
+        masking = self.recipe.masking
+        if isinstance(masking, Bert2018Masking):
+            return []  # does not meet its rate by design
+        measured = self._examples.mask_rate(_MASK_RATE_EXAMPLES, masking.rate_at(0.0))
+        line = mask_rates.warning(masking.kind, measured)
+        return [line] if line else []
 
     @property
     def evaluates(self) -> bool:
