@@ -8,6 +8,7 @@ workers and ranks, without changing a token. What is kept between calls is a cac
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -35,6 +36,8 @@ GROUP_EPOCHS = 4
 SAMPLE = 1 << 18
 # Validation tokens packed together, whatever the batch size.
 FIXED_TOKENS = 1 << 16
+# At most this many examples are masked to measure the mask rate.
+MAX_MEASURED = 1 << 13
 
 
 class Examples:
@@ -141,9 +144,19 @@ class Examples:
             label=int(rows.segments.label[0]),
         )
 
-    def mask_rate(self, count: int, rate: float) -> MaskRate:
-        """Measure the fraction of tokens that the masking chooses in the first `count` examples. rate: asked for."""
-        rows = self._one_per_row(np.arange(min(count, self.num_examples)), self._seed)
+    def with_masking(self, masking: Masking) -> Examples:
+        """Return the same examples with other masks."""
+        other = copy.copy(self)
+        other._masking, other._block = masking, None
+        return other
+
+    def mask_rate(self, tokens: int, rate: float) -> MaskRate:
+        """Measure the fraction of tokens that the masking chooses in the first examples, over several epochs if few.
+
+        tokens: number of tokens to measure it on, about; rate: asked for.
+        """
+        count = min(MAX_MEASURED, max(1, round(tokens / self.mean_length)))
+        rows = self._one_per_row(np.arange(count), self._seed)
         text, words = self._masked(rows, rate, self._seed)
         asked = self._masking.rates(rate, keys(self._seed, "mask", rows.epoch, rows.index))
         ordinary = max(1, int(words.num_ordinary.sum()))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from maskling.data.examples import Examples, MaskRate
 from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.data.masking.span import SpanMasking
+from maskling.data.masking.strategy import Masking
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
 from maskling.data.packing import NoPacking
@@ -15,10 +17,10 @@ from maskling.data.shards import Shards
 from maskling.errors import DataError
 from maskling.tokenizer.tokenizer import Tokenizer
 
-SAMPLE = 512  # examples
+SAMPLE_TOKENS = 1 << 16
 SEQ_LENGTH = 128
 MOST_OFF = 0.01
-_MEASURED = (TokenMasking(), WordMasking(), SpanMasking())
+_MEASURED: tuple[Masking, ...] = (TokenMasking(), WordMasking(), SpanMasking())
 
 
 @dataclass(frozen=True)
@@ -41,33 +43,43 @@ class MaskRates:
 
     @property
     def warnings(self) -> list[str]:
-        """Lines for the kinds whose rate is not met."""
-        return [line for kind, rate in self.of_kind.items() if (line := warning(kind, rate))]
+        """The line of `warning`, if the rate of a kind is not met."""
+        line = warning(self.of_kind)
+        return [line] if line else []
 
 
 def measure(shards: Shards, tokenizer: Tokenizer) -> MaskRates | None:
     """Measure the rates on examples from the first shard of the train split; None if it is too short for an example."""
     vocabulary = MaskingVocabulary.of(tokenizer)
-    split = shards.first_shard("train")
-    found = {}
-    for masking in _MEASURED:
-        try:
-            examples = Examples(
-                split, vocabulary, SinglePairing(), masking, Corruption(), NoPacking(), SEQ_LENGTH, seed=0
-            )
-        except DataError:
-            return None
-        found[masking.kind] = examples.mask_rate(SAMPLE, masking.rate)
-    return MaskRates(found)
-
-
-def warning(kind: str, rate: MaskRate) -> str | None:
-    """Return a line if the rate is not met within a point, else None."""
-    if abs(rate.met - rate.asked) <= MOST_OFF:
+    try:
+        examples = Examples(
+            shards.first_shard("train"),
+            vocabulary,
+            SinglePairing(),
+            TokenMasking(),
+            Corruption(),
+            NoPacking(),
+            SEQ_LENGTH,
+            seed=0,
+        )
+    except DataError:
         return None
-    why = (
-        f"examples have {rate.tokens_per_example:.1f} tokens on average, and at least one is masked in each"
-        if rate.met > rate.asked and rate.tokens_per_example * rate.asked < 2
-        else f"words have {rate.tokens_per_word:.1f} tokens on average"
+    return MaskRates(
+        {str(each.kind): examples.with_masking(each).mask_rate(SAMPLE_TOKENS, each.rate) for each in _MEASURED}
     )
-    return f"{kind} masking chooses {rate.met:.1%} of the tokens, not {rate.asked:.1%}: {why}"
+
+
+def warning(rates: Mapping[str, MaskRate]) -> str | None:
+    """Return a line if a rate is not met within a point, else None. rates: by the kind of masking."""
+    off = {kind: rate for kind, rate in rates.items() if abs(rate.met - rate.asked) > MOST_OFF}
+    if not off:
+        return None
+    first = next(iter(off.values()))
+    why = (
+        f"examples have {first.tokens_per_example:.1f} tokens on average, and at least one is masked in each; "
+        f"longer documents would meet it"
+        if first.met > first.asked and first.tokens_per_example * first.asked < 2
+        else f"words have {first.tokens_per_word:.1f} tokens on average, examples {first.tokens_per_example:.1f}"
+    )
+    met = ", ".join(f"{kind} {rate.met:.1%}" for kind, rate in off.items())
+    return f"the mask rate is not the {first.asked:.1%} asked for, but {met}: {why}"

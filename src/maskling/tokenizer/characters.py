@@ -66,9 +66,9 @@ def character_word_starts(text: str, words: WordRules = NO_DICTIONARIES) -> NDAr
         return word_start
     marks = kind_of == MARK
     if marks.any():
-        # A mark is of the kind of the character it belongs to.
+        # A mark is of the kind of the character it belongs to; without one, it is part of a word.
         base = np.maximum.accumulate(np.where(marks, 0, np.arange(len(text))))
-        kind_of = np.where(kind_of[base] == SPACE, PART, kind_of[base]) * marks + kind_of * ~marks
+        kind_of = np.where(marks & np.isin(kind_of[base], (SPACE, MARK)), PART, kind_of[base])
     word_start = kind_of != SPACE
     word_start[1:] &= (kind_of[1:] == ALONE) | (kind_of[:-1] != PART)
     if ZERO_WIDTH_SPACE in text:

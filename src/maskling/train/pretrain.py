@@ -36,8 +36,8 @@ from maskling.train.recipe import Recipe
 from maskling.train.run import run_training, set_threads, setup_device, started_event
 from maskling.train.task import Best, Criterion, DataCounts, SkippedRanges, StepBatches, Task, TrainingData
 
-# The mask rate is measured on so many examples before the first step.
-_MASK_RATE_EXAMPLES = 128
+# The mask rate is measured on so many tokens before the first step.
+_MASK_RATE_TOKENS = 1 << 16
 
 
 def pretrain(
@@ -145,8 +145,8 @@ class Pretraining(Task[Recipe, MaskedLM]):
         masking = self.recipe.masking
         if isinstance(masking, Bert2018Masking):
             return []  # does not meet its rate by design
-        measured = self._examples.mask_rate(_MASK_RATE_EXAMPLES, masking.rate_at(0.0))
-        line = mask_rates.warning(masking.kind, measured)
+        measured = self._examples.mask_rate(_MASK_RATE_TOKENS, masking.rate_at(0.0))
+        line = mask_rates.warning({masking.kind: measured})
         return [line] if line else []
 
     @property
