@@ -73,7 +73,8 @@ def character_word_starts(text: str, words: WordRules = NO_DICTIONARIES) -> NDAr
     word_start[1:] &= (kind_of[1:] == ALONE) | (kind_of[:-1] != PART)
     if ZERO_WIDTH_SPACE in text:
         after = np.flatnonzero(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32) == 0x200B)
-        word_start[after[after > 0]] = False
+        inner = after[after > 0]
+        word_start[inner[kind_of[inner - 1] != SPACE]] = False
         after = after[after + 1 < len(text)] + 1
         word_start[after] = kind_of[after] != SPACE
     if words is not NO_DICTIONARIES:
@@ -87,15 +88,15 @@ def character_word_starts(text: str, words: WordRules = NO_DICTIONARIES) -> NDAr
     return word_start
 
 
-def dictionary_word_starts(text: str, words: WordRules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return for each character whether a dictionary decides about it, and whether a word starts there, (len(text),).
+def dictionary_characters(text: str, words: WordRules) -> NDArray[np.bool_]:
+    """Return for which characters a dictionary decides whether a word starts there, (len(text),) bool.
 
-    A dictionary also decides about the character after its last word.
+    It also decides about the character after its last word.
     """
     known = np.zeros(len(text), dtype=bool)
     for begin, end, _ in words.words(text):
         known[begin : end + 1] = True
-    return known, character_word_starts(text, words)
+    return known
 
 
 def looks_chinese(text: str) -> bool:

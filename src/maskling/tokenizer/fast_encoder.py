@@ -27,7 +27,6 @@ from maskling.tokenizer.characters import (
     SPACE,
     SPACES,
     character_kind,
-    dictionary_word_starts,
     looks_chinese,
 )
 from maskling.tokenizer.encoding import Encoded, interleave, join
@@ -326,16 +325,26 @@ def from_encodings(
     """Convert the library's Encoding objects, made without special tokens, to one block. texts: the encoded texts."""
     offsets = offsets_of([len(encoding) for encoding in encodings])
     ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
+    # Lines are independent, and a dictionary is fastest on many of them.
+    at = np.split(characters.character_word_starts("\n".join(texts), words), _line_ends(texts))
     if spelling.continuing is None:
-        rows = [word_starts(text, encoding, words) for text, encoding in zip(texts, encodings, strict=True)]
+        rows = [word_starts(*each) for each in zip(texts, encodings, at, strict=False)]
         return Encoded(ids, np.concatenate(rows) if rows else np.zeros(0, dtype=bool), offsets)
     starts: NDArray[np.bool_] = ~spelling.continuing[ids]
-    for text, encoding, first in zip(texts, encodings, offsets, strict=False):
-        if len(encoding) and words.apply_to(text):
+    if not any(map(words.apply_to, texts)):
+        return Encoded(ids, starts, offsets)
+    known = np.split(characters.dictionary_characters("\n".join(texts), words), _line_ends(texts))
+    for line, encoding, first in zip(range(len(texts)), encodings, offsets, strict=False):
+        if len(encoding):
             own = starts[first : first + len(encoding)]
             begins = np.array(encoding.offsets, dtype=np.int64)[:, 0]
-            known, at = dictionary_word_starts(text, words)
+            inside = known[line][begins]
             # Of several tokens of one character only the first can start a word.
-            own[known[begins]] = (at[begins] & (np.diff(begins, prepend=-1) > 0))[known[begins]]
+            own[inside] = (at[line][begins] & (np.diff(begins, prepend=-1) > 0))[inside]
             own[0] = True
     return Encoded(ids, starts, offsets)
+
+
+def _line_ends(texts: Sequence[str]) -> Int64Array:
+    """Return where each text but the last ends in all texts joined by line breaks, the break included."""
+    return offsets_of([len(text) + 1 for text in texts])[1:-1]

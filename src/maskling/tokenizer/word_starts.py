@@ -16,18 +16,16 @@ from numpy.typing import NDArray
 
 from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
-from maskling.tokenizer.segmentation import WordRules
 
 
-def word_starts(text: str, encoding: Any, words: WordRules) -> NDArray[np.bool_]:
+def word_starts(text: str, encoding: Any, at: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return whether each token of an encoding starts a word, (tokens,) bool.
 
-    text: the encoded text; encoding: the library's Encoding of it, without special tokens; words: how words are found
-    in scripts without spaces. A token starts a word if its first character does; so words whose boundary lies inside a
-    token count as one. The space before a word belongs to the word if the pre-tokenizer kept both in one piece; other
-    white space that has tokens is a word of its own.
+    text: the encoded text; encoding: the library's Encoding of it, without special tokens; at: at least (len(text),)
+    bool, whether a word starts at each character (`character_word_starts`). A token starts a word if its first
+    character does; so words whose boundary lies inside a token count as one. The space before a word belongs to the
+    word if the pre-tokenizer kept both in one piece; other white space that has tokens is a word of its own.
     """
-    at = characters.character_word_starts(text, words)
     space = characters.character_kinds(text) == characters.SPACE
     starts = np.zeros(len(encoding), dtype=bool)
     last_end, last_piece, space_open = 0, None, False
