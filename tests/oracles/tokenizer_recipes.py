@@ -21,7 +21,9 @@ RECIPES = {
     "wordpiece-stripped": {"kind": "wordpiece", "strip_accents": True},
     "wordpiece-turkish": {"kind": "wordpiece", "dotless_i": True, "split_chinese": False},
     "wordpiece-jieba": {"kind": "wordpiece", "chinese_words": "jieba"},
+    "wordpiece-icu": {"kind": "wordpiece", "chinese_words": "icu", "words": "icu"},
     "bpe": {"kind": "bpe"},
+    "bpe-icu": {"kind": "bpe", "chinese_words": "jieba", "words": "icu"},
     "bpe-cased": {"kind": "bpe", "lowercase": False},
     "bpe-turkish-stripped": {"kind": "bpe", "dotless_i": True, "strip_accents": True},
     "unigram": {"kind": "unigram"},
@@ -37,7 +39,8 @@ def small(recipe: str, backwards: bool = False, **changes: object) -> Tokenizer:
     backwards: train on the texts written from end to start: all their characters, but hardly a token that holds two
     words of a text written forwards.
     """
-    fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters"} | RECIPES[recipe] | changes
+    fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters", "words": "spaces"}
+    fields |= RECIPES[recipe] | changes
     settings = TokenizerSettings(**fields)
     corpus = [text[::-1] for text in texts()] if backwards else texts()
     return train_vocabulary(count_words(corpus, settings), settings)

@@ -15,6 +15,7 @@ from maskling.console import Console, counted
 
 if TYPE_CHECKING:
     from maskling.data.manifest import TextReport
+    from maskling.data.mask_rates import MaskRates
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
 
@@ -105,7 +106,9 @@ class PrepareReport:
 
         console, text = self._console, event.manifest.text
         left_out = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
-        for line in event.warnings():
+        rates = measured_rates(event.folder)
+        warnings = [*event.warnings(), *(rates.warnings if rates is not None else [])]
+        for line in warnings:
             console.warn(line)
         entropy = event.manifest.unigram_entropy
         lines = [
@@ -119,6 +122,7 @@ class PrepareReport:
             f"  normalized  {changes_line(event.changes)}",
             f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
             f"for a model of token frequencies only",
+            *([f"  mask rate   {rates.line}"] if rates is not None else []),
         ]
         for line in lines:
             console.result(line)
@@ -137,7 +141,8 @@ class PrepareReport:
                 "unknown_share": event.unknown_share,
                 "normalized": [note.model_dump() for note in event.manifest.normalized],
                 "unigram_entropy": entropy,
-                "warnings": event.warnings(),
+                "mask_rates": {} if rates is None else {kind: rate.met for kind, rate in rates.of_kind.items()},
+                "warnings": warnings,
             }
         )
 
@@ -150,3 +155,13 @@ def _changes(text: TextReport) -> list[str]:
         lines.append(f"  encodings   {files}; the others declare theirs or are UTF-8")
     lines += [f"  changed     {count:,} {kind}" for kind, count in text.changes.items()]
     return lines
+
+
+def measured_rates(folder: Path) -> MaskRates | None:
+    """Measure the mask rates on a prepared folder."""
+    from maskling.data import mask_rates
+    from maskling.data.shards import open_shards
+    from maskling.tokenizer.tokenizer import Tokenizer
+
+    shards = open_shards(folder)
+    return mask_rates.measure(shards, Tokenizer.load(shards.tokenizer_folder, *shards.manifest.word_rules))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import orjson
@@ -28,6 +28,7 @@ from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.npy import PREPARE_AGAIN, map_array, write_array
 from maskling.errors import DataError
 from maskling.files import checksum, fingerprint, write_json
+from maskling.tokenizer.settings import ChineseWords, OtherWords
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -133,7 +134,7 @@ class SourceNotes(_Record):
     left_out: tuple[str, ...] = ()
 
 
-class ScriptNote(_Record):
+class NormalizedScript(_Record):
     """What normalization does to text of one script, in a sample; see `maskling.tokenizer.changes.ScriptChanges`."""
 
     script: str
@@ -142,6 +143,13 @@ class ScriptNote(_Record):
     letters: Count = 0
     joiners: Count = 0
     replaced: Count = 0
+
+
+class SegmentedScript(_Record):
+    """A script without spaces between words. segmenter: library and version that found its words, None if none did."""
+
+    characters: Count
+    segmenter: str | None = None
 
 
 class MadeFrom(_Record):
@@ -166,7 +174,10 @@ class Manifest(_Record):
     counts: Checksum = Field(description="checksum of counts.npy: how often each id occurs in the train split")
     splits: Splits
     text: TextReport = TextReport()
-    normalized: tuple[ScriptNote, ...] = Field((), description="changes by the tokenizer's normalizer, by script")
+    normalized: tuple[NormalizedScript, ...] = Field((), description="changes by the tokenizer's normalizer, by script")
+    scripts: dict[str, SegmentedScript] = Field(
+        default_factory=dict, description="scripts without spaces in the text, and what found their words"
+    )
     made_from: MadeFrom | None = Field(None, description="settings and sources")
 
     @model_validator(mode="after")
@@ -174,6 +185,16 @@ class Manifest(_Record):
         if self.dtype != dtype_name(self.vocab_size):
             raise ValueError(f"{self.dtype} does not match a vocabulary of {self.vocab_size}")
         return self
+
+    @property
+    def word_rules(self) -> tuple[ChineseWords, OtherWords]:
+        """How words were found in scripts without spaces: `tokenizer.chinese_words` and `tokenizer.words`."""
+        made = {} if self.made_from is None else self.made_from.settings.get("tokenizer", {})
+        chinese, others = made.get("chinese_words", "characters"), made.get("words", "spaces")
+        return (
+            chinese if chinese in get_args(ChineseWords) else "characters",
+            others if others in get_args(OtherWords) else "spaces",
+        )
 
     @property
     def fingerprint(self) -> str:

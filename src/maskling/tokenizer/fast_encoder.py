@@ -24,13 +24,10 @@ from maskling.errors import TokenizerError
 from maskling.grouping import grouped
 from maskling.tokenizer import characters
 from maskling.tokenizer.characters import (
-    IDEOGRAPH,
-    IDEOGRAPH_RUN,
     SPACE,
     SPACES,
     character_kind,
     looks_chinese,
-    segment_chinese,
 )
 from maskling.tokenizer.encoding import Encoded, interleave, join
 from maskling.tokenizer.library import library_errors, replace_surrogates, with_special_as_text
@@ -46,6 +43,7 @@ from maskling.tokenizer.lookup import (
 )
 from maskling.tokenizer.normalization import ZERO_WIDTH_SPACE
 from maskling.tokenizer.pre_split import Chunking, Splitter
+from maskling.tokenizer.segmentation import IDEOGRAPH, IDEOGRAPH_RUN, NO_DICTIONARIES, WordRules
 from maskling.tokenizer.word_starts import TokenSpelling, word_starts
 
 MAX_TABLE_TEXTS: Final = 1 << 18  # about 40 MB; then the tables start afresh
@@ -60,18 +58,18 @@ class FastEncoder:
     """Encodes texts to arrays, by table look-up of their chunks where the tokenizer allows it.
 
     library: encodes special tokens in the text as plain text; chunking: where texts may be split, None for nowhere;
-    jieba: segment Chinese into dictionary words.
+    words: how words are found in scripts without spaces.
     """
 
     def __init__(
-        self, library: tokenizers.Tokenizer, chunking: Chunking | None, spelling: TokenSpelling, jieba: bool
+        self, library: tokenizers.Tokenizer, chunking: Chunking | None, spelling: TokenSpelling, words: WordRules
     ) -> None:
         self._library = library
         self._library_encoder = LibraryEncoder(library, spelling, chunking)
         self._chunking = chunking
-        self._jieba = jieba
+        self._rules = words
         # Where each Chinese character is one token, dictionary words can be marked on the tokens afterwards.
-        self._marks_chinese_words = jieba and chunking is not None and chunking.splits_chinese
+        self._marks_chinese_words = words.chinese != "characters" and chunking is not None and chunking.splits_chinese
         self._reset_tables()
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -92,7 +90,7 @@ class FastEncoder:
 
     def _encode_valid(self, texts: Sequence[str]) -> Encoded:
         if self._chunking is None:
-            return self._library_encoder.texts(texts, self._jieba)
+            return self._library_encoder.texts(texts, self._rules)
         unsplittable = self._unsplittable(texts)
         splittable = texts
         if unsplittable:
@@ -100,24 +98,22 @@ class FastEncoder:
         encoded = self._by_chunks(splittable)
         if unsplittable:
             whole_texts = [text for text, whole in zip(texts, unsplittable, strict=True) if whole]
-            encoded = interleave(encoded, self._library_encoder.texts(whole_texts, self._jieba), unsplittable)
+            encoded = interleave(encoded, self._library_encoder.texts(whole_texts, self._rules), unsplittable)
         return encoded
 
     def _unsplittable(self, texts: Sequence[str]) -> list[bool]:
         """Return whether each text must go to the library whole; an empty list if none must."""
         assert self._chunking is not None
         markers = self._chunking.markers
-        chinese_needs_offsets = self._jieba and not self._marks_chinese_words
-        if not markers and not chinese_needs_offsets:
+        chinese_needs_offsets = self._rules.chinese != "characters" and not self._marks_chinese_words
+        needs_offsets = self._rules.apply_to if chinese_needs_offsets else self._rules.need_offsets
+        if not markers and self._rules == NO_DICTIONARIES:
             return []
         joined = "\n".join(texts)
         present = [marker for marker in markers if marker in joined]
-        if not present and not (chinese_needs_offsets and not joined.isascii() and IDEOGRAPH.search(joined)):
+        if not present and not needs_offsets(joined):
             return []
-        return [
-            any(marker in text for marker in present) or (chinese_needs_offsets and IDEOGRAPH.search(text) is not None)
-            for text in texts
-        ]
+        return [any(marker in text for marker in present) or needs_offsets(text) for text in texts]
 
     def _by_chunks(self, texts: Sequence[str]) -> Encoded:
         """Encode by table look-up; texts with a chunk that depends on its neighbours go to the library whole."""
@@ -142,7 +138,7 @@ class FastEncoder:
             whole = np.isin(np.arange(len(texts)), flags).tolist()
             rest = self._by_chunks([text for text, alone in zip(texts, whole, strict=True) if not alone])
             alone = self._library_encoder.texts(
-                [text for text, alone in zip(texts, whole, strict=True) if alone], self._jieba
+                [text for text, alone in zip(texts, whole, strict=True) if alone], self._rules
             )
             return interleave(rest, alone, whole)
         codes, offsets = table.gather(indices)
@@ -150,7 +146,7 @@ class FastEncoder:
         if self._marks_chinese_words:
             ideographs = np.flatnonzero(codes & IS_IDEOGRAPH)
             if len(ideographs):
-                _mark_chinese_words(starts, ideographs, texts)
+                _mark_chinese_words(starts, ideographs, texts, self._rules)
         return Encoded(codes >> ID_SHIFT, starts, offsets[counts])
 
     def _split_bytes(self, texts: Sequence[str]) -> WordSpans | None:
@@ -207,7 +203,7 @@ def _split_all(split: Splitter, texts: Sequence[str]) -> tuple[list[str], Int64A
     return pieces, counts
 
 
-def _mark_chinese_words(starts: BoolArray, ideographs: Int64Array, texts: Sequence[str]) -> None:
+def _mark_chinese_words(starts: BoolArray, ideographs: Int64Array, texts: Sequence[str], rules: WordRules) -> None:
     """Replace the word starts of Chinese characters by those of dictionary words, in place.
 
     starts: (tokens,) bool; ideographs: (n,) int64, the tokens that are Chinese characters, of all texts in order.
@@ -215,7 +211,7 @@ def _mark_chinese_words(starts: BoolArray, ideographs: Int64Array, texts: Sequen
     marks: list[bool] = []
     for text in texts:
         for run in IDEOGRAPH_RUN.findall(text):
-            for word in segment_chinese(run):
+            for word in rules.segment_chinese(run):
                 marks += [True] + [False] * (len(word) - 1)
     assert len(marks) == len(ideographs), "a Chinese character is one token"
     starts[ideographs] = marks
@@ -255,14 +251,14 @@ class LibraryEncoder:
         if not any(alone):
             return joined
         separate = [chunk for chunk, is_alone in zip(chunks, alone, strict=True) if is_alone]
-        return interleave(joined, self.texts(separate, jieba=False), alone)
+        return interleave(joined, self.texts(separate, NO_DICTIONARIES), alone)
 
-    def texts(self, texts: Sequence[str], jieba: bool) -> Encoded:
+    def texts(self, texts: Sequence[str], words: WordRules) -> Encoded:
         """Encode texts one by one, with the library's own offsets."""
         with library_errors("the tokenizer failed on a text"):
             texts = [self.offsets_text(text) for text in texts]
             encodings = self._library.encode_batch(list(texts), add_special_tokens=False)
-        return from_encodings(texts, encodings, self._spelling, jieba)
+        return from_encodings(texts, encodings, self._spelling, words)
 
     def offsets_text(self, text: str) -> str:
         """Return the text with the same tokens that word starts are read off: normalized, if that is safe."""
@@ -343,7 +339,7 @@ class LibraryEncoder:
             spelled = [f" {chunk}" for chunk in spelled]
         starts, unclear = self._spelling.word_starts(ids, offsets, spelled)
         for index in unclear:
-            again = self.texts([chunks[index]], jieba=False)
+            again = self.texts([chunks[index]], NO_DICTIONARIES)
             starts[offsets[index] : offsets[index + 1]] = again.word_starts
         return Encoded(ids, starts, offsets)
 
@@ -354,18 +350,32 @@ class LibraryEncoder:
         return chunk if unchanged else normalizer.normalize_str(chunk)
 
 
-def from_encodings(texts: Sequence[str], encodings: Sequence[Any], spelling: TokenSpelling, jieba: bool) -> Encoded:
+def from_encodings(
+    texts: Sequence[str], encodings: Sequence[Any], spelling: TokenSpelling, words: WordRules
+) -> Encoded:
     """Convert the library's Encoding objects, made without special tokens, to one block. texts: the encoded texts."""
     offsets = offsets_of([len(encoding) for encoding in encodings])
     ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
+    # Lines are independent, and a dictionary is fastest on many of them.
+    at = np.split(characters.character_word_starts("\n".join(texts), words), _line_ends(texts))
     if spelling.continuing is None:
-        rows = [word_starts(text, encoding, jieba) for text, encoding in zip(texts, encodings, strict=True)]
+        rows = [word_starts(*each) for each in zip(texts, encodings, at, strict=False)]
         return Encoded(ids, np.concatenate(rows) if rows else np.zeros(0, dtype=bool), offsets)
     starts: NDArray[np.bool_] = ~spelling.continuing[ids]
-    for text, encoding, first in zip(texts, encodings, offsets, strict=False):
-        if jieba and IDEOGRAPH.search(text):
-            at = characters.character_word_starts(text, jieba=True)
-            for index, (begin, end) in enumerate(encoding.offsets, start=int(first)):
-                if end - begin == 1 and IDEOGRAPH.match(text[begin]):
-                    starts[index] = at[begin]
+    if not any(map(words.apply_to, texts)):
+        return Encoded(ids, starts, offsets)
+    known = np.split(characters.dictionary_characters("\n".join(texts), words), _line_ends(texts))
+    for line, encoding, first in zip(range(len(texts)), encodings, offsets, strict=False):
+        if len(encoding):
+            own = starts[first : first + len(encoding)]
+            begins = np.array(encoding.offsets, dtype=np.int64)[:, 0]
+            inside = known[line][begins]
+            # Of several tokens of one character only the first can start a word.
+            own[inside] = (at[line][begins] & (np.diff(begins, prepend=-1) > 0))[inside]
+            own[0] = True
     return Encoded(ids, starts, offsets)
+
+
+def _line_ends(texts: Sequence[str]) -> Int64Array:
+    """Return where each text but the last ends in all texts joined by line breaks, the break included."""
+    return offsets_of([len(text) + 1 for text in texts])[1:-1]

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from maskling.tokenizer import normalization, older, pipeline
-from maskling.tokenizer.characters import IDEOGRAPHS, SPACES, looks_chinese
+from maskling.tokenizer.characters import SPACES, looks_chinese
 from maskling.tokenizer.library import TokenizerJson
 from maskling.tokenizer.lookup import ByteSplit, byte_kinds
 from maskling.tokenizer.normalization import Normalization
+from maskling.tokenizer.segmentation import IDEOGRAPHS
 
 _CHINESE_MARKS: Final = "、。〈〉《》「」『』【】！（），．：；？“”‘’…—"
 _BERT_SPACES: Final = " \t\n\r"

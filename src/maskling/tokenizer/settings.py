@@ -11,7 +11,8 @@ from maskling.config import Settings
 
 _ROLES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-ChineseWords = Literal["auto", "jieba", "characters"]
+ChineseWords = Literal["auto", "jieba", "icu", "characters"]
+OtherWords = Literal["auto", "icu", "spaces"]
 
 
 class TokenizerSettings(Settings):
@@ -63,7 +64,13 @@ class TokenizerSettings(Settings):
     )
     chinese_words: ChineseWords = Field(
         "auto",
-        description="Chinese word segmentation for whole-word masking: jieba, characters, or auto (jieba if installed)",
+        description="Chinese word segmentation for whole-word masking: jieba, icu, characters, or auto (the first of "
+        "the three that is installed)",
+    )
+    words: OtherWords = Field(
+        "auto",
+        description="word segmentation of Thai, Lao, Khmer, Burmese and Japanese for whole-word masking: icu, spaces "
+        "(words end at white space and punctuation), or auto (icu if installed)",
     )
 
     @field_validator("special_tokens")

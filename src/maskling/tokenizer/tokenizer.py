@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, saving
-from maskling.tokenizer.characters import IDEOGRAPHS, resolve_chinese_words
 from maskling.tokenizer.encoding import Encoded, TokenSpans, token_spans
 from maskling.tokenizer.fast_encoder import FastEncoder, from_encodings
 from maskling.tokenizer.library import (
@@ -31,7 +30,8 @@ from maskling.tokenizer.library import (
     with_special_as_text,
 )
 from maskling.tokenizer.pre_split import chunking
-from maskling.tokenizer.settings import ChineseWords
+from maskling.tokenizer.segmentation import IDEOGRAPHS, WordRules, resolve_words
+from maskling.tokenizer.settings import ChineseWords, OtherWords
 from maskling.tokenizer.word_starts import TokenSpelling
 
 _WIDE: Final = f"[{IDEOGRAPHS}、。〈〉《》「」『』【】！（），．：；？]"
@@ -65,19 +65,25 @@ class Tokenizer:
         max_length: int | None = None,
         token_types: bool = True,
         chinese_words: ChineseWords = "auto",
+        words: OtherWords = "auto",
     ) -> None:
         """Wrap a tokenizer of the `tokenizers` library.
 
         special_tokens: the token of each role (pad, unk, cls, sep, mask); max_length: maximum tokens per sequence,
-        special tokens included; token_types: whether models of this tokenizer take token_type_ids; chinese_words:
-        word segmentation of Chinese text.
+        special tokens included; token_types: whether models of this tokenizer take token_type_ids; chinese_words: word
+        segmentation of Chinese; words: of other scripts without spaces. A library that is named and not installed is an
+        error only where a text needs it.
         """
         self._library = library
         self._special_tokens = dict(special_tokens)
         self._json = library_to_json(library)
         self.max_length = max_length
         self.token_types = token_types
-        self.chinese_words = resolve_chinese_words(chinese_words)
+        installed = resolve_words("auto", "auto")
+        self.words = WordRules(
+            installed.chinese if chinese_words == "auto" else chinese_words,
+            installed.others if words == "auto" else words,
+        )
         self.kind = str(self._json["model"]["type"])
         vocabulary = library.get_vocab(with_added_tokens=True)
         self._tokens = [token for token, _ in sorted(vocabulary.items(), key=lambda item: item[1])]
@@ -85,10 +91,16 @@ class Tokenizer:
         self.special = SpecialIds(**{role: vocabulary[name] for role, name in self._special_tokens.items()})
         self._spelling = TokenSpelling(self._tokens, self._json["model"])
         split = chunking(self._json, set(self._special_tokens.values()))
-        self._encoder = FastEncoder(self._plain, split, self._spelling, self.chinese_words == "jieba")
+        self._encoder = FastEncoder(self._plain, split, self._spelling, self.words)
 
     @classmethod
-    def load(cls, path: Path | str, chinese_words: ChineseWords = "auto", add_missing: bool = False) -> Tokenizer:
+    def load(
+        cls,
+        path: Path | str,
+        chinese_words: ChineseWords = "auto",
+        words: OtherWords = "auto",
+        add_missing: bool = False,
+    ) -> Tokenizer:
         """Load a vocab.txt, a tokenizer.json, a SentencePiece model, or a Hugging Face or maskling folder with one.
 
         add_missing: add the special tokens of masked language models that a GPT-2 or Llama tokenizer lacks.
@@ -103,6 +115,7 @@ class Tokenizer:
             max_length=int(limit) if isinstance(limit, int | float) and 0 < limit < 1e9 else None,
             token_types="token_type_ids" in inputs if isinstance(inputs, list) else loaded.token_types,
             chinese_words=chinese_words,
+            words=words,
         )
 
     def save(self, folder: Path | str, max_length: int | None = None, token_types: bool | None = None) -> None:
@@ -166,7 +179,7 @@ class Tokenizer:
 
     def with_json(self, tokenizer_json: TokenizerJson) -> Tokenizer:
         """Return a tokenizer of another tokenizer.json, with the special tokens and limits of this one."""
-        return _rebuild(tokenizer_json, self._special_tokens, self.max_length, self.token_types, self.chinese_words)
+        return _rebuild(tokenizer_json, self._special_tokens, self.max_length, self.token_types, self.words)
 
     @property
     def mask_token(self) -> str:
@@ -200,7 +213,7 @@ class Tokenizer:
         clean = [replace_surrogates(text) for text in texts]
         with library_errors("the tokenizer failed on a text"):
             encodings = self._library.encode_batch(clean, add_special_tokens=False)
-        return from_encodings(clean, encodings, self._spelling, self.chinese_words == "jieba")
+        return from_encodings(clean, encodings, self._spelling, self.words)
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[TokenSpans]:
         """Encode texts with the character span of each token; the ids are those of `encode_batch`.
@@ -278,7 +291,7 @@ class Tokenizer:
 
     def __reduce__(self) -> Any:
         # Worker processes get the vocabulary, not the tables of the fast encoder.
-        return _rebuild, (self._json, self._special_tokens, self.max_length, self.token_types, self.chinese_words)
+        return _rebuild, (self._json, self._special_tokens, self.max_length, self.token_types, self.words)
 
 
 def _rebuild(
@@ -286,10 +299,10 @@ def _rebuild(
     special_tokens: dict[str, str],
     max_length: int | None,
     token_types: bool,
-    chinese_words: ChineseWords,
+    words: WordRules,
 ) -> Tokenizer:
     library = library_from_json(tokenizer_json, "a tokenizer")
-    return Tokenizer(library, special_tokens, max_length, token_types, chinese_words)
+    return Tokenizer(library, special_tokens, max_length, token_types, words.chinese, words.others)
 
 
 def _without_spaces_between_chinese(text: str) -> str:

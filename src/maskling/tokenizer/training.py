@@ -76,7 +76,7 @@ def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> 
     # Only byte-level BPE has tokens for the space before a word, which training masks with the word.
     byte_level = settings.kind == "bpe"
     library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS, settings.special_tokens, byte_level)
-    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words)
+    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words, words=settings.words)
 
 
 def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:

@@ -1,8 +1,9 @@
 """Word starts: whether each token of a sequence starts a word, for every kind of tokenizer.
 
-A word is what white space and punctuation leave; a punctuation mark is a word, and so is a Chinese character unless
-a dictionary says otherwise. There are two methods, which agree. `word_starts` reads the library's offsets and works
-on any encoding of any tokenizer. `TokenSpelling` uses the spelling of the tokens, for many chunks at once.
+A word is what white space and punctuation leave; a punctuation mark is a word, and so is a Chinese character. In
+scripts without spaces, dictionaries may find the words (`segmentation`). There are two methods, which agree.
+`word_starts` reads the library's offsets and works on any encoding of any tokenizer. `TokenSpelling` uses the spelling
+of the tokens, for many chunks at once, without dictionaries.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from maskling.tokenizer import characters
 _ANY_LENGTH: Final = 1 << 30
 
 
-def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
+def word_starts(text: str, encoding: Any, at: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return whether each token of an encoding starts a word, (tokens,) bool.
 
-    text: the encoded text; encoding: the library's Encoding of it, without special tokens; jieba: segment Chinese into
-    dictionary words. The space before a word belongs to the word if the pre-tokenizer kept both in one piece; other
-    white space that has tokens is a word of its own.
+    text: the encoded text; encoding: the library's Encoding of it, without special tokens; at: at least (len(text),)
+    bool, whether a word starts at each character (`character_word_starts`). A token starts a word if its first
+    character does; so words whose boundary lies inside a token count as one. The space before a word belongs to the
+    word if the pre-tokenizer kept both in one piece; other white space that has tokens is a word of its own.
     """
-    at = characters.character_word_starts(text, jieba)
     space = characters.character_kinds(text) == characters.SPACE
     starts = np.zeros(len(encoding), dtype=bool)
     last_end, last_piece, space_open = 0, None, False
@@ -84,7 +85,7 @@ class TokenSpelling:
             self._lengths[unknown] = _ANY_LENGTH
         self._one_space = np.array([token == " " for token in plain], dtype=bool)
         self.can_start = np.array(
-            [characters.character_kind(token[:1] or " ") != characters.PART for token in plain], dtype=bool
+            [characters.character_kind(token[:1] or " ") not in _INSIDE for token in plain], dtype=bool
         )
 
     def word_starts(
@@ -100,7 +101,7 @@ class TokenSpelling:
         if self.continuing is not None:
             return ~self.continuing[ids], []
         text = "".join(chunks)
-        at = characters.character_word_starts(text, jieba=False)
+        at = characters.character_word_starts(text)
         sizes = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
         if self.in_bytes and not text.isascii():
             codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
@@ -122,6 +123,9 @@ class TokenSpelling:
         # If one piece " word" becomes "Ġ" + "word", the space is the start.
         starts[1:] &= ~(first[:-1] & self._one_space[ids[:-1]])
         return starts | first, wrong.tolist()
+
+
+_INSIDE: Final = (characters.PART, characters.MARK)
 
 
 def _text(spelled: str) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from maskling.data import mask_rates
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
+from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.errors import DataError, ModelError, SettingsError, TokenizerError
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
@@ -34,6 +36,9 @@ from maskling.train.prepared_data import PreparedData, build_batches
 from maskling.train.recipe import Recipe
 from maskling.train.run import run_training, set_threads, setup_device, started_event
 from maskling.train.task import Best, Criterion, DataCounts, SkippedRanges, StepBatches, Task, TrainingData
+
+# The mask rate is measured on so many tokens before the first step.
+_MASK_RATE_TOKENS = 1 << 16
 
 
 def pretrain(
@@ -133,8 +138,8 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @property
     def warnings(self) -> list[str]:
-        """Warnings that there is no held-out text, and that the initial model had fewer tokens than the tokenizer."""
-        return [*self._validation[1], *self._growth()]
+        """Warnings of missing held-out text, of new rows of the embedding, and of a mask rate that is not met."""
+        return [*self._validation[1], *self._growth(), *self._mask_rate_warnings]
 
     def _growth(self) -> list[str]:
         if self._init_folder is None or not self._init_folder.exists():
@@ -146,6 +151,15 @@ class Pretraining(Task[Recipe, MaskedLM]):
             f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {now - before:,} rows were "
             f"added to the embedding and the output layer, each the mean of the others"
         ]
+
+    @cached_property
+    def _mask_rate_warnings(self) -> list[str]:
+        masking = self.recipe.masking
+        if isinstance(masking, Bert2018Masking):
+            return []  # does not meet its rate by design
+        measured = self._examples.mask_rate(_MASK_RATE_TOKENS, masking.rate_at(0.0))
+        line = mask_rates.warning({masking.kind: measured})
+        return [line] if line else []
 
     @property
     def evaluates(self) -> bool:

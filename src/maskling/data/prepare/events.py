@@ -9,11 +9,13 @@ from pathlib import Path
 from maskling.corpus.filters import NOT_ALPHABETIC, TOO_SHORT
 from maskling.data.manifest import Manifest
 from maskling.tokenizer.changes import ScriptChanges
+from maskling.tokenizer.segmentation import CHINESE
 
 MUCH_UNKNOWN = 0.01
 MUCH_CHANGED = 0.003
 MUCH_REJECTED = 1 / 3
 SHOWN_BAD_FILES = 5
+MUCH_UNSEGMENTED = 0.05  # of the bytes of the text; three bytes per character
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class Prepared:
                     else "set shards.validation_fraction above 0"
                 )
             )
+        lines += self._unsegmented()
         bad = self.manifest.text.bad_files
         lines += [f"{file.name}: {file.problem}" for file in bad[:SHOWN_BAD_FILES]]
         if self.manifest.text.num_bad_files > SHOWN_BAD_FILES:
@@ -202,6 +205,26 @@ class Prepared:
         if made is not None and made.sources.skipped:
             skipped = ", ".join(f"{count:,} {suffix or 'without'}" for suffix, count in made.sources.skipped.items())
             lines.append(f"files skipped because no reader handles their suffix: {skipped}; name one to read it")
+        return lines
+
+    def _unsegmented(self) -> list[str]:
+        """Return a line for each script without spaces whose words no dictionary found."""
+        chinese, others = self.manifest.word_rules
+        total = self.manifest.text.kept_bytes
+        lines = []
+        for script, note in self.manifest.scripts.items():
+            bytes_ = 3 * note.characters
+            if note.segmenter is not None or bytes_ < MUCH_UNSEGMENTED * total:
+                continue
+            if script == CHINESE:
+                setting, words = f"tokenizer.chinese_words = '{chinese}'", "each character counts as a word"
+            else:
+                setting, words = f"tokenizer.words = '{others}'", "words end only at spaces and punctuation"
+            lines.append(
+                f"{bytes_ / max(1, total):.0%} of the text is {script}, and no dictionary found its words ({setting}): "
+                f"for word, span and n-gram masks, {words}; to use a dictionary, run  pip install 'maskling[words]'  "
+                f"and prepare the text into another folder"
+            )
         return lines
 
 

@@ -29,7 +29,8 @@ from maskling.data.manifest import (
     SHARDS,
     MadeFrom,
     Manifest,
-    ScriptNote,
+    NormalizedScript,
+    SegmentedScript,
     Splits,
     TextReport,
     dtype_name,
@@ -234,6 +235,17 @@ def check_not_empty(text: TextReport) -> None:
         )
 
 
+def script_notes(encoded: Sequence[EncodedPart], tokenizer: Tokenizer) -> dict[str, SegmentedScript]:
+    """Return the scripts without spaces of all parts, most frequent first."""
+    counts: Counter[str] = Counter()
+    for part in encoded:
+        counts.update(part.scripts)
+    return {
+        script: SegmentedScript(characters=count, segmenter=tokenizer.words.segmenter(script))
+        for script, count in counts.most_common()
+    }
+
+
 def write_manifest(
     folder: Path,
     made: MadeFrom,
@@ -271,7 +283,8 @@ def write_manifest(
             validation=tuple(part.validation for part in encoded if part.validation is not None),
         ),
         text=text,
-        normalized=tuple(ScriptNote(**dataclasses.asdict(change)) for change in changes),
+        normalized=tuple(NormalizedScript(**dataclasses.asdict(change)) for change in changes),
+        scripts=script_notes(encoded, tokenizer),
         made_from=made,
     )
     manifest.write(folder)

@@ -20,7 +20,7 @@ from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import DataError
 from maskling.files import ASIDE, fingerprint, lock_folder, path_text, write_json
-from maskling.tokenizer.characters import resolve_chinese_words
+from maskling.tokenizer.segmentation import resolve_words
 
 NOTE = "prepare.json"
 LISTED_SOURCES = 1000
@@ -65,13 +65,14 @@ def made_from(
     notes = [_note(source, sampled=index < _SAMPLED_SOURCES) for index, source in enumerate(sources)]
     known = [note.bytes for note in notes if note.bytes is not None]
     total = sum(known) if len(known) == len(notes) else None
-    chinese_words = resolve_chinese_words(settings.tokenizer.chinese_words)
+    rules = resolve_words(settings.tokenizer.chinese_words, settings.tokenizer.words)
+    segmentation = {"chinese_words": rules.chinese, "words": rules.others}
     tree: dict[str, Any] = {
         "corpus": settings.corpus.model_dump(mode="json"),
         # The fingerprint of a given tokenizer replaces the settings that a trained one depends on.
-        "tokenizer": {"chinese_words": chinese_words}
+        "tokenizer": segmentation
         if tokenizer
-        else settings.tokenizer.model_dump(mode="json", exclude={"path"}) | {"chinese_words": chinese_words},
+        else settings.tokenizer.model_dump(mode="json", exclude={"path"}) | segmentation,
         "shards": settings.shards.model_dump(mode="json") | {"part_bytes": _part_bytes(settings, total)},
     }
     return MadeFrom(
@@ -129,6 +130,9 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     else:
         lines = []
     for key in dict.fromkeys([*before, *now]):
+        # Folders of older versions have no setting for words of other scripts than Chinese.
+        if key == "tokenizer.words" and key not in before:
+            continue
         if before.get(key) != now.get(key):
             lines.append(f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}")
     if old.sources.fingerprint != new.sources.fingerprint:

@@ -46,7 +46,7 @@ def given_tokenizer(settings: TokenizerSettings) -> Tokenizer | None:
         if settings.add_missing:
             raise SettingsError("tokenizer.add_missing is for an existing tokenizer; give it with tokenizer.path")
         return None
-    return Tokenizer.load(settings.path, settings.chinese_words, settings.add_missing)
+    return Tokenizer.load(settings.path, settings.chinese_words, settings.words, settings.add_missing)
 
 
 def make_tokenizer(
@@ -63,7 +63,7 @@ def make_tokenizer(
             tokenizer = train_vocabulary(counts, settings)
         with atomic_folder(path) as aside:
             tokenizer.save(aside)
-    tokenizer = Tokenizer.load(path, settings.chinese_words)
+    tokenizer = Tokenizer.load(path, settings.chinese_words, settings.words)
     yield TokenizerTrained(tokenizer.vocab_size, settings.path, tokenizer.folds_to_dotless_i)
     return tokenizer
 
