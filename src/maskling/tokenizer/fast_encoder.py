@@ -124,7 +124,7 @@ class FastEncoder:
             spans = self._split_bytes(texts)
             if spans is not None:
                 table, counts = self._words, spans.counts
-                indices = self._word_hash.indices(spans, lambda new: table.indices(new, self._encode_words))
+                indices = self._word_hash.indices(spans, lambda new: table.indices(new, self._encode_byte_words))
             else:
                 table = self._chunks
                 chunks, counts = _split_all(self._chunking.split, texts)
@@ -170,6 +170,29 @@ class FastEncoder:
         codes, offsets = self._words.gather(self._words.indices(words, self._encode_words))
         unsafe = [self._chunking.keeps_space and self._changes_its_edges(chunk) for chunk in chunks]
         return TokenCodes(codes, np.diff(offsets[counts]), unsafe)
+
+    def _encode_byte_words(self, words: list[str]) -> TokenCodes:
+        """Encode new words that were split as bytes, which leaves “word and word’s whole."""
+        assert self._chunking is not None
+        is_whole = np.fromiter(map(str.isascii, words), dtype=bool, count=len(words))
+        if is_whole.all():
+            return self._encode_words(words)
+        whole = [word for word in words if word.isascii()]
+        pieces, counts = _split_all(self._chunking.split_words, [word for word in words if not word.isascii()])
+        distinct = {piece: len(whole) + index for index, piece in enumerate(dict.fromkeys(pieces))}
+        found = self._encode_words([*whole, *distinct])
+        # The pieces of each word, then the codes of each piece.
+        num_pieces = np.ones(len(words), dtype=np.int64)
+        num_pieces[~is_whole] = np.diff(counts)
+        bounds = offsets_of(num_pieces)
+        indices = np.empty(bounds[-1], dtype=np.int64)
+        of_whole = np.repeat(is_whole, num_pieces)
+        indices[of_whole] = np.arange(len(whole))
+        indices[~of_whole] = [distinct[piece] for piece in pieces]
+        lengths = found.counts[indices]
+        offsets, firsts = offsets_of(lengths), offsets_of(found.counts)[indices]
+        source = np.repeat(firsts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return TokenCodes(found.codes[source], np.diff(offsets[bounds]), [False] * len(words))
 
     def _encode_words(self, words: list[str]) -> TokenCodes:
         """Encode new words with the library."""

@@ -8,9 +8,8 @@ keeps Σ by character in one and by word in another, so Σ is replaced before.
    Persian, Indic scripts and emoji.
 2. White space: every kind of space, and the zero-width space, which separates words in Khmer, Thai and others,
    becomes a space, and several become one (BPE and Unigram: as the last step).
-3. NFC.
-4. Lower case. İ becomes i; I becomes ı where `dotless_i` says so; Σ becomes ς at the end of a word. NFC again, because
-   some letters have a composed form in lower case only (J̌).
+3. Lower case. İ becomes i; I becomes ı where `dotless_i` says so; Σ becomes ς at the end of a word.
+4. NFC, after lower case, because some letters have a composed form in lower case only (J̌).
 5. On request, remove marks of category Mn, as BERT does, and never of category Mc.
 6. WordPiece: isolate Chinese characters.
 """
@@ -38,6 +37,7 @@ ZERO_WIDTH_SPACE: Final = "\u200b"
 _SPACES: Final = f"\x00\t\x1f\x80-\x84\x86-\x9f\xa0\u1680\u2000-\u200a{ZERO_WIDTH_SPACE}\u202f\u205f\u3000"  # and " "
 _LINE_BREAKS: Final = "\n\x0b\r\x85\u2028"
 _PARAGRAPH_BREAKS: Final = "\x0c\x1c-\x1e\u2029"
+_MARK: Final = r"\p{M}"
 _CASED: Final = r"[\p{Lu}\p{Ll}\p{Lt}\p{M}]"
 # Languages whose alphabet has both i and ı, so that I is the capital of ı.
 DOTLESS_LANGUAGES: Final = ("tr", "az", "crh", "gag")
@@ -63,9 +63,10 @@ class Normalization(NamedTuple):
 
 def unicode_normalizer(choices: Normalization) -> Any:
     """Return the normalizer of a new tokenizer; see the steps at the top of this module."""
-    steps: list[Any] = [*_first_steps(choices.kind), normalizers.NFC()]
+    steps: list[Any] = _first_steps(choices.kind)
     if choices.lowercase:
-        steps += [*_lower_case(choices.dotless_i), normalizers.NFC()]
+        steps += _lower_case(choices.dotless_i)
+    steps.append(normalizers.NFC())
     if choices.strip_accents:
         first = [space_for_first(r"\p{Mn}")] if choices.kind == "unigram" else []
         steps += [normalizers.NFD(), *first, _replace(r"\p{Mn}", ""), normalizers.NFC()]
@@ -125,10 +126,13 @@ def single_spaces() -> list[Any]:
 
 
 def _lower_case(dotless_i: bool) -> list[Any]:
-    turkish = [normalizers.Replace("I", "ı"), normalizers.Replace("i\u0307", "i")] if dotless_i else []
+    first: list[Any] = [_replace(f"İ|I\u0307(?!{_MARK})", "i")]
+    if dotless_i:
+        # Í has one lower case everywhere, and is I and an accent where it is not composed.
+        first = [normalizers.NFC(), normalizers.Replace("İ", "i"), normalizers.Replace("I", "ı")]
+        first.append(normalizers.Replace("i\u0307", "i"))
     return [
-        normalizers.Replace("İ", "i"),
-        *turkish,
+        *first,
         _replace(f"(?<={_CASED})Σ(?!{_CASED})", "ς"),
         normalizers.Replace("Σ", "σ"),
         normalizers.Lowercase(),

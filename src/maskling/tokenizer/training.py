@@ -158,6 +158,7 @@ class _WordCounter:
         self._split = _split(settings)
         self._undecided = _is_undecided(settings)
         self._byte_split = _byte_split(settings)
+        self._lowercase, self._dotless = settings.lowercase, bool(settings.dotless_i)
         self._joins_marks = self._byte_split is not None and settings.normalization == "unicode"
         self._words: Counter[str] = Counter()
         self._chunks: Counter[str] = Counter()
@@ -199,9 +200,9 @@ class _WordCounter:
 
     def _needs_strings(self, text: str) -> bool:
         """Return whether a text is not to be split as bytes: Chinese, or with marks that NFC joins across a split."""
-        return looks_chinese(text) or (
-            self._joins_marks and not text.isascii() and any(mark in text for mark in COMPOSING_MARKS)
-        )
+        if text.isascii():
+            return False
+        return looks_chinese(text) or (self._joins_marks and any(mark in text for mark in COMPOSING_MARKS))
 
     def _index_new(self, chunks: list[str]) -> Int64Array:
         hashed = self._hashed
@@ -213,11 +214,11 @@ class _WordCounter:
         chunks = (*self._chunks.items(), *zip(self._hashed, self._hashed_counts.tolist(), strict=True))
         with library_errors("the tokenizer failed on a text"):
             for chunk, count in chunks:
-                if self._is_word(chunk):
-                    words[chunk] += count
-                    continue
                 if self._undecided and _CAPITAL_I in chunk:
                     words[replace_surrogates(chunk)] += count
+                    continue
+                if self._is_word(chunk):
+                    words[chunk.lower() if self._lowercase else chunk] += count
                     continue
                 normal = self._normalizer.normalize_str(replace_surrogates(chunk))
                 for word, _ in self._pre_tokenizer.pre_tokenize_str(normal):
@@ -226,10 +227,10 @@ class _WordCounter:
         self._reset_hash()
 
     def _is_word(self, chunk: str) -> bool:
-        """Return whether a chunk is one word that BERT's normalizer and pre-tokenizer leave unchanged."""
+        """Return whether a WordPiece chunk is one word, of which the normalizer changes nothing but case."""
         if self._byte_split is None or not chunk.isascii() or not chunk.isalnum():
             return False
-        return self._byte_split.lower is None or chunk.islower() or chunk.isdigit()
+        return not self._dotless or _CAPITAL_I not in chunk
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
