@@ -21,6 +21,22 @@ RECIPES = {
     "unigram": {"kind": "unigram"},
     "unigram-cased": {"kind": "unigram", "lowercase": False},
 }
+DOMAIN_RECIPES = {
+    "wordpiece-digits": {"kind": "wordpiece", "split_digits": True},
+    "bpe-digits": {"kind": "bpe", "split_digits": True},
+    "unigram-digits": {"kind": "unigram", "split_digits": True},
+    "bpe-spaces": {"kind": "bpe", "spaces": "keep"},
+    "unigram-spaces": {"kind": "unigram", "spaces": "keep"},
+    "unigram-spaces-digits": {"kind": "unigram", "spaces": "keep", "split_digits": True, "lowercase": True},
+    "characters": {"kind": "characters"},
+    "characters-spaces": {"kind": "characters", "spaces": "keep", "lowercase": True},
+    "words": {"kind": "words"},
+    "words-spaces-digits": {"kind": "words", "spaces": "keep", "split_digits": True},
+    "regex": {"kind": "regex", "pattern": r"\p{L}+ing|[A-Z][a-z]*"},
+    "regex-smiles": {"kind": "regex", "pattern": "smiles", "spaces": "keep"},
+    "kmer": {"kind": "kmer", "k": 3},
+    "kmer-digits": {"kind": "kmer", "k": 4, "lowercase": True, "split_digits": True},
+}
 
 
 @functools.cache
@@ -30,7 +46,11 @@ def small(recipe: str, backwards: bool = False, **changes: object) -> Tokenizer:
     backwards: train on the texts written from end to start: all their characters, but hardly a token that holds two
     words of a text written forwards.
     """
-    fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters"} | RECIPES[recipe] | changes
+    fields = (
+        {"vocab_size": 600, "min_count": 1, "chinese_words": "characters"}
+        | (RECIPES | DOMAIN_RECIPES)[recipe]
+        | changes
+    )
     settings = TokenizerSettings(**fields)
     corpus = [text[::-1] for text in texts()] if backwards else texts()
     return train_vocabulary(count_words(corpus, settings), settings)

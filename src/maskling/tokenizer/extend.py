@@ -214,12 +214,11 @@ def _spelled(tokenizer: Tokenizer, subwords: Subwords) -> str:
 
 
 def _forms(tokenizer: Tokenizer, word: str) -> list[NewWord]:
-    """Return the forms of a word: byte-level models have one token with the space before it and one without."""
+    """Return the forms of a word: models that keep the space before a word have one token with it and one without."""
     normal = tokenizer.normalized(word).strip(" ▁")
     if normal != word and " " not in normal:
         raise TokenizerError(f"{word!r} is normalized to {normal!r} by this tokenizer; give {normal!r} instead")
-    pre = tokenizer.tokenizer_json["pre_tokenizer"] or {}
-    with_space = pre.get("type") == "ByteLevel" and not pre["add_prefix_space"]
+    with_space = tokenizer.pre_tokens(f"a {word}")[-1:] != tokenizer.pre_tokens(word)[-1:]
     forms = []
     for text in [f" {word}", word] if with_space else [word]:
         parts = tokenizer.pre_tokens(text)

@@ -33,12 +33,16 @@ from maskling.tokenizer.characters import (
     segment_chinese,
 )
 from maskling.tokenizer.encoding import Encoded, interleave, join
-from maskling.tokenizer.library import library_errors, replace_surrogates, with_special_as_text
+from maskling.tokenizer.library import (
+    MAX_WORD_CHARACTERS,
+    library_errors,
+    replace_surrogates,
+    with_special_as_text,
+)
 from maskling.tokenizer.lookup import (
     ID_SHIFT,
     IS_IDEOGRAPH,
     WORD_START,
-    ByteSplit,
     TokenCodes,
     TokenTable,
     WordHashTable,
@@ -67,7 +71,7 @@ class FastEncoder:
         self, library: tokenizers.Tokenizer, chunking: Chunking | None, spelling: TokenSpelling, jieba: bool
     ) -> None:
         self._library = library
-        self._library_encoder = LibraryEncoder(library, spelling, chunking.byte_split if chunking is not None else None)
+        self._library_encoder = LibraryEncoder(library, spelling, chunking)
         self._chunking = chunking
         self._jieba = jieba
         # Where each Chinese character is one token, dictionary words can be marked on the tokens afterwards.
@@ -216,12 +220,14 @@ def _mark_chinese_words(starts: BoolArray, ideographs: Int64Array, texts: Sequen
 class LibraryEncoder:
     """Encodes chunks and whole texts with the library, and finds the word starts of each.
 
-    library: encodes special tokens in the text as plain text; spelling: of its vocabulary; byte_split: how BERT's
-    tokenizers split, None for others.
+    library: encodes special tokens in the text as plain text; spelling: of its vocabulary; chunking: how texts are
+    split, None if they are not.
     """
 
-    def __init__(self, library: tokenizers.Tokenizer, spelling: TokenSpelling, byte_split: ByteSplit | None) -> None:
+    def __init__(self, library: tokenizers.Tokenizer, spelling: TokenSpelling, chunking: Chunking | None) -> None:
         self._library = library
+        byte_split = chunking.byte_split if chunking is not None else None
+        self._adds_space = not spelling.in_bytes and not (chunking is not None and chunking.keeps_space)
         self._byte_split = byte_split if spelling.continuing is not None else None
         self._spelling = spelling
         self._separating = with_special_as_text(library)
@@ -230,7 +236,10 @@ class LibraryEncoder:
 
     def words(self, words: Sequence[str]) -> Encoded:
         """Encode words as `chunks` does; words of ASCII letters and digits need only the model of a BERT tokenizer."""
-        plain = [self._byte_split is not None and word.isascii() and word.isalnum() for word in words]
+        plain = [
+            self._byte_split is not None and word.isascii() and word.isalnum() and len(word) <= MAX_WORD_CHARACTERS
+            for word in words
+        ]
         others = self.chunks([word for word, is_plain in zip(words, plain, strict=True) if not is_plain])
         if not any(plain):
             return others
@@ -309,7 +318,7 @@ class LibraryEncoder:
         if self._spelling.continuing is not None:
             return Encoded(ids, ~self._spelling.continuing[ids], offsets)
         spelled = [self._normalized(chunk) for chunk in chunks]
-        if not self._spelling.in_bytes:
+        if self._adds_space:
             spelled = [f" {chunk}" for chunk in spelled]
         starts, unclear = self._spelling.word_starts(ids, offsets, spelled)
         for index in unclear:

@@ -117,7 +117,7 @@ def wordpiece(
             )
         )
         library.normalizer = normalizer
-        library.pre_tokenizer = pipeline.pre_tokenizer("wordpiece")
+        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         library.decoder = pipeline.decoder("wordpiece")
     return with_special_tokens(library, special_tokens)
 

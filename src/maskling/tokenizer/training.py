@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from unicodedata import category
 
 import numpy as np
 import tokenizers
@@ -19,13 +20,34 @@ from maskling.arrays import Int64Array
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, pipeline
 from maskling.tokenizer.characters import looks_chinese
-from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, library_errors, replace_surrogates
+from maskling.tokenizer.library import (
+    BERT_SPECIAL_TOKENS,
+    MAX_WORD_CHARACTERS,
+    ROLES,
+    library_errors,
+    replace_surrogates,
+)
 from maskling.tokenizer.lookup import WordHashTable, split_bytes
-from maskling.tokenizer.pre_split import Splitter, bert_byte_split, split_at_spaces, split_bert, split_bert_chinese
+from maskling.tokenizer.pre_split import (
+    Splitter,
+    bert_byte_split,
+    split_at_spaces,
+    split_before_spaces,
+    split_bert,
+    split_bert_chinese,
+)
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.train_bpe import alphabet, byte_level, word_pieces
+from maskling.tokenizer.train_bpe import byte_level, word_pieces
 from maskling.tokenizer.train_unigram import unigram_pieces
+from maskling.tokenizer.train_units import (
+    MUCH_UNKNOWN,
+    character_tokens,
+    choose_characters,
+    count_characters,
+    unit_tokens,
+    word_tokens,
+)
 
 SPECIAL_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
 
@@ -38,7 +60,7 @@ _ONE_SPACE: Final = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
 def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> Tokenizer:
-    """Train a WordPiece, BPE or Unigram vocabulary on word counts from `count_words`.
+    """Train a vocabulary on word counts from `count_words`.
 
     A corpus with fewer subwords than `vocab_size` gives a smaller vocabulary (see `Tokenizer.vocab_size`).
     Raises TokenizerError if there are no words, or no room for the characters.
@@ -51,8 +73,8 @@ def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> 
     library = _TRAINERS[settings.kind](words, room, settings)
     if settings.kind != "wordpiece":
         library.normalizer = pipeline.normalizer(settings)
-        library.pre_tokenizer = pipeline.pre_tokenizer(settings.kind)
-        library.decoder = pipeline.decoder(settings.kind)
+        library.pre_tokenizer = pipeline.pre_tokenizer(settings)
+        library.decoder = pipeline.decoder(settings.kind, settings.spaces == "keep")
     library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS)
     return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words)
 
@@ -68,28 +90,86 @@ def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[st
     return counter.words()
 
 
+def long_word_share(words: Mapping[str, int]) -> float:
+    """Return the share of the characters that are in words too long for WordPiece."""
+    total = sum(len(word) * count for word, count in words.items())
+    long = sum(len(word) * count for word, count in words.items() if len(word) > MAX_WORD_CHARACTERS)
+    return long / max(1, total)
+
+
+def _cut_words(words: Counter[str], pre_tokenizer: Any) -> Counter[str]:
+    """Return the counts with each long word cut as the tokenizer will cut it, sorted."""
+    cut: Counter[str] = Counter()
+    for word, count in words.items():
+        parts = [word]
+        if len(word) > MAX_WORD_CHARACTERS:
+            parts = [part for part, _ in pre_tokenizer.pre_tokenize_str(word)]
+        for part in parts:
+            cut[part] += count
+    return Counter(dict(sorted(cut.items())))
+
+
 def _wordpiece(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    learned = word_pieces(words, room, settings.min_count, settings.max_alphabet)
-    tokens = [*SPECIAL_TOKENS, *(piece for piece in learned if piece not in SPECIAL_TOKENS)]
-    vocabulary = {token: id_ for id_, token in enumerate(tokens)}
-    return loading.wordpiece(vocabulary, BERT_SPECIAL_TOKENS, pipeline.normalizer(settings))
+    # English and Chinese have next to no long words: their tokenizer stays exactly BertTokenizer, which cuts nothing.
+    cuts = long_word_share(words) > MUCH_UNKNOWN
+    pre_tokenizer = pipeline.pre_tokenizer(settings, cuts)
+    may_start: set[str] = set()
+    if cuts:
+        may_start = {c for word in words if len(word) > MAX_WORD_CHARACTERS for c in word if category(c)[0] != "M"}
+        words = _cut_words(words, pre_tokenizer)
+    learned = word_pieces(
+        words, room, settings.min_count, settings.max_alphabet, settings.split_digits, may_start=may_start
+    )
+    vocabulary = _numbered([piece for piece in learned if piece not in SPECIAL_TOKENS])
+    library = loading.wordpiece(vocabulary, BERT_SPECIAL_TOKENS, pipeline.normalizer(settings))
+    library.pre_tokenizer = pre_tokenizer
+    return library
 
 
 def _bpe(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     learned, merges = byte_level(words, room, settings.min_count)
-    vocabulary = {token: id_ for id_, token in enumerate([*SPECIAL_TOKENS, *learned])}
-    return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    return tokenizers.Tokenizer(models.BPE(vocab=_numbered(learned), merges=merges))
 
 
 def _unigram(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    kept = alphabet(words, int(room * settings.max_alphabet), settings.min_count)
+    kept = choose_characters(count_characters(words), int(room * settings.max_alphabet), settings.min_count)
     scored = unigram_pieces(words, kept, room)
     # A special token is matched before the model runs, so its score is never used.
     vocabulary = [*((token, 0.0) for token in SPECIAL_TOKENS), *scored]
     return tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=ROLES.index("unk"), byte_fallback=False))
 
 
-_TRAINERS: Final[dict[str, Any]] = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}
+def _characters(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    return _word_level(character_tokens(words, room, settings.min_count))
+
+
+def _words(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    return _word_level(word_tokens(words, room, settings.min_count))
+
+
+def _word_level(tokens: Sequence[str]) -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer(models.WordLevel(_numbered(tokens), unk_token=BERT_SPECIAL_TOKENS["unk"]))
+
+
+def _units(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    vocabulary = _numbered(unit_tokens(words, room, settings.min_count, settings.max_alphabet))
+    unk = BERT_SPECIAL_TOKENS["unk"]
+    return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=unk, ignore_merges=True))
+
+
+def _numbered(tokens: Sequence[str]) -> dict[str, int]:
+    return {token: id_ for id_, token in enumerate([*SPECIAL_TOKENS, *tokens])}
+
+
+_TRAINERS: Final[dict[str, Any]] = {
+    "wordpiece": _wordpiece,
+    "bpe": _bpe,
+    "unigram": _unigram,
+    "characters": _characters,
+    "words": _words,
+    "regex": _units,
+    "kmer": _units,
+}
 
 
 class _WordCounter:
@@ -100,9 +180,12 @@ class _WordCounter:
     """
 
     def __init__(self, settings: TokenizerSettings) -> None:
-        self._normalizer, self._pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer(settings.kind)
+        self._normalizer, self._pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer(settings)
         self._split = _split(settings)
-        self._byte_split = bert_byte_split(settings.lowercase) if settings.kind == "wordpiece" else None
+        self._byte_split = None
+        if settings.kind == "wordpiece":
+            self._byte_split = bert_byte_split(settings.lowercase, settings.split_digits)
+        self._split_digits = settings.split_digits
         self._words: Counter[str] = Counter()
         self._chunks: Counter[str] = Counter()
         self._reset_hash()
@@ -159,6 +242,8 @@ class _WordCounter:
         """Return whether a chunk is one word that BERT's normalizer and pre-tokenizer leave unchanged."""
         if self._byte_split is None or not chunk.isascii() or not chunk.isalnum():
             return False
+        if self._split_digits and not chunk.isalpha() and len(chunk) > 1:
+            return False
         return not self._byte_split.lowercase or chunk.islower() or chunk.isdigit()
 
 
@@ -191,6 +276,8 @@ def _safe_cut(text: str, position: int) -> int:
 def _split(settings: TokenizerSettings) -> Splitter:
     if settings.kind == "wordpiece":
         return split_bert_chinese if settings.split_chinese else split_bert
+    if settings.spaces == "keep" or settings.kind in ("characters", *pipeline.UNIT_KINDS):
+        return split_before_spaces
     return _split_keeping_space if settings.kind == "bpe" else split_at_spaces
 
 
