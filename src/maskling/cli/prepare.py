@@ -84,6 +84,8 @@ class PrepareReport:
                 less = event.path is None and event.vocab_size < self._vocab_size
                 why = f", not the {self._vocab_size:,} of the settings, because the text gives no more" if less else ""
                 console.note(f"tokenizer {where}: {event.vocab_size:,} tokens{why}")
+                for line in event.left_out:
+                    console.warn(line)
             case events.ShardWritten():
                 text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
                 console.progress(text, event.parts, event.num_parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from tokenizers import Regex, decoders, normalizers, pre_tokenizers, processors
@@ -96,7 +98,13 @@ def decoder(kind: str, keep_spaces: bool = False) -> Any:
     return decoders.Metaspace(replacement="▁", prepend_scheme="always", split=False)
 
 
-def has_unit_tokens(model: TokenizerJson) -> bool:
+def as_json(step: Any) -> TokenizerJson:
+    """Return a part of a pipeline as it is written in tokenizer.json."""
+    parsed: TokenizerJson = json.loads(step.__getstate__())
+    return parsed
+
+
+def has_unit_tokens(model: Mapping[str, Any]) -> bool:
     """Return whether each token is a unit by itself: the kinds regex and kmer, a BPE model without merges.
 
     model: the "model" object of tokenizer.json.

@@ -7,7 +7,6 @@ established for a tokenizer, `chunking` returns None and whole texts go to the l
 from __future__ import annotations
 
 import functools
-import json
 import re
 import string
 from collections.abc import Callable
@@ -238,5 +237,4 @@ def _own_variant(
 @functools.cache
 def _own_pre_tokenizer(kind: Any, spaces: Any, split_digits: bool, cut_words: bool, k: int | None) -> TokenizerJson:
     settings = TokenizerSettings(kind=kind, spaces=spaces, split_digits=split_digits, k=k)
-    own: TokenizerJson = json.loads(pipeline.pre_tokenizer(settings, cut_words).__getstate__())
-    return own
+    return pipeline.as_json(pipeline.pre_tokenizer(settings, cut_words))

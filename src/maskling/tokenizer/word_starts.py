@@ -55,8 +55,8 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
 class TokenSpelling:
     """Word starts and continuations of a vocabulary, from the spelling of its tokens.
 
-    continuing: (vocab_size,) bool for WordPiece, True where a token continues a word (##), and for tokens that are units
-    by themselves (regex, kmer), all False; None for other models.
+    continuing: (vocab_size,) bool, True where a token continues a word (## of WordPiece); all False where tokens are
+    units by themselves (regex, kmer); None for other models.
     can_start: (vocab_size,) bool, True where a word can start with the token. After an opening quote a byte-level model
     starts a word without its space; such tokens count as continuations, as they are nearly everywhere else.
     in_bytes: whether tokens are spelled in the byte-level alphabet.

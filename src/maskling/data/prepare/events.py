@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskling.data.manifest import Manifest
 
-MUCH_UNKNOWN = 0.01
+MUCH_UNKNOWN = 0.005
 SHOWN_BAD_FILES = 5
 
 
@@ -42,10 +42,15 @@ class TokenizerTraining:
 
 @dataclass(frozen=True)
 class TokenizerTrained:
-    """The tokenizer is ready: trained, or loaded from `path`."""
+    """The tokenizer is ready: trained, or loaded from `path`.
+
+    kind: of the settings; left_out: what the vocabulary leaves out of the text, one line per item.
+    """
 
     vocab_size: int
     path: str | None
+    kind: str = "wordpiece"
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,11 @@ class Prepared:
         """Fraction of unknown tokens in the train split."""
         return self.manifest.unknown_tokens / max(1, self.train_tokens)
 
+    @property
+    def _kind(self) -> str | None:
+        made = self.manifest.made_from
+        return made.settings["tokenizer"].get("kind") if made is not None else None
+
     def warnings(self) -> list[str]:
         """Return what a person should know before training on this data, one line per item."""
         lines = []
@@ -106,6 +116,9 @@ class Prepared:
                     "the tokenizer does not fit this text; train one on it, or give one for its language with "
                     "--tokenizer.path"
                     if given
+                    else "the vocabulary has no room for every word; raise tokenizer.vocab_size, or use the kind "
+                    "wordpiece or bpe, which split rare words"
+                    if self._kind == "words"
                     else "the vocabulary has no room for every character, or the text is very short; "
                     "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which covers all"
                 )

@@ -27,6 +27,7 @@ from maskling.data.shards import TOKENIZER
 from maskling.errors import CorpusError
 from maskling.files import atomic_folder, recover_folder
 from maskling.grouping import grouped
+from maskling.tokenizer.coverage import coverage
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train_vocabulary
@@ -46,16 +47,18 @@ def make_tokenizer(
     """Write the tokenizer into `folder/tokenizer` unless it is there, and return it as loaded from there."""
     path = folder / TOKENIZER
     recover_folder(path)
+    left_out: tuple[str, ...] = ()
     if not path.exists():
         tokenizer = given
         if tokenizer is None:
             counts = merged_counts(folder, parts)
             yield TokenizerTraining(len(counts))
             tokenizer = train_vocabulary(counts, settings)
+            left_out = tuple(coverage(counts, tokenizer, settings).lines())
         with atomic_folder(path) as aside:
             tokenizer.save(aside)
     tokenizer = Tokenizer.load(path, settings.chinese_words)
-    yield TokenizerTrained(tokenizer.vocab_size, settings.path)
+    yield TokenizerTrained(tokenizer.vocab_size, settings.path, settings.kind, left_out)
     return tokenizer
 
 
@@ -111,4 +114,5 @@ def train_tokenizer(
     tokenizer = train_vocabulary(counts, settings.tokenizer)
     with atomic_folder(out) as aside:
         tokenizer.save(aside, max_length=settings.max_length)
-    yield TokenizerTrained(tokenizer.vocab_size, None)
+    left_out = tuple(coverage(counts, tokenizer, settings.tokenizer).lines())
+    yield TokenizerTrained(tokenizer.vocab_size, None, settings.tokenizer.kind, left_out)
