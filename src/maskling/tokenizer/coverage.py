@@ -12,8 +12,8 @@ from maskling.tokenizer import pipeline
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.train_units import MUCH_UNKNOWN
 
+_MUCH_UNKNOWN: Final = 0.001
 _SHOWN_SCRIPTS: Final = 4
 _SHOWN_CHARACTERS: Final = 6
 
@@ -25,7 +25,8 @@ class Coverage:
     characters: all characters of these words; long: those in words too long for WordPiece; cuts: whether such words
     are cut, and not unknown; missing: characters that are not in the vocabulary (in the position where they occur),
     with their counts; lost: characters of the words that are unknown because of them; needed: tokens that a vocabulary
-    with all characters of `min_count` would have at least.
+    with all characters of `min_count` would have at least; full: whether the vocabulary has the size that was asked
+    for.
     """
 
     characters: int
@@ -34,6 +35,7 @@ class Coverage:
     missing: Counter[str] = field(default_factory=Counter)
     lost: int = 0
     needed: int = 0
+    full: bool = True
 
     def lines(self) -> list[str]:
         """Return what a person should know of it, one line per item."""
@@ -49,13 +51,18 @@ class Coverage:
                 f"{self.long:,} characters ({self.long / self.characters:.2%}) are in words longer than "
                 f"{MAX_WORD_CHARACTERS} characters, which WordPiece makes [UNK]"
             )
-        if self.lost > MUCH_UNKNOWN * self.characters:
+        if self.lost > _MUCH_UNKNOWN * self.characters:
             lines.append(
                 f"{self.lost / self.characters:.1%} of the characters become [UNK], because {len(self.missing):,} "
-                f"characters are not in the vocabulary: {self._scripts()}; raise tokenizer.vocab_size to "
-                f"{self.needed:,} or more, or use tokenizer.kind bpe, which covers every character"
+                f"characters are not in the vocabulary: {self._scripts()}; {self._advice()}, or use tokenizer.kind "
+                f"bpe, which covers every character"
             )
         return lines
+
+    def _advice(self) -> str:
+        if self.full:
+            return f"raise tokenizer.vocab_size to {self.needed:,} or more"
+        return "lower tokenizer.min_count to 1, because they are rare"
 
     def _scripts(self) -> str:
         scripts: dict[str, Counter[str]] = {}
@@ -112,6 +119,7 @@ def coverage(words: Mapping[str, int], tokenizer: Tokenizer, settings: Tokenizer
         for character in absent:
             missing[character] += count
         forms.update({(word[0] == character, character): count for character in absent})
+    full = tokenizer.vocab_size >= settings.vocab_size
     rare = sum(count < settings.min_count for count in forms.values())
     needed = int((len(first) + (len(later) if wordpiece else 0) + len(forms) - rare) / settings.max_alphabet) + 6
-    return Coverage(total, long, cuts, missing, lost, max(needed, tokenizer.vocab_size + 1))
+    return Coverage(total, long, cuts, missing, lost, max(needed, tokenizer.vocab_size + 1), full)

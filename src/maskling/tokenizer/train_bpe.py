@@ -60,8 +60,10 @@ def word_pieces(
             forms[f"##{form[-1]}"] += 0
     frequent = {form[-1] for form, count in forms.items() if count >= min_count and form[-1] in both_forms}
     always = [form for form in forms if form[-1] in frequent]
-    kept = choose_characters(forms, min(max(1, int(room * max_alphabet)), _MAX_STAND_INS), min_count, set(always))
-    if not kept:
+    max_forms = min(max(1, int(room * max_alphabet)), _MAX_STAND_INS)
+    chosen, rare = choose_characters(forms, max_forms, min_count, set(always))
+    kept = set(chosen)
+    if not forms:
         raise TokenizerError(
             f"every word is longer than {MAX_WORD_CHARACTERS} characters, which WordPiece cannot read; use "
             f"tokenizer.kind bpe, unigram, characters or kmer"
@@ -78,14 +80,14 @@ def word_pieces(
         for word, count in usable.items()
         if word[0] in kept and later_characters.keys() >= set(word[1:])
     }
-    learned, _ = _merge(spelled, room, min_count, sorted(stand_in.get(form, form) for form in kept))
+    learned, _ = _merge(spelled, room - len(rare), min_count, sorted(stand_in.get(form, form) for form in kept))
     pieces = [
         "".join([form_of.get(piece[0], piece[0]), *(form_of[character][2:] for character in piece[1:])])
         for piece in learned
     ]
     # Characters that max_alphabet left out, where the merges leave room: Chinese has no merges.
     others = {form: count for form, count in forms.items() if form not in kept}
-    return [*pieces, *most_frequent(others, room - len(pieces), min_count)]
+    return [*pieces, *rare, *most_frequent(others, room - len(pieces) - len(rare), min_count)]
 
 
 def byte_level(words: Mapping[str, int], room: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:

@@ -41,7 +41,6 @@ from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.train_bpe import byte_level, word_pieces
 from maskling.tokenizer.train_unigram import unigram_pieces
 from maskling.tokenizer.train_units import (
-    MUCH_UNKNOWN,
     character_tokens,
     choose_characters,
     count_characters,
@@ -51,6 +50,8 @@ from maskling.tokenizer.train_units import (
 
 SPECIAL_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
 
+# Share of the characters in words too long for WordPiece from which on they are cut.
+_MUCH_LONG: Final = 0.001
 _MAX_CHUNKS: Final = 1 << 18
 # Characters of the first batch and of the largest. Each batch is twice as long as the one before, because all words of
 # the first are new, and become strings.
@@ -111,7 +112,7 @@ def _cut_words(words: Counter[str], pre_tokenizer: Any) -> Counter[str]:
 
 def _wordpiece(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     # English and Chinese have next to no long words: their tokenizer stays exactly BertTokenizer, which cuts nothing.
-    cuts = long_word_share(words) > MUCH_UNKNOWN
+    cuts = long_word_share(words) > _MUCH_LONG
     pre_tokenizer = pipeline.pre_tokenizer(settings, cuts)
     may_start: set[str] = set()
     if cuts:
@@ -132,8 +133,12 @@ def _bpe(words: Counter[str], room: int, settings: TokenizerSettings) -> tokeniz
 
 
 def _unigram(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    kept = choose_characters(count_characters(words), int(room * settings.max_alphabet), settings.min_count)
-    scored = unigram_pieces(words, kept, room)
+    max_characters = max(1, int(room * settings.max_alphabet))
+    chosen, rare = choose_characters(count_characters(words), max_characters, settings.min_count)
+    scored = unigram_pieces(words, set(chosen or rare), room - (len(rare) if chosen else 0))
+    if chosen:
+        # Spelled only where nothing else fits, so their scores do not matter much: the lowest.
+        scored += [(character, min(score for _, score in scored)) for character in rare]
     # A special token is matched before the model runs, so its score is never used.
     vocabulary = [*((token, 0.0) for token in SPECIAL_TOKENS), *scored]
     return tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=ROLES.index("unk"), byte_fallback=False))

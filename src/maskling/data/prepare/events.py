@@ -116,8 +116,8 @@ class Prepared:
                     "the tokenizer does not fit this text; train one on it, or give one for its language with "
                     "--tokenizer.path"
                     if given
-                    else "the vocabulary has no room for every word; raise tokenizer.vocab_size, or use the kind "
-                    "wordpiece or bpe, which split rare words"
+                    else "rare words are not in the vocabulary; raise tokenizer.vocab_size or lower "
+                    "tokenizer.min_count, or use the kind wordpiece or bpe, which split rare words"
                     if self._kind == "words"
                     else "the vocabulary has no room for every character, or the text is very short; "
                     "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which covers all"

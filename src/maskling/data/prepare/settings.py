@@ -57,7 +57,20 @@ class PrepareSettings(Settings):
 # Settings of a tokenizer to be trained.
 _TOKENIZER_TRAINING = [
     f"tokenizer.{name}"
-    for name in ("kind", "vocab_size", "lowercase", "strip_accents", "split_chinese", "min_count", "max_alphabet")
+    for name in (
+        *(
+            "kind",
+            "pattern",
+            "k",
+            "vocab_size",
+            "lowercase",
+            "strip_accents",
+            "split_chinese",
+            "spaces",
+            "split_digits",
+        ),
+        *("min_count", "max_alphabet"),
+    )
 ]
 
 
