@@ -47,6 +47,8 @@ def clean(text: str, settings: CleanSettings, keep_lines: bool = False) -> str:
         text = _INVISIBLE.sub("", text)
     if settings.normal_form != "none" and not text.isascii():
         text = unicodedata.normalize(settings.normal_form, text)
+    if settings.spaces == "keep":
+        return text.rstrip().lstrip("\n")
     if not plain or "  " in text:
         text = _SPACES.sub(" ", text)
     if " \n" in text or "\n " in text:

@@ -17,6 +17,11 @@ class CleanSettings(Settings):
 
     normal_form: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normal form")
     fix_mojibake: bool = Field(False, description="repair text decoded with a wrong encoding (ftfy, slow)")
+    spaces: Literal["collapse", "keep"] = Field(
+        "collapse",
+        description="keep: tabs, runs of spaces and blank lines stay, and lines are never joined (for code, tables and "
+        "verse); default with tokenizer.spaces = keep: keep",
+    )
     join_lines: Literal["auto", "never"] = Field(
         "auto", description="join lines into paragraphs if the text is clearly wrapped at a fixed width"
     )

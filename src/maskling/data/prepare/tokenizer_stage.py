@@ -11,17 +11,15 @@ from pathlib import Path
 
 from pydantic import Field
 
-from maskling.config import Settings
 from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import CleanDocument, drop_duplicates
 from maskling.corpus.reading import read_documents
-from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.prepare.clean_stage import CHUNK_CHARACTERS, num_characters, process_chunk
 from maskling.data.prepare.events import Reading, TokenizerTrained, TokenizerTraining
 from maskling.data.prepare.parts import TextPart, read_words
-from maskling.data.prepare.settings import PrepareSystem
+from maskling.data.prepare.settings import PrepareSystem, TextSettings
 from maskling.data.prepare.workers import in_order, open_workers
 from maskling.data.shards import TOKENIZER
 from maskling.errors import CorpusError
@@ -74,11 +72,9 @@ def merged_counts(folder: Path, parts: Sequence[TextPart], most: int = WORDS_MAX
     return counts
 
 
-class TokenizerTrainingSettings(Settings):
+class TokenizerTrainingSettings(TextSettings):
     """All settings of `maskling tokenizer`."""
 
-    corpus: CorpusSettings = CorpusSettings()
-    tokenizer: TokenizerSettings = TokenizerSettings()
     system: PrepareSystem = PrepareSystem()
     max_length: int | None = Field(None, ge=8, description="longest sequence written into tokenizer_config.json")
 
