@@ -276,14 +276,14 @@ def test_a_vocabulary_smaller_than_the_alphabet_keeps_the_frequent(kind: str):
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ({"kind": "regex"}, "needs tokenizer.pattern"),
+        ({"kind": "regex"}, "needs a pattern"),
         ({"kind": "regex", "pattern": "(a"}, "not a regular expression"),
         ({"kind": "regex", "pattern": "a*"}, "matches the empty text"),
-        ({"pattern": "smiles"}, "no effect with tokenizer.kind wordpiece"),
-        ({"k": 4}, "no effect with tokenizer.kind wordpiece"),
-        ({"kind": "bpe", "k": 4}, "no effect with tokenizer.kind bpe"),
-        ({"spaces": "keep"}, "does not work with tokenizer.kind wordpiece"),
-        ({"kind": "characters", "split_digits": True}, "no effect with tokenizer.kind characters"),
+        ({"pattern": "smiles"}, "no effect with the kind wordpiece"),
+        ({"k": 4}, "no effect with the kind wordpiece"),
+        ({"kind": "bpe", "k": 4}, "no effect with the kind bpe"),
+        ({"spaces": "keep"}, "does not work with the kind wordpiece"),
+        ({"kind": "characters", "split_digits": True}, "no effect with the kind characters"),
     ],
 )
 def test_settings_that_cannot_work_are_errors(tree: dict[str, object], message: str):

@@ -125,9 +125,9 @@ def test_wordpiece_on_counts_done_by_hand():
     tokenizer = wordpiece_by_hand()
     tokens = [tokenizer.token(id_) for id_ in range(tokenizer.vocab_size)]
     assert tokens[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    # Letters in both forms, the character below min_count left out, then merges from the most frequent pair.
+    # Letters in both forms, then merges from the most frequent pair; the character below min_count last.
     assert set(tokens[5:11]) == {"a", "b", "c", "##a", "##b", "##c"}
-    assert tokens[11:] == ["ab", "ac"]
+    assert tokens[11:] == ["ab", "ac", "é"]
 
 
 def test_special_tokens_come_first_and_the_size_is_kept(tokenizer: Tokenizer):

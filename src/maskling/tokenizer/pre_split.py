@@ -114,7 +114,7 @@ def chunking(tokenizer_json: TokenizerJson) -> Chunking | None:
     if kind == "Unigram" and _own_variant(pre, "unigram", spaces="keep") is not None:
         return Chunking(split_before_spaces, _whole, markers, keeps_space=True, splits_chinese=False)
     if kind == "WordLevel" and _own_variant(pre, "characters") is not None:
-        return Chunking(_SPACE_OR_WORD.findall, _characters, markers, keeps_space=True, splits_chinese=False)
+        return Chunking(_SPACE_OR_WORD.findall, _whole, markers, keeps_space=True, splits_chinese=False)
     if kind == "WordLevel" and _own_variant(pre, "words", spaces="keep") is not None:
         return Chunking(_SPACE_OR_WORD.findall, _whole, markers, keeps_space=True, splits_chinese=False)
     return None
@@ -173,10 +173,6 @@ def _kmers(k: int) -> Splitter:
         return [*(chunk[first : first + k] for first in range(0, whole, k)), *chunk[whole:]]
 
     return split
-
-
-def _characters(chunk: str) -> list[str]:
-    return [chunk] if not chunk.isascii() or chunk[0] in SPACES else list(chunk)
 
 
 def _byte_level_words(chunk: str) -> list[str]:

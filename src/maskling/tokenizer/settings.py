@@ -103,21 +103,20 @@ class TokenizerSettings(Settings):
         if self.kind == "regex":
             if not self.pattern:
                 raise ValueError(
-                    f"tokenizer.kind regex needs tokenizer.pattern: a regular expression, or one of "
-                    f"{', '.join(PATTERNS)}"
+                    f"the kind regex needs a pattern: a regular expression, or one of {', '.join(PATTERNS)}"
                 )
             _check_pattern(self.pattern)
         elif self.pattern is not None:
-            raise ValueError(f"tokenizer.pattern has no effect with tokenizer.kind {self.kind}; set the kind regex")
+            raise ValueError(f"pattern has no effect with the kind {self.kind}; set kind = regex")
         if self.kind != "kmer" and self.k is not None:
-            raise ValueError(f"tokenizer.k has no effect with tokenizer.kind {self.kind}; set the kind kmer")
+            raise ValueError(f"k has no effect with the kind {self.kind}; set kind = kmer")
         if self.kind == "wordpiece" and self.spaces == "keep":
             raise ValueError(
-                "tokenizer.spaces = keep does not work with tokenizer.kind wordpiece, which drops white space; "
+                "spaces = keep does not work with the kind wordpiece, which drops white space; "
                 "use the kind bpe or unigram"
             )
         if self.kind == "characters" and self.split_digits:
-            raise ValueError("tokenizer.split_digits has no effect with tokenizer.kind characters; leave it out")
+            raise ValueError("split_digits has no effect with the kind characters; leave it out")
         return self
 
     @property
@@ -142,8 +141,8 @@ def _check_pattern(pattern: str) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"tokenizer.pattern is not a regular expression of the tokenizers library (Oniguruma): {reason}; "
+            f"pattern is not a regular expression of the tokenizers library (Oniguruma): {reason}; "
             f"give a valid one, or one of {', '.join(PATTERNS)}"
         ) from None
     if empty:
-        raise ValueError("tokenizer.pattern matches the empty text, which cannot be a token; use + in place of *")
+        raise ValueError("pattern matches the empty text, which cannot be a token; use + in place of *")
