@@ -30,6 +30,22 @@ RECIPES = {
     "unigram-cased": {"kind": "unigram", "lowercase": False},
     "unigram-marked": {"kind": "unigram", "strip_accents": True, "special_tokens": ("[URL]", "<ent>")},
 }
+DOMAIN_RECIPES = {
+    "wordpiece-digits": {"kind": "wordpiece", "split_digits": True},
+    "bpe-digits": {"kind": "bpe", "split_digits": True},
+    "unigram-digits": {"kind": "unigram", "split_digits": True},
+    "bpe-spaces": {"kind": "bpe", "spaces": "keep"},
+    "unigram-spaces": {"kind": "unigram", "spaces": "keep"},
+    "unigram-spaces-digits": {"kind": "unigram", "spaces": "keep", "split_digits": True, "lowercase": True},
+    "characters": {"kind": "characters"},
+    "characters-spaces": {"kind": "characters", "spaces": "keep", "lowercase": True},
+    "words": {"kind": "words"},
+    "words-spaces-digits": {"kind": "words", "spaces": "keep", "split_digits": True},
+    "regex": {"kind": "regex", "pattern": r"\p{L}+ing|[A-Z][a-z]*"},
+    "regex-smiles": {"kind": "regex", "pattern": "smiles", "spaces": "keep"},
+    "kmer": {"kind": "kmer", "k": 3},
+    "kmer-digits": {"kind": "kmer", "k": 4, "lowercase": True, "split_digits": True},
+}
 
 
 @functools.cache
@@ -40,7 +56,7 @@ def small(recipe: str, backwards: bool = False, **changes: object) -> Tokenizer:
     words of a text written forwards.
     """
     fields = {"vocab_size": 600, "min_count": 1, "chinese_words": "characters", "words": "spaces"}
-    fields |= RECIPES[recipe] | changes
+    fields |= (RECIPES | DOMAIN_RECIPES)[recipe] | changes
     settings = TokenizerSettings(**fields)
     corpus = [text[::-1] for text in texts()] if backwards else texts()
     return train_vocabulary(count_words(corpus, settings), settings)

@@ -90,6 +90,8 @@ class PrepareReport:
                     console.note(
                         "lowercase as in Turkish and Azeri, I to ı: tokenizer.dotless_i = false if that is wrong"
                     )
+                for line in event.left_out:
+                    console.warn(line)
             case events.NormalizationMeasured():
                 for line in event.warnings():
                     console.warn(line)

@@ -42,8 +42,8 @@ def tokenizer(
     """Train a tokenizer only.
 
     'maskling prepare' trains one as part of its work; its option --tokenizer.path uses an existing one. Kinds:
-    wordpiece (BERT), bpe (byte-level, as RoBERTa), unigram (as SentencePiece). The same text gives the same files on
-    any machine.
+    wordpiece (BERT), bpe (byte-level, as RoBERTa), unigram (as SentencePiece), and for molecules, proteins, DNA and
+    logs characters, regex, kmer and words. The same text gives the same files on any machine.
 
     Example: maskling tokenizer books/ --out tok/ --tokenizer.kind bpe --tokenizer.vocab-size 8000
     """

@@ -29,7 +29,7 @@ class CleanSettings(Settings):
     spaces: Literal["collapse", "keep"] = Field(
         "collapse",
         description="runs of spaces, tabs, indentation and blank lines: collapse them, or keep them (code, tables, "
-        "verse), where every line is a sentence and lines are never joined",
+        "verse), where every line is a sentence and lines are never joined; default with tokenizer.spaces = keep: keep",
     )
     join_lines: Literal["auto", "never"] = Field(
         "auto", description="join lines into paragraphs if the text is clearly wrapped at a fixed width"

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tokenizers
-from numpy.typing import NDArray
 from tokenizers import AddedToken
 
 from maskling.arrays import BoolArray, Int64Array, offsets_of
@@ -29,8 +28,13 @@ from maskling.tokenizer.characters import (
     character_kind,
     looks_chinese,
 )
-from maskling.tokenizer.encoding import Encoded, interleave, join
-from maskling.tokenizer.library import library_errors, replace_surrogates, with_special_as_text
+from maskling.tokenizer.encoding import Encoded, from_encodings, interleave, join
+from maskling.tokenizer.library import (
+    MAX_WORD_CHARACTERS,
+    library_errors,
+    replace_surrogates,
+    with_special_as_text,
+)
 from maskling.tokenizer.lookup import (
     ID_SHIFT,
     IS_IDEOGRAPH,
@@ -44,7 +48,7 @@ from maskling.tokenizer.lookup import (
 from maskling.tokenizer.normalization import ZERO_WIDTH_SPACE
 from maskling.tokenizer.pre_split import Chunking, Splitter
 from maskling.tokenizer.segmentation import IDEOGRAPH, IDEOGRAPH_RUN, NO_DICTIONARIES, WordRules
-from maskling.tokenizer.word_starts import TokenSpelling, word_starts
+from maskling.tokenizer.word_starts import TokenSpelling
 
 MAX_TABLE_TEXTS: Final = 1 << 18  # about 40 MB; then the tables start afresh
 _MAX_BATCH_CHARACTERS: Final = 1 << 20
@@ -252,6 +256,7 @@ class LibraryEncoder:
         self._byte_split = chunking.byte_split if chunking is not None and spelling.continuing is not None else None
         self._chunking = chunking
         self._before = " " if chunking is not None and chunking.needs_space else ""
+        self._adds_space = not spelling.in_bytes and not (chunking is not None and chunking.keeps_space)
         self._spelling = spelling
         self._separating = with_special_as_text(library)
         self._separating.add_tokens([AddedToken(_SEPARATOR, normalized=False)])
@@ -326,7 +331,7 @@ class LibraryEncoder:
     def _is_plain(self, word: str) -> bool:
         """Return whether a word is of ASCII letters and digits whose lower case is ASCII too (I is not in Turkish)."""
         rules = self._byte_split
-        if rules is None or not word.isascii() or not word.isalnum():
+        if rules is None or not word.isascii() or not word.isalnum() or len(word) > MAX_WORD_CHARACTERS:
             return False
         return "I" not in word or rules.lower is None or rules.lower[ord("I")] == ord("i")
 
@@ -358,7 +363,7 @@ class LibraryEncoder:
         if self._spelling.continuing is not None:
             return Encoded(ids, ~self._spelling.continuing[ids], offsets)
         spelled = [self._normalized(chunk) for chunk in chunks]
-        if not self._spelling.in_bytes:
+        if self._adds_space:
             spelled = [f" {chunk}" for chunk in spelled]
         starts, unclear = self._spelling.word_starts(ids, offsets, spelled)
         for index in unclear:
@@ -371,34 +376,3 @@ class LibraryEncoder:
         # In visible ASCII, no step changes character kinds or lengths.
         unchanged = normalizer is None or (chunk.isascii() and chunk.isprintable() and "  " not in chunk)
         return chunk if unchanged else normalizer.normalize_str(chunk)
-
-
-def from_encodings(
-    texts: Sequence[str], encodings: Sequence[Any], spelling: TokenSpelling, words: WordRules
-) -> Encoded:
-    """Convert the library's Encoding objects, made without special tokens, to one block. texts: the encoded texts."""
-    offsets = offsets_of([len(encoding) for encoding in encodings])
-    ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
-    # Lines are independent, and a dictionary is fastest on many of them.
-    at = np.split(characters.character_word_starts("\n".join(texts), words), _line_ends(texts))
-    if spelling.continuing is None:
-        rows = [word_starts(*each) for each in zip(texts, encodings, at, strict=False)]
-        return Encoded(ids, np.concatenate(rows) if rows else np.zeros(0, dtype=bool), offsets)
-    starts: NDArray[np.bool_] = ~spelling.continuing[ids]
-    if not any(map(words.apply_to, texts)):
-        return Encoded(ids, starts, offsets)
-    known = np.split(characters.dictionary_characters("\n".join(texts), words), _line_ends(texts))
-    for line, encoding, first in zip(range(len(texts)), encodings, offsets, strict=False):
-        if len(encoding):
-            own = starts[first : first + len(encoding)]
-            begins = np.array(encoding.offsets, dtype=np.int64)[:, 0]
-            inside = known[line][begins]
-            # Of several tokens of one character only the first can start a word.
-            own[inside] = (at[line][begins] & (np.diff(begins, prepend=-1) > 0))[inside]
-            own[0] = True
-    return Encoded(ids, starts, offsets)
-
-
-def _line_ends(texts: Sequence[str]) -> Int64Array:
-    """Return where each text but the last ends in all texts joined by line breaks, the break included."""
-    return offsets_of([len(text) + 1 for text in texts])[1:-1]

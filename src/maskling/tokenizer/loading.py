@@ -261,7 +261,7 @@ def _wordpiece(vocabulary: Mapping[str, int], unk: str, normalizer: Any) -> toke
             )
         )
         library.normalizer = normalizer
-        library.pre_tokenizer = pipeline.pre_tokenizer("wordpiece")
+        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         library.decoder = pipeline.decoder("wordpiece")
     return library
 

@@ -7,7 +7,7 @@ keeps Σ by character in one and by word in another, so Σ is replaced before.
 1. Remove invisible characters (those that `corpus.clean` removes). Zero-width joiners stay: they carry meaning in
    Persian, Indic scripts and emoji.
 2. White space: every kind of space, and the zero-width space, which separates words in Khmer, Thai and others,
-   becomes a space, and several become one (BPE and Unigram: as the last step).
+   becomes a space, and several become one (all but WordPiece: as the last step). With `spaces = keep` it is left alone.
 3. Lower case. İ becomes i; I becomes ı where `dotless_i` says so; Σ becomes ς at the end of a word.
 4. NFC, after lower case, because some letters have a composed form in lower case only (J̌).
 5. On request, remove marks of category Mn, as BERT does, and never of category Mc.
@@ -37,6 +37,8 @@ ZERO_WIDTH_SPACE: Final = "\u200b"
 _SPACES: Final = f"\x00\t\x1f\x80-\x84\x86-\x9f\xa0\u1680\u2000-\u200a{ZERO_WIDTH_SPACE}\u202f\u205f\u3000"  # and " "
 _LINE_BREAKS: Final = "\n\x0b\r\x85\u2028"
 _PARAGRAPH_BREAKS: Final = "\x0c\x1c-\x1e\u2029"
+SPLITS_AT_SPACES: Final = ("wordpiece", "words")
+SPACES_ALONE: Final = ("characters", "regex", "kmer")
 _MARK: Final = r"\p{M}"
 _CASED: Final = r"[\p{Lu}\p{Ll}\p{Lt}\p{M}]"
 # Languages whose alphabet has both i and ı, so that I is the capital of ı.
@@ -52,23 +54,25 @@ class Normalization(NamedTuple):
     dotless_i: bool
     strip_accents: bool
     split_chinese: bool
+    keep_spaces: bool = False
 
     @classmethod
     def of(cls, settings: TokenizerSettings) -> Normalization:
         """Return the choices of settings whose `normalization` is "unicode"."""
         split_chinese = settings.kind == "wordpiece" and settings.split_chinese
         dotless = settings.lowercase and bool(settings.dotless_i)
-        return cls(settings.kind, settings.lowercase, dotless, settings.strips_accents, split_chinese)
+        keep = settings.spaces == "keep"
+        return cls(settings.kind, settings.lowercase, dotless, settings.strips_accents, split_chinese, keep)
 
 
 def unicode_normalizer(choices: Normalization) -> Any:
     """Return the normalizer of a new tokenizer; see the steps at the top of this module."""
-    steps: list[Any] = _first_steps(choices.kind)
+    steps: list[Any] = [_replace(f"[{INVISIBLE}]", "")] if choices.keep_spaces else _first_steps(choices.kind)
     if choices.lowercase:
         steps += _lower_case(choices.dotless_i)
     steps.append(normalizers.NFC())
     if choices.strip_accents:
-        first = [space_for_first(r"\p{Mn}")] if choices.kind == "unigram" else []
+        first = [space_for_first(r"\p{Mn}")] if choices.kind == "unigram" and not choices.keep_spaces else []
         steps += [normalizers.NFD(), *first, _replace(r"\p{Mn}", ""), normalizers.NFC()]
     if choices.split_chinese:
         steps.append(
@@ -76,14 +80,14 @@ def unicode_normalizer(choices: Normalization) -> Any:
                 clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
             )
         )
-    return normalizers.Sequence([*steps, *_last_steps(choices.kind)])
+    return normalizers.Sequence([*steps, *([] if choices.keep_spaces else _last_steps(choices.kind))])
 
 
 def _first_steps(kind: str) -> list[Any]:
     """Return the steps that remove invisible characters, and make all white space spaces where it is not encoded."""
     invisible = _replace(f"[{INVISIBLE}]", "")
     any_to_space = _replace(f"[{_SPACES}{_LINE_BREAKS}{_PARAGRAPH_BREAKS}]", " ")
-    if kind == "wordpiece":
+    if kind in SPLITS_AT_SPACES or kind in SPACES_ALONE:
         return [invisible, any_to_space]
     if kind == "unigram":
         return [any_to_space, space_for_first(f"[{INVISIBLE}]"), invisible]
@@ -93,11 +97,14 @@ def _first_steps(kind: str) -> list[Any]:
 def _last_steps(kind: str) -> list[Any]:
     """Return the steps that make runs of white space uniform, after the steps that may leave some.
 
-    WordPiece and Unigram split at any white space and drop it. Byte-level BPE has tokens for it, so line breaks stay,
-    and paragraphs remain separated by one blank line.
+    WordPiece, words and Unigram split at any white space and drop it. For characters, patterns and k-mers a space is a
+    token. Byte-level BPE has tokens for all of it, so line breaks stay, and paragraphs remain separated by one blank
+    line.
     """
-    if kind == "wordpiece":
+    if kind in SPLITS_AT_SPACES:
         return []
+    if kind in SPACES_ALONE:
+        return [_replace(" {2,}", " ")]
     if kind == "unigram":
         return single_spaces()
     return [
@@ -155,8 +162,9 @@ def recognize(normalizer: Mapping[str, Any] | None, kind: str) -> Normalization 
 
 @functools.cache
 def _known(kind: str) -> dict[str, Normalization]:
-    flags = itertools.product((True, False), repeat=4)
-    choices = [Normalization(kind, *some) for some in flags if kind == "wordpiece" or not some[3]]
+    flags = itertools.product((True, False), repeat=5)
+    # Only WordPiece isolates Chinese characters, and only the others keep spaces.
+    choices = [Normalization(kind, *some) for some in flags if not some[4 if kind == "wordpiece" else 3]]
     return {json.dumps(as_json(unicode_normalizer(one)), sort_keys=True): one for one in choices}
 
 

@@ -21,6 +21,7 @@ from tokenizers import Regex, pre_tokenizers
 
 from maskling.tokenizer import normalization, pipeline
 from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, TokenizerJson
+from maskling.tokenizer.settings import TokenizerSettings
 
 _MASK: Final = BERT_SPECIAL_TOKENS["mask"]
 
@@ -37,7 +38,7 @@ def mended(tokenizer_json: TokenizerJson) -> TokenizerJson:
         return {
             **tokenizer_json,
             "normalizer": {"type": "Sequence", "normalizers": _with_spaces(_steps(tokenizer_json["normalizer"]))},
-            "pre_tokenizer": normalization.as_json(pipeline.pre_tokenizer("unigram")),
+            "pre_tokenizer": normalization.as_json(pipeline.pre_tokenizer(TokenizerSettings(kind="unigram"))),
         }
     return tokenizer_json
 

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, saving
-from maskling.tokenizer.encoding import Encoded, TokenSpans, token_spans
-from maskling.tokenizer.fast_encoder import FastEncoder, from_encodings
+from maskling.tokenizer.encoding import Encoded, TokenSpans, from_encodings, token_spans
+from maskling.tokenizer.fast_encoder import FastEncoder
 from maskling.tokenizer.library import (
     UNUSED,
     SpecialIds,
@@ -263,7 +263,9 @@ class Tokenizer:
             )
         with library_errors("the tokenizer failed to decode"):
             text = self._library.decode(flat.tolist(), skip_special_tokens=skip_special)
-        return _without_spaces_between_chinese(text)
+        # These decoders put no space between tokens: a space is one of the text.
+        is_exact = (self._json["decoder"] or {}).get("type") in ("Fuse", "ByteLevel")
+        return text if is_exact else _without_spaces_between_chinese(text)
 
     def token(self, id_: int) -> str:
         """Return the token of an id, spelled as in the vocabulary. Raises TokenizerError for an id outside it."""

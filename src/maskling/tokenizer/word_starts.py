@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
+from maskling.tokenizer.pipeline import has_unit_tokens
 
 _ANY_LENGTH: Final = 1 << 30
 
@@ -57,7 +58,8 @@ def word_starts(text: str, encoding: Any, at: NDArray[np.bool_]) -> NDArray[np.b
 class TokenSpelling:
     """Word starts and continuations of a vocabulary, from the spelling of its tokens.
 
-    continuing: (vocab_size,) bool for WordPiece, True where a token continues a word (##); None for other models.
+    continuing: (vocab_size,) bool, True where a token continues a word (## of WordPiece); all False where tokens are
+    units by themselves (regex, kmer); None for other models.
     can_start: (vocab_size,) bool, True where a word can start with the token. After an opening quote a byte-level model
     starts a word without its space; such tokens count as continuations, as they are nearly everywhere else.
     in_bytes: whether tokens are spelled in the byte-level alphabet.
@@ -66,10 +68,14 @@ class TokenSpelling:
     def __init__(self, tokens: Sequence[str], model: Mapping[str, Any]) -> None:
         """Classify the tokens. tokens: the vocabulary in id order; model: the "model" object of tokenizer.json."""
         self.continuing: NDArray[np.bool_] | None = None
-        self.in_bytes = model["type"] == "BPE"
+        units = has_unit_tokens(model)
+        self.in_bytes = model["type"] == "BPE" and not units
         prefix = model.get("continuing_subword_prefix") if model["type"] == "WordPiece" else None
         if prefix:
             self.continuing = np.array([token.startswith(prefix) and token != prefix for token in tokens], dtype=bool)
+        elif units:
+            self.continuing = np.zeros(len(tokens), dtype=bool)
+        if self.continuing is not None:
             self.can_start = ~self.continuing
             return
         plain = [token.replace("▁", " ") for token in tokens]

@@ -11,7 +11,7 @@ from maskling.data.manifest import Manifest
 from maskling.tokenizer.changes import ScriptChanges
 from maskling.tokenizer.segmentation import CHINESE
 
-MUCH_UNKNOWN = 0.01
+MUCH_UNKNOWN = 0.005
 MUCH_CHANGED = 0.003
 MUCH_REJECTED = 1 / 3
 SHOWN_BAD_FILES = 5
@@ -49,10 +49,16 @@ class TokenizerTraining:
 
 @dataclass(frozen=True)
 class TokenizerTrained:
-    """The tokenizer is ready: trained, or loaded from `path`. dotless_i: it lowercases I to ı, as in Turkish."""
+    """The tokenizer is ready: trained, or loaded from `path`.
+
+    kind: of the settings; left_out: what the vocabulary leaves out of the text, one line per item; dotless_i: it
+    lowercases I to ı, as in Turkish.
+    """
 
     vocab_size: int
     path: str | None
+    kind: str = "wordpiece"
+    left_out: tuple[str, ...] = ()
     dotless_i: bool = False
 
 
@@ -153,6 +159,11 @@ class Prepared:
         """What the tokenizer's normalizer changes in a sample of the text; empty for folders of earlier versions."""
         return [ScriptChanges(**note.model_dump()) for note in self.manifest.normalized]
 
+    @property
+    def _kind(self) -> str | None:
+        made = self.manifest.made_from
+        return made.settings["tokenizer"].get("kind") if made is not None else None
+
     def warnings(self) -> list[str]:
         """Return what a person should know before training on this data, one line per item."""
         given = self.manifest.made_from is not None and self.manifest.made_from.tokenizer is not None
@@ -164,6 +175,9 @@ class Prepared:
                     "the tokenizer does not fit this text; train one on it, or give one for its language with "
                     "--tokenizer.path"
                     if given
+                    else "rare words are not in the vocabulary; raise tokenizer.vocab_size or lower "
+                    "tokenizer.min_count, or use the kind wordpiece or bpe, which split rare words"
+                    if self._kind == "words"
                     else "the vocabulary has no room for every character, or the text is very short; "
                     "raise tokenizer.vocab_size or tokenizer.max_alphabet, or use the kind bpe, which covers all"
                 )

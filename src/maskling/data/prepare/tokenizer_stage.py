@@ -11,27 +11,26 @@ from pathlib import Path
 
 from pydantic import Field
 
-from maskling.config import Settings
 from maskling.corpus.dedup import SeenDigests
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.pipeline import CleanDocument, drop_duplicates
 from maskling.corpus.reading import read_documents
-from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.prepare.clean_stage import CHUNK_CHARACTERS, num_characters, process_chunk
 from maskling.data.prepare.events import NormalizationMeasured, Reading, TokenizerTrained, TokenizerTraining
 from maskling.data.prepare.parts import TextPart, read_part, read_words
-from maskling.data.prepare.settings import PrepareSystem
+from maskling.data.prepare.settings import PrepareSystem, TextSettings
 from maskling.data.prepare.workers import in_order, open_workers
 from maskling.data.shards import TOKENIZER
 from maskling.errors import CorpusError, SettingsError
 from maskling.files import atomic_folder, recover_folder
 from maskling.grouping import grouped
 from maskling.tokenizer.changes import SAMPLE_CHARACTERS, ScriptChanges, TextSample, count_changes
+from maskling.tokenizer.coverage import coverage
 from maskling.tokenizer.normalization import for_language
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.training import count_words, train_vocabulary
+from maskling.tokenizer.training import count_words, decide_case, train_vocabulary
 
 # A corpus of 10 GB has some ten million different words, most of them misspelt and occurring once or twice.
 WORDS_MAX = 6_000_000
@@ -55,16 +54,19 @@ def make_tokenizer(
     """Write the tokenizer into `folder/tokenizer` unless it is there, and return it as loaded from there."""
     path = folder / TOKENIZER
     recover_folder(path)
+    left_out: tuple[str, ...] = ()
     if not path.exists():
         tokenizer = given
         if tokenizer is None:
             counts = merged_counts(folder, parts)
             yield TokenizerTraining(len(counts))
-            tokenizer = train_vocabulary(counts, settings)
+            decided_counts, decided = decide_case(counts, settings)
+            tokenizer = train_vocabulary(decided_counts, decided)
+            left_out = tuple(coverage(decided_counts, tokenizer, decided).lines())
         with atomic_folder(path) as aside:
             tokenizer.save(aside)
     tokenizer = Tokenizer.load(path, settings.chinese_words, settings.words)
-    yield TokenizerTrained(tokenizer.vocab_size, settings.path, tokenizer.folds_to_dotless_i)
+    yield TokenizerTrained(tokenizer.vocab_size, settings.path, settings.kind, left_out, tokenizer.folds_to_dotless_i)
     return tokenizer
 
 
@@ -93,11 +95,9 @@ def merged_counts(folder: Path, parts: Sequence[TextPart], most: int = WORDS_MAX
     return counts
 
 
-class TokenizerTrainingSettings(Settings):
+class TokenizerTrainingSettings(TextSettings):
     """All settings of `maskling tokenizer`."""
 
-    corpus: CorpusSettings = CorpusSettings()
-    tokenizer: TokenizerSettings = TokenizerSettings()
     system: PrepareSystem = PrepareSystem()
     max_length: int | None = Field(None, ge=8, description="longest sequence written into tokenizer_config.json")
 
@@ -134,8 +134,10 @@ def train_tokenizer(
     if not counts:
         raise CorpusError("no text is left to train a tokenizer on; see corpus.filters for what rejects documents")
     yield TokenizerTraining(len(counts))
-    tokenizer = train_vocabulary(counts, tokenizer_settings)
+    decided_counts, decided = decide_case(counts, tokenizer_settings)
+    tokenizer = train_vocabulary(decided_counts, decided)
     with atomic_folder(out) as aside:
         tokenizer.save(aside, max_length=settings.max_length)
-    yield TokenizerTrained(tokenizer.vocab_size, None, tokenizer.folds_to_dotless_i)
+    left_out = tuple(coverage(decided_counts, tokenizer, decided).lines())
+    yield TokenizerTrained(tokenizer.vocab_size, None, tokenizer_settings.kind, left_out, tokenizer.folds_to_dotless_i)
     yield NormalizationMeasured(tuple(count_changes(tokenizer.normalized, sample.words)))
