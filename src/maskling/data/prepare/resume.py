@@ -26,6 +26,7 @@ LISTED_SOURCES = 1000
 _SAMPLED_SOURCES = 10_000
 _SAMPLE_BYTES = 4096
 _SHOWN_DIFFERENCES = 3
+_DEFAULTS = flatten(PrepareSettings().model_dump(mode="json"))
 # Settings of a tokenizer that take effect only when its vocabulary is trained.
 _OF_TRAINING = ("vocab_size", "min_count", "max_alphabet")
 # shards.part_bytes = 'auto': a share of the sources within bounds, or a fixed size if their size is not known.
@@ -116,7 +117,9 @@ def check_same_inputs(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
 
 def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     """Return the differences, one clause each; none if `new` can resume `old`. Skipped files do not matter."""
-    before, now = flatten(old.settings), flatten(new.settings)
+    now = flatten(new.settings)
+    # A setting that was added since had no effect then, which is what its default means.
+    before = {**{key: value for key, value in _DEFAULTS.items() if key in now}, **flatten(old.settings)}
     if old.tokenizer != new.tokenizer:
         # Other differences in [tokenizer] follow from this one.
         before, now = ({k: v for k, v in tree.items() if not k.startswith("tokenizer.")} for tree in (before, now))
