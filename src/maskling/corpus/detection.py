@@ -51,7 +51,13 @@ _SHARED = frozenset(
     for code in range(0x80, 0x100)
     if len({bytes([code]).decode(f"cp{page}", "replace") for page in (1250, 1252, 1254, 1257)} - {"\ufffd"}) == 1
     and "\ufffd" not in bytes([code]).decode("cp1252", "replace")
-) - {0x8A, 0x9A}  # Š and š: letters of alphabets with others that differ, and ä and ö of the Macintosh
+) - {*range(0x81, 0x85), *range(0x86, 0x90), 0x9A}  # these are é, ê, ä, ö, ... of DOS and the Macintosh
+_QUOTES = frozenset(range(0x91, 0x98))
+# Quotation marks and dashes of windows-125x where they belong, which letters of other encodings would not keep to.
+_TYPOGRAPHIC = re.compile(
+    rb"(?<![A-Za-z])[\x91\x93](?=\w)|(?<=[\w.,!?])[\x92\x94](?![A-Za-z])"
+    rb"|(?<=[A-Za-z])\x92(?=[a-z])|(?<= )[\x96\x97](?= )"
+)
 # Signs between two letters of Europe that a wrong encoding puts there; apostrophes, dashes and points may stand there.
 _BETWEEN_LETTERS = re.compile(
     r"(?<=[A-Za-z\u00aa-\u052f])[^\w\s\x00-\x7f\xad\xb4\xb7’‘‛‧‐-―…“”„«»•\u0300-\u036f](?=[A-Za-z\u00aa-\u052f])"
@@ -72,7 +78,8 @@ class Guess(NamedTuple):
 def guess_encoding(sample: bytes) -> Guess | None:
     """Return the likely encoding of text that is not UTF-8, or None if it looks like no text."""
     high = sample.translate(None, bytes(range(0x80)))
-    if high and _SHARED.issuperset(high) and _is_plausible(sample.decode("cp1252", "replace")):
+    marks = 0x85 not in high or not _QUOTES.isdisjoint(high)  # alone, it may be à of DOS
+    if high and marks and _SHARED.issuperset(high) and _is_plausible(sample.decode("cp1252", "replace")):
         return Guess("windows-1252", sure=True)
     import chardet  # takes 60 ms to import, and few corpora need it
 
@@ -94,11 +101,10 @@ def guess_encoding(sample: bytes) -> Guess | None:
         return Guess(name, sure=False)
     letters = sum(character > "\x7f" and character.isalpha() for character in text)
     # With enough quotation marks and dashes of windows-125x, what is open is only the letters of a few foreign words.
-    quotes = sum(map(high.count, b"\x91\x92\x93\x94\x96\x97")) if name == "windows-1252" else 0
-    if letters < _FEW and _is_plausible(sample.decode("cp1252", "replace")):
-        name, text = "windows-1252", sample.decode("cp1252", "replace")
-        return Guess(name, sure=quotes >= _SURE_QUOTES)
-    return Guess(name, sure=(letters >= _FEW or quotes >= _SURE_QUOTES) and _is_plausible(text))
+    if letters < _FEW and _is_plausible(western := sample.decode("cp1252", "replace")):
+        quotes = len(_TYPOGRAPHIC.findall(sample))
+        return Guess("windows-1252", sure=name == "windows-1252" and quotes >= _SURE_QUOTES and text == western)
+    return Guess(name, sure=letters >= _FEW and _is_plausible(text))
 
 
 def _is_vietnamese(high: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import gzip
 import io
 import lzma
 import shutil
@@ -184,6 +185,8 @@ class _Gzip(io.RawIOBase):
                 if not left or (self._members and not left.startswith(b"\x1f\x8b")):
                     self._ignore(left)
                     return 0
+                if not left.startswith(b"\x1f\x8b"):
+                    raise gzip.BadGzipFile(f"Not a gzipped file ({left[:2]!r})")
                 self._member = zlib.decompressobj(31)
             data = self._member.unconsumed_tail or left or self._raw.read(1 << 16)
             if not data:
