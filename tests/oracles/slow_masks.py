@@ -53,7 +53,7 @@ def until_met(words: WordIds, rate: float, keys: np.ndarray, whole: bool) -> np.
         further = (beyond - 0.5) / ordinary
         rounding = uniforms(key, ROUNDING_DRAW)[0]
         share = rate * len(units)
-        if further > min(rate / 8, 0.02) or (further > 0 and share < 1):
+        if further > min(rate / 8, 0.01) or (further > 0 and share < 1):
             if share >= 1:
                 taken = units[: int(share + rounding)]
             elif uniforms(key, WHOLE_DRAW)[0] < (rate * ordinary - 1) / (ordinary / len(units) - 1):

@@ -10,6 +10,7 @@ as one text, separated by a token that occurs in no text, and are taken apart ag
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, Final
@@ -231,13 +232,17 @@ def _mark_chinese_words(starts: BoolArray, ideographs: Int64Array, texts: Sequen
 
     starts: (tokens,) bool; ideographs: (n,) int64, the tokens that are Chinese characters, of all texts in order.
     """
-    marks: list[bool] = []
+    marks = bytearray()
     for text in texts:
         for run in IDEOGRAPH_RUN.findall(text):
-            for word in rules.segment_chinese(run):
-                marks += [True] + [False] * (len(word) - 1)
+            marks += b"\1" if len(run) == 1 else b"".join(map(_word_of_length, map(len, rules.segment_chinese(run))))
     assert len(marks) == len(ideographs), "a Chinese character is one token"
-    starts[ideographs] = marks
+    starts[ideographs] = np.frombuffer(marks, dtype=np.bool_)
+
+
+@functools.cache
+def _word_of_length(length: int) -> bytes:
+    return b"\1" + bytes(length - 1)
 
 
 class LibraryEncoder:

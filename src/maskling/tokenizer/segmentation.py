@@ -49,8 +49,9 @@ _RUN: Final = re.compile(
 )
 _HAS_KANA: Final = re.compile(f"[{_KANA}]")
 _JAPANESE_OR_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_KANA}\u3005-\u3007]")
+_LONG: Final = 500  # characters
 CHINESE: Final = "Chinese"
-# (first, last, script) of every range, for counting; Japanese by its kana.
+# Scripts that are counted; Japanese by its kana.
 SCRIPTS: Final = (CHINESE, "Japanese", *_SPACELESS)
 
 
@@ -73,7 +74,12 @@ class WordRules:
 
     def need_offsets(self, text: str) -> bool:
         """Return whether words of a text come from a dictionary of another script than Chinese."""
-        return self.others == "icu" and not text.isascii() and _OTHER.search(text) is not None
+        if self.others != "icu" or text.isascii():
+            return False
+        if len(text) < _LONG:
+            return _OTHER.search(text) is not None
+        # Ten times as fast on long texts.
+        return bool((_script_table()[_codes(text)] > 1 + SCRIPTS.index(CHINESE)).any())
 
     def words(self, text: str) -> Iterator[tuple[int, int, Int64Array]]:
         """Yield the stretches of a text that a dictionary segments: begin, end, and (words,) int64 where words begin.
@@ -134,9 +140,12 @@ def count_scripts(texts: list[str]) -> dict[str, int]:
     text = "".join(text for text in texts if not text.isascii())
     if not text:
         return {}
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    counts = np.bincount(_script_table()[codes], minlength=len(SCRIPTS) + 1)[1:].tolist()
+    counts = np.bincount(_script_table()[_codes(text)], minlength=len(SCRIPTS) + 1)[1:].tolist()
     return {script: count for script, count in zip(SCRIPTS, counts, strict=True) if count}
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
 @functools.cache
@@ -184,8 +193,7 @@ def _icu_begins(runs: Sequence[str]) -> list[Int64Array]:
     begins = spans[:, 0]
     if spans[-1, 1] != len(text):
         # icu4py 1.2 counts UTF-16 units: characters above U+FFFF are two.
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        begins = np.searchsorted(offsets_of(1 + (codes > 0xFFFF).astype(np.int64)), begins)
+        begins = np.searchsorted(offsets_of(1 + (_codes(text) > 0xFFFF).astype(np.int64)), begins)
     first = offsets_of([len(run) + 1 for run in runs])
     bounds = np.searchsorted(begins, [*first[:-1], len(text)])
     # The last word of each run but the last is the line break.
