@@ -27,6 +27,7 @@ RECIPES = {
     "bpe-cased": {"kind": "bpe", "lowercase": False},
     "bpe-turkish-stripped": {"kind": "bpe", "dotless_i": True, "strip_accents": True},
     "unigram": {"kind": "unigram"},
+    "unigram-turkish": {"kind": "unigram", "dotless_i": True},
     "unigram-cased": {"kind": "unigram", "lowercase": False},
     "unigram-marked": {"kind": "unigram", "strip_accents": True, "special_tokens": ("[URL]", "<ent>")},
 }

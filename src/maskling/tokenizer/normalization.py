@@ -126,11 +126,13 @@ def single_spaces() -> list[Any]:
 
 
 def _lower_case(dotless_i: bool) -> list[Any]:
-    first: list[Any] = [_replace(f"İ|I\u0307(?!{_MARK})", "i")]
+    # A dot is removed by itself: replacing it with its letter would move the position of a first letter (see
+    # `space_for_first`).
+    first: list[Any] = [normalizers.Replace("İ", "i"), _replace(f"(?<=I)\u0307(?!{_MARK})", "")]
     if dotless_i:
         # Í has one lower case everywhere, and is I and an accent where it is not composed.
         first = [normalizers.NFC(), normalizers.Replace("İ", "i"), normalizers.Replace("I", "ı")]
-        first.append(normalizers.Replace("i\u0307", "i"))
+        first.append(_replace("(?<=i)\u0307", ""))
     return [
         *first,
         _replace(f"(?<={_CASED})Σ(?!{_CASED})", "ς"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskling.console import counted
 from maskling.corpus.filters import NOT_ALPHABETIC, TOO_SHORT
 from maskling.data.manifest import Manifest
 from maskling.tokenizer.changes import ScriptChanges
@@ -14,6 +15,7 @@ from maskling.tokenizer.segmentation import CHINESE
 MUCH_UNKNOWN = 0.01
 MUCH_CHANGED = 0.003
 MUCH_REJECTED = 1 / 3
+_FEW = 10
 SHOWN_BAD_FILES = 5
 MUCH_UNSEGMENTED = 0.05  # of the bytes of the text; three bytes per character
 
@@ -74,12 +76,12 @@ def changes_line(changes: Sequence[ScriptChanges]) -> str:
     parts = []
     for change in changes:
         kinds = {
-            "marks removed": change.marks,
-            "letters removed": change.letters,
-            "joiners removed": change.joiners,
-            "letters replaced": change.replaced,
+            ("mark", "removed"): change.marks,
+            ("letter", "removed"): change.letters,
+            ("joiner", "removed"): change.joiners,
+            ("letter", "replaced"): change.replaced,
         }
-        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+        found = ", ".join(f"{counted(count, what)} {how}" for (what, how), count in kinds.items() if count)
         if found:
             parts.append(f"{change.script} {change.share:.2%} ({found})")
     return "; ".join(parts) or "every letter and mark kept"
@@ -97,7 +99,7 @@ def changes_warnings(changes: Sequence[ScriptChanges], given: bool) -> list[str]
         f"the tokenizer's normalization removes or replaces {change.share:.1%} of the letters and marks of "
         f"{change.script} text: {remedy}"
         for change in changes
-        if change.share > MUCH_CHANGED
+        if change.share > MUCH_CHANGED and change.changed >= _FEW
     ]
 
 
