@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -23,12 +24,34 @@ ASIDE = ".partial"
 LOCK = ".lock"
 
 
+# As typed, or as `Path` writes it: 's3:/bucket'. One letter is a drive of Windows.
+_URL = re.compile(r"(?:[\w+.-]+::)*[A-Za-z][\w+.-]+:(?:/|$)")
+
+
+def url_refusal(path: Path | str) -> str | None:
+    """Return why nothing can be written to `path` if it is a URL, which would become a local folder 's3:'; else None.
+
+    A folder whose name looks like one is given with its whole path.
+    """
+    text = os.fspath(path)
+    if not _URL.match(text):
+        return None
+    url = re.sub(r":/+", ":///" if text.startswith("file:") else "://", text, count=1)
+    return f"{url} is a URL, and results are written to local paths; give a path, and copy what is there afterwards"
+
+
+def _check_local(path: Path) -> None:
+    if (refusal := url_refusal(path)) is not None:
+        raise OSError(errno.EINVAL, refusal)
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path, unfinished: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under `path` only when the block ends without an error.
 
     unfinished: after an error, what was written, if anything, is moved to this path; by default it is deleted.
     """
+    _check_local(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE}")
     try:
@@ -53,6 +76,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     An existing folder at `path` is moved away just before and deleted just after, so there is a
     complete folder at every instant but one; `recover_folder` repairs a stop in that instant.
     """
+    _check_local(path)
     aside = path.with_name(f"{path.name}.{os.getpid()}{ASIDE}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

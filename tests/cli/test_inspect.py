@@ -96,7 +96,7 @@ def test_an_example_marks_what_was_chosen_and_says_what_became_of_it(maskling: C
 
 
 def test_a_vocabulary_file_of_any_name_shows_what_it_makes_of_a_text(maskling: Command, here: Path):
-    (here / "data/tokenizer/vocab.txt").rename(here / "my-vocab.txt")
+    (here / "my-vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nkalo\n")
     facts = json.loads(maskling("inspect", "my-vocab.txt", "--text", "kalo [MASK]", "--json").out)
     assert facts["tokens"][-1] == "[MASK]"
     assert facts["words"] == 2

@@ -30,6 +30,13 @@ MISTAKES = [
     ("prepare books --out books/00.txt", "books/00.txt is a file; give a folder"),
     ("prepare books --out books/00.txt/x", "books/00.txt is a file, so books/00.txt/x cannot be created"),
     ("prepare books --out runs", "runs already holds other files"),
+    ("prepare books --out s3://bucket/x", "s3://bucket/x is a URL, and results are written to local paths"),
+    ("tokenizer books --out gs://bucket/x", "gs://bucket/x is a URL"),
+    ("train --data data --out hf://owner/x", "hf://owner/x is a URL"),
+    ("export runs/mine --out s3://bucket/x", "s3://bucket/x is a URL"),
+    ("embed runs/mine text --out s3://bucket/x.npy", "s3://bucket/x.npy is a URL"),
+    ("report runs/mine --out file:///tmp/x.html", "file:///tmp/x.html is a URL"),
+    ("init --out s3://bucket/x.toml", "s3://bucket/x.toml is a URL"),
     ("prepare nothing --out x", "nothing: there is no such file or folder"),
     ("prepare *.nothing --out x", "no file matches this pattern"),
     (

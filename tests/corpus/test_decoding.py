@@ -65,8 +65,7 @@ def test_a_character_across_two_blocks_is_no_invalid_byte() -> None:
     ("data", "says"),
     [
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + b"\x00" * 50, "binary"),
-        ("words in UTF-16 without a mark".encode("utf-16-le"), "UTF-16"),
-        ("中文的旧编码，不是统一码。".encode("gbk"), "gbk"),
+        ("中文的旧编码，不是统一码。".encode("gbk"), "may be gb18030; set corpus.encoding"),
     ],
 )
 def test_what_is_no_text_is_refused_with_a_hint(data: bytes, says: str) -> None:
@@ -92,3 +91,67 @@ def test_lines_joined_are_the_text_and_long_ones_come_in_pieces(blocks: list[str
 @given(st.text(alphabet="ab\n"))
 def test_lines_are_those_of_python(text: str) -> None:
     assert list(split_into_lines(iter([text]), 1000)) == io.StringIO(text).readlines()
+
+
+FRENCH = "Où est passé l’été ? Les êtres humains naissent égaux en dignité ; à bientôt, là-bas.\n" * 9
+
+
+def read(data: bytes, declared: str | None = None, **settings: object) -> tuple[str, FileReport]:
+    report = FileReport("f.txt")
+    found = (lambda _: declared) if declared else None
+    return "".join(decode(io.BytesIO(data), CorpusSettings(**settings), report, found)), report  # type: ignore[arg-type]
+
+
+def test_western_text_without_a_declaration_is_recognized_and_reported() -> None:
+    text, report = read(FRENCH.encode("cp1252"))
+    assert (text, report.replaced_bytes, report.read_as) == (FRENCH, 0, "windows-1252")
+    assert report.problem() == "f.txt: read as windows-1252"
+    # Also where the first byte beyond ASCII comes long after the first block.
+    late = "Plain words and nothing else.\n" * 9000
+    assert read((late + FRENCH).encode("cp1252"))[0] == late + FRENCH
+
+
+def test_an_uncertain_encoding_is_refused_by_name() -> None:
+    with pytest.raises(CorpusError, match=r"may be windows-1252; set corpus\.encoding"):
+        read("où? là? à l'hôtel; il y a; voilà".encode("cp1252"))
+
+
+def test_utf_8_stays_utf_8_and_single_bytes_of_windows_1252_in_it_are_read() -> None:
+    text, report = read(FRENCH.encode() + b"it\x92s a caf\xe9 \x96 cut \xc3 here" + b"\n")
+    assert text == FRENCH + "it’s a café – cut \ufffd here\n"
+    assert report.replaced_bytes == 1
+    assert report.notes == {"bytes of windows-1252 among UTF-8 were read as such": 3}
+    # In other scripts a single byte is what is left of a longer sequence.
+    chinese = "中文没有问题。" * 9
+    assert read(chinese.encode() + b" \xb8 a")[0] == chinese + " \ufffd a"
+
+
+def test_surrogates_and_zeros_as_other_programs_write_them_in_utf_8() -> None:
+    text, report = read("é".encode() * 9 + b"\xed\xa0\xbd\xed\xb8\x80 a\xc0\x80b")
+    assert (text, report.replaced_bytes) == ("é" * 9 + "😀 a\0b", 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_wide_text_without_a_mark_is_read(encoding: str) -> None:
+    text, report = read(FRENCH.encode(encoding))
+    assert (text, report.read_as) == (FRENCH, encoding)
+
+
+def test_a_zero_here_and_there_is_no_binary_file() -> None:
+    assert read(b"words and more words " * 20 + b"a\0b")[0].endswith("a\0b")
+
+
+def test_text_that_is_plainly_utf_8_is_read_so_whatever_is_declared_or_set() -> None:
+    text, report = read(FRENCH.encode(), declared="iso-8859-1")
+    assert (text, report.read_as) == (FRENCH, "UTF-8, which it plainly is, not iso-8859-1")
+    assert read(FRENCH.encode(), encoding="latin-1")[0] == FRENCH
+    assert read(FRENCH.encode("cp1252"), encoding="latin-1")[0] == FRENCH
+    assert read(FRENCH.encode("cp1252"), declared="utf-8")[0] == FRENCH
+
+
+def test_utf_7_is_named_and_escapes_of_japanese_mail_are_read() -> None:
+    with pytest.raises(CorpusError, match=r"looks like utf-7; set corpus\.encoding"):
+        read(("Der Müller geht über die Straße. " * 3).encode("utf-7"))
+    japanese = "すべての人間は、生まれながらにして自由である。" * 3
+    assert read(japanese.encode("iso-2022-jp"))[0] == japanese
+    assert read(b"if a+b-c and d+efg-h: x += 1  " * 3)[0].startswith("if a+b-c")

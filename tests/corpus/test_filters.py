@@ -77,3 +77,29 @@ def test_words_that_come_again_in_another_order_are_no_repetition() -> None:
 
 def test_an_empty_text_is_refused_whatever_the_settings() -> None:
     assert rejection("", FilterSettings(min_characters=0, min_alphabetic=0)) == "too_short"
+
+
+# A profile, and what it is for: lines of social media, molecules, log lines, sequences, code.
+@pytest.mark.parametrize(
+    ("profile", "text"),
+    [
+        ("lines", "ok!"),
+        ("lines", "CCO"),
+        ("lines", "CC(=O)Oc1ccccc1C(=O)O"),
+        ("lines", "2024-09-14 12:52:01,123 0x9a 10.250.42.30:5076"),
+        ("lines", "Ọjọ́ dára"),
+        ("lines", " ".join(["ATTATT"] * 60)),
+        ("code", "for i, x in enumerate([1, 2]):\n    y[i] += (x * 8) % 3"),
+        ("none", "1"),
+    ],
+)
+def test_profiles_keep_what_they_are_for_and_prose_does_not(profile: str, text: str) -> None:
+    assert rejection(text, FilterSettings.model_validate({"profile": profile})) is None
+    assert profile == "code" or "c1" in text or rejection(text, DEFAULTS) is not None
+
+
+def test_a_limit_that_is_set_takes_precedence_over_the_profile() -> None:
+    settings = FilterSettings.model_validate({"profile": "lines", "min_characters": 5})
+    assert (settings.min_characters, settings.min_alphabetic) == (5, 0.0)
+    assert FilterSettings.model_validate(settings.model_dump()) == settings
+    assert FilterSettings() == FilterSettings(profile="prose")

@@ -69,3 +69,77 @@ def test_a_page_without_text_is_reported(read_file: Any) -> None:
     documents, report = read_file("a.html", b"<html><script>x</script></html>")
     assert documents == []
     assert "has no text" in report.problems()[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("button", "svg", "math", "nav", "header", "aside", "select", "textarea", "iframe", "noscript", "template"),
+        *("title", "canvas", "object", "audio", "video"),
+    ],
+)
+def test_an_element_that_is_left_open_does_not_swallow_the_page(name: str) -> None:
+    text = visible_text([f"<html><body><p>Before.<{name} class='x'>Click<p>After.<h2>Heading</h2><p>The last."])
+    assert text.split("\n\n")[-3:] == ["After.", "Heading", "The last."]
+    assert text.startswith("Before.")
+    # Closed, most of them are dropped, and the rest of the page stays as it was.
+    assert visible_text([f"<body><p>Before.</p><{name}>x</{name}><p>The last."]).endswith("The last.")
+
+
+def test_a_script_that_is_left_open_is_reported_as_the_empty_page_that_it_is() -> None:
+    assert visible_text(["<p>Before.<script>x()<p>After."]) == "Before."
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<ruby>漢<rp>(</rp><rt>kan</rt><rp>)</rp>字<rt>ji</ruby>です", "漢字です"),
+        ("<ruby><rb>漢<rt>kan</ruby>", "漢"),
+        (
+            "<p>seen<p hidden>no<p style='color:red; DISPLAY : none'>no<div hidden=until-found>found</div>",
+            "seen\n\nfound",
+        ),
+        ("<body style='display:none'><p>shown by a script", "shown by a script"),
+        ("<table><tr><td>a<td>b<tr><th>c</table>", "a b\n\nc"),
+        ("<pre>\n  x\n\ty</pre>", "x\n\ty"),
+        ("&amp;lt;b&amp;gt; &#x92; caf&eacute", "&lt;b&gt; ’ café"),
+        ("<!--[if IE]>no<![endif]-->yes<![CDATA[no]]>", "yes"),
+        ("<title/><script src=x /><p>yes<iframe/>also", "yesalso"),
+        ("<div>" * 30_000 + "deep", "deep"),
+    ],
+)
+def test_what_browsers_show(html: str, expected: str) -> None:
+    assert visible_text([html]) == expected
+
+
+def test_what_is_dropped_is_counted_and_a_page_that_is_mostly_dropped_is_named(read_file: Any) -> None:
+    documents, report = read_file("a.html", b"<p>Text.</p><nav>Home</nav><p hidden>a b</p>")
+    assert documents[0].text == "Text."
+    assert report.files[0].notes == {
+        "characters in <nav> were left out": 4,
+        "characters in hidden elements were left out": 2,
+    }
+    _, report = read_file("a.html", b"<p>Text.</p><div style='display:none'>" + b"words " * 100)
+    assert "99% of its text was left out, most of it in hidden elements" in report.problems()[0]
+
+
+@pytest.mark.parametrize(
+    ("label", "codec", "text"),
+    [
+        ("iso-8859-1", "cp1252", "“I don’t know” — 5€"),
+        ("us-ascii", "cp1252", "She said: “no”"),
+        ("gb2312", "gb18030", "朱镕基总理，喆"),
+        ("Shift_JIS", "cp932", "①㈱髙﨑～Ⅲ№"),
+        ("x-sjis", "cp932", "東京の森"),
+        ("euc-kr", "cp949", "펲똠햏"),
+        ("big5", "big5hkscs", "啫喱嘢"),
+        ("tis-620", "cp874", "“สวัสดี”"),
+        ("utf-16", "utf-8", "Où est l’été?"),
+    ],
+)
+def test_labels_mean_what_they_mean_to_a_browser(read_file: Any, label: str, codec: str, text: str) -> None:
+    page = f'<html><head><!-- <meta charset="koi8-r"> --><meta charset="{label}"></head><body>{text}'
+    documents, report = read_file("a.html", page.encode(codec))
+    assert (documents[0].text, report.replaced_bytes) == (text, 0)
+    xml = f'<?xml version="1.0" encoding="{label}"?><html><body>{text}</body></html>'
+    assert read_file("a.xhtml", xml.encode(codec))[0][0].text == text

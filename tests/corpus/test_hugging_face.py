@@ -38,9 +38,14 @@ def test_rows_are_streamed(hub: list[Any]) -> None:
     report = ReadReport()
     sources = [Source("hf:org/name"), Source("hf:wikitext:wikitext-2-raw-v1:test")]
     found = [document for _, document in read_documents(sources, CorpusSettings(), report)]
-    assert [(d.id, d.text) for d in found[:2]] == [("org/name:1", "one"), ("org/name:3", "three")]
+    assert [(d.id, d.text) for d in found[:3]] == [
+        ("org/name:1", "one"),
+        ("org/name:2", ""),
+        ("org/name:3", "three"),
+    ]
     assert hub == [("org/name", None, "train", True), ("wikitext", "wikitext-2-raw-v1", "test", True)]
-    assert "hf:org/name: row 2 has null in the field 'text', not text; 2 documents kept" in report.problems()
+    assert "hf:org/name: 1 documents have no text (null or an empty list)" in report.problems()
+    assert not report.bad_files
     found = [d for _, d in read_documents(sources, CorpusSettings(text_field="meta.title"), ReadReport())]
     assert [d.text for d in found] == ["A", "B", "C"] * 2
 

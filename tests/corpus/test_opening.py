@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from maskling.corpus.document import Source
-from maskling.corpus.opening import READ_ERRORS, open_bytes, open_seekable
+from maskling.corpus.opening import READ_ERRORS, FileReport, open_bytes, open_seekable
 
 DATA = b"".join(b"line %d of a text that is long enough to be compressed\n" % i for i in range(9001))
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -32,6 +32,16 @@ def test_compressed_files_are_read_whole_and_in_any_order(tmp_path: Path, suffix
     with open_seekable(Source(str(path))) as stream:
         stream.seek(1000)
         assert stream.read(100) == DATA[1000:1100]
+
+
+@pytest.mark.parametrize(("rest", "notes"), [(b"garbage", 1), (b"x", 1), (b"\0" * 700, 0)])
+def test_bytes_after_a_gzip_file_are_ignored_and_the_text_is_kept(tmp_path: Path, rest: bytes, notes: int) -> None:
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(DATA) + rest)
+    report = FileReport("a.txt.gz")
+    with open_bytes(Source(str(path)), report) as stream:
+        assert stream.read() == DATA
+    assert report.notes.total() == notes
 
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in COMPRESS if suffix])

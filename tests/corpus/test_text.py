@@ -61,7 +61,7 @@ def test_an_unknown_suffix_is_read_as_text_and_known_others_say_what_to_do(read_
     _, report = read_file("a.docx", b"PK")
     assert "'.docx' files are not read: save it as plain text" in report.problems()[0]
     _, report = read_file("a.json", b"[1]")
-    assert "JSON Lines" in report.problems()[0]
+    assert "the value at line 1 is a number, not an object with fields" in report.problems()[0]
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from maskling.data.pairing.strategy import Segments
 from maskling.data.shards import in_memory
 
 VOCABULARY = MaskingVocabulary(
-    100, pad=9, cls=1, sep=2, mask=3, ordinary_ids=np.arange(20, 99), special_ids=np.arange(10)
+    100, pad=9, cls=1, sep=2, mask=3, ordinary_ids=np.arange(20, 99), special_ids=np.arange(10), unk=4
 )
 
 

@@ -12,7 +12,7 @@ from maskling.data.masking.corruption import Corruption, MaskingVocabulary
 from maskling.randomness import keys
 from oracles.toy_splits import MASK, words_of
 
-VOCABULARY = MaskingVocabulary(1009, 0, 1, 2, MASK, np.arange(500, 900), np.arange(5))
+VOCABULARY = MaskingVocabulary(1009, 0, 1, 2, MASK, np.arange(500, 900), np.arange(5), 4)
 
 
 def text(examples, tokens, seed=0):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskling.data.masking import MASKINGS
 from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.data.masking.ngram import NgramMasking
 from maskling.data.masking.span import SpanMasking
-from maskling.data.masking.strategy import word_runs
+from maskling.data.masking.strategy import fair_words, word_runs
 from maskling.data.masking.token import TokenMasking
 from maskling.data.masking.word import WordMasking
 from maskling.data.masking.words import WordIds
 from maskling.randomness import keys
-from oracles.slow_masks import original, until_met
+from oracles.slow_masks import longest_allowed, original, until_met
 from oracles.toy_splits import words_of
 
 # Each example: [CLS], words and special tokens (0) mixed, [SEP].
@@ -58,8 +58,13 @@ def test_an_example_has_the_same_masks_alone_as_among_others(strategy, examples,
 def test_words_are_chosen_whole(strategy, examples, rate):
     words = words_of(examples)
     chosen = strategy.select(words, rate, keys_of(len(examples)))
+    original = isinstance(strategy, Bert2018Masking)
     for word in range(int(words.word.max(initial=-1)) + 1):
-        assert len(set(chosen[words.word == word].tolist())) == 1
+        place = words.word == word
+        example = words.example == words.example[place][0]
+        longest = longest_allowed(rate, int((example & (words.word >= 0)).sum()))
+        if original or (place.sum() <= longest and chosen[example].sum() > 1):
+            assert len(set(chosen[place].tolist())) == 1
 
 
 @pytest.mark.parametrize(("strategy", "whole"), [(TokenMasking(), False), (WordMasking(), True)])
@@ -102,6 +107,51 @@ def test_the_rate_is_met_on_average(strategy, rate):
     assert abs(np.mean(share) - rate) < 4.5 * 0.03 / np.sqrt(2000)
 
 
+ours = pytest.mark.parametrize("strategy", [WordMasking(), SpanMasking(), NgramMasking()])
+
+
+# Words of any length, in one example: all alike, a few long ones among short ones, one that is nearly everything.
+@ours
+@pytest.mark.parametrize("rate", [0.15, 0.3])
+@given(
+    lengths=st.one_of(
+        st.lists(st.integers(1, 6), min_size=4, max_size=60),
+        st.lists(st.sampled_from([1, 1, 1, 12, 40]), min_size=4, max_size=30),
+        st.tuples(st.integers(2, 20), st.integers(2, 20)).map(lambda each: [each[0]] * each[1]),
+        st.integers(7, 200).map(lambda length: [length]),
+    ).filter(lambda lengths: sum(lengths) >= 8)
+)
+@settings(max_examples=15)
+def test_the_rate_is_met_whatever_the_lengths_of_words(strategy, rate, lengths):
+    count, tokens = 3000, sum(lengths)
+    words = words_of([[0, *lengths, 0]] * count)
+    chosen = strategy.select(words, rate, keys_of(count)).reshape(count, -1)
+    share = chosen.sum(axis=1) / tokens
+    # One point, and five standard deviations of the mean. At least one token is chosen.
+    assert abs(share.mean() - max(rate, 1 / tokens)) < 0.01 + 5 * share.std() / np.sqrt(count)
+    # In short examples runs prefer the middle by a little: the first and the last token have a neighbour less.
+    likely = chosen[:, 1:-1].mean(axis=0)
+    assert np.abs(likely - rate).max() < 0.25 * rate + 0.04
+
+
+@ours
+def test_a_row_without_words_is_masked_like_text(strategy):
+    # A row of DNA or of Thai, 126 tokens without a space; and a long address in a sentence.
+    for lengths in ([126], [*[1] * 40, 60, *[2] * 13]):
+        words = words_of([[0, *lengths, 0]] * 500)
+        share = strategy.select(words, 0.15, keys_of(500)).reshape(500, -1).sum(axis=1) / 126
+        assert abs(share.mean() - 0.15) < 0.01
+        assert share.max() < 0.35
+
+
+def test_short_examples_keep_whole_words_where_the_rate_allows_it():
+    # Six words of three tokens, 2.7 tokens wanted: one word (3) in 85 % of the examples, one token in the others.
+    words = words_of([[0, *[3] * 6, 0]] * 4000)
+    count = WordMasking().select(words, 0.15, keys_of(4000)).reshape(4000, -1).sum(axis=1)
+    assert set(count.tolist()) == {1, 3}
+    assert abs((count == 3).mean() - 0.85) < 5 * np.sqrt(0.85 * 0.15 / 4000)
+
+
 @pytest.mark.parametrize("strategy", [TokenMasking, WordMasking, SpanMasking, NgramMasking])
 def test_every_position_is_as_likely_as_any_other(strategy):
     # One text of one-token words under many keys.
@@ -142,7 +192,7 @@ def test_span_lengths_have_the_paper_s_distribution(strategy, chances):
 def test_a_span_never_reaches_over_a_special_token():
     # Segments of 3 and 2 words, [SEP] between them: with spans of 4 words, each segment is one span.
     words = words_of([[0, 2, 1, 1, 0, 1, 3, 0]] * 7)
-    units = word_runs(words, np.array([0, 0, 0, 1.0]), 0.9, keys_of(7))
+    units = word_runs(fair_words(words, 0.9), np.array([0, 0, 0, 1.0]), 0.9, keys_of(7))
     assert list(zip(units.position.tolist(), units.length.tolist(), strict=True)) == [(1, 4), (6, 4)] * 7
 
 

@@ -218,7 +218,9 @@ def test_a_corpus_that_the_tokenizer_makes_nothing_of_has_nothing_to_learn(tmp_p
 def test_empty_sentences_are_dropped(tmp_path: Path):
     # The accents of the second sentence have no letter to sit on and vanish when accents are stripped.
     source = jsonl(tmp_path / "a.jsonl", ["One two three.\n\n\u0301\u0301\n\nFour five six.", *texts(5)])
-    result = prepared(source, tmp_path / "out", settings(shards={"validation_fraction": 0}))
+    result = prepared(
+        source, tmp_path / "out", settings(shards={"validation_fraction": 0}, tokenizer={"strip_accents": True})
+    )
     split = open_shards(result.folder).split("train")
     (block,) = split.blocks()
     assert np.all(np.diff(block.sentences) > 0)

@@ -189,7 +189,7 @@ def test_its_own_files_are_not_sources(tmp_path: Path):
     jsonl(tmp_path / "a.jsonl", texts(20))
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
     prepared(tmp_path, tmp_path / "data", KEPT)
-    assert (tmp_path / "data" / "tokenizer" / "vocab.txt").exists()
+    assert (tmp_path / "data" / "tokenizer" / "tokenizer.json").exists()
     assert prepared(tmp_path, tmp_path / "data", KEPT).already
     (tmp_path / "elsewhere").mkdir()
     for path in list(tmp_path.glob("*.*")):

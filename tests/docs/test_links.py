@@ -32,7 +32,7 @@ INLINE = re.compile(r"`([^`\n]+)`")
 TEST = re.compile(r"(?:tests/)?(\w+/test_\w+\.py)(?:::(test_\w+))?")
 # A setting in prose: `train.steps`, `corpus.filters.min_characters`.
 SETTING = re.compile(r"(?:maskling .*--)?(?:--)?([a-z]+(?:\.[a-z0-9_-]+)+)")
-FILES = (".py", ".md", ".json", ".jsonl", ".toml", ".npy", ".safetensors", ".txt", ".zst", "/")
+FILES = (".py", ".md", ".json", ".jsonl", ".toml", ".npy", ".safetensors", ".txt", ".zst", ".model", "/")
 
 
 def known_settings() -> set[str]:

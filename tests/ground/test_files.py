@@ -15,6 +15,7 @@ from maskling.files import (
     fingerprint,
     recover_folder,
     remove_partial,
+    url_refusal,
     write_json,
 )
 
@@ -109,3 +110,17 @@ def test_json_keeps_letters_of_every_script(tmp_path: Path):
     write_json(tmp_path / "a.json", {"text": "语言"})
     assert "语言" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"text": "语言"}
+
+
+def test_urls_are_no_place_to_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for url in ("s3://bucket/x", "simplecache::s3://bucket/x", "file:///a", "s3://", "abfs+x://a"):
+        for path in (url, Path(url)):
+            assert "is a URL, and results are written to local paths" in (url_refusal(path) or "")
+        with pytest.raises(OSError, match="is a URL"), atomic_write(Path(url)):
+            pass
+        with pytest.raises(OSError, match="is a URL"), atomic_folder(Path(url)):
+            pass
+    for path in ("x", "/a/b", "a:b/c", "C:/a", "a/s3:/b", "./x", "a b:/c"):
+        assert url_refusal(path) is None
+    assert list(tmp_path.iterdir()) == []

@@ -46,7 +46,7 @@ def random_documents(seed: int, count: int, sentences: int = 12, words: int = 20
 def vocabulary_of(split: Split) -> MaskingVocabulary:
     """A vocabulary for `split_of`."""
     size = FIRST_ID + split.num_tokens
-    return MaskingVocabulary(size, PAD, CLS, SEP, MASK, np.arange(FIRST_ID, size), np.arange(5))
+    return MaskingVocabulary(size, PAD, CLS, SEP, MASK, np.arange(FIRST_ID, size), np.arange(5), UNK)
 
 
 def words_of(examples: list[list[int]]) -> WordIds:

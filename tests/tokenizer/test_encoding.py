@@ -59,7 +59,7 @@ def test_words_can_be_read_back_from_token_spans():
 
 
 def test_half_a_surrogate_pair_keeps_the_positions_of_the_text_after_it():
-    (found,) = small("wordpiece").encode_with_offsets(["\ud800 fox"])
+    (found,) = small("bert").encode_with_offsets(["\ud800 fox"])
     assert "\ud800 fox"[found.begins[0] : found.ends[-1]] == "fox"
 
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskling.tokenizer import characters, fast_encoder, word_starts
-from maskling.tokenizer.fast_encoder import from_encodings
+from maskling.tokenizer.characters import character_word_starts
+from maskling.tokenizer.encoding import from_encodings
 from maskling.tokenizer.library import library_to_json, with_special_as_text
 from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -30,7 +31,7 @@ def split_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def plain(tokenizer: Tokenizer) -> tokenizers.Tokenizer:
     """The library's tokenizer, which encodes special tokens as plain text."""
-    return with_special_as_text(tokenizer._library)
+    return with_special_as_text(tokenizer._library, set(tokenizer._special_tokens.values()))
 
 
 @MANY
@@ -45,18 +46,20 @@ def test_ids_equal_those_of_the_library_on_nasty_text(tokenizer: Tokenizer, batc
 @given(text=nasty)
 def test_word_starts_equal_those_from_the_offsets_of_the_whole_text(tokenizer: Tokenizer, text: str):
     tokens = tokenizer.encode(text)
+    text = tokenizer._encoder._library_encoder.offsets_text(text)
     encoding = plain(tokenizer).encode(text, add_special_tokens=False)
-    if tokenizer.chinese_words == "jieba":
-        expected = from_encodings([text], [encoding], tokenizer._spelling, jieba=True).word_starts.tolist()
-    elif tokenizer.kind == "WordPiece":
-        expected = [not token.startswith("##") for token in encoding.tokens]
+    assert tokens.ids.tolist() == encoding.ids
+    if tokenizer.kind == "WordPiece":
+        expected = from_encodings([text], [encoding], tokenizer._spelling, tokenizer.words).word_starts.tolist()
+        if not tokenizer.words.apply_to(text):
+            assert expected == [not token.startswith("##") for token in encoding.tokens]
     else:
-        expected = word_starts.word_starts(text, encoding, jieba=False).tolist()
+        expected = word_starts.word_starts(text, encoding, character_word_starts(text, tokenizer.words)).tolist()
     assert tokens.word_starts.tolist() == expected
 
 
 def test_every_trained_kind_can_be_split_into_chunks(tokenizer: Tokenizer):
-    assert chunking(library_to_json(tokenizer._library)) is not None
+    assert chunking(library_to_json(tokenizer._library), set(tokenizer._special_tokens.values())) is not None
 
 
 def test_fragments_alone_and_in_pairs(tokenizer: Tokenizer):

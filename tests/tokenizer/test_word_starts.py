@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.errors import MissingExtra, TokenizerError
-from maskling.tokenizer import characters
+from maskling.tokenizer import characters, segmentation
+from maskling.tokenizer.segmentation import WordRules, resolve_words
+from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.tokenizer.training import count_words, train_vocabulary
 from oracles.nasty_text import nasty
 from oracles.small_text import texts
 from oracles.tokenizer_recipes import small
@@ -81,11 +85,95 @@ def test_jieba_in_text_that_has_none_of_the_common_characters():
     assert tokens.word_starts.astype(int).tolist() == [1, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0, 1]
 
 
-def test_jieba_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(characters, "_installed", lambda: False)
-    assert characters.resolve_chinese_words("auto") == "characters"
-    with pytest.raises(MissingExtra, match=r"maskling\[data\]"):
-        characters.resolve_chinese_words("jieba")
+def test_a_library_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(segmentation, "_installed", lambda _: False)
+    assert resolve_words("auto", "auto") == WordRules("characters", "spaces")
+    with pytest.raises(MissingExtra, match=r"tokenizer.chinese_words = 'jieba' needs .*rjieba.*maskling\[words\]"):
+        resolve_words("jieba", "auto")
+    with pytest.raises(MissingExtra, match=r"tokenizer.words = 'icu' needs .*icu4py.*maskling\[words\]"):
+        resolve_words("auto", "icu")
+    monkeypatch.setattr(segmentation, "_installed", lambda package: package == "icu4py")
+    assert resolve_words("auto", "auto") == WordRules("icu", "icu")
+
+
+def split_words(text: str, rules: WordRules) -> list[str]:
+    starts = [*np.flatnonzero(characters.character_word_starts(text, rules)), len(text)]
+    return [text[begin:end] for begin, end in itertools.pairwise(starts)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # The expected words are those of ICU's own tests and documentation where it has them, else read by eye.
+        ("ภาษาไทยภาษาไทย", "ภาษา ไทย ภาษา ไทย"),
+        ("ปี2024ABCไทย", "ปี 2024ABC ไทย"),
+        ("មនុស្សទាំងអស់កើតមក", "មនុស្ស ទាំងអស់ កើតមក"),
+        ("ມະນຸດທຸກຄົນ", "ມະນຸດ ທຸກຄົນ"),
+        ("လူတိုင်းသည်", "လူ တိုင်း သည်"),
+        ("東京都に住む。", "東京 都 に 住む 。"),
+        ("データ処理、人間は", "データ 処理 、 人間 は"),
+        ("𠀀中はい", "𠀀 中 はい"),  # above U+FFFF: two UTF-16 units
+        ("我来到北京", "我 来到 北京"),  # no kana: Chinese
+    ],
+)
+def test_words_of_scripts_without_spaces_come_from_dictionaries(text: str, expected: str):
+    pytest.importorskip("icu4py")
+    pytest.importorskip("rjieba")
+    assert split_words(text, WordRules("jieba", "icu")) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("กำ!\u0e49น", ["กำ", "!\u0e49", "น"]),
+        ("#\ufe0f\u20e3 ok", ["#\ufe0f\u20e3 ", "ok"]),
+        ("葛\U000e0100城", ["葛\U000e0100", "城"]),
+        ("नमस्ते", ["नमस्ते"]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("កើត\u200bមក", ["កើត\u200b", "មក"]),  # a zero-width space is a space
+        ("\u0301a", ["\u0301a"]),
+    ],
+)
+def test_marks_and_joiners_never_start_a_word(text: str, expected: list[str]):
+    for rules in (WordRules(), WordRules("characters", "icu")):
+        assert split_words(text, rules) == expected
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_tokens_start_the_words_of_the_dictionary_and_ids_do_not_depend_on_it(kind: str):
+    pytest.importorskip("icu4py")
+    text = "ภาษาไทยและภาษาลาว abc 東京都に住む"
+    # Trained on its characters (WordPiece: doubled, for those inside a word), so that no token is longer than one.
+    repeat = 2 if kind == "wordpiece" else 1
+    corpus = " ".join(repeat * character for character in text if character != " ")
+    fields = {"kind": kind, "strip_accents": False, "min_count": 1}
+    plain, split = (
+        train_vocabulary(count_words([corpus], each), each)
+        for each in (TokenizerSettings(**fields, words=words) for words in ("spaces", "icu"))
+    )
+    for batch in ([text], ["abc", text, ""]):
+        one, other = plain.encode_batch(batch), split.encode_batch(batch)
+        assert [tokens.ids.tolist() for tokens in one] == [tokens.ids.tolist() for tokens in other]
+    tokens = split.encode(text)
+    edges = [*np.flatnonzero(tokens.word_starts), len(tokens.ids)]
+    pieces = [split.decode(tokens.ids[a:b]).replace(" ", "") for a, b in itertools.pairwise(edges)]
+    pieces = [piece.replace("#", "") for piece in pieces if piece]
+    assert pieces == ["ภาษา", "ไทย", "และ", "ภาษา", "ลาว", "abc", "東京", "都", "に", "住む"]
+    assert split.encode(text, special_in_text=True).word_starts.tolist() == tokens.word_starts.tolist()
+
+
+def test_a_tokenizer_opens_without_the_library_of_its_words_and_says_so_when_it_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    tokenizer = small("bpe", words="icu", chinese_words="jieba")
+    for name in ("_icu", "_jieba"):
+        getattr(segmentation, name).cache_clear()
+    monkeypatch.setitem(sys.modules, "icu4py.breakers", None)
+    monkeypatch.setitem(sys.modules, "rjieba", None)
+    assert len(tokenizer.encode("the fox"))
+    for text, package in (("ภาษา", "icu4py"), ("北京", "rjieba")):
+        with pytest.raises(MissingExtra, match=rf"{package}.*maskling\[words\]"):
+            tokenizer.encode(text)
 
 
 def test_tokens_that_can_start_a_word():

@@ -31,7 +31,7 @@ def examples() -> Examples:
     )
     return Examples(
         split=Split([arrays]),
-        vocabulary=MaskingVocabulary(1000, 0, 1, 2, 3, np.arange(11, 1000), np.arange(5)),
+        vocabulary=MaskingVocabulary(1000, 0, 1, 2, 3, np.arange(11, 1000), np.arange(5), 4),
         pairing=SinglePairing(),
         masking=TokenMasking(),
         corruption=Corruption(),

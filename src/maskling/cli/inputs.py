@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from maskling.cli.options import Pairs, setting_layers
 from maskling.errors import CorpusError, SettingsError
-from maskling.files import ASIDE
+from maskling.files import ASIDE, url_refusal
 
 if TYPE_CHECKING:
     from maskling.console import Console
@@ -41,14 +41,16 @@ def check_sources(sources: Sequence[str]) -> None:
 
 
 def check_out_folder(out: Path) -> None:
-    """Raise SettingsError if `out` is a file or inside one."""
+    """Raise SettingsError if `out` is a URL, a file, or inside one."""
+    _check_local(out)
     if out.exists() and not out.is_dir():
         raise SettingsError(f"{out} is a file; give a folder with --out")
     _check_above(out)
 
 
 def check_out_file(out: Path, read: Iterable[str | Path] = ()) -> None:
-    """Raise SettingsError if `out` is a folder, inside a file, or one of the files that are read."""
+    """Raise SettingsError if `out` is a URL, a folder, inside a file, or one of the files that are read."""
+    _check_local(out)
     if out.is_dir():
         raise SettingsError(f"{out} is a folder; give the name of a file in it")
     if str(out) == "-":
@@ -64,6 +66,11 @@ def visible_names(folder: Path) -> list[str]:
         return []
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if not name.startswith(".") and not name.endswith(ASIDE)]
+
+
+def _check_local(out: Path) -> None:
+    if (refusal := url_refusal(out)) is not None:
+        raise SettingsError(refusal)
 
 
 def _check_above(out: Path) -> None:

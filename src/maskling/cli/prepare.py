@@ -14,6 +14,8 @@ from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
+    from maskling.data.manifest import TextReport
+    from maskling.data.mask_rates import MaskRates
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
 
@@ -84,6 +86,16 @@ class PrepareReport:
                 less = event.path is None and event.vocab_size < self._vocab_size
                 why = f", not the {self._vocab_size:,} of the settings, because the text gives no more" if less else ""
                 console.note(f"tokenizer {where}: {event.vocab_size:,} tokens{why}")
+                if event.dotless_i:
+                    console.note(
+                        "lowercase as in Turkish and Azeri, I to ı: tokenizer.dotless_i = false if that is wrong"
+                    )
+                for line in event.left_out:
+                    console.warn(line)
+            case events.NormalizationMeasured():
+                for line in event.warnings():
+                    console.warn(line)
+                console.note(f"normalization, case aside: {events.changes_line(event.changes)}")
             case events.ShardWritten():
                 text = f"tokenized {event.parts:,} of {counted(event.num_parts, 'part')}, {size(event.tokens)} tokens"
                 console.progress(text, event.parts, event.num_parts)
@@ -92,20 +104,27 @@ class PrepareReport:
                 self._prepared(event)
 
     def _prepared(self, event: Prepared) -> None:
+        from maskling.data.prepare.events import changes_line
+
         console, text = self._console, event.manifest.text
         left_out = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
-        for line in event.warnings():
+        rates = measured_rates(event.folder)
+        warnings = [*event.warnings(), *(rates.warnings if rates is not None else [])]
+        for line in warnings:
             console.warn(line)
         entropy = event.manifest.unigram_entropy
         lines = [
             f"{event.folder} was prepared before and is complete" if event.already else f"{event.folder} is ready",
             f"  documents   {text.kept:,} of {text.read:,}" + (f" (left out: {left_out})" if left_out else ""),
+            *_changes(text),
             f"  train       {event.train_tokens:,} tokens in {counted(event.train_documents, 'document')}",
             f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
             f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes per token, "
             f"{100 * event.unknown_share:.2f}% unknown",
+            f"  normalized  {changes_line(event.changes)}",
             f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
             f"for a model of token frequencies only",
+            *([f"  mask rate   {rates.line}"] if rates is not None else []),
         ]
         for line in lines:
             console.result(line)
@@ -115,12 +134,36 @@ class PrepareReport:
                 "already": event.already,
                 "documents": text.kept,
                 "rejected": dict(text.rejected),
+                "encodings": dict(text.encodings),
+                "changes": dict(text.changes),
                 "train_tokens": event.train_tokens,
                 "validation_tokens": event.validation_tokens,
                 "vocab_size": event.manifest.vocab_size,
                 "bytes_per_token": event.bytes_per_token,
                 "unknown_share": event.unknown_share,
+                "normalized": [note.model_dump() for note in event.manifest.normalized],
                 "unigram_entropy": entropy,
-                "warnings": event.warnings(),
+                "mask_rates": {} if rates is None else {kind: rate.met for kind, rate in rates.of_kind.items()},
+                "warnings": warnings,
             }
         )
+
+
+def _changes(text: TextReport) -> list[str]:
+    """Return lines about encodings that were recognized, filters that were chosen and what cleaning changed."""
+    lines = []
+    if text.encodings:
+        files = ", ".join(f"{counted(count, 'file')} read as {name}" for name, count in text.encodings.items())
+        lines.append(f"  encodings   {files}; the others declare theirs or are UTF-8")
+    lines += [f"  changed     {count:,} {kind}" for kind, count in text.changes.items()]
+    return lines
+
+
+def measured_rates(folder: Path) -> MaskRates | None:
+    """Measure the mask rates on a prepared folder."""
+    from maskling.data import mask_rates
+    from maskling.data.shards import open_shards
+    from maskling.tokenizer.tokenizer import Tokenizer
+
+    shards = open_shards(folder)
+    return mask_rates.measure(shards, Tokenizer.load(shards.tokenizer_folder, *shards.manifest.word_rules))

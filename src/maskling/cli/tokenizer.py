@@ -42,8 +42,8 @@ def tokenizer(
     """Train a tokenizer only.
 
     'maskling prepare' trains one as part of its work; its option --tokenizer.path uses an existing one. Kinds:
-    wordpiece (BERT), bpe (byte-level, as RoBERTa), unigram (as SentencePiece). The same text gives the same files on
-    any machine.
+    wordpiece (BERT), bpe (byte-level, as RoBERTa), unigram (as SentencePiece), and for molecules, proteins, DNA and
+    logs characters, regex, kmer and words. The same text gives the same files on any machine.
 
     Example: maskling tokenizer books/ --out tok/ --tokenizer.kind bpe --tokenizer.vocab-size 8000
     """
@@ -58,6 +58,8 @@ def tokenizer(
             console.result(line)
         console.data(resolved.settings.model_dump(mode="json"))
         return
+    if resolved.settings.tokenizer.add_missing:
+        raise SettingsError("tokenizer.add_missing is for an existing tokenizer in 'maskling prepare'; leave it out")
     if not sources or out is None:
         raise SettingsError("give text to read and a folder to write: maskling tokenizer books/ --out tok/")
     if resolved.settings.tokenizer.path is not None:
@@ -93,6 +95,12 @@ def tokenizer_extend(
     words: Annotated[
         Path | None, Parameter(help="add the words of this file, one per line; - is standard input", metavar="FILE")
     ] = None,
+    special: Annotated[
+        Path | None,
+        Parameter(help="add the lines of this file, such as [URL], as special tokens that stay whole", metavar="FILE"),
+    ] = None,
+    skip_unusable: Annotated[bool, Parameter(help="add the other words if some of the file cannot be added")] = False,
+    add_missing: Annotated[bool, Parameter(help="add [MASK], [PAD], ... if the model's tokenizer lacks them")] = False,
     count: Annotated[int, Parameter(help="without --words: maximum number of words to add")] = 500,
     min_count: Annotated[int, Parameter(help="without --words: minimum number of occurrences of a word")] = 10,
     out: Annotated[Path | None, Parameter(help="folder to write the model to", metavar="FOLDER")] = None,
@@ -102,32 +110,60 @@ def tokenizer_extend(
     """Add words to a model's vocabulary.
 
     Adds the words of the text that save the most tokens, or the words of a file. Each becomes an ordinary token whose
-    embedding starts as the mean of its former subwords; all other text keeps its tokens. The result is a new model
-    folder: continue training it on the domain with 'maskling train --init'.
+    embedding starts as the mean of its former subwords; all other text keeps its tokens. What the tokenizer splits
+    (covid-19, C++, [URL]) can be added as special tokens, with --special. The result is a new model folder: continue
+    training it on the domain with 'maskling train --init'.
 
     Example: maskling tokenizer extend runs/mine --text books/ --count 200 --out extended/
     """
     if out is None:
         raise SettingsError("give a folder to write: maskling tokenizer extend runs/mine --text FILE --out extended/")
-    if text is None and words is None:
-        raise SettingsError("give the words to add: --text FILE ... finds them in text, --words FILE lists them")
+    if text is None and words is None and special is None and not add_missing:
+        raise SettingsError(
+            "give the words to add: --text FILE ... finds them in text, --words FILE and --special FILE list them"
+        )
+    if skip_unusable and words is None and special is None:
+        raise SettingsError("--skip-unusable is for words that are listed; give them with --words or --special")
+    if str(words) == str(special) == "-":
+        raise SettingsError("standard input is read once; give --words or --special a file")
     if count < 1 or min_count < 1:
         raise SettingsError("--count and --min-count should be at least 1")
     reading = corpus_settings(settings, text, "--text FILE ...")
     check_sources(text or ())
     check_out_folder(out)
-    named = None if words is None else list(read_texts((), words))
+    named, whole = (None if file is None else list(read_texts((), file)) for file in (words, special))
 
     from maskling.model.locate import find_model
     from maskling.train.extend import extend_words
 
     console = Console(as_json=json)
     report = reading_report(console)
-    done = extend_words(find_model(model), out, text or (), named, count, min_count, reading, report)
+    done = extend_words(
+        find_model(model),
+        out,
+        text or (),
+        named,
+        count,
+        min_count,
+        reading,
+        report,
+        special=whole,
+        skip_unusable=skip_unusable,
+        add_missing=add_missing,
+    )
     console.clear()
     console.warn_each(report.problems())
+    console.warn_each(f"{word!r} was left out: {reason}" for word, reason in done.unusable.items())
+    for word, normal in done.folded.items():
+        console.note(f"{word!r} is added as {normal!r}, which is how this tokenizer reads it")
+    if add_missing:
+        console.note(f"special tokens added: {', '.join(done.roles) or 'none, the tokenizer has them all'}")
     rows = [
-        [word.text, f"{word.count:,}" if text else "", counted(len(word.pieces), "piece")]
+        [
+            word.text,
+            "special" if word.is_special else f"{word.count:,}" if text else "",
+            counted(len(word.pieces), "piece"),
+        ]
         for word in done.words[:_MAX_SHOWN]
     ]
     for line in table(rows):
@@ -147,8 +183,17 @@ def tokenizer_extend(
             "tokens_before": done.tokens_before,
             "tokens_after": done.tokens_after,
             "words": [
-                {"text": word.text, "token": word.token, "pieces": len(word.pieces), "count": word.count}
+                {
+                    "text": word.text,
+                    "token": word.token,
+                    "pieces": len(word.pieces),
+                    "count": word.count,
+                    "special": word.is_special,
+                }
                 for word in done.words
             ],
+            "left_out": dict(done.unusable),
+            "normalized": dict(done.folded),
+            "roles_added": list(done.roles),
         }
     )

@@ -5,6 +5,7 @@ Document --clean, filter, split into sentences--> CleanDocument --drop_duplicate
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,7 +40,7 @@ class CleanDocument:
     """A document ready to be tokenized.
 
     sentences: lengths in characters, which sum to len(text); digest: xxh3_64 of the text;
-    paragraphs: only if paragraphs are deduplicated.
+    paragraphs: only if paragraphs are deduplicated; changes: what cleaning changed, counted by kind.
     """
 
     id: str
@@ -48,6 +49,7 @@ class CleanDocument:
     sentences: list[int]
     digest: int
     paragraphs: list[Paragraph] = field(default_factory=list)
+    changes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,12 @@ class Rejected:
 
 def process_document(document: Document, settings: CorpusSettings) -> CleanDocument | Rejected:
     """Clean a document, filter it and split it into sentences. A pure function, so any process can run it."""
-    text = clean(document.text, settings.clean, keep_lines=document.line_sentences)
+    changes: Counter[str] = Counter()
+    text = clean(document.text, settings.clean, document.line_sentences, changes)
     reason = rejection(text, settings.filters)
     if reason:
         return Rejected(reason)
-    if document.line_sentences:
+    if document.line_sentences or settings.clean.spaces == "keep":
         sentences = split_lines(text)
     else:
         sentences = split_sentences(text, settings.language, settings.abbreviations)
@@ -74,6 +77,7 @@ def process_document(document: Document, settings: CorpusSettings) -> CleanDocum
         sentences=[len(sentence) for sentence in sentences],
         digest=digest(text),
         paragraphs=_paragraphs(sentences, settings) if settings.dedup == "paragraph" else [],
+        changes={kind: count for kind, count in changes.items() if count},
     )
 
 

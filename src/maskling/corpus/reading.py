@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
+from maskling.corpus.archives import open_members
 from maskling.corpus.decoding import UndecodableError
 from maskling.corpus.document import Document, Source
+from maskling.corpus.formats import find_reader, is_readable
 from maskling.corpus.opening import READ_ERRORS, FileReport, ReadReport, StoppedError
-from maskling.corpus.readers import READERS, ReadFunction
+from maskling.corpus.readers import ReadFunction
 from maskling.corpus.readers.hugging_face import read_hugging_face
 from maskling.corpus.readers.python_docs import read_python_docs
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MasklingError
-
-# Formats that contain text but are not read, and what to do with them.
-_NOT_READ = {
-    ".json": "write it as JSON Lines, one object per line; if it is that already, set corpus.format to jsonl",
-    ".pdf": "convert it to text first, for example with pdftotext",
-    ".doc": "save it as plain text or HTML",
-    ".docx": "save it as plain text or HTML",
-    ".odt": "save it as plain text or HTML",
-    ".rtf": "save it as plain text or HTML",
-    ".zip": "unpack it, or give 'zip://*::FILE.zip'",
-    ".tar": "unpack it, or give 'tar://*::FILE.tar'",
-    ".tgz": "unpack it",
-}
 
 
 class ReadPosition(NamedTuple):
@@ -73,7 +65,12 @@ def read_documents(
 
 def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
     try:
-        yield from _reader(source, settings)(source, settings, report)
+        with _peekable(source) as opened:
+            reader = _reader(opened, settings)
+            if isinstance(reader, str):
+                yield from _members(opened, reader, settings, report)
+            else:
+                yield from reader(opened, settings, report)
     except (UndecodableError, StoppedError):
         raise
     except READ_ERRORS as error:
@@ -84,19 +81,40 @@ def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> 
         report.add_fault(f"cannot be read: {type(error).__name__}: {error}")
 
 
-def _reader(source: Source, settings: CorpusSettings) -> ReadFunction:
+def _members(archive: Source, kind: str, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
+    """Yield the documents of the files in an archive, as of those in a folder."""
+    if "::" in archive.location:
+        raise CorpusError("is an archive in an archive; unpack the outer one first")
+    for member in open_members(archive, kind, report):
+        if settings.format == "auto" and not is_readable(member):
+            report.notes[f"files in it left out, no reader for {member.suffix or 'names without suffix'}"] += 1
+            continue
+        before = report.documents, report.num_faults
+        report.member = member.name.partition("/")[2]
+        yield from _documents(member, settings, report)
+        if before == (report.documents, report.num_faults):
+            report.notes["files in it without text"] += 1
+        report.member = ""
+
+
+@contextlib.contextmanager
+def _peekable(source: Source) -> Iterator[Source]:
+    """Yield the source; a pipe, which can be opened only once, is opened."""
+    location = source.location
+    if source.opened is not None or "://" in location or location == "-" or not Path(location).is_fifo():
+        yield source
+        return
+    with Path(location).open("rb") as pipe:
+        yield replace(source, opened=pipe)
+
+
+def _reader(source: Source, settings: CorpusSettings) -> ReadFunction | str:
+    """Return the reader of a source, or the suffix of an archive."""
     if source.location.startswith("python-docs:"):
         return read_python_docs
     if source.location.startswith("hf:") and not source.location.startswith("hf://"):
         return read_hugging_face
-    if settings.format != "auto":
-        return READERS[settings.format].read
-    for reader in READERS.values():
-        if source.suffix in reader.suffixes:
-            return reader.read
-    if source.suffix in _NOT_READ:
-        raise CorpusError(f"'{source.suffix}' files are not read: {_NOT_READ[source.suffix]}")
-    return READERS["plain"].read
+    return find_reader(source, settings)
 
 
 def _reason(error: Exception) -> str:

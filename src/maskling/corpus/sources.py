@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from maskling.corpus.archives import is_junk
+from maskling.corpus.document import ARCHIVE_PROTOCOLS
 from maskling.corpus.document import Source as Source
+from maskling.corpus.formats import SUFFIXES, is_readable
 from maskling.corpus.opening import ReadReport, missing_driver
-from maskling.corpus.readers import READERS
 from maskling.errors import CorpusError, suggestion
 
+ARCHIVE_URLS = tuple(f"{protocol}://" for protocol in ARCHIVE_PROTOCOLS)
 SPECIAL = ("python-docs:", "hf:")
-_SUFFIXES = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
+# The files that `datasets` writes beside the data of a saved dataset.
+_DATASET_NOTES = frozenset(("state.json", "dataset_info.json", "dataset_dict.json"))
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def expand(sources: Sequence[str], report: ReadReport | None = None, any_suffix: bool = False) -> list[Source]:
@@ -65,10 +78,10 @@ def _local(name: str) -> Source:
 
 
 def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]:
-    files = list(_walk(name, frozenset()))
+    files = list(_walk(name, report, set()))
     known = [file for file in map(_local, files) if _known(file, report, any_suffix)]
     if not known:
-        suffixes = ", ".join(sorted(_SUFFIXES))
+        suffixes = ", ".join(sorted(SUFFIXES))
         held = f"{len(files):,} files, but none" if files else "no file"
         raise CorpusError(
             f"{name}: this folder has {held} in a readable format ({suffixes}); "
@@ -77,73 +90,121 @@ def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[
     yield from known
 
 
-def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
-    """Yield the files below a folder in the order of their names, following links, but never in a cycle."""
+def _walk(folder: str, report: ReadReport, seen: set[str]) -> Iterator[str]:
+    """Yield the files below a folder in the order of their names, following links, but each folder only once."""
     real = os.path.realpath(folder)
-    if real in above:
+    if real in seen:
+        report.left_out.append(f"{folder}: links to a folder that is read already; left out")
         return
+    seen.add(real)
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise CorpusError(f"{folder}: this folder cannot be listed: {error.strerror}") from None
+    unread = _dataset_notes(folder, {entry.name for entry in entries})
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_junk(entry.name) or entry.name in unread:
             continue
-        if entry.is_dir():
-            yield from _walk(entry.path, above | {real})
-        else:
+        try:
+            mode = entry.stat().st_mode
+        except FileNotFoundError:
+            yield entry.path  # a link to nowhere: the error is reported when it is read
+            continue
+        except OSError as error:
+            report.left_out.append(f"{entry.path}: cannot be read: {error.strerror}; left out")
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _walk(entry.path, report, seen)
+        elif stat.S_ISREG(mode):
             yield entry.path
+        else:
+            kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "not a regular file")
+            report.left_out.append(f"{entry.path}: is {kind}, not a file; left out (name it itself to read it)")
+
+
+def _dataset_notes(folder: str, names: set[str]) -> set[str]:
+    """Return the files of a folder of `datasets.save_to_disk` that are not its data; empty for another folder."""
+    if "dataset_dict.json" not in names and not {"state.json", "dataset_info.json"} <= names:
+        return set()
+    try:
+        listed = json.loads(Path(folder, "state.json").read_bytes())["_data_files"]
+        data = {str(file["filename"]) for file in listed}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set(_DATASET_NOTES)
+    return {name for name in names if name in _DATASET_NOTES or (name.endswith(".arrow") and name not in data)}
 
 
 def _expand_address(name: str, report: ReadReport, any_suffix: bool) -> Iterator[Source]:
     import fsspec
 
+    if name.startswith(("http://", "https://")) and "*" not in name.partition("?")[0]:
+        # Neither a folder nor a pattern: its query begins with '?', and listing it would read it as a page of links.
+        yield Source(name, _http_size(name))
+        return
     try:
         system, path = fsspec.core.url_to_fs(name)
-        folder = not glob.has_magic(path) and system.isdir(path)
-        if folder:
-            paths = sorted(system.find(path))
-        elif glob.has_magic(path):
-            paths = sorted(system.glob(path))
-        else:
-            paths = [path] if system.exists(path) else []
-        if len(paths) > 1 or folder:
-            paths = [found for found in paths if not _hidden(found.removeprefix(path))]
-        sources = [Source(_address(name, found, system), _size(system, found)) for found in paths]
+        if name.startswith("tar://") and not system.exists(path) and system.exists(f"./{path}"):
+            path = f"./{path}"  # as 'tar czf FILE.tar.gz .' names its members
+        pattern = glob.has_magic(path) and not system.exists(path)
+        matches = sorted(system.glob(path)) if pattern else [path] if system.exists(path) else []
+        # A folder that matches, or is named, stands for its files that have a reader.
+        found: dict[str, bool] = {}
+        for match in matches:
+            if system.isdir(match):
+                inside = (file for file in sorted(system.find(match)) if not is_junk(file.removeprefix(match)))
+                found |= dict.fromkeys(inside, False) | found
+            elif not (pattern and is_junk(match.rpartition("/")[2])):
+                found[match] = True
+        sources = [(Source(_address(name, file, system), _size(system, file)), named) for file, named in found.items()]
     except ImportError as error:
         raise CorpusError(missing_driver(name, error)) from None
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{name}: cannot be listed: {error}") from None
-    if folder:
-        sources = [source for source in sources if _known(source, report, any_suffix)]
-    if not sources:
+    except Exception as error:  # of fsspec or any of its drivers
+        reason = str(error).partition(". ")[0] or type(error).__name__
+        archive = name.rpartition("::")[2]
+        advice = f"; give the archive itself, {archive}" if name.startswith(ARCHIVE_URLS) else ""
+        raise CorpusError(f"{name}: cannot be listed: {reason}{advice}") from None
+    known = [source for source, named in sources if named or _known(source, report, any_suffix)]
+    if not known:
         raise CorpusError(f"{name}: there is nothing to read at this URL; check it, or list it first")
-    yield from sources
+    yield from known
 
 
-def _hidden(path: str) -> bool:
-    return any(part.startswith(".") for part in path.split("/"))
+def _http_size(name: str) -> int | None:
+    """Return the size of a file at a URL, if its server says it. Raises CorpusError if the driver is missing."""
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(name)
+        return _size(system, path)
+    except ImportError as error:
+        raise CorpusError(missing_driver(name, error)) from None
+    except FileNotFoundError:
+        raise CorpusError(f"{name}: there is nothing at this URL; check it") from None
+    except Exception:
+        return None  # the error is reported when it is read
 
 
-def _address(name: str, path: str, system: object) -> str:
-    first, chained, rest = name.partition("::")
-    if not chained:
-        return str(system.unstrip_protocol(path))  # type: ignore[attr-defined]
-    if "://" in first:  # zip://*.txt::archive.zip
-        return f"{first.split('://')[0]}://{path}::{rest}"
-    return f"{first}::{rest.split('://')[0]}://{path.lstrip('/')}"  # simplecache::s3://bucket/*.txt
+def _address(name: str, path: str, system: Any) -> str:
+    """Return the address of a file that was found at `path` of a file system that `name` leads to."""
+    links = name.split("::")
+    # simplecache::s3://bucket/*.txt: the first link with a path is the one that was listed.
+    at = next(index for index, link in enumerate(links) if "://" in link)
+    if len(links) == 1:
+        return str(system.unstrip_protocol(path))
+    protocol = links[at].partition("://")[0]
+    links[at] = path if "://" in path else f"{protocol}://{path.lstrip('/') if protocol in ARCHIVE_PROTOCOLS else path}"
+    return "::".join(links)
 
 
-def _size(system: object, path: str) -> int | None:
-    size = system.size(path)  # type: ignore[attr-defined]
+def _size(system: Any, path: str) -> int | None:
+    size = system.size(path)
     return None if size is None else int(size)
 
 
 def _known(source: Source, report: ReadReport, any_suffix: bool) -> bool:
-    suffix = source.suffix
-    if any_suffix or suffix in _SUFFIXES:
+    if any_suffix or is_readable(source):
         return True
-    report.skipped[suffix] += 1
+    report.skipped[source.suffix] += 1
     return False
 
 

@@ -34,7 +34,7 @@ def assemble(
 ) -> tuple[NDArray[np.int32], WordIds]:
     """Read the tokens of examples, with special tokens around their segments, end to end.
 
-    predicts_unknown: whether special tokens of the text itself, such as [UNK], count as ordinary.
+    predicts_unknown: whether [UNK] counts as ordinary; other special tokens of the text itself never do.
     Returns ids (n,) int32 and the words of those n tokens.
     """
     length = lengths(segments, has_pairs)
@@ -51,7 +51,9 @@ def assemble(
     ids[first] = vocabulary.cls
     ids[index] = tokens
     ordinary = np.zeros(len(ids), dtype=bool)
-    ordinary[index] = True if predicts_unknown else ~vocabulary.is_special[tokens]
+    ordinary[index] = ~vocabulary.is_special[tokens]
+    if predicts_unknown:
+        ordinary[index] |= tokens == vocabulary.unk
     # A word starts where the shard says so, and at every ordinary token that follows a special one: a segment may
     # begin inside a word that was longer than a row.
     starts_word = np.zeros(len(ids), dtype=bool)

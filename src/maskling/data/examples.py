@@ -8,6 +8,7 @@ workers and ranks, without changing a token. What is kept between calls is a cac
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -35,6 +36,8 @@ GROUP_EPOCHS = 4
 SAMPLE = 1 << 18
 # Validation tokens packed together, whatever the batch size.
 FIXED_TOKENS = 1 << 16
+# At most this many examples are masked to measure the mask rate.
+MAX_MEASURED = 1 << 13
 
 
 class Examples:
@@ -139,6 +142,30 @@ class Examples:
             words=words.word,
             token_types=(words.position >= text.second[0]).astype(np.int64),
             label=int(rows.segments.label[0]),
+        )
+
+    def with_masking(self, masking: Masking) -> Examples:
+        """Return the same examples with other masks."""
+        other = copy.copy(self)
+        other._masking, other._block = masking, None
+        return other
+
+    def mask_rate(self, tokens: int, rate: float) -> MaskRate:
+        """Measure the fraction of tokens that the masking chooses in the first examples, over several epochs if few.
+
+        tokens: number of tokens to measure it on, about; rate: asked for.
+        """
+        count = min(MAX_MEASURED, max(1, round(tokens / self.mean_length)))
+        rows = self._one_per_row(np.arange(count), self._seed)
+        text, words = self._masked(rows, rate, self._seed)
+        asked = self._masking.rates(rate, keys(self._seed, "mask", rows.epoch, rows.index))
+        ordinary = max(1, int(words.num_ordinary.sum()))
+        num_words = len(np.unique(words.word[words.ordinary]))
+        return MaskRate(
+            asked=float((asked * words.num_ordinary).sum()) / ordinary,
+            met=int(np.count_nonzero(text.chosen)) / ordinary,
+            tokens_per_word=ordinary / max(1, num_words),
+            tokens_per_example=ordinary / max(1, len(rows.index)),
         )
 
     def _one_per_row(self, global_index: Int64Array, seed: int) -> PackedExamples:
@@ -254,6 +281,16 @@ class StepExamples:
         begin, end = np.searchsorted(self.layout.row, (first, last)).tolist()
         part = Layout(self.layout.row[begin:end] - first, self.layout.column[begin:end], last - first)
         return collate(self.text.part(begin, end), part, self.seq_length, self.pad)
+
+
+@dataclass(frozen=True)
+class MaskRate:
+    """The fraction of ordinary tokens that is asked for, and that is met; lengths are means over a sample."""
+
+    asked: float
+    met: float
+    tokens_per_word: float
+    tokens_per_example: float
 
 
 @dataclass(frozen=True)

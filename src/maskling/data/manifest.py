@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import orjson
@@ -28,6 +28,7 @@ from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.npy import PREPARE_AGAIN, map_array, write_array
 from maskling.errors import DataError
 from maskling.files import checksum, fingerprint, write_json
+from maskling.tokenizer.settings import ChineseWords, OtherWords
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -92,7 +93,10 @@ class BadFile(_Record):
 class TextReport(_Record):
     """Counts of the documents that were read, kept and rejected.
 
-    rejected: number of documents per reason; bad_files: the first of `num_bad_files`.
+    rejected: number of documents per reason; bad_files: the first of `num_bad_files`; notes: what else was left out or
+    read differently, with counts
+    ('files in it left out, no reader for .png'); changes: what reading and cleaning changed, counted by kind;
+    encodings: files per encoding that was recognized and not declared.
     """
 
     read: Count = 0
@@ -100,8 +104,11 @@ class TextReport(_Record):
     kept_bytes: Count = 0
     rejected: dict[str, Count] = Field(default_factory=dict)
     replaced_bytes: Count = 0
+    changes: dict[str, Count] = Field(default_factory=dict)
+    encodings: dict[str, Count] = Field(default_factory=dict)
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
+    notes: dict[str, Count] = Field(default_factory=dict)
 
 
 class SourceNote(_Record):
@@ -113,13 +120,36 @@ class SourceNote(_Record):
 
 
 class SourceNotes(_Record):
-    """All sources. fingerprint: of every note; listed: the first notes; skipped: files per suffix without a reader."""
+    """All sources.
+
+    fingerprint: of every note; listed: the first notes; skipped: files per suffix without a reader; left_out: what else
+    of the folders is not read, and why.
+    """
 
     count: Count
     bytes: Count | None
     fingerprint: Checksum
     listed: tuple[SourceNote, ...]
     skipped: dict[str, Count] = Field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+
+class NormalizedScript(_Record):
+    """What normalization does to text of one script, in a sample; see `maskling.tokenizer.changes.ScriptChanges`."""
+
+    script: str
+    characters: Count
+    marks: Count = 0
+    letters: Count = 0
+    joiners: Count = 0
+    replaced: Count = 0
+
+
+class SegmentedScript(_Record):
+    """A script without spaces between words. segmenter: library and version that found its words, None if none did."""
+
+    characters: Count
+    segmenter: str | None = None
 
 
 class MadeFrom(_Record):
@@ -144,6 +174,10 @@ class Manifest(_Record):
     counts: Checksum = Field(description="checksum of counts.npy: how often each id occurs in the train split")
     splits: Splits
     text: TextReport = TextReport()
+    normalized: tuple[NormalizedScript, ...] = Field((), description="changes by the tokenizer's normalizer, by script")
+    scripts: dict[str, SegmentedScript] = Field(
+        default_factory=dict, description="scripts without spaces in the text, and what found their words"
+    )
     made_from: MadeFrom | None = Field(None, description="settings and sources")
 
     @model_validator(mode="after")
@@ -151,6 +185,16 @@ class Manifest(_Record):
         if self.dtype != dtype_name(self.vocab_size):
             raise ValueError(f"{self.dtype} does not match a vocabulary of {self.vocab_size}")
         return self
+
+    @property
+    def word_rules(self) -> tuple[ChineseWords, OtherWords]:
+        """How words were found in scripts without spaces: `tokenizer.chinese_words` and `tokenizer.words`."""
+        made = {} if self.made_from is None else self.made_from.settings.get("tokenizer", {})
+        chinese, others = made.get("chinese_words", "characters"), made.get("words", "spaces")
+        return (
+            chinese if chinese in get_args(ChineseWords) else "characters",
+            others if others in get_args(OtherWords) else "spaces",
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -57,6 +57,11 @@ class Shards:
         shards = self.manifest.shards(name)
         return Split([ShardFiles(self.folder, shard, self.manifest.vocab_size) for shard in shards])
 
+    def first_shard(self, name: SplitName) -> Split:
+        """Return the first shard of a split alone, as a sample."""
+        shards = self.manifest.shards(name)[:1]
+        return Split([ShardFiles(self.folder, shard, self.manifest.vocab_size) for shard in shards])
+
     @cached_property
     def counts(self) -> Int64Array:
         """(vocab_size,) int64, occurrences of each id in the train split. Raises DataError if damaged."""

@@ -193,7 +193,7 @@ def split_text(folder: Path, model: Model) -> HeldOutText:
     """
     shards = open_shards(folder)
     manifest = shards.manifest
-    if manifest.tokenizer != model.tokenizer.fingerprint:
+    if not model.tokenizer.matches(manifest.tokenizer):
         raise DataError(
             f"{folder} was prepared with tokenizer {manifest.tokenizer}, but the model in {model.folder} has "
             f"{model.tokenizer.fingerprint}; evaluate it on the text files instead, or prepare them with "

@@ -144,7 +144,7 @@ def passages_of_split(
     shards = open_shards(folder)
     manifest = shards.manifest
     for model in models:
-        if model.tokenizer.fingerprint != manifest.tokenizer:
+        if not model.tokenizer.matches(manifest.tokenizer):
             raise DataError(
                 f"{folder} holds the tokens of tokenizer {manifest.tokenizer}, and the model in {model.folder} has "
                 f"{model.tokenizer.fingerprint}; compare models of different tokenizers on text files, with --text"
@@ -217,7 +217,7 @@ def chosen_words(counts: Sequence[int], rate: float) -> list[BoolArray]:
 
 def _passages(document: CleanDocument, most: int) -> Iterator[Passage]:
     """Yield passages of whole sentences; a sentence of more than `most` words is split between words."""
-    starts = np.flatnonzero(characters.character_word_starts(document.text, jieba=False))
+    starts = np.flatnonzero(characters.character_word_starts(document.text))
     ends = np.cumsum([0, *document.sentences]).tolist()
     first = 0
     begin = ends[0]
@@ -236,9 +236,9 @@ def _passages(document: CleanDocument, most: int) -> Iterator[Passage]:
 def _passage(text: str, begin: int, end: int) -> Iterator[Passage]:
     own = text[begin:end].strip()
     kinds = characters.character_kinds(own)
-    starts = np.flatnonzero(characters.character_word_starts(own, jieba=False))
+    starts = np.flatnonzero(characters.character_word_starts(own))
     # A word ends before the next word or before white space.
-    breaks = np.flatnonzero((kinds == characters.SPACE) | characters.character_word_starts(own, jieba=False))
+    breaks = np.flatnonzero((kinds == characters.SPACE) | characters.character_word_starts(own))
     ends = np.append(breaks, len(own))[np.searchsorted(breaks, starts, side="right")]
     wordlike = [any(map(str.isalnum, own[first:last])) for first, last in zip(starts, ends, strict=True)]
     words = np.stack([starts, ends], axis=1)[np.array(wordlike, dtype=bool)].astype(np.int64)

@@ -225,11 +225,13 @@ class Extension:
     """Tokens and positions that were added to the model of `source`.
 
     words: the added tokens as written in a text. text: the files they were found in, tokenized before and after.
+    averaged: tokens whose rows are the mean of all others.
     """
 
     source: str
     vocab_size: int
     words: tuple[str, ...] = ()
+    averaged: tuple[str, ...] = ()
     text: tuple[str, ...] = ()
     tokens_before: int = 0
     tokens_after: int = 0

@@ -30,7 +30,7 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.npy import map_array, write_array
 from maskling.errors import DataError, SettingsError
-from maskling.files import LOCK, checksum, lock_folder, recover_folder, replace_folder, write_json
+from maskling.files import LOCK, checksum, lock_folder, recover_folder, replace_folder, url_refusal, write_json
 from maskling.grouping import grouped
 from maskling.infer.embed import embed_texts
 from maskling.infer.model import Model
@@ -195,6 +195,8 @@ def build_index(
         if is_current(folder, made_from):
             return Indexed(0, 0)
     aside = folder.with_name(f"{folder.name}.making")
+    if (refusal := url_refusal(folder)) is not None:
+        raise DataError(refusal)
     aside.mkdir(parents=True, exist_ok=True)
     parts: list[IndexPart] = []
     texts = cut = 0

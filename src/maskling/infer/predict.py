@@ -196,7 +196,7 @@ def words_in(text: str) -> tuple[str, list[str], list[int]]:
     Text is split at white space, around punctuation and around Chinese characters, as in BERT's pre-tokenization.
     Words of another kind can be given as lists.
     """
-    begins = np.flatnonzero(character_word_starts(text, jieba=False))
+    begins = np.flatnonzero(character_word_starts(text))
     visible = np.flatnonzero(character_kinds(text) != SPACE)
     ends = visible[np.searchsorted(visible, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
     return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()

@@ -22,7 +22,7 @@ import xxhash
 
 from maskling.data.npy import header_of
 from maskling.errors import DataError
-from maskling.files import flush_folder, lock_folder, write_json
+from maskling.files import flush_folder, lock_folder, url_refusal, write_json
 from maskling.infer.search import Vectors
 
 _BEGUN: Final = "begun.json"
@@ -63,6 +63,8 @@ def vector_file(path: Path, texts: int, hidden: int, made_from: dict[str, Any]) 
     plain data that determines the vectors. Raises DataError if another process is writing the same file.
     """
     aside = path.with_name(f"{path.name}.making")
+    if (refusal := url_refusal(path)) is not None:
+        raise DataError(refusal)
     aside.mkdir(parents=True, exist_ok=True)
     with lock_folder(aside, DataError, lambda holder: f"{path} is being written by another process ({holder})"):
         header = header_of((texts, hidden), _DTYPE)

@@ -191,8 +191,9 @@ def check_vocabulary(config: ModelConfig, vocab_size: int, folder: Path) -> None
     """Raise ModelError if the tokenizer of `folder`, of `vocab_size` tokens, has more tokens than its model."""
     if vocab_size > config.vocab_size:
         raise ModelError(
-            f"{folder}: its tokenizer has {vocab_size:,} tokens, but its model only {config.vocab_size:,}; "
-            f"the two do not belong together"
+            f"{folder}: its tokenizer has {vocab_size:,} tokens, but its model only {config.vocab_size:,}; if tokens "
+            f"were added to the tokenizer, resize the model to it with: maskling extend {folder} --tokenizer {folder} "
+            f"--out NEW"
         )
 
 

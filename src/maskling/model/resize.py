@@ -49,6 +49,26 @@ def add_tokens(
 
 
 @torch.no_grad()
+def resize_vocabulary(module: MaskedLM, vocab_size: int) -> MaskedLM:
+    """Return a copy of the model with rows for `vocab_size` tokens; those of the old tokens are unchanged.
+
+    Each new embedding, which is also the new row of the output matrix, is the mean of the old ones, and each new output
+    bias the mean of the old: what `resize_token_embeddings` of transformers does by default (mean_resizing), without
+    its noise of a billionth. Raises ModelError if the model has as many rows already.
+    """
+    old = module.config.vocab_size
+    if vocab_size <= old:
+        raise ModelError(f"the model has {old:,} rows in its vocabulary already, and {vocab_size:,} are asked for")
+    state = module.state_dict()
+    changed = {}
+    for name in ("word.weight", "decoder_bias"):
+        table = state[name]
+        mean = table.float().mean(0, keepdim=True).to(table.dtype)
+        changed[name] = torch.cat([table, mean.expand(vocab_size - old, *table.shape[1:])])
+    return _rebuilt(module, {"vocab_size": vocab_size}, changed)
+
+
+@torch.no_grad()
 def add_positions(module: MaskedLM, positions: int, rope_theta: float | None = None) -> MaskedLM:
     """Return a copy of the model for texts of up to `positions` tokens. Its outputs for shorter texts do not change.
 

@@ -1,40 +1,26 @@
-"""Character classes: white space, word by itself (punctuation, Chinese character), or part of a word.
-
-Word segmentation of Chinese is for whole-word masking only; token ids never depend on it.
-"""
+"""Character classes: white space, word by itself (punctuation, Chinese character), mark, or part of a word."""
 
 from __future__ import annotations
 
-import functools
-import re
 import unicodedata
-from collections.abc import Callable
-from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.errors import MissingExtra
-from maskling.tokenizer.settings import ChineseWords
+from maskling.tokenizer.segmentation import IDEOGRAPH, NO_DICTIONARIES, WordRules
 
 # Unicode's White_Space property, as the tokenizers library uses it. Python's str.isspace adds U+001C to U+001F.
 SPACES: Final = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
-# The ranges that BertNormalizer puts spaces around. Its second-last range starts at 2B920, Google's BERT has 2B820;
-# we follow the library, because ids must be the library's.
-IDEOGRAPHS: Final = (
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf\U0002f800-\U0002fa1f"
-)
-IDEOGRAPH: Final = re.compile(f"[{IDEOGRAPHS}]")
-IDEOGRAPH_RUN: Final = re.compile(f"[{IDEOGRAPHS}]+")
-
 PART: Final = 0
 SPACE: Final = 1
 ALONE: Final = 2
+MARK: Final = 3  # a combining mark, a variation selector or a joiner: belongs to the character before it
+_MARKS: Final = ("Mn", "Mc", "Me")
+ZERO_WIDTH_SPACE: Final = "\u200b"  # between words of Khmer, Thai and Burmese
 _UNKNOWN: Final = 255  # not classified yet
 _KINDS: Final = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
 
@@ -48,14 +34,16 @@ def is_punctuation(character: str) -> bool:
 
 
 def character_kind(character: str) -> int:
-    """Return SPACE, ALONE (a punctuation mark or a Chinese character) or PART (of a word)."""
-    if character in SPACES:
+    """Return SPACE, ALONE (a punctuation mark or a Chinese character), MARK (combining) or PART (of a word)."""
+    if character in SPACES or character == "\u200b":  # the zero-width space separates words
         return SPACE
-    return ALONE if is_punctuation(character) or IDEOGRAPH.match(character) else PART
+    if is_punctuation(character) or IDEOGRAPH.match(character):
+        return ALONE
+    return MARK if unicodedata.category(character) in _MARKS or character in "\u200c\u200d" else PART
 
 
 def character_kinds(text: str) -> NDArray[np.uint8]:
-    """Return the kind of each character, (len(text),) uint8: SPACE, ALONE or PART."""
+    """Return the kind of each character, (len(text),) uint8: SPACE, ALONE, MARK or PART."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     found: NDArray[np.uint8] = _KINDS[codes]
     if (found == _UNKNOWN).any():
@@ -65,22 +53,50 @@ def character_kinds(text: str) -> NDArray[np.uint8]:
     return found
 
 
-def character_word_starts(text: str, jieba: bool) -> NDArray[np.bool_]:
+def character_word_starts(text: str, words: WordRules = NO_DICTIONARIES) -> NDArray[np.bool_]:
     """Return whether a word starts at each character, (len(text),) bool; False on white space.
 
-    jieba: segment runs of Chinese characters into dictionary words; otherwise each character is a word.
+    words: how words are found in scripts without spaces; by default each Chinese character is a word. A combining mark
+    never starts a word, unless nothing or white space is before it. A zero-width space ends a word.
     """
     kind_of = character_kinds(text)
-    word_start: NDArray[np.bool_] = kind_of != SPACE
+    if text.isascii():
+        word_start: NDArray[np.bool_] = kind_of != SPACE
+        word_start[1:] &= (kind_of[1:] == ALONE) | (kind_of[:-1] != PART)
+        return word_start
+    marks = kind_of == MARK
+    if marks.any():
+        # A mark is of the kind of the character it belongs to; without one, it is part of a word.
+        base = np.maximum.accumulate(np.where(marks, 0, np.arange(len(text))))
+        kind_of = np.where(marks & np.isin(kind_of[base], (SPACE, MARK)), PART, kind_of[base])
+    word_start = kind_of != SPACE
     word_start[1:] &= (kind_of[1:] == ALONE) | (kind_of[:-1] != PART)
-    if jieba:
-        for run in IDEOGRAPH_RUN.finditer(text):
-            word_start[run.start() : run.end()] = False
-            position = run.start()
-            for word in segment_chinese(run.group()):
-                word_start[position] = True
-                position += len(word)
+    if ZERO_WIDTH_SPACE in text:
+        after = np.flatnonzero(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32) == 0x200B)
+        inner = after[after > 0]
+        word_start[inner[kind_of[inner - 1] != SPACE]] = False
+        after = after[after + 1 < len(text)] + 1
+        word_start[after] = kind_of[after] != SPACE
+    if words is not NO_DICTIONARIES:
+        for begin, end, begins in words.words(text):
+            word_start[begin:end] = False
+            word_start[begins] = True
+            if end < len(text):
+                word_start[end] = kind_of[end] != SPACE and text[end] != ZERO_WIDTH_SPACE
+    if marks.any():
+        word_start[1:] &= ~marks[1:] | (character_kinds(text)[:-1] == SPACE)
     return word_start
+
+
+def dictionary_characters(text: str, words: WordRules) -> NDArray[np.bool_]:
+    """Return for which characters a dictionary decides whether a word starts there, (len(text),) bool.
+
+    It also decides about the character after its last word.
+    """
+    known = np.zeros(len(text), dtype=bool)
+    for begin, end, _ in words.words(text):
+        known[begin : end + 1] = True
+    return known
 
 
 def looks_chinese(text: str) -> bool:
@@ -89,36 +105,3 @@ def looks_chinese(text: str) -> bool:
     return not text.isascii() and (
         "，" in text or "。" in text or "、" in text or "的" in text or "の" in text or "一" in text
     )
-
-
-def resolve_chinese_words(wanted: ChineseWords) -> Literal["jieba", "characters"]:
-    """Resolve 'auto' to 'jieba' if rjieba is installed, else to 'characters'.
-
-    Raises MissingExtra for 'jieba' if rjieba is not installed.
-    """
-    if wanted == "characters":
-        return "characters"
-    # Only look for the package: importing it takes as long as opening a model.
-    if _installed():
-        return "jieba"
-    if wanted == "jieba":
-        raise MissingExtra("rjieba", "data", "tokenizer.chinese_words = 'jieba'")
-    return "characters"
-
-
-def segment_chinese(run: str) -> list[str]:
-    """Segment a run of Chinese characters into words of jieba's dictionary; the words concatenate to `run`."""
-    words = _segmenter()(run)
-    return words if sum(map(len, words)) == len(run) else list(run)
-
-
-def _installed() -> bool:
-    return find_spec("rjieba") is not None
-
-
-@functools.cache
-def _segmenter() -> Callable[[str], list[str]]:
-    import rjieba
-
-    cut: Callable[[str], list[str]] = rjieba.cut
-    return cut

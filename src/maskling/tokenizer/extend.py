@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.errors import TokenizerError, listing
+from maskling.errors import TokenizerError
 from maskling.tokenizer.encoding import Encoded
 from maskling.tokenizer.library import TokenizerJson
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -79,13 +79,15 @@ class NewWord:
     """A word to add as one token.
 
     text: as written in a text, with the space before it if the token includes that; token: as spelled in the
-    vocabulary; pieces: ids of the tokens that spelled it so far; count: how often it occurs, 0 if no text was counted.
+    vocabulary; pieces: ids of the tokens that spelled it so far; count: how often it occurs, 0 if no text was counted;
+    is_special: a special token instead of an ordinary one.
     """
 
     text: str
     token: str
     pieces: Subwords
     count: int = 0
+    is_special: bool = False
 
 
 def choose_words(tokenizer: Tokenizer, fragments: SplitWords, count: int, min_count: int) -> list[NewWord]:
@@ -118,46 +120,118 @@ def choose_words(tokenizer: Tokenizer, fragments: SplitWords, count: int, min_co
     return chosen
 
 
-def given_words(tokenizer: Tokenizer, words: Iterable[str], fragments: SplitWords | None = None) -> list[NewWord]:
-    """Return user-given words in every form that the vocabulary distinguishes: with a space before it, and without.
+@dataclass(frozen=True)
+class GivenWords:
+    """Words of a user, sorted.
 
-    Raises TokenizerError for words that are one token already, words that the tokenizer would change or split, or if
-    there are none.
+    usable: the new tokens, in every form that the vocabulary distinguishes (with a space before it, and without);
+    unusable: the other words, each with the reason; folded: words that the tokenizer changes (case, accents), each with
+    what is added instead.
+    """
+
+    usable: tuple[NewWord, ...]
+    unusable: Mapping[str, str]
+    folded: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_words(tokenizer: Tokenizer, words: Iterable[str], fragments: SplitWords | None = None) -> GivenWords:
+    """Find out which words can become one ordinary token each. fragments: of a text, for the counts of the words.
+
+    Words are normalized as the tokenizer does it with text. Raises TokenizerError if there are none at all.
     """
     chosen: dict[str, NewWord] = {}
-    known: list[str] = []
-    for word in dict.fromkeys(word.strip() for word in words if word.strip()):
-        forms = [form for form in _forms(tokenizer, word) if len(form.pieces) > 1 or _is_unknown(tokenizer, form)]
-        known += [] if forms else [word]
-        for form in forms:
+    word_of: dict[str, str] = {}
+    unusable: dict[str, str] = {}
+    folded: dict[str, str] = {}
+    given = list(dict.fromkeys(word.strip() for word in words if word.strip()))
+    if not given:
+        raise TokenizerError("there is no word to add; give one word per line")
+    for word in given:
+        normal = tokenizer.normalized(word).replace("▁", " ").strip()
+        if not normal:
+            unusable[word] = "nothing is left of it when this tokenizer normalizes it"
+            continue
+        if normal != word and " " not in normal:
+            folded[word] = normal
+        text = folded.get(word, word)
+        try:
+            forms = _forms(tokenizer, text)
+        except TokenizerError as error:
+            unusable[word] = str(error)
+            continue
+        new = [form for form in forms if len(form.pieces) > 1 or _is_unknown(tokenizer, form)]
+        if not new:
+            unusable[word] = "one token already"
+        for form in new:
             occurrences = fragments.counts[form.pieces] if fragments else 0
             chosen.setdefault(form.token, NewWord(form.text, form.token, form.pieces, occurrences))
-    if known:
-        several = len(known) > 1
-        raise TokenizerError(
-            f"{_quoted(known)} {'are' if several else 'is'} one token already; leave {'them' if several else 'it'} out"
-        )
-    if not chosen:
-        raise TokenizerError("there is no word to add; give one word per line")
+            word_of.setdefault(form.token, word)
     usable = _encoded_as_one(tokenizer, list(chosen.values()))
-    if lost := [form.text.strip() for form in chosen.values() if form not in usable]:
-        raise TokenizerError(
-            f"{_quoted(lost)} cannot be one token, because this tokenizer splits the text there first; leave it out"
-        )
-    return usable
+    for form in chosen.values():
+        if form not in usable:
+            unusable.setdefault(word_of[form.token], "this tokenizer splits the text there first")
+    return GivenWords(tuple(usable), unusable, {word: to for word, to in folded.items() if word not in unusable})
+
+
+def given_words(tokenizer: Tokenizer, words: Iterable[str], fragments: SplitWords | None = None) -> list[NewWord]:
+    """Return user-given words as new tokens. Raises TokenizerError naming every word that cannot be one."""
+    checked = check_words(tokenizer, words, fragments)
+    if checked.unusable:
+        raise TokenizerError(unusable_message(checked.unusable, len(checked.usable)))
+    return list(checked.usable)
+
+
+def check_special(tokenizer: Tokenizer, tokens: Iterable[str]) -> GivenWords:
+    """Find out which strings can become special tokens: kept whole wherever they are written, and never masked.
+
+    Raises TokenizerError if there are none at all.
+    """
+    given = list(dict.fromkeys(token.strip() for token in tokens if token.strip()))
+    if not given:
+        raise TokenizerError("there is no special token to add; give one per line")
+    unusable = {token: "one token already" for token in given if tokenizer.id(token) is not None}
+    new = [token for token in given if token not in unusable]
+    pieces = tokenizer.encode_batch(new)
+    unk = tokenizer.special.unk
+    usable = (
+        NewWord(token, token, tuple(tokens.ids.tolist()) or (unk,), is_special=True)
+        for token, tokens in zip(new, pieces, strict=True)
+    )
+    return GivenWords(tuple(usable), unusable)
+
+
+def unusable_message(unusable: Mapping[str, str], usable: int) -> str:
+    """Return the text of an error that names every word that cannot be added, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for word, reason in unusable.items():
+        by_reason.setdefault(reason, []).append(repr(word))
+    reasons = "; ".join(f"{', '.join(words)} ({reason})" for reason, words in by_reason.items())
+    return (
+        f"{len(unusable):,} of {len(unusable) + usable:,} cannot be added as a word: {reasons}. Nothing was written: "
+        f"leave them out, add the others alone with --skip-unusable, or add those that are split as special tokens "
+        f"with --special FILE"
+    )
 
 
 def extend_tokenizer(tokenizer: Tokenizer, words: Sequence[NewWord]) -> Tokenizer:
-    """Return the tokenizer with more words, whose ids follow the existing ones.
+    """Return the tokenizer with more words, whose ids follow the existing ones. Special tokens must be the last.
 
     Raises TokenizerError for a kind of tokenizer that cannot be extended so that other text keeps its ids.
     """
     tokenizer_json = copy.deepcopy(tokenizer.tokenizer_json)
-    kind = tokenizer_json["model"]["type"]
-    if kind not in _ADD_WORDS:
-        raise TokenizerError(f"a {kind} tokenizer cannot be extended, only {', '.join(_ADD_WORDS)}")
-    _add_missing_tokens(tokenizer_json)
-    _ADD_WORDS[kind](tokenizer_json, words, tokenizer)
+    ordinary = [word for word in words if not word.is_special]
+    if ordinary:
+        kind = tokenizer_json["model"]["type"]
+        if kind not in _ADD_WORDS:
+            raise TokenizerError(f"a {kind} tokenizer cannot be extended, only {', '.join(_ADD_WORDS)}")
+        _add_missing_tokens(tokenizer_json)
+        _ADD_WORDS[kind](tokenizer_json, ordinary, tokenizer)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    first = tokenizer.vocab_size + len(ordinary)
+    special = (word.token for word in words if word.is_special)
+    tokenizer_json["added_tokens"] += [
+        {"id": id_, "content": token, **flags} for id_, token in enumerate(special, start=first)
+    ]
     return tokenizer.with_json(tokenizer_json)
 
 
@@ -214,30 +288,23 @@ def _spelled(tokenizer: Tokenizer, subwords: Subwords) -> str:
 
 
 def _forms(tokenizer: Tokenizer, word: str) -> list[NewWord]:
-    """Return the forms of a word: byte-level models have one token with the space before it and one without."""
-    normal = tokenizer.normalized(word).strip(" ▁")
-    if normal != word and " " not in normal:
-        raise TokenizerError(f"{word!r} is normalized to {normal!r} by this tokenizer; give {normal!r} instead")
-    pre = tokenizer.tokenizer_json["pre_tokenizer"] or {}
-    with_space = pre.get("type") == "ByteLevel" and not pre["add_prefix_space"]
+    """Return the forms of a word: some models have one token with the space before it and one without.
+
+    Raises TokenizerError with the reason if the tokenizer splits the word.
+    """
+    alone, after_another = tokenizer.pre_tokens(word), tokenizer.pre_tokens(f"a {word}")
+    with_space = not alone[0].startswith("▁") and after_another[-1:] != alone[-1:]
     forms = []
     for text in [f" {word}", word] if with_space else [word]:
         parts = tokenizer.pre_tokens(text)
         if len(parts) != 1:
-            raise TokenizerError(
-                f"{word!r} cannot be one token, because this tokenizer splits it into {' '.join(parts)} first; "
-                f"leave it out"
-            )
+            raise TokenizerError(f"split into {' '.join(parts)} first")
         forms.append(NewWord(text, parts[0], tuple(tokenizer.encode(text).ids.tolist())))
     return forms
 
 
 def _is_unknown(tokenizer: Tokenizer, form: NewWord) -> bool:
     return form.pieces == (tokenizer.special.unk,)
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return listing([repr(word) for word in words])
 
 
 def _add_missing_tokens(tokenizer_json: TokenizerJson) -> None:
@@ -261,6 +328,11 @@ def _add_entries(tokenizer_json: TokenizerJson, words: Sequence[NewWord], tokeni
 
 def _add_unmerged(tokenizer_json: TokenizerJson, words: Sequence[NewWord], tokenizer: Tokenizer) -> None:
     """Add words to a byte-level BPE model: with `ignore_merges` a piece of text that is a token is taken whole."""
+    if len(tokenizer.pre_tokens("a a")) < 2:
+        raise TokenizerError(
+            "this BPE tokenizer does not split text at spaces, so a new word would be found in no text; add the words "
+            "as special tokens with --special FILE"
+        )
     if not tokenizer_json["model"].get("ignore_merges"):
         tokenizer_json["model"]["ignore_merges"] = True
         added = {token["content"] for token in tokenizer_json["added_tokens"]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,10 +21,11 @@ TokenizerJson = dict[str, Any]
 MAX_WORD_CHARACTERS: Final = 100  # BertTokenizer's limit: a longer word is [UNK]
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
+NO_TEXT: Final = "\U0010fffe"  # not a character: Unicode guarantees that no text needs it
 ROLES: Final = ("pad", "unk", "cls", "sep", "mask")
 BERT_SPECIAL_TOKENS: Final = {role: f"[{role.upper()}]" for role in ROLES}
-_ROBERTA_SPECIAL_TOKENS: Final = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
-_SUBSTITUTE_ROLES: Final = {"cls": "bos", "sep": "eos"}
+ROBERTA_SPECIAL_TOKENS: Final = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+SUBSTITUTE_ROLES: Final = {"cls": "bos", "sep": "eos"}
 UNUSED: Final = re.compile(r"\[unused\d+\]")
 
 
@@ -64,9 +65,50 @@ def library_to_json(library: tokenizers.Tokenizer) -> TokenizerJson:
     return tokenizer_json
 
 
-def with_special_as_text(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """Return a copy that encodes special tokens written in a text as plain text."""
-    copy = tokenizers.Tokenizer.from_str(library.to_str())
+def with_special_as_text(
+    library: tokenizers.Tokenizer, special_tokens: Collection[str] | None = None
+) -> tokenizers.Tokenizer:
+    """Return a copy that encodes some special tokens, written in a text, as plain text.
+
+    special_tokens: those of the five roles, which a corpus must not inject; all others, such as [URL], stay whole.
+    None for all special tokens.
+    """
+    tokenizer_json = library_to_json(library)
+    for token in tokenizer_json["added_tokens"]:
+        token["special"] = token["special"] and (special_tokens is None or token["content"] in special_tokens)
+    copy = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
+    copy.encode_special_tokens = True
+    return _without_special_pieces(copy)
+
+
+def _without_special_pieces(library: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Return a tokenizer whose model cannot find a special token in a text, with the same ids.
+
+    library: encodes special tokens as plain text. Its model may still know them: Unigram finds the piece "<s>" in
+    "a<s>b", and a whole word "[MASK]" is an entry of WordPiece. They are renamed to what no text contains.
+    """
+    tokenizer_json = library_to_json(library)
+    special = {token["content"]: int(token["id"]) for token in tokenizer_json["added_tokens"] if token["special"]}
+    texts = [text for name in special for text in (name, f" {name} ", f"a{name}a")]
+    with library_errors("the tokenizer failed on a special token"):
+        reached = {id_ for encoding in library.encode_batch(texts, add_special_tokens=False) for id_ in encoding.ids}
+    model = tokenizer_json["model"]
+    vocabulary = model["vocab"]
+    scored = isinstance(vocabulary, list)
+    known = {token for token, _ in vocabulary} if scored else vocabulary.keys()
+    whole = model["type"] in ("Unigram", "WordLevel") or bool(model.get("ignore_merges"))
+    hidden = {name: f"{NO_TEXT}{name}" for name, id_ in special.items() if name in known and (whole or id_ in reached)}
+    if not hidden:
+        return library
+    entries = vocabulary if scored else vocabulary.items()
+    renamed = [(hidden.get(token, token), value) for token, value in entries]
+    model["vocab"] = renamed if scored else dict(renamed)
+    if model.get("unk_token") in hidden:
+        model["unk_token"] = hidden[model["unk_token"]]
+    tokenizer_json["added_tokens"] = [
+        token for token in tokenizer_json["added_tokens"] if token["content"] not in hidden
+    ]
+    copy = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
     copy.encode_special_tokens = True
     return copy
 
@@ -80,41 +122,3 @@ class SpecialIds:
     cls: int
     sep: int
     mask: int
-
-
-def find_special_tokens(vocabulary: Mapping[str, int], configs: list[Mapping[str, Any]], where: str) -> dict[str, str]:
-    """Return the special token of each role: from the folder's configuration files, else by BERT's or RoBERTa's names.
-
-    Raises TokenizerError naming the roles without a token.
-    """
-    special_tokens: dict[str, str] = {}
-    for role in ROLES:
-        configured = [
-            _content(config.get(f"{name}_token"))
-            for config in configs
-            for name in (role, _SUBSTITUTE_ROLES.get(role, role))
-        ]
-        for token in [*configured, BERT_SPECIAL_TOKENS[role], _ROBERTA_SPECIAL_TOKENS[role]]:
-            if token is not None and token in vocabulary:
-                special_tokens[role] = token
-                break
-    missing = [role for role in ROLES if role not in special_tokens]
-    if missing:
-        wanted = ", ".join(f"{BERT_SPECIAL_TOKENS[role]} (or {_ROBERTA_SPECIAL_TOKENS[role]})" for role in missing)
-        raise TokenizerError(
-            f"{where} has no {wanted}, which masked language modelling needs; add the token to the vocabulary, "
-            f"choose another vocabulary, or leave tokenizer.path unset to train one"
-        )
-    if len(set(special_tokens.values())) < len(ROLES):
-        raise TokenizerError(
-            f"{where} uses one token for two special roles ({special_tokens}), but masked language modelling needs "
-            f"five different special tokens; give each role its own token in special_tokens_map.json"
-        )
-    return special_tokens
-
-
-def _content(value: Any) -> str | None:
-    """Return a token from a configuration file, which writes a string or an object with its content."""
-    if isinstance(value, Mapping):
-        value = value.get("content")
-    return value if isinstance(value, str) else None

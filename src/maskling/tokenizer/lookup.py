@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.arrays import Int64Array, UInt64Array, offsets_of
+from maskling.arrays import BoolArray, Int64Array, UInt64Array, offsets_of
 
 # A token code is one int32: the token id above two flag bits.
 WORD_START: Final = 1  # the token starts a word
@@ -38,10 +38,13 @@ _FIRST_SLOT_BITS: Final = 12
 
 
 class ByteSplit(NamedTuple):
-    """Rules for splitting text into words as bytes. kinds: (256,) uint8 from `byte_kinds`; lowercase: ASCII only."""
+    """Rules for splitting text into words as bytes.
+
+    kinds: (256,) uint8 from `byte_kinds`; lower: table of 256 bytes that lowercases ASCII, None to keep case.
+    """
 
     kinds: NDArray[np.uint8]
-    lowercase: bool
+    lower: bytes | None
 
 
 class WordSpans(NamedTuple):
@@ -88,7 +91,9 @@ def split_bytes(texts: Sequence[str], rules: ByteSplit) -> WordSpans | None:
     firsts = np.flatnonzero(begins)
     counts = np.zeros(len(texts) + 1, np.int64)
     counts[1:] = np.searchsorted(firsts, separators)
-    return WordSpans(data.lower() if rules.lowercase else data, firsts, np.flatnonzero(ends) + 1, counts)
+    return WordSpans(
+        data if rules.lower is None else data.translate(rules.lower), firsts, np.flatnonzero(ends) + 1, counts
+    )
 
 
 class WordHashTable:
@@ -220,9 +225,12 @@ class TokenTable:
             self._characters += sum(map(len, new))
         return found
 
-    def any_unsafe(self, indices: Int64Array) -> bool:
-        """Return whether one of the texts was marked unsafe."""
-        return self._has_unsafe and bool(self._unsafe.values[indices].any())
+    def unsafe(self, indices: Int64Array) -> BoolArray | None:
+        """Return which texts were marked unsafe, (n,) bool, or None if none were."""
+        if not self._has_unsafe:
+            return None
+        unsafe: BoolArray = self._unsafe.values[indices]
+        return unsafe if unsafe.any() else None
 
     def gather(self, indices: Int64Array) -> tuple[NDArray[np.int32], Int64Array]:
         """Return the concatenated codes of texts, (tokens,) int32, and their offsets, (texts + 1,) int64."""

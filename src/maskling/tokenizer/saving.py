@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskling.files import atomic_write, write_json
+from maskling.tokenizer import older
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS, TokenizerJson
 
 _NO_LIMIT: Final = int(1e30)  # transformers' value for a tokenizer without a maximum length
@@ -31,7 +32,9 @@ def save_tokenizer_files(
     limit; token_types: whether models of this tokenizer take token_type_ids.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    special = {f"{role}_token": name for role, name in special_tokens.items()}
+    special: TokenizerJson = {f"{role}_token": name for role, name in special_tokens.items()}
+    if others := other_special_tokens(tokenizer_json, special_tokens):
+        special["additional_special_tokens"] = others
     inputs = ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
     config: TokenizerJson = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -61,6 +64,13 @@ def save_tokenizer_files(
             _write_vocab(folder / "vocab.txt", tokenizer_json["model"]["vocab"])
     write_json(folder / "tokenizer_config.json", config)
     write_json(folder / "special_tokens_map.json", special)
+
+
+def other_special_tokens(tokenizer_json: TokenizerJson, special_tokens: Mapping[str, str]) -> list[str]:
+    """Return the special tokens that have none of the five roles, in the order of their ids."""
+    roles = set(special_tokens.values())
+    added = sorted(tokenizer_json["added_tokens"], key=lambda token: int(token["id"]))
+    return [token["content"] for token in added if token["special"] and token["content"] not in roles]
 
 
 def is_bert(tokenizer_json: TokenizerJson) -> bool:
@@ -104,5 +114,6 @@ def _write_vocab(file: Path, vocabulary: Mapping[str, int]) -> None:
 
 def canonical_form(tokenizer_json: TokenizerJson, special_tokens: Mapping[str, str]) -> Any:
     """Return the parts of a tokenizer that determine the ids of a text, in one canonical form."""
-    parts = {key: tokenizer_json[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    original = older.original(tokenizer_json)
+    parts = {key: original[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     return json.loads(json.dumps({**parts, "names": dict(special_tokens)}))

@@ -17,9 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, saving
-from maskling.tokenizer.characters import IDEOGRAPHS, resolve_chinese_words
-from maskling.tokenizer.encoding import Encoded, TokenSpans, token_spans
-from maskling.tokenizer.fast_encoder import FastEncoder, from_encodings
+from maskling.tokenizer.encoding import Encoded, TokenSpans, from_encodings, token_spans
+from maskling.tokenizer.fast_encoder import FastEncoder
 from maskling.tokenizer.library import (
     UNUSED,
     SpecialIds,
@@ -31,7 +30,8 @@ from maskling.tokenizer.library import (
     with_special_as_text,
 )
 from maskling.tokenizer.pre_split import chunking
-from maskling.tokenizer.settings import ChineseWords
+from maskling.tokenizer.segmentation import IDEOGRAPHS, WordRules, resolve_words
+from maskling.tokenizer.settings import ChineseWords, OtherWords
 from maskling.tokenizer.word_starts import TokenSpelling
 
 _WIDE: Final = f"[{IDEOGRAPHS}、。〈〉《》「」『』【】！（），．：；？]"
@@ -65,34 +65,48 @@ class Tokenizer:
         max_length: int | None = None,
         token_types: bool = True,
         chinese_words: ChineseWords = "auto",
+        words: OtherWords = "auto",
     ) -> None:
         """Wrap a tokenizer of the `tokenizers` library.
 
         special_tokens: the token of each role (pad, unk, cls, sep, mask); max_length: maximum tokens per sequence,
-        special tokens included; token_types: whether models of this tokenizer take token_type_ids; chinese_words:
-        word segmentation of Chinese text.
+        special tokens included; token_types: whether models of this tokenizer take token_type_ids; chinese_words: word
+        segmentation of Chinese; words: of other scripts without spaces. A library that is named and not installed is an
+        error only where a text needs it.
         """
         self._library = library
         self._special_tokens = dict(special_tokens)
         self._json = library_to_json(library)
         self.max_length = max_length
         self.token_types = token_types
-        self.chinese_words = resolve_chinese_words(chinese_words)
+        installed = resolve_words("auto", "auto")
+        self.words = WordRules(
+            installed.chinese if chinese_words == "auto" else chinese_words,
+            installed.others if words == "auto" else words,
+        )
         self.kind = str(self._json["model"]["type"])
         vocabulary = library.get_vocab(with_added_tokens=True)
         self._tokens = [token for token, _ in sorted(vocabulary.items(), key=lambda item: item[1])]
         self.vocab_size = len(self._tokens)
         self.special = SpecialIds(**{role: vocabulary[name] for role, name in self._special_tokens.items()})
         self._spelling = TokenSpelling(self._tokens, self._json["model"])
-        self._encoder = FastEncoder(self._plain, chunking(self._json), self._spelling, self.chinese_words == "jieba")
+        split = chunking(self._json, set(self._special_tokens.values()))
+        self._encoder = FastEncoder(self._plain, split, self._spelling, self.words)
 
     @classmethod
-    def load(cls, path: Path | str, chinese_words: ChineseWords = "auto") -> Tokenizer:
-        """Load a vocab.txt, a tokenizer.json, or a Hugging Face or maskling folder that holds one.
+    def load(
+        cls,
+        path: Path | str,
+        chinese_words: ChineseWords = "auto",
+        words: OtherWords = "auto",
+        add_missing: bool = False,
+    ) -> Tokenizer:
+        """Load a vocab.txt, a tokenizer.json, a SentencePiece model, or a Hugging Face or maskling folder with one.
 
+        add_missing: add the special tokens of masked language models that a GPT-2 or Llama tokenizer lacks.
         Raises TokenizerError if there is none, it is damaged, or it lacks a special token.
         """
-        loaded = loading.load_tokenizer_files(Path(path))
+        loaded = loading.load_tokenizer_files(Path(path), add_missing)
         limit = loaded.config.get("model_max_length")
         inputs = loaded.config.get("model_input_names")
         return cls(
@@ -101,6 +115,7 @@ class Tokenizer:
             max_length=int(limit) if isinstance(limit, int | float) and 0 < limit < 1e9 else None,
             token_types="token_type_ids" in inputs if isinstance(inputs, list) else loaded.token_types,
             chinese_words=chinese_words,
+            words=words,
         )
 
     def save(self, folder: Path | str, max_length: int | None = None, token_types: bool | None = None) -> None:
@@ -121,6 +136,20 @@ class Tokenizer:
     def fingerprint(self) -> str:
         """A hash of everything that determines ids: equal for tokenizers with equal pipelines and special tokens."""
         return files.fingerprint(saving.canonical_form(self._json, self._special_tokens))
+
+    def matches(self, fingerprint: str) -> bool:
+        """Return whether text has the same ids with the tokenizer of a fingerprint, up to typed mask tokens.
+
+        Earlier versions did not read from vocab.json and merges.txt that the mask takes the space before it.
+        """
+        if fingerprint == self.fingerprint:
+            return True
+        added = [
+            token | {"lstrip": not token["lstrip"]} if token["content"] == self.mask_token else token
+            for token in self._json["added_tokens"]
+        ]
+        other = saving.canonical_form({**self._json, "added_tokens": added}, self._special_tokens)
+        return fingerprint == files.fingerprint(other)
 
     @functools.cached_property
     def special_ids(self) -> NDArray[np.int64]:
@@ -150,7 +179,7 @@ class Tokenizer:
 
     def with_json(self, tokenizer_json: TokenizerJson) -> Tokenizer:
         """Return a tokenizer of another tokenizer.json, with the special tokens and limits of this one."""
-        return _rebuild(tokenizer_json, self._special_tokens, self.max_length, self.token_types, self.chinese_words)
+        return _rebuild(tokenizer_json, self._special_tokens, self.max_length, self.token_types, self.words)
 
     @property
     def mask_token(self) -> str:
@@ -160,8 +189,9 @@ class Tokenizer:
     def encode(self, text: str, special_in_text: bool = False) -> Tokens:
         """Encode one text, without special tokens around it.
 
-        special_in_text: encode a special token written in the text ('[MASK]') as that token; otherwise as plain text,
-        so that a corpus cannot inject special tokens. Raises TokenizerError if the library fails.
+        special_in_text: encode a [PAD], [UNK], [CLS], [SEP] or [MASK] that is written in the text as that token;
+        otherwise as plain text, so that a corpus cannot inject them. Other special tokens ('[URL]') are always tokens.
+        Raises TokenizerError if the library fails.
         """
         return self.encode_batch([text], special_in_text)[0]
 
@@ -183,7 +213,7 @@ class Tokenizer:
         clean = [replace_surrogates(text) for text in texts]
         with library_errors("the tokenizer failed on a text"):
             encodings = self._library.encode_batch(clean, add_special_tokens=False)
-        return from_encodings(clean, encodings, self._spelling, self.chinese_words == "jieba")
+        return from_encodings(clean, encodings, self._spelling, self.words)
 
     def encode_with_offsets(self, texts: Sequence[str]) -> list[TokenSpans]:
         """Encode texts with the character span of each token; the ids are those of `encode_batch`.
@@ -196,12 +226,17 @@ class Tokenizer:
 
     @functools.cached_property
     def _plain(self) -> tokenizers.Tokenizer:
-        return with_special_as_text(self._library)
+        return with_special_as_text(self._library, set(self._special_tokens.values()))
 
     @functools.cached_property
     def num_separators(self) -> int:
         """Number of [SEP] tokens between two segments: 2 for [CLS] A [SEP] [SEP] B [SEP] (RoBERTa), else 1."""
         return 2 if self._library.num_special_tokens_to_add(True) == 4 else 1
+
+    @property
+    def folds_to_dotless_i(self) -> bool:
+        """Whether I is lowercased to ı, as in Turkish and Azeri."""
+        return "ı" in self.normalized("I")
 
     def normalized(self, text: str) -> str:
         """Return a text after normalization: in lowercase, for instance."""
@@ -228,7 +263,9 @@ class Tokenizer:
             )
         with library_errors("the tokenizer failed to decode"):
             text = self._library.decode(flat.tolist(), skip_special_tokens=skip_special)
-        return _without_spaces_between_chinese(text)
+        # These decoders put no space between tokens: a space is one of the text.
+        is_exact = (self._json["decoder"] or {}).get("type") in ("Fuse", "ByteLevel")
+        return text if is_exact else _without_spaces_between_chinese(text)
 
     def token(self, id_: int) -> str:
         """Return the token of an id, spelled as in the vocabulary. Raises TokenizerError for an id outside it."""
@@ -256,7 +293,7 @@ class Tokenizer:
 
     def __reduce__(self) -> Any:
         # Worker processes get the vocabulary, not the tables of the fast encoder.
-        return _rebuild, (self._json, self._special_tokens, self.max_length, self.token_types, self.chinese_words)
+        return _rebuild, (self._json, self._special_tokens, self.max_length, self.token_types, self.words)
 
 
 def _rebuild(
@@ -264,10 +301,10 @@ def _rebuild(
     special_tokens: dict[str, str],
     max_length: int | None,
     token_types: bool,
-    chinese_words: ChineseWords,
+    words: WordRules,
 ) -> Tokenizer:
     library = library_from_json(tokenizer_json, "a tokenizer")
-    return Tokenizer(library, special_tokens, max_length, token_types, chinese_words)
+    return Tokenizer(library, special_tokens, max_length, token_types, words.chinese, words.others)
 
 
 def _without_spaces_between_chinese(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import tokenizers
@@ -17,6 +17,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from maskling.errors import TokenizerError
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS, library_errors
+from maskling.tokenizer.train_units import choose_characters, most_frequent
 
 # Private-use characters never reach a vocabulary: BERT's normalizer drops them as "other".
 _FIRST_STAND_IN: Final = 0xF0000
@@ -27,12 +28,22 @@ MAX_TRAINING_WORDS: Final = 50_000_000
 _WORDS_PER_LINE: Final = 1000
 
 
-def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabet: float) -> list[str]:
+def word_pieces(
+    words: Mapping[str, int],
+    room: int,
+    min_count: int,
+    max_alphabet: float,
+    split_digits: bool = False,
+    may_start: Collection[str] = (),
+) -> list[str]:
     """Train a WordPiece vocabulary of at most `room` subwords: characters first, then merges in the order made.
 
     words: how often each word occurs; min_count: minimum occurrences of a character or a merged pair; max_alphabet:
-    maximum fraction of `room` for single characters. Raises TokenizerError if no character is frequent enough.
+    maximum fraction of `room` for single characters; split_digits: a digit is always a word; may_start: more
+    characters that can start a word and continue one, because long words are cut anywhere. Raises TokenizerError if
+    there is no word.
     """
+    both_forms = (_BOTH_FORMS.difference("0123456789") if split_digits else _BOTH_FORMS).union(may_start)
     usable = {word: count for word, count in words.items() if len(word) <= MAX_WORD_CHARACTERS}
     first: Counter[str] = Counter()
     later: Counter[str] = Counter()
@@ -44,18 +55,18 @@ def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabe
     forms = first + Counter({f"##{character}": count for character, count in later.items()})
     # A letter or digit that occurs in one position may start or continue a word not in the corpus.
     for form in list(forms):
-        if form[-1] in _BOTH_FORMS:
+        if form[-1] in both_forms:
             forms[form[-1]] += 0
             forms[f"##{form[-1]}"] += 0
-    frequent = {form[-1] for form, count in forms.items() if count >= min_count and form[-1] in _BOTH_FORMS}
-    kept = _most_frequent(
-        {form: count for form, count in forms.items() if count >= min_count or form[-1] in frequent},
-        min(int(room * max_alphabet), _MAX_STAND_INS),
-    )
-    if not kept:
+    frequent = {form[-1] for form, count in forms.items() if count >= min_count and form[-1] in both_forms}
+    always = [form for form in forms if form[-1] in frequent]
+    max_forms = min(max(1, int(room * max_alphabet)), _MAX_STAND_INS)
+    chosen, rare = choose_characters(forms, max_forms, min_count, set(always))
+    kept = set(chosen)
+    if not forms:
         raise TokenizerError(
-            "no character occurs often enough to enter the vocabulary; give more text, a smaller tokenizer.min_count "
-            "or a larger tokenizer.vocab_size"
+            f"every word is longer than {MAX_WORD_CHARACTERS} characters, which WordPiece cannot read; use "
+            f"tokenizer.kind bpe, unigram, characters or kmer"
         )
     continuations = [form for form in sorted(kept) if len(form) == 3]
     stand_in = {form: chr(_FIRST_STAND_IN + index) for index, form in enumerate(continuations)}
@@ -69,11 +80,14 @@ def word_pieces(words: Mapping[str, int], room: int, min_count: int, max_alphabe
         for word, count in usable.items()
         if word[0] in kept and later_characters.keys() >= set(word[1:])
     }
-    learned, _ = _merge(spelled, room, min_count, sorted(stand_in.get(form, form) for form in kept))
-    return [
+    learned, _ = _merge(spelled, room - len(rare), min_count, sorted(stand_in.get(form, form) for form in kept))
+    pieces = [
         "".join([form_of.get(piece[0], piece[0]), *(form_of[character][2:] for character in piece[1:])])
         for piece in learned
     ]
+    # Characters that max_alphabet left out, where the merges leave room: Chinese has no merges.
+    others = {form: count for form, count in forms.items() if form not in kept}
+    return [*pieces, *rare, *most_frequent(others, room - len(pieces) - len(rare), min_count)]
 
 
 def byte_level(words: Mapping[str, int], room: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:
@@ -88,20 +102,6 @@ def byte_level(words: Mapping[str, int], room: int, min_count: int) -> tuple[lis
             f"bytes, besides the special tokens; set it to {len(letters) + 5} or more"
         )
     return _merge(words, room, min_count, letters)
-
-
-def alphabet(words: Mapping[str, int], max_characters: int, min_count: int) -> set[str]:
-    """Return the most frequent characters: at most `max_characters`, each occurring at least `min_count` times."""
-    characters: Counter[str] = Counter()
-    for word, count in words.items():
-        for character in word:
-            characters[character] += count
-    return _most_frequent({c: count for c, count in characters.items() if count >= min_count}, max_characters)
-
-
-def _most_frequent(counts: Mapping[str, int], max_keys: int) -> set[str]:
-    """Return the `max_keys` keys with the highest counts; ties go to the lower code point."""
-    return set(sorted(counts, key=lambda key: (-counts[key], key))[:max_keys])
 
 
 def _merge(

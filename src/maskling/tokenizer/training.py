@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from unicodedata import category
 
 import numpy as np
 import tokenizers
@@ -17,18 +18,45 @@ from tokenizers import models
 
 from maskling.arrays import Int64Array
 from maskling.errors import TokenizerError
-from maskling.tokenizer import loading, pipeline
+from maskling.tokenizer import loading, normalization, pipeline
 from maskling.tokenizer.characters import looks_chinese
-from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, ROLES, library_errors, replace_surrogates
-from maskling.tokenizer.lookup import WordHashTable, split_bytes
-from maskling.tokenizer.pre_split import Splitter, bert_byte_split, split_at_spaces, split_bert, split_bert_chinese
+from maskling.tokenizer.library import (
+    BERT_SPECIAL_TOKENS,
+    MAX_WORD_CHARACTERS,
+    ROLES,
+    library_errors,
+    replace_surrogates,
+)
+from maskling.tokenizer.lookup import ByteSplit, WordHashTable, split_bytes
+from maskling.tokenizer.pre_split import (
+    COMPOSING_MARKS,
+    Splitter,
+    bert_byte_split,
+    split_at_spaces,
+    split_before_spaces,
+    split_bert,
+    split_bert_chinese,
+    split_unicode_chinese,
+    unicode_byte_split,
+)
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.tokenizer.train_bpe import alphabet, byte_level, word_pieces
+from maskling.tokenizer.train_bpe import byte_level, word_pieces
 from maskling.tokenizer.train_unigram import unigram_pieces
+from maskling.tokenizer.train_units import (
+    character_tokens,
+    choose_characters,
+    count_characters,
+    unit_tokens,
+    word_tokens,
+)
 
-SPECIAL_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
+_ROLE_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
+# The letter whose lower case depends on the language: ı in Turkish and Azeri.
+_CAPITAL_I: Final = "I"
 
+# Share of the characters in words too long for WordPiece from which on they are cut.
+_MUCH_LONG: Final = 0.001
 _MAX_CHUNKS: Final = 1 << 18
 # Characters of the first batch and of the largest. Each batch is twice as long as the one before, because all words of
 # the first are new, and become strings.
@@ -38,71 +66,186 @@ _ONE_SPACE: Final = re.compile(r"(?<=\S)[ \n](?=\S)")
 
 
 def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> Tokenizer:
-    """Train a WordPiece, BPE or Unigram vocabulary on word counts from `count_words`.
+    """Train a vocabulary on word counts from `count_words`.
 
     A corpus with fewer subwords than `vocab_size` gives a smaller vocabulary (see `Tokenizer.vocab_size`).
     Raises TokenizerError if there are no words, or no room for the characters.
     """
     if not counts:
         raise TokenizerError("there are no words to train a vocabulary on; give a corpus with text in it")
-    room = settings.vocab_size - len(SPECIAL_TOKENS)
+    counts, settings = decide_case(counts, settings)
+    room = settings.vocab_size - len(_special_tokens(settings))
+    if room < 1:
+        raise TokenizerError(
+            f"tokenizer.vocab_size = {settings.vocab_size} leaves no room for words beside "
+            f"{len(_special_tokens(settings))} special tokens; raise it"
+        )
     # Training visits the words in one order, whatever order the counts came in.
     words = Counter(dict(sorted((word, count) for word, count in counts.items() if count > 0)))
     library = _TRAINERS[settings.kind](words, room, settings)
     if settings.kind != "wordpiece":
         library.normalizer = pipeline.normalizer(settings)
-        library.pre_tokenizer = pipeline.pre_tokenizer(settings.kind)
-        library.decoder = pipeline.decoder(settings.kind)
-    library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS)
-    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words)
+        library.pre_tokenizer = pipeline.pre_tokenizer(settings)
+        library.decoder = pipeline.decoder(settings.kind, settings.spaces == "keep")
+    # Only byte-level BPE has tokens for the space before a word, which training masks with the word.
+    byte_level = settings.kind == "bpe"
+    library = loading.with_special_tokens(library, BERT_SPECIAL_TOKENS, settings.special_tokens, byte_level)
+    return Tokenizer(library, BERT_SPECIAL_TOKENS, chinese_words=settings.chinese_words, words=settings.words)
 
 
 def count_words(texts: Iterable[str], settings: TokenizerSettings) -> Counter[str]:
     """Count the words of texts, normalized and split as the tokenizer will do it.
 
-    The sum of the counts of two corpora is the count of both. Memory grows with the number of distinct words only.
+    If the settings leave the lower case of I to the text, words with I are counted as they are written, and
+    `train_vocabulary` decides. The sum of the counts of two corpora is the count of both. Memory grows with the number
+    of distinct words only.
     """
     counter = _WordCounter(settings)
+    if settings.special_tokens:
+        texts = _between(texts, settings.special_tokens)
     for batch in _batches(texts):
         counter.add(batch)
     return counter.words()
 
 
+def _special_tokens(settings: TokenizerSettings) -> list[str]:
+    return [*_ROLE_TOKENS, *settings.special_tokens]
+
+
+def _is_undecided(settings: TokenizerSettings) -> bool:
+    """Return whether the lower case of I depends on the counted words."""
+    return settings.dotless_i is None and settings.may_fold_dotless
+
+
+def decide_case(counts: Mapping[str, int], settings: TokenizerSettings) -> tuple[Mapping[str, int], TokenizerSettings]:
+    """Return word counts and settings with the lower case of I decided by the counts, if the settings leave it open."""
+    if not _is_undecided(settings):
+        return counts, settings
+    dotless = normalization.looks_dotless(counts, settings.kind)
+    settings = settings.model_copy(update={"dotless_i": dotless})
+    return _with_lower_i(counts, settings), settings
+
+
+def _with_lower_i(counts: Mapping[str, int], settings: TokenizerSettings) -> Counter[str]:
+    """Return counts of words, with those that were counted as written lowercased and split. settings: decided."""
+    counter = _WordCounter(settings)
+    return counter.split({word: count for word, count in counts.items() if _CAPITAL_I in word}) + Counter(
+        {word: count for word, count in counts.items() if _CAPITAL_I not in word}
+    )
+
+
+def _between(texts: Iterable[str], special_tokens: Sequence[str]) -> Iterator[str]:
+    """Yield the texts between special tokens, as the tokenizer will cut them: the longest token at each position."""
+    longest_first = sorted(special_tokens, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    for text in texts:
+        yield from filter(None, pattern.split(text))
+
+
+def long_word_share(words: Mapping[str, int]) -> float:
+    """Return the share of the characters that are in words too long for WordPiece."""
+    total = sum(len(word) * count for word, count in words.items())
+    long = sum(len(word) * count for word, count in words.items() if len(word) > MAX_WORD_CHARACTERS)
+    return long / max(1, total)
+
+
+def _cut_words(words: Counter[str], pre_tokenizer: Any) -> Counter[str]:
+    """Return the counts with each long word cut as the tokenizer will cut it, sorted."""
+    cut: Counter[str] = Counter()
+    for word, count in words.items():
+        parts = [word]
+        if len(word) > MAX_WORD_CHARACTERS:
+            parts = [part for part, _ in pre_tokenizer.pre_tokenize_str(word)]
+        for part in parts:
+            cut[part] += count
+    return Counter(dict(sorted(cut.items())))
+
+
 def _wordpiece(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    learned = word_pieces(words, room, settings.min_count, settings.max_alphabet)
-    tokens = [*SPECIAL_TOKENS, *(piece for piece in learned if piece not in SPECIAL_TOKENS)]
-    vocabulary = {token: id_ for id_, token in enumerate(tokens)}
-    return loading.wordpiece(vocabulary, BERT_SPECIAL_TOKENS, pipeline.normalizer(settings))
+    # English and Chinese have next to no long words; and BERT's own tokenizer cuts nothing.
+    cuts = settings.normalization == "unicode" and long_word_share(words) > _MUCH_LONG
+    pre_tokenizer = pipeline.pre_tokenizer(settings, cuts)
+    may_start: set[str] = set()
+    if cuts:
+        may_start = {c for word in words if len(word) > MAX_WORD_CHARACTERS for c in word if category(c)[0] != "M"}
+        words = _cut_words(words, pre_tokenizer)
+    learned = word_pieces(
+        words, room, settings.min_count, settings.max_alphabet, settings.split_digits, may_start=may_start
+    )
+    vocabulary = _numbered(learned, settings)
+    library = loading.wordpiece(vocabulary, BERT_SPECIAL_TOKENS, pipeline.normalizer(settings))
+    library.pre_tokenizer = pre_tokenizer
+    return library
 
 
 def _bpe(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
     learned, merges = byte_level(words, room, settings.min_count)
-    vocabulary = {token: id_ for id_, token in enumerate([*SPECIAL_TOKENS, *learned])}
-    return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    return tokenizers.Tokenizer(models.BPE(vocab=_numbered(learned, settings), merges=merges))
 
 
 def _unigram(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
-    kept = alphabet(words, int(room * settings.max_alphabet), settings.min_count)
-    scored = unigram_pieces(words, kept, room)
+    max_characters = max(1, int(room * settings.max_alphabet))
+    chosen, rare = choose_characters(count_characters(words), max_characters, settings.min_count)
+    scored = unigram_pieces(words, set(chosen or rare), room - (len(rare) if chosen else 0))
+    if chosen:
+        # Spelled only where nothing else fits, so their scores do not matter much: the lowest.
+        scored += [(character, min(score for _, score in scored)) for character in rare]
     # A special token is matched before the model runs, so its score is never used.
-    vocabulary = [*((token, 0.0) for token in SPECIAL_TOKENS), *scored]
+    vocabulary = [*((token, 0.0) for token in _special_tokens(settings)), *scored]
     return tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=ROLES.index("unk"), byte_fallback=False))
 
 
-_TRAINERS: Final[dict[str, Any]] = {"wordpiece": _wordpiece, "bpe": _bpe, "unigram": _unigram}
+def _characters(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    return _word_level(character_tokens(words, room, settings.min_count), settings)
+
+
+def _words(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    return _word_level(word_tokens(words, room, settings.min_count), settings)
+
+
+def _word_level(tokens: Sequence[str], settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer(models.WordLevel(_numbered(tokens, settings), unk_token=BERT_SPECIAL_TOKENS["unk"]))
+
+
+def _units(words: Counter[str], room: int, settings: TokenizerSettings) -> tokenizers.Tokenizer:
+    vocabulary = _numbered(unit_tokens(words, room, settings.min_count, settings.max_alphabet), settings)
+    unk = BERT_SPECIAL_TOKENS["unk"]
+    return tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token=unk, ignore_merges=True))
+
+
+def _numbered(tokens: Sequence[str], settings: TokenizerSettings) -> dict[str, int]:
+    special = _special_tokens(settings)
+    return {token: id_ for id_, token in enumerate([*special, *(token for token in tokens if token not in special)])}
+
+
+_TRAINERS: Final[dict[str, Any]] = {
+    "wordpiece": _wordpiece,
+    "bpe": _bpe,
+    "unigram": _unigram,
+    "characters": _characters,
+    "words": _words,
+    "regex": _units,
+    "kmer": _units,
+}
 
 
 class _WordCounter:
     """Counts chunks of text, and normalizes and splits each distinct chunk into words once.
+
+    A chunk with I stays as it is while its lower case is undecided; a word that is lowercased has no I.
 
     For WordPiece, chunks are found as bytes (`WordHashTable`), without making a string of each; Chinese text, and text
     that cannot be split as bytes, is counted as strings.
     """
 
     def __init__(self, settings: TokenizerSettings) -> None:
-        self._normalizer, self._pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer(settings.kind)
+        self._normalizer, self._pre_tokenizer = pipeline.normalizer(settings), pipeline.pre_tokenizer(settings)
         self._split = _split(settings)
-        self._byte_split = bert_byte_split(settings.lowercase) if settings.kind == "wordpiece" else None
+        self._undecided = _is_undecided(settings)
+        self._byte_split = _byte_split(settings)
+        self._lowercase, self._dotless = settings.lowercase, bool(settings.dotless_i)
+        self._joins_marks = self._byte_split is not None and settings.normalization == "unicode"
+        self._split_digits = settings.split_digits
         self._words: Counter[str] = Counter()
         self._chunks: Counter[str] = Counter()
         self._reset_hash()
@@ -116,8 +259,8 @@ class _WordCounter:
         """Count the words of texts."""
         as_strings = texts
         if self._byte_split is not None:
-            as_strings = [text for text in texts if looks_chinese(text)]
-            as_bytes = [text for text in texts if not looks_chinese(text)] if as_strings else texts
+            as_strings = [text for text in texts if self._needs_strings(text)]
+            as_bytes = [text for text in texts if not self._needs_strings(text)] if as_strings else texts
             spans = split_bytes(as_bytes, self._byte_split)
             if spans is None:
                 as_strings = texts
@@ -136,6 +279,17 @@ class _WordCounter:
         self._flush()
         return self._words
 
+    def split(self, chunks: Mapping[str, int]) -> Counter[str]:
+        """Return the counts of the words of chunks."""
+        self._chunks.update(chunks)
+        return self.words()
+
+    def _needs_strings(self, text: str) -> bool:
+        """Return whether a text is not to be split as bytes: Chinese, or with marks that NFC joins across a split."""
+        if text.isascii():
+            return False
+        return looks_chinese(text) or (self._joins_marks and any(mark in text for mark in COMPOSING_MARKS))
+
     def _index_new(self, chunks: list[str]) -> Int64Array:
         hashed = self._hashed
         return np.array([hashed.setdefault(chunk, len(hashed)) for chunk in chunks], np.int64)
@@ -146,8 +300,11 @@ class _WordCounter:
         chunks = (*self._chunks.items(), *zip(self._hashed, self._hashed_counts.tolist(), strict=True))
         with library_errors("the tokenizer failed on a text"):
             for chunk, count in chunks:
+                if self._undecided and _CAPITAL_I in chunk:
+                    words[replace_surrogates(chunk)] += count
+                    continue
                 if self._is_word(chunk):
-                    words[chunk] += count
+                    words[chunk.lower() if self._lowercase else chunk] += count
                     continue
                 normal = self._normalizer.normalize_str(replace_surrogates(chunk))
                 for word, _ in self._pre_tokenizer.pre_tokenize_str(normal):
@@ -156,10 +313,12 @@ class _WordCounter:
         self._reset_hash()
 
     def _is_word(self, chunk: str) -> bool:
-        """Return whether a chunk is one word that BERT's normalizer and pre-tokenizer leave unchanged."""
+        """Return whether a WordPiece chunk is one word, of which the normalizer changes nothing but case."""
         if self._byte_split is None or not chunk.isascii() or not chunk.isalnum():
             return False
-        return not self._byte_split.lowercase or chunk.islower() or chunk.isdigit()
+        if self._split_digits and not chunk.isalpha() and len(chunk) > 1:
+            return False
+        return not self._dotless or _CAPITAL_I not in chunk
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -188,9 +347,22 @@ def _safe_cut(text: str, position: int) -> int:
     return found.start() if found else len(text)
 
 
+def _byte_split(settings: TokenizerSettings) -> ByteSplit | None:
+    if settings.kind != "wordpiece":
+        return None
+    if settings.normalization == "bert":
+        return bert_byte_split(settings.lowercase)
+    dotless = None if _is_undecided(settings) else bool(settings.dotless_i)
+    return unicode_byte_split(settings.lowercase, dotless, settings.split_digits)
+
+
 def _split(settings: TokenizerSettings) -> Splitter:
     if settings.kind == "wordpiece":
-        return split_bert_chinese if settings.split_chinese else split_bert
+        if settings.normalization == "bert":
+            return split_bert_chinese if settings.split_chinese else split_bert
+        return split_unicode_chinese if settings.split_chinese else str.split
+    if settings.spaces == "keep" or settings.kind in ("characters", *pipeline.UNIT_KINDS):
+        return split_before_spaces
     return _split_keeping_space if settings.kind == "bpe" else split_at_spaces
 
 

@@ -1,8 +1,9 @@
 """Word starts: whether each token of a sequence starts a word, for every kind of tokenizer.
 
-A word is what white space and punctuation leave; a punctuation mark is a word, and so is a Chinese character unless
-a dictionary says otherwise. There are two methods, which agree. `word_starts` reads the library's offsets and works
-on any encoding of any tokenizer. `TokenSpelling` uses the spelling of the tokens, for many chunks at once.
+A word is what white space and punctuation leave; a punctuation mark is a word, and so is a Chinese character. In
+scripts without spaces, dictionaries may find the words (`segmentation`). There are two methods, which agree.
+`word_starts` reads the library's offsets and works on any encoding of any tokenizer. `TokenSpelling` uses the spelling
+of the tokens, for many chunks at once, without dictionaries.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from numpy.typing import NDArray
 
 from maskling.arrays import offsets_of
 from maskling.tokenizer import characters
+from maskling.tokenizer.pipeline import has_unit_tokens
+
+_ANY_LENGTH: Final = 1 << 30
 
 
-def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
+def word_starts(text: str, encoding: Any, at: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return whether each token of an encoding starts a word, (tokens,) bool.
 
-    text: the encoded text; encoding: the library's Encoding of it, without special tokens; jieba: segment Chinese into
-    dictionary words. The space before a word belongs to the word if the pre-tokenizer kept both in one piece; other
-    white space that has tokens is a word of its own.
+    text: the encoded text; encoding: the library's Encoding of it, without special tokens; at: at least (len(text),)
+    bool, whether a word starts at each character (`character_word_starts`). A token starts a word if its first
+    character does; so words whose boundary lies inside a token count as one. The space before a word belongs to the
+    word if the pre-tokenizer kept both in one piece; other white space that has tokens is a word of its own.
     """
-    at = characters.character_word_starts(text, jieba)
     space = characters.character_kinds(text) == characters.SPACE
     starts = np.zeros(len(encoding), dtype=bool)
     last_end, last_piece, space_open = 0, None, False
@@ -54,7 +58,8 @@ def word_starts(text: str, encoding: Any, jieba: bool) -> NDArray[np.bool_]:
 class TokenSpelling:
     """Word starts and continuations of a vocabulary, from the spelling of its tokens.
 
-    continuing: (vocab_size,) bool for WordPiece, True where a token continues a word (##); None for other models.
+    continuing: (vocab_size,) bool, True where a token continues a word (## of WordPiece); all False where tokens are
+    units by themselves (regex, kmer); None for other models.
     can_start: (vocab_size,) bool, True where a word can start with the token. After an opening quote a byte-level model
     starts a word without its space; such tokens count as continuations, as they are nearly everywhere else.
     in_bytes: whether tokens are spelled in the byte-level alphabet.
@@ -63,10 +68,14 @@ class TokenSpelling:
     def __init__(self, tokens: Sequence[str], model: Mapping[str, Any]) -> None:
         """Classify the tokens. tokens: the vocabulary in id order; model: the "model" object of tokenizer.json."""
         self.continuing: NDArray[np.bool_] | None = None
-        self.in_bytes = model["type"] == "BPE"
+        units = has_unit_tokens(model)
+        self.in_bytes = model["type"] == "BPE" and not units
         prefix = model.get("continuing_subword_prefix") if model["type"] == "WordPiece" else None
         if prefix:
             self.continuing = np.array([token.startswith(prefix) and token != prefix for token in tokens], dtype=bool)
+        elif units:
+            self.continuing = np.zeros(len(tokens), dtype=bool)
+        if self.continuing is not None:
             self.can_start = ~self.continuing
             return
         plain = [token.replace("▁", " ") for token in tokens]
@@ -76,9 +85,13 @@ class TokenSpelling:
             self._lengths = np.array([len(token) for token in spelled], dtype=np.int64)
         else:
             self._lengths = np.array([len(token) for token in plain], dtype=np.int64)
+        unknown = model.get("unk_id") if model["type"] == "Unigram" else None
+        if unknown is not None:
+            # It stands for any number of characters: never for exactly the five of "[UNK]".
+            self._lengths[unknown] = _ANY_LENGTH
         self._one_space = np.array([token == " " for token in plain], dtype=bool)
         self.can_start = np.array(
-            [characters.character_kind(token[:1] or " ") != characters.PART for token in plain], dtype=bool
+            [characters.character_kind(token[:1] or " ") not in _INSIDE for token in plain], dtype=bool
         )
 
     def word_starts(
@@ -94,7 +107,7 @@ class TokenSpelling:
         if self.continuing is not None:
             return ~self.continuing[ids], []
         text = "".join(chunks)
-        at = characters.character_word_starts(text, jieba=False)
+        at = characters.character_word_starts(text)
         sizes = np.array([len(chunk) for chunk in chunks], dtype=np.int64)
         if self.in_bytes and not text.isascii():
             codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
@@ -116,6 +129,9 @@ class TokenSpelling:
         # If one piece " word" becomes "Ġ" + "word", the space is the start.
         starts[1:] &= ~(first[:-1] & self._one_space[ids[:-1]])
         return starts | first, wrong.tolist()
+
+
+_INSIDE: Final = (characters.PART, characters.MARK)
 
 
 def _text(spelled: str) -> str:

@@ -107,7 +107,16 @@ def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
 
     Raises ModelError if `source` is not a complete masked language model, or its tokenizer is another model's.
     """
-    config, module, missing, unexpected = read_folder(source)
+    module, unexpected = read_masked_lm(source)
+    return module, _fitting_tokenizer(source, module.config), unexpected
+
+
+def read_masked_lm(source: Path) -> tuple[MaskedLM, tuple[str, ...]]:
+    """Return the model of a folder, and the names of weights that a masked language model does not have.
+
+    Raises ModelError if `source` is not a complete masked language model.
+    """
+    _, module, missing, unexpected = read_folder(source)
     if missing:
         if read_task_folder(source) is not None or is_encoder(source):
             named = read_model_config(source).get("architectures")
@@ -120,7 +129,7 @@ def whole_model(source: Path) -> tuple[MaskedLM, Tokenizer, tuple[str, ...]]:
             f"{source} lacks {missing[0]}: it is an encoder without its masked-token head, or incomplete; use the "
             f"folder of the masked language model that it was made from"
         )
-    return module, _fitting_tokenizer(source, config), unexpected
+    return module, unexpected
 
 
 def export_checkpoint(run_dir: Path, step: int, out: Path) -> None:

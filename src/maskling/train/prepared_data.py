@@ -33,7 +33,7 @@ class PreparedData:
         Raises DataError, or TokenizerError if the folder holds another tokenizer than that of its shards.
         """
         shards = open_shards(folder, verify)
-        tokenizer = Tokenizer.load(shards.tokenizer_folder)
+        tokenizer = Tokenizer.load(shards.tokenizer_folder, *shards.manifest.word_rules)
         if shards.manifest.tokenizer != tokenizer.fingerprint:
             raise TokenizerError(
                 f"{shards.folder} was written by tokenizer {shards.manifest.tokenizer}, but the one in "

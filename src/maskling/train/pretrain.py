@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from maskling.data import mask_rates
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
+from maskling.data.masking.bert2018 import Bert2018Masking
 from maskling.errors import DataError, ModelError, SettingsError, TokenizerError
 from maskling.model.build import build_masked_lm
 from maskling.model.config import ModelConfig
 from maskling.model.device import Compute
-from maskling.model.folder import read_folder
+from maskling.model.folder import encoder_config, read_folder
 from maskling.model.locate import model_folder
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.memory import PROCESS_BYTES, num_parameters
+from maskling.model.resize import resize_vocabulary
 from maskling.objectives.losses import Encode, TensorBatch, Term, loss_terms
 from maskling.objectives.measure import measure_masked_lm
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -33,6 +36,9 @@ from maskling.train.prepared_data import PreparedData, build_batches
 from maskling.train.recipe import Recipe
 from maskling.train.run import run_training, set_threads, setup_device, started_event
 from maskling.train.task import Best, Criterion, DataCounts, SkippedRanges, StepBatches, Task, TrainingData
+
+# The mask rate is measured on so many tokens before the first step.
+_MASK_RATE_TOKENS = 1 << 16
 
 
 def pretrain(
@@ -132,8 +138,28 @@ class Pretraining(Task[Recipe, MaskedLM]):
 
     @property
     def warnings(self) -> list[str]:
-        """Warning that there is no held-out text, if so."""
-        return self._validation[1]
+        """Warnings of missing held-out text, of new rows of the embedding, and of a mask rate that is not met."""
+        return [*self._validation[1], *self._growth(), *self._mask_rate_warnings]
+
+    def _growth(self) -> list[str]:
+        if self._init_folder is None or not self._init_folder.exists():
+            return []
+        before, now = encoder_config(self._init_folder).vocab_size, self.recipe.model.vocab_size
+        if before >= now:
+            return []
+        return [
+            f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {now - before:,} rows were "
+            f"added to the embedding and the output layer, each the mean of the others"
+        ]
+
+    @cached_property
+    def _mask_rate_warnings(self) -> list[str]:
+        masking = self.recipe.masking
+        if isinstance(masking, Bert2018Masking):
+            return []  # does not meet its rate by design
+        measured = self._examples.mask_rate(_MASK_RATE_TOKENS, masking.rate_at(0.0))
+        line = mask_rates.warning({masking.kind: measured})
+        return [line] if line else []
 
     @property
     def evaluates(self) -> bool:
@@ -155,6 +181,8 @@ class Pretraining(Task[Recipe, MaskedLM]):
         # A head that the folder lacks is initialized from the seed.
         pair_head = self.recipe.model.pair_head
         module = read_folder(self._init_folder, pair_head=pair_head, seed=self.recipe.seed).module
+        if module.config.vocab_size < self.recipe.model.vocab_size:
+            module = resize_vocabulary(module, self.recipe.model.vocab_size)
         module.config = self.recipe.model
         return module
 
@@ -218,12 +246,14 @@ def complete_model_config(
     if not init_folder.exists():
         raise ModelError(f"{recipe.init}: there is no such folder; init names the model to start from")
     own = Tokenizer.load(init_folder)
-    if own.fingerprint != tokenizer.fingerprint:
+    if not own.matches(tokenizer.fingerprint):
         raise TokenizerError(
             f"{init_folder} has tokenizer {own.fingerprint}, but {recipe.data.path} was prepared with "
             f"{tokenizer.fingerprint}; prepare the text again with --tokenizer.path {init_folder}"
         )
     config = read_folder(init_folder, pair_head=True if recipe.pairing.has_pairs else None).config
+    if config.vocab_size < tokenizer.vocab_size:  # tokens were added to the tokenizer: first_module adds the rows
+        config = config.model_copy(update={"vocab_size": tokenizer.vocab_size})
     return _with_model(recipe, _for_tokenizer(config, tokenizer, recipe.pairing.has_pairs))
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from maskling.config import Settings, flatten, load_toml, resolve
 from maskling.errors import SettingsError
-from maskling.files import ASIDE, fingerprint
+from maskling.files import ASIDE, fingerprint, url_refusal
 
 if TYPE_CHECKING:
     from maskling.train.optimizer import OptimizerSettings
@@ -270,7 +270,9 @@ def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_run_folder(out: Path) -> None:
-    """Raise SettingsError if `out` holds anything but a run, which a run there would mix with."""
+    """Raise SettingsError if `out` is a URL, or holds anything but a run, which a run there would mix with."""
+    if (refusal := url_refusal(out)) is not None:
+        raise SettingsError(refusal)
     if not out.is_dir() or any((out / name).exists() for name in ("config.toml", "checkpoints")):
         return
     names = [path.name for path in out.iterdir() if path.name != "measuring"]

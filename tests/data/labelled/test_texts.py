@@ -152,7 +152,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(DataError, match=r"cut.jsonl.gz (is damaged|cannot be read)"):
         read_texts(str(tmp_path / "cut.jsonl.gz"))
     (tmp_path / "gbk.csv").write_bytes("text,label\n中文很好,好\n".encode("gbk"))
-    with pytest.raises(DataError, match=r"gbk.csv is not utf-8 text.*save it as UTF-8"):
+    with pytest.raises(DataError, match=r"gbk.csv is not UTF-8 text.*save it as UTF-8"):
         read_texts(str(tmp_path / "gbk.csv"))
     with pytest.raises(DataError, match="is a folder"):
         read_texts(str(tmp_path))

@@ -22,6 +22,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
     """Read all text once and keep only the first `samples` documents. report: an empty report, to be filled."""
     seen = SeenDigests()
     rejected: Counter[str] = Counter()
+    changes: Counter[str] = Counter()
     kept = characters = sentences = 0
     shown: list[CleanDocument] = []
     for _, document in read_documents(expand(sources, report, settings.format != "auto"), settings, report):
@@ -32,6 +33,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
             rejected[clean.reason] += 1
             continue
         kept += 1
+        changes.update(clean.changes)
         characters += len(clean.text)
         sentences += len(clean.sentences)
         if len(shown) < samples:
@@ -48,6 +50,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
             else []
         ),
         *(["left out", *table(left_out)] if left_out else []),
+        *(["changed by cleaning", *table([[f"{n:,}", kind] for kind, n in changes.most_common()])] if changes else []),
         *(f"problem: {line}" for line in report.problems()),
     ]
     for sample in shown:
@@ -58,6 +61,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
         "sentences": sentences,
         "files": {file.name: file.documents for file in report.files},
         "rejected": dict(rejected),
+        "changes": dict(changes),
         "problems": report.problems(),
         "samples": [{"id": sample.id, "text": sample.text} for sample in shown],
     }

@@ -10,6 +10,7 @@ import numpy as np
 from maskling.cli.format import byte_size, shortened, table
 from maskling.cli.views import View
 from maskling.console import counted
+from maskling.data import mask_rates
 from maskling.data.examples import Example
 from maskling.data.manifest import SPLITS
 from maskling.data.shards import Shards, Split, open_shards
@@ -21,13 +22,15 @@ from maskling.train.recipe import Recipe
 def view_data(folder: Path, samples: int, verify: bool) -> View:
     """Show the counts, the rejected documents by reason, and the first documents of the training split."""
     shards = open_shards(folder, verify=verify)
-    manifest, tokenizer, text = shards.manifest, Tokenizer.load(shards.tokenizer_folder), shards.manifest.text
+    manifest, text = shards.manifest, shards.manifest.text
+    tokenizer = Tokenizer.load(shards.tokenizer_folder, *manifest.word_rules)
     fits = tokenizer.fingerprint == manifest.tokenizer
     splits = {}
     for name in SPLITS:
         split = shards.split(name)
         count = {"documents": split.num_documents, "sentences": split.num_sentences, "tokens": split.num_tokens}
         splits[name] = {**count, "shards": len(manifest.shards(name))}
+    rates = mask_rates.measure(shards, tokenizer) if fits else None
     heads = list(next(iter(splits.values())))
     left_out = "".join(f", {reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
     entropy = manifest.unigram_entropy
@@ -36,6 +39,9 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
         ["vocabulary", f"{counted(manifest.vocab_size, 'token')}, fingerprint {manifest.tokenizer}"],
         ["unigram", f"{entropy:.3f} nats, perplexity {math.exp(entropy):,.0f}: predicting by token frequency alone"],
         *([["frequent", _most_frequent(shards, tokenizer)]] if fits else []),
+        *([["mask rate", rates.line]] if rates is not None else []),
+        *(["words", f"{script}: {note.segmenter or 'no dictionary'}"] for script, note in manifest.scripts.items()),
+        *(["problem", line] for line in (rates.warnings if rates is not None else [])),
         *(["problem", f"{bad.name}: {bad.problem}"] for bad in text.bad_files),
     ]
     if not fits:
@@ -57,6 +63,7 @@ def view_data(folder: Path, samples: int, verify: bool) -> View:
         "tokenizer": manifest.tokenizer,
         "unigram_entropy": entropy,
         "rejected": dict(text.rejected),
+        "mask_rates": {} if rates is None else {kind: rate.met for kind, rate in rates.of_kind.items()},
         "samples": documents,
     }
     return View(lines, facts)

@@ -7,12 +7,14 @@ from pathlib import Path
 from maskling.cli.format import table
 from maskling.cli.views import View
 from maskling.console import counted
+from maskling.data.manifest import MANIFEST, load_manifest
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
 def view_tokenizer(path: Path, text: str | None) -> View:
     """Show sizes and special tokens; with `text`, also its tokens."""
-    tokenizer = Tokenizer.load(path)
+    prepared = (path / MANIFEST).is_file()
+    tokenizer = Tokenizer.load(path, *(load_manifest(path).word_rules if prepared else ()))
     special = {name: tokenizer.token(getattr(tokenizer.special, name)) for name in ("pad", "unk", "cls", "sep", "mask")}
     starting = int(tokenizer.starts_word.sum())
     rows = [

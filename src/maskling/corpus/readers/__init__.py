@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport
+from maskling.corpus.readers.conllu import read_conllu
 from maskling.corpus.readers.csv import read_csv, read_tsv
 from maskling.corpus.readers.epub import read_epub
+from maskling.corpus.readers.fasta import read_fasta
 from maskling.corpus.readers.html import read_html
 from maskling.corpus.readers.jsonl import read_jsonl
 from maskling.corpus.readers.markdown import read_markdown
-from maskling.corpus.readers.parquet import read_parquet
+from maskling.corpus.readers.parquet import read_arrow, read_parquet
 from maskling.corpus.readers.text import read_plain
+from maskling.corpus.readers.wikiextractor import read_wikiextractor
 from maskling.corpus.settings import CorpusSettings
 
 ReadFunction = Callable[[Source, CorpusSettings, FileReport], Iterator[Document]]
@@ -32,10 +35,15 @@ class FileFormat(NamedTuple):
 READERS = {
     "plain": FileFormat(read_plain, (".txt", ".text")),
     "jsonl": FileFormat(read_jsonl, (".jsonl", ".ndjson", ".jsonlines")),
+    "json": FileFormat(read_jsonl, (".json",)),
     "csv": FileFormat(read_csv, (".csv",)),
-    "tsv": FileFormat(read_tsv, (".tsv",)),
+    "tsv": FileFormat(read_tsv, (".tsv", ".tab")),
     "parquet": FileFormat(read_parquet, (".parquet",)),
+    "arrow": FileFormat(read_arrow, (".arrow", ".feather", ".ipc")),
     "html": FileFormat(read_html, (".html", ".htm", ".xhtml")),
     "markdown": FileFormat(read_markdown, (".md", ".markdown")),
     "epub": FileFormat(read_epub, (".epub",)),
+    "wikiextractor": FileFormat(read_wikiextractor, ()),
+    "fasta": FileFormat(read_fasta, (".fa", ".fasta", ".fas", ".fna", ".faa", ".ffn", ".frn", ".fastq", ".fq")),
+    "conllu": FileFormat(read_conllu, (".conllu",)),
 }

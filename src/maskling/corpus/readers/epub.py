@@ -14,6 +14,7 @@ from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport, open_seekable
 from maskling.corpus.readers.html import declared_encoding, visible_text
 from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.web_encodings import codec_decoder
 from maskling.errors import CorpusError
 
 # A larger file is not a chapter but a zip bomb: zip compresses a run of zeros a thousandfold.
@@ -75,7 +76,8 @@ def _chapter(
         raise CorpusError(f"has {info.file_size:,} bytes, more than the maximum of {_LARGEST_CHAPTER:,}")
     try:
         with book.open(info) as page:
-            return visible_text(decode(page, settings, report, declared=declared_encoding))  # type: ignore[arg-type]
+            blocks = decode(page, settings, report, declared=declared_encoding)  # type: ignore[arg-type]
+            return visible_text(blocks, report)
     except (RuntimeError, NotImplementedError) as error:  # a password, or an unknown compression
         raise CorpusError(f"cannot be unpacked: {error}") from None
 
@@ -104,7 +106,8 @@ def _parsed(raw: bytes) -> ElementTree.Element:
     if declared is None or declared[1].lower() in (b"utf-8", b"utf-16"):
         return ElementTree.fromstring(raw)
     # The parser supports no other multi-byte encoding than these two; Chinese and Japanese books use others.
-    return ElementTree.fromstring(raw[declared.end() :].decode(declared[1].decode("ascii")))
+    decoder = codec_decoder(declared[1].decode("ascii"), "strict")
+    return ElementTree.fromstring(decoder.decode(raw[declared.end() :], final=True))
 
 
 def _tag(element: ElementTree.Element) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport
-from maskling.corpus.readers.fields import FieldError, get_name, get_text
+from maskling.corpus.readers.fields import read_row
 from maskling.corpus.settings import CorpusSettings
 from maskling.errors import CorpusError, MissingExtra
 
@@ -26,13 +26,9 @@ def read_hugging_face(source: Source, settings: CorpusSettings, report: FileRepo
     try:
         rows = datasets.load_dataset(name, config or None, split=split or "train", streaming=True)
         for number, row in enumerate(rows, start=1):
-            try:
-                text = get_text(row, settings.text_field)
-                identity = get_name(row, settings.id_field, f"{name}:{number}")
-            except FieldError as error:
-                report.add_fault(f"row {number:,} {error}")
-            else:
-                yield Document(text, identity, source.location)
+            document = read_row(row, f"row {number:,}", f"{name}:{number}", source, settings, report)
+            if document is not None:
+                yield document
     except (OSError, ValueError, RuntimeError) as error:
         # These include DatasetNotFoundError, a wrong config or split, and network errors.
         raise CorpusError(

@@ -1,9 +1,10 @@
-"""Reader of JSON Lines: one JSON object per line, with the text in one of its fields."""
+"""Reader of JSON and JSON Lines: objects with the text in one of their fields, told apart by content."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -11,38 +12,133 @@ import orjson
 from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport, open_bytes
-from maskling.corpus.readers.fields import FieldError, get_name, get_text
+from maskling.corpus.readers.fields import read_row, split_paths
+from maskling.corpus.readers.json_values import JsonError, read_rows
 from maskling.corpus.settings import CorpusSettings
+from maskling.errors import CorpusError
 
 # A line of 100 MB may be a document; a line of 256 million characters means that the file is not JSON Lines.
 LONGEST_LINE = 1 << 28
+# Two lines are looked for in this many characters to tell the forms apart.
+_PROBE = 1 << 20
+_BOM = "\ufeff"
 
 
 def read_jsonl(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
-    """Yield a document for each line; lines that are not JSON or lack the field are reported and skipped."""
+    """Yield a document for each row: a line of JSON Lines, or an object of a list or of objects over several lines.
+
+    Lines that are not JSON or lack the field are reported and skipped. A file that is one list, or an object with a
+    list in it that settings.text_field leads through, is read item by item.
+    """
     with open_bytes(source, report) as stream:
-        number, cut = 0, False
-        for line in split_into_lines(decode(stream, settings, report), LONGEST_LINE):
-            continued, cut = cut, len(line) >= LONGEST_LINE and not line.endswith("\n")
-            if continued:
-                continue
-            number += 1
-            if cut:
-                report.add_fault(f"line {number:,} is longer than {LONGEST_LINE:,} characters")
-                continue
-            if line.isspace():
-                continue
-            try:
-                row = _parse(line)
-                text = get_text(row, settings.text_field)
-                name = get_name(row, settings.id_field, f"{source.name}:{number}")
-            except FieldError as error:
-                report.add_fault(f"line {number:,} {error}")
-            else:
-                yield Document(text, name, source.location)
+        blocks = decode(stream, settings, report)
+        start = ""
+        while len(start) < _PROBE and len(_first_lines(start)) < 2 and (block := next(blocks, None)) is not None:
+            start += block
+        whole = chain((start,), blocks)
+        if _has_rows_on_lines(_first_lines(start), len(start) >= _PROBE, settings.text_field):
+            yield from _read_lines(split_into_lines(whole, LONGEST_LINE), source, settings, report)
+        else:
+            yield from _read_values(whole, source, settings, report)
+
+
+def _first_lines(text: str) -> list[str]:
+    """Return the first two lines that are not empty, the last of which may be cut."""
+    found: list[str] = []
+    at = 0
+    while at < len(text) and len(found) < 2:
+        end = text.find("\n", at) + 1 or len(text)
+        if line := _stripped(text[at:end]):
+            found.append(line)
+        at = end
+    return found
+
+
+def _has_rows_on_lines(first: list[str], cut: bool, text_field: str) -> bool:
+    """Return whether each line of a file that begins with these lines is a value. cut: the last is not whole."""
+    if not first or first[0].startswith("["):
+        return not first
+    if len(first) == 1:
+        # One line: one row, unless settings.text_field may lead to a list of rows in it.
+        return "." not in text_field and (cut or _is_json(first[0]))
+    return _is_json(first[0]) or (first[0] != "{" and first[1].startswith("{") and (cut or _is_json(first[1])))
+
+
+def _read_lines(
+    lines: Iterator[str], source: Source, settings: CorpusSettings, report: FileReport
+) -> Iterator[Document]:
+    number, cut = 0, False
+    for line in lines:
+        continued, cut = cut, len(line) >= LONGEST_LINE and not line.endswith("\n")
+        if continued:
+            continue
+        number += 1
+        if cut:
+            report.add_fault(f"line {number:,} is longer than {LONGEST_LINE:,} characters")
+            continue
+        text = _stripped(line)
+        if not text:
+            continue
+        try:
+            row = _parse(text)
+        except ValueError as error:
+            report.add_fault(f"line {number:,} {error}")
+            continue
+        if _is_action(row):
+            report.notes["lines are actions of an Elasticsearch file, without text"] += 1
+            continue
+        document = read_row(row, f"line {number:,}", f"{source.name}:{number}", source, settings, report)
+        if document is not None:
+            yield document
+
+
+def _read_values(
+    blocks: Iterator[str], source: Source, settings: CorpusSettings, report: FileReport
+) -> Iterator[Document]:
+    lead = _lead(settings.text_field)
+    inner = settings
+    if lead is not None:
+        fields = ",".join(path.partition(".")[2] for path in split_paths(settings.text_field))
+        names = settings.id_field.removeprefix(f"{lead}.") if settings.id_field else None
+        inner = settings.model_copy(update={"text_field": fields, "id_field": names})
+    try:
+        for number, (line, row, within) in enumerate(read_rows(blocks, lead, LONGEST_LINE), start=1):
+            used = inner if within else settings
+            where = f"the value at line {line:,}"
+            document = read_row(row, where, f"{source.name}:{number}", source, used, report)
+            if document is not None:
+                yield document
+    except JsonError as error:
+        raise CorpusError(str(error)) from None
+
+
+def _lead(text_field: str) -> str | None:
+    """Return the key of the list of rows that every field is in ('data' for 'data.title,data.text'), if any."""
+    paths = [path.split(".") for path in split_paths(text_field)]
+    return paths[0][0] if all(len(path) > 1 and path[0] == paths[0][0] for path in paths) else None
+
+
+def _is_action(row: Any) -> bool:
+    """Return whether a row precedes a document in a file for Elasticsearch, such as Wikipedia's Cirrus dumps."""
+    return isinstance(row, dict) and list(row) == ["index"] and isinstance(row["index"], dict) and "_id" in row["index"]
+
+
+def _stripped(line: str) -> str:
+    """Return a line without white space and the byte order marks that joining files leaves in their middle."""
+    text = line.strip()
+    return text.lstrip(_BOM).lstrip() if text.startswith(_BOM) else text
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse(line: str) -> Any:
+    """Parse a line. Raises ValueError with what is wrong."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -51,6 +147,6 @@ def _parse(line: str) -> Any:
     try:
         return json.loads(line)
     except RecursionError:
-        raise FieldError("is nested too deeply") from None
+        raise ValueError("is nested too deeply") from None
     except ValueError as error:
-        raise FieldError(f"is not JSON ({error})") from None
+        raise ValueError(f"is not JSON ({error})") from None

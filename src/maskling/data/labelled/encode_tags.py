@@ -24,7 +24,7 @@ from maskling.data.labelled.encode_texts import (
 )
 from maskling.data.labelled.records import LabelSet, TaggedRecord
 from maskling.errors import SettingsError
-from maskling.tokenizer.characters import IDEOGRAPHS
+from maskling.tokenizer.segmentation import IDEOGRAPHS
 from maskling.tokenizer.tokenizer import Tokenizer
 
 

@@ -104,6 +104,8 @@ def lines(file: OpenFile) -> Iterator[tuple[int, str]]:
     with _as_data_errors(file.path), open_bytes(file.source) as stream:
         for number, line in enumerate(split_into_lines(decode(stream, CorpusSettings(), report), MAX_LINE_LENGTH), 1):
             yield number, line.removesuffix("\n")
+    if report.read_as:
+        file.warnings.append(f"{file.path} was read as {report.read_as}; save it as UTF-8 if that is wrong")
     if report.replaced_bytes:
         file.warnings.append(f"{file.path}: {report.replaced_bytes:,} bytes were not UTF-8 and were replaced")
 

@@ -22,7 +22,7 @@ class MaskingVocabulary:
     """The ids that batches need from a tokenizer: special tokens, and the ordinary ids for random replacements.
 
     ordinary_ids: (o,) int64, ids that random replacements are drawn from: neither special nor unused as [unused7].
-    special_ids: (s,) int64, all special ids, including [UNK], which may occur in a text.
+    special_ids: (s,) int64, all special ids, including those that may occur in a text: [UNK], [URL].
     """
 
     size: int
@@ -32,6 +32,7 @@ class MaskingVocabulary:
     mask: int
     ordinary_ids: NDArray[np.int64]
     special_ids: NDArray[np.int64]
+    unk: int
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> MaskingVocabulary:
@@ -45,6 +46,7 @@ class MaskingVocabulary:
             mask=special.mask,
             ordinary_ids=tokenizer.ordinary_ids,
             special_ids=tokenizer.special_ids,
+            unk=special.unk,
         )
 
     @cached_property

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from maskling.arrays import BoolArray, UInt64Array
-from maskling.data.masking.strategy import Masking, Rate, take, word_runs
+from maskling.data.masking.strategy import Masking, Rate, fair_words, take, word_runs
 from maskling.data.masking.words import WordIds
 
 
@@ -20,4 +20,6 @@ class NgramMasking(Masking):
 
     def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Cut the words into n-grams and take n-grams in random order until the rate is met."""
-        return take(word_runs(words, 1 / np.arange(1, self.max_words + 1), rate, keys), rate, keys)
+        units = fair_words(words, rate)
+        runs = word_runs(units, 1 / np.arange(1, self.max_words + 1), rate, keys)
+        return take(runs, rate, keys, of_words=units)

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from maskling.arrays import BoolArray, UInt64Array
-from maskling.data.masking.strategy import Masking, Rate, take, word_runs
+from maskling.data.masking.strategy import Masking, Rate, fair_words, take, word_runs
 from maskling.data.masking.words import WordIds
 
 
@@ -28,4 +28,5 @@ class SpanMasking(Masking):
     def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Cut the words into spans and take spans in random order until the rate is met."""
         lengths = self.stop * (1 - self.stop) ** np.arange(self.max_words)
-        return take(word_runs(words, lengths, rate, keys), rate, keys)
+        units = fair_words(words, rate)
+        return take(word_runs(units, lengths, rate, keys), rate, keys, of_words=units)

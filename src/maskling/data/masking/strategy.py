@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from maskling.arrays import BoolArray, UInt64Array
+from maskling.arrays import BoolArray, Int64Array, UInt64Array
 from maskling.config import Settings
-from maskling.data.masking.words import Units, WordIds, word_units
-from maskling.randomness import uniforms
+from maskling.data.masking.words import Units, WordIds, token_units, word_units
+from maskling.randomness import below, uniforms
 
 # A fraction of the tokens: one for all examples, or (examples,) float64, one per example.
 Rate = float | NDArray[np.float64]
@@ -32,7 +33,7 @@ class Masking(Settings, ABC):
     )
 
     predicts_unknown: ClassVar[bool] = False
-    """Whether special tokens of the text itself, such as [UNK], count as ordinary."""
+    """Whether [UNK] counts as ordinary; other special tokens of the text itself never do."""
 
     @model_validator(mode="after")
     def _lowest_is_lowest(self) -> Self:
@@ -76,44 +77,117 @@ class Masking(Settings, ABC):
 ROUNDING_DRAW = 1 << 32
 LENGTH_DRAW = 1 << 33
 RATE_DRAW = 1 << 34
+WHOLE_DRAW = 1 << 35
+TOKEN_DRAW = 1 << 36
+
+# `take` stops at a threshold of tokens if an example has enough units (rate times units is at least the first number),
+# and the last unit is expected to exceed the threshold by at most this fraction of the rate, and of the example. The
+# rate is off by as much if all words are equally long, and by less in every mixture that was tried (8,000 at random).
+# Runs of short words have many different lengths, and may exceed it by more.
+_FEW = 1, 1 / 8, 0.01
+_FEW_RUNS = 2, 1 / 3, 0.05
 
 
-def take(units: Units, rate: Rate, keys: UInt64Array) -> BoolArray:
-    """Take whole units in random order until about `rate` of the ordinary tokens of each example is met.
+def longest_unit(words: WordIds, rate: Rate) -> Int64Array:
+    """Return the most tokens that may be masked as one unit, (examples,) int64: a fair share of each example.
 
-    A unit is taken if the tokens of the units before it have not reached a threshold. Its own length has no influence
-    on that, so long and short units are equally likely; skipping what no longer fits, or testing whether half of it
-    fits, would favour short units. The last unit exceeds the threshold by half of its length on average, and has
-    length l with probability proportional to l; so the threshold is lowered by that much, and the rate is met on
-    average. A draw per example moves the threshold by up to half a token, so that rounding does not shift it either:
-    for units of one token this is rounding up or down at random. The first unit is always taken.
-    Returns (n,) bool over the tokens of `units.words`.
+    As many tokens as the rate asks for; up to twice as many where that is at most a third of the example, so that
+    short examples keep their words. What is longer is not a word (a row of DNA, a line of Thai that no dictionary
+    segmented, base64, a long address): masked whole it would leave nothing to predict it from.
+    """
+    wanted = rate * words.num_ordinary
+    share = np.maximum(wanted, np.minimum(2 * wanted, words.num_ordinary / 3))
+    return np.maximum(1, np.floor(share)).astype(np.int64)
+
+
+def fair_words(words: WordIds, rate: Rate) -> Units:
+    """Return every word as a unit, and every token of a word that is longer than `longest_unit`."""
+    return _without_long(word_units(words), rate, token_units)
+
+
+def _without_long(units: Units, rate: Rate, finer: Callable[[WordIds], Units]) -> Units:
+    """Return the units, with those longer than `longest_unit` replaced by the finer units inside them."""
+    most = longest_unit(units.words, rate)
+    if units.length.max(initial=0) <= most.min(initial=1 << 62):
+        return units
+    return units.broken(units.length > most[units.example], finer(units.words))
+
+
+def take(units: Units, rate: Rate, keys: UInt64Array, of_words: Units | None = None) -> BoolArray:
+    """Take units in random order until about `rate` of the ordinary tokens of each example is met.
+
+    Every token is (nearly) equally likely to be taken, whatever the length of its unit, and the rate is met on
+    average. Skipping what no longer fits, or testing whether half of it fits, would favour short units. There are two
+    rules, chosen per example by the lengths of its units:
+
+    Where units are short, those are taken whose predecessors have not reached a threshold of tokens. The last unit
+    exceeds the threshold by half of its length on average, and has length l with probability proportional to l; so the
+    threshold is lowered by that much. A draw per example moves it by up to half a token, so that rounding does not
+    shift the rate either: for units of one token this is rounding up or down at random.
+
+    Where units are long for their example (in short examples, or if nearly all words have many tokens), that average
+    is not reached: with ten words of 12 tokens, two are 20 % and one is 10 %, never 15 %. There `rate` times the number
+    of units are taken, rounded up or down at random, so that each unit is taken with probability `rate` exactly. If
+    that is less than one unit, one unit is masked whole in some examples, and one token in the others, in the ratio
+    that meets the rate. (Taking always a whole unit would mask too much: half of an example that is two words.)
+
+    At least one token is taken; so an example with fewer than 1 / `rate` tokens is masked at a higher rate.
+
+    of_words: the words that `units` are runs of, if they are. Returns (n,) bool over the tokens of `units.words`.
     """
     words = units.words
+    ordinary = words.num_ordinary
     order = units.shuffled(keys)
     length = units.length[order]
     # Tokens of the same example in units before this one; the order of examples is unchanged.
     before = np.cumsum(length) - length
-    before -= (np.cumsum(words.num_ordinary) - words.num_ordinary)[units.example]
-    squares = np.bincount(units.example, weights=units.length**2, minlength=words.num_examples)
-    beyond = 0.5 * squares / np.maximum(words.num_ordinary, 1)
-    threshold = rate * words.num_ordinary - beyond + uniforms(keys, ROUNDING_DRAW) - 0.5
+    before -= (np.cumsum(ordinary) - ordinary)[units.example]
+    beyond = units.mean_around_token / 2
+    rounding = uniforms(keys, ROUNDING_DRAW)
+    threshold = rate * ordinary - beyond + rounding - 0.5
     taken = np.empty(len(order), dtype=bool)
     taken[order] = (before < threshold[units.example]) | (before == 0)
-    return units.tokens(taken)
+    share = rate * units.count
+    counts = _are_long(units if of_words is None else of_words, rate, *_FEW)
+    if of_words is not None:
+        counts |= _are_long(units, rate, *_FEW_RUNS)
+    if not counts.any():
+        return units.tokens(taken)
+    number = np.floor(share + rounding)
+    below_one = counts & (share < 1) & (ordinary > 0)
+    mean = ordinary / np.maximum(units.count, 1)
+    whole = uniforms(keys, WHOLE_DRAW) < (rate * ordinary - 1) / np.maximum(mean - 1, 1e-9)
+    number[below_one] = whole[below_one]
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - (np.cumsum(units.count) - units.count)[units.example]
+    chosen = units.tokens(np.where(counts[units.example], rank < number[units.example], taken))
+    one = below_one & ~whole
+    token = (np.cumsum(ordinary) - ordinary)[one] + below(keys[one], TOKEN_DRAW, ordinary[one])
+    chosen[words.ordinary[token]] = True
+    return chosen
 
 
-def word_runs(words: WordIds, probabilities: NDArray[np.floating], rate: Rate, keys: UInt64Array) -> Units:
+def _are_long(units: Units, rate: Rate, enough: float, of_rate: float, of_example: float) -> BoolArray:
+    """Return in which examples the units are too long or too few for a threshold, (examples,) bool.
+
+    False where every unit is one token.
+    """
+    beyond = (units.mean_around_token - 1) / 2 / np.maximum(units.words.num_ordinary, 1)
+    few = (beyond > 0) & (rate * units.count < enough)
+    return np.asarray(few | (beyond > np.minimum(rate * of_rate, of_example)))
+
+
+def word_runs(units: Units, probabilities: NDArray[np.floating], rate: Rate, keys: UInt64Array) -> Units:
     """Cut each stretch of words between special tokens into consecutive runs.
 
-    probabilities: (longest,) float64, relative probability of a run of 1, 2, ... words. A run is cut off where
-    its stretch ends, and is never longer than the number of words that `rate` asks of its example (at
-    least one), so that a short example is not masked as a whole.
+    units: the words (`fair_words`); probabilities: (longest,) float64, relative probability of a run of 1, 2, ...
+    words. A run is cut off where its stretch ends, and is never longer than the number of words that `rate` asks of
+    its example (at least one), so that a short example is not masked as a whole. A run of more tokens than
+    `longest_unit` is taken apart into its words.
 
     Every run is later taken with the same probability, so every word is equally likely to be masked,
     whatever its position, and the lengths of masked runs are distributed as the lengths drawn here.
     """
-    units = word_units(words)
     if not len(units.length):
         return units
     # If the next word does not begin right after the tokens of this one, a special token separates them.
@@ -136,4 +210,5 @@ def word_runs(words: WordIds, probabilities: NDArray[np.floating], rate: Rate, k
     begins[begin[begin < end]] = True
     leading = np.flatnonzero(begins)
     length = np.add.reduceat(units.length, leading)
-    return Units(words, units.example[leading], units.position[leading], length)
+    runs = Units(units.words, units.example[leading], units.position[leading], length)
+    return _without_long(runs, rate, lambda _: units)

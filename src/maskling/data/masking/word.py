@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from maskling.arrays import BoolArray, UInt64Array
-from maskling.data.masking.strategy import Masking, Rate, take
-from maskling.data.masking.words import WordIds, word_units
+from maskling.data.masking.strategy import Masking, Rate, fair_words, take
+from maskling.data.masking.words import WordIds
 
 
 class WordMasking(Masking):
@@ -20,4 +20,4 @@ class WordMasking(Masking):
 
     def select(self, words: WordIds, rate: Rate, keys: UInt64Array) -> BoolArray:
         """Take words in random order until the rate is met."""
-        return take(word_units(words), rate, keys)
+        return take(fair_words(words, rate), rate, keys)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskling.arrays import BoolArray, Int64Array, UInt64Array
 from maskling.randomness import bits
@@ -59,10 +60,30 @@ class Units:
         length = np.diff(first, append=len(begins))
         return cls(words, words.example[token], words.position[token], length)
 
+    def broken(self, which: BoolArray, finer: Units) -> Units:
+        """Return units with those of `which` replaced by the units of `finer` inside them.
+
+        which: (u,) bool; finer: units of the same words, of which those here are runs.
+        """
+        if not which.any():
+            return self
+        begins = np.repeat(which, self.length)
+        inner = np.zeros(len(begins), dtype=bool)
+        inner[np.cumsum(finer.length) - finer.length] = True
+        begins &= inner
+        begins[np.cumsum(self.length) - self.length] = True
+        return Units.beginning(self.words, begins)
+
     @cached_property
     def count(self) -> Int64Array:
         """(num_examples,) int64, number of units of each example."""
         return np.bincount(self.example, minlength=self.words.num_examples)
+
+    @cached_property
+    def mean_around_token(self) -> NDArray[np.float64]:
+        """(num_examples,) float64, mean length of the unit that a random token is in; 1 if all units are one token."""
+        squares = np.bincount(self.example, weights=self.length**2, minlength=self.words.num_examples)
+        return squares / np.maximum(self.words.num_ordinary, 1)
 
     def shuffled(self, keys: UInt64Array) -> Int64Array:
         """Shuffle the units within each example. keys: (examples,) uint64. Returns (u,) int64, indices of units.

@@ -113,6 +113,7 @@ class OpenPart:
         self._first_source = self.position.source
         self._read = 0
         self._rejected: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()
         self.documents: list[CleanDocument] = []
         self.num_bytes = 0
 
@@ -124,6 +125,7 @@ class OpenPart:
             self._rejected[outcome.reason] += 1
         else:
             self.documents.append(outcome)
+            self._changes.update(outcome.changes)
             num_bytes = len(outcome.text) if outcome.text.isascii() else len(outcome.text.encode())
             self.num_bytes += num_bytes
             self.total_bytes += num_bytes
@@ -137,6 +139,9 @@ class OpenPart:
         end = None if all_read else self.position.source - self._report_start
         files = self._report.files[self._first_source - self._report_start : end]
         bad = [file for file in files if file.num_faults]
+        for file in files:
+            self._changes.update(file.notes)
+        encodings = Counter(file.read_as for file in files if file.read_as is not None)
         documents = self.documents
         tally = ReadCounts(
             source=self.position.source,
@@ -146,8 +151,11 @@ class OpenPart:
             kept_bytes=self.num_bytes,
             rejected=dict(sorted(self._rejected.items())),
             replaced_bytes=sum(file.replaced_bytes for file in files),
+            changes=dict(sorted(self._changes.items())),
+            encodings=dict(sorted(encodings.items())),
             num_bad_files=len(bad),
             bad_files=tuple(map(_bad_file, bad[:NOTED_BAD_FILES])),
+            notes=dict(sum((file.notes for file in files), Counter())),
         )
         self._begin()
         return documents, tally

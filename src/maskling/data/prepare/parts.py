@@ -49,8 +49,11 @@ class ReadCounts(BaseModel):
     kept_bytes: Count = 0
     rejected: dict[str, Count] = {}
     replaced_bytes: Count = 0
+    changes: dict[str, Count] = {}
+    encodings: dict[str, Count] = {}
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
+    notes: dict[str, Count] = {}
 
     @property
     def position(self) -> ReadPosition:

@@ -10,6 +10,7 @@ the number of workers and interruptions.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import shutil
@@ -23,7 +24,18 @@ from numpy.typing import NDArray
 from maskling.corpus.document import Source
 from maskling.corpus.opening import ReadReport
 from maskling.corpus.sources import expand
-from maskling.data.manifest import MANIFEST, SHARDS, MadeFrom, Manifest, Splits, TextReport, dtype_name, load_manifest
+from maskling.data.manifest import (
+    MANIFEST,
+    SHARDS,
+    MadeFrom,
+    Manifest,
+    NormalizedScript,
+    SegmentedScript,
+    Splits,
+    TextReport,
+    dtype_name,
+    load_manifest,
+)
 from maskling.data.npy import write_array
 from maskling.data.prepare.clean_stage import NOTED_BAD_FILES, adjusted_held_out_limit, clean_text
 from maskling.data.prepare.events import Prepared, PrepareEvent, Resumed
@@ -41,12 +53,14 @@ from maskling.data.prepare.resume import (
 )
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.prepare.tokenize_stage import EncodedPart, tokenize
-from maskling.data.prepare.tokenizer_stage import given_tokenizer, make_tokenizer
+from maskling.data.prepare.tokenizer_stage import given_tokenizer, make_tokenizer, measure_changes
 from maskling.data.prepare.workers import open_workers
 from maskling.data.shards import COUNTS, TOKENIZER, open_shards
 from maskling.errors import CorpusError, DataError
-from maskling.files import remove_partial
+from maskling.files import remove_partial, url_refusal
 from maskling.metrics import entropy
+from maskling.tokenizer.changes import ScriptChanges
+from maskling.tokenizer.normalization import for_language
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
@@ -60,6 +74,8 @@ def prepare(sources: Sequence[str], out: Path, settings: PrepareSettings | None 
     DataError if `out` cannot be written, is in use, or was made from other sources or settings.
     """
     folder = Path(out)
+    if (refusal := url_refusal(out)) is not None:
+        raise DataError(refusal)
     try:
         yield from _prepare(sources, folder, settings or PrepareSettings())
     except OSError as error:
@@ -74,7 +90,9 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
     expanded = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     found = _without_outputs(folder, expanded)
     given = given_tokenizer(settings.tokenizer)
-    made = made_from(found, report.skipped, settings, given.fingerprint if given is not None else None)
+    made = made_from(found, report, settings, given.fingerprint if given is not None else None)
+    tokenizer_settings = for_language(settings.tokenizer, settings.corpus.language)
+    settings = settings.model_copy(update={"tokenizer": tokenizer_settings})
     if folder.is_dir():
         check_free(folder)  # before a lock file is left in a folder that holds other things
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +112,10 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
             text = text_report([*(part.tally for part in parts), end.tally])
             check_not_empty(text)
             tokenizer = yield from make_tokenizer(folder, parts, settings.tokenizer, given)
+            changes = measure_changes(folder, parts, tokenizer)
             limit = adjusted_held_out_limit(settings.shards.validation_fraction, parts)
             encoded, counts = yield from tokenize(folder, parts, tokenizer, limit, workers)
-        manifest = write_manifest(folder, made, text, tokenizer, encoded, counts)
+        manifest = write_manifest(folder, made, text, tokenizer, encoded, counts, changes)
         _remove_intermediate_files(folder, settings.shards.keep_text)
         yield Prepared(folder, manifest, already=False)
 
@@ -180,8 +199,14 @@ def _remove_intermediate_files(folder: Path, keep_text: bool) -> None:
 def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
     """Sum the counts of all parts."""
     rejected: Counter[str] = Counter()
+    changes: Counter[str] = Counter()
+    encodings: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     for tally in tallies:
         rejected.update(tally.rejected)
+        changes.update(tally.changes)
+        encodings.update(tally.encodings)
+        notes.update(tally.notes)
     bad = [file for tally in tallies for file in tally.bad_files]
     return TextReport(
         read=sum(tally.read for tally in tallies),
@@ -189,8 +214,11 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
         kept_bytes=sum(tally.kept_bytes for tally in tallies),
         rejected=dict(sorted(rejected.items())),
         replaced_bytes=sum(tally.replaced_bytes for tally in tallies),
+        changes=dict(sorted(changes.items())),
+        encodings=dict(sorted(encodings.items())),
         num_bad_files=sum(tally.num_bad_files for tally in tallies),
         bad_files=tuple(bad[:NOTED_BAD_FILES]),
+        notes=dict(sorted(notes.items())),
     )
 
 
@@ -199,10 +227,23 @@ def check_not_empty(text: TextReport) -> None:
     if not text.kept:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in text.rejected.items())
         what = "the one document that was read" if text.read == 1 else f"the {text.read:,} documents that were read"
+        bad = "".join(f"; {file.name}: {file.problem}" for file in text.bad_files[:1])
         raise CorpusError(
-            f"nothing is left of {what}: {reasons}; "
-            f"loosen corpus.filters, or see corpus.plain for other ways to split a text into documents"
+            f"nothing is left of {what}: {reasons}{bad}; "
+            f"set corpus.filters.profile ('lines' for short texts that are no sentences), or see corpus.plain for "
+            f"other ways to split a text into documents"
         )
+
+
+def script_notes(encoded: Sequence[EncodedPart], tokenizer: Tokenizer) -> dict[str, SegmentedScript]:
+    """Return the scripts without spaces of all parts, most frequent first."""
+    counts: Counter[str] = Counter()
+    for part in encoded:
+        counts.update(part.scripts)
+    return {
+        script: SegmentedScript(characters=count, segmenter=tokenizer.words.segmenter(script))
+        for script, count in counts.most_common()
+    }
 
 
 def write_manifest(
@@ -212,10 +253,11 @@ def write_manifest(
     tokenizer: Tokenizer,
     encoded: Sequence[EncodedPart],
     counts: NDArray[np.int64],
+    changes: Sequence[ScriptChanges] = (),
 ) -> Manifest:
     """Write the counts, then the manifest, which completes the folder. Raises DataError if there is nothing to learn.
 
-    counts: (vocab_size,) int64, how often each id occurs in the train split.
+    counts: (vocab_size,) int64, how often each id occurs in the train split; changes: by normalization.
     """
     unknown = int(counts[tokenizer.special.unk])
     if unknown and unknown == counts.sum():
@@ -241,6 +283,8 @@ def write_manifest(
             validation=tuple(part.validation for part in encoded if part.validation is not None),
         ),
         text=text,
+        normalized=tuple(NormalizedScript(**dataclasses.asdict(change)) for change in changes),
+        scripts=script_notes(encoded, tokenizer),
         made_from=made,
     )
     manifest.write(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,19 @@ from pydantic import ValidationError
 
 from maskling.config import flatten
 from maskling.corpus.document import Source
+from maskling.corpus.opening import ReadReport
 from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import DataError
 from maskling.files import ASIDE, fingerprint, lock_folder, path_text, write_json
-from maskling.tokenizer.characters import resolve_chinese_words
+from maskling.tokenizer.segmentation import resolve_words
 
 NOTE = "prepare.json"
 LISTED_SOURCES = 1000
 _SAMPLED_SOURCES = 10_000
 _SAMPLE_BYTES = 4096
 _SHOWN_DIFFERENCES = 3
+_DEFAULTS = flatten(PrepareSettings().model_dump(mode="json"))
 # Settings of a tokenizer that take effect only when its vocabulary is trained.
 _OF_TRAINING = ("vocab_size", "min_count", "max_alphabet")
 # shards.part_bytes = 'auto': a share of the sources within bounds, or a fixed size if their size is not known.
@@ -54,22 +56,23 @@ def check_free(folder: Path) -> None:
 
 
 def made_from(
-    sources: Sequence[Source], skipped: Mapping[str, int], settings: PrepareSettings, tokenizer: str | None
+    sources: Sequence[Source], report: ReadReport, settings: PrepareSettings, tokenizer: str | None
 ) -> MadeFrom:
     """Return the record of settings and sources.
 
-    skipped: files per suffix without a reader; tokenizer: fingerprint of a given one, else None.
+    report: what was not read of folders; tokenizer: fingerprint of a given one, else None.
     """
     notes = [_note(source, sampled=index < _SAMPLED_SOURCES) for index, source in enumerate(sources)]
     known = [note.bytes for note in notes if note.bytes is not None]
     total = sum(known) if len(known) == len(notes) else None
-    chinese_words = resolve_chinese_words(settings.tokenizer.chinese_words)
+    rules = resolve_words(settings.tokenizer.chinese_words, settings.tokenizer.words)
+    segmentation = {"chinese_words": rules.chinese, "words": rules.others}
     tree: dict[str, Any] = {
         "corpus": settings.corpus.model_dump(mode="json"),
         # The fingerprint of a given tokenizer replaces the settings that a trained one depends on.
-        "tokenizer": {"chinese_words": chinese_words}
+        "tokenizer": segmentation
         if tokenizer
-        else settings.tokenizer.model_dump(mode="json", exclude={"path"}) | {"chinese_words": chinese_words},
+        else settings.tokenizer.model_dump(mode="json", exclude={"path"}) | segmentation,
         "shards": settings.shards.model_dump(mode="json") | {"part_bytes": _part_bytes(settings, total)},
     }
     return MadeFrom(
@@ -80,7 +83,8 @@ def made_from(
             bytes=total,
             fingerprint=fingerprint([note.model_dump() for note in notes]),
             listed=tuple(notes[:LISTED_SOURCES]),
-            skipped=dict(sorted(skipped.items())),
+            skipped=dict(sorted(report.skipped.items())),
+            left_out=tuple(map(path_text, report.left_out[:LISTED_SOURCES])),
         ),
     )
 
@@ -116,7 +120,9 @@ def check_same_inputs(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
 
 def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     """Return the differences, one clause each; none if `new` can resume `old`. Skipped files do not matter."""
-    before, now = flatten(old.settings), flatten(new.settings)
+    now = flatten(new.settings)
+    # A setting that was added since had no effect then, which is what its default means.
+    before = {**{key: value for key, value in _DEFAULTS.items() if key in now}, **flatten(old.settings)}
     if old.tokenizer != new.tokenizer:
         # Other differences in [tokenizer] follow from this one.
         before, now = ({k: v for k, v in tree.items() if not k.startswith("tokenizer.")} for tree in (before, now))
@@ -124,6 +130,9 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     else:
         lines = []
     for key in dict.fromkeys([*before, *now]):
+        # Folders of older versions have no setting for words of other scripts than Chinese.
+        if key == "tokenizer.words" and key not in before:
+            continue
         if before.get(key) != now.get(key):
             lines.append(f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}")
     if old.sources.fingerprint != new.sources.fingerprint:
@@ -133,7 +142,9 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
 
 def before_training(made: MadeFrom) -> MadeFrom:
     """Return the record without the settings that take effect only after the words are counted."""
-    tokenizer = {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
+    # Words that an earlier version counted are spelled as its normalizer left them.
+    before = {} if made.tokenizer else {"normalization": "that of an earlier version"}
+    tokenizer = before | {key: value for key, value in made.settings["tokenizer"].items() if key not in _OF_TRAINING}
     return made.model_copy(update={"settings": made.settings | {"tokenizer": tokenizer}})
 
 

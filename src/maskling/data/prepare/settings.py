@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskling.config import Layer, Resolved, Settings, reject_unused, resolve
 from maskling.corpus.settings import CorpusSettings
@@ -45,11 +45,34 @@ class PrepareSystem(Settings):
         return cores()
 
 
-class PrepareSettings(Settings):
-    """All settings of `maskling prepare`."""
+class TextSettings(Settings):
+    """The settings from which a tokenizer is trained: those of reading and of the tokenizer."""
 
     corpus: CorpusSettings = CorpusSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spaces_that_reach_the_tokenizer(cls, values: Any) -> Any:
+        """With tokenizer.spaces = keep, the default of corpus.clean.spaces is keep too."""
+        if not isinstance(values, Mapping):
+            return values
+        corpus, tokenizer = (_tree(values.get(name, {})) for name in ("corpus", "tokenizer"))
+        if not isinstance(corpus, Mapping) or not isinstance(tokenizer, Mapping) or tokenizer.get("spaces") != "keep":
+            return values
+        clean = _tree(corpus.get("clean", {}))
+        if not isinstance(clean, Mapping):
+            return values
+        return {**values, "corpus": {**corpus, "clean": {"spaces": "keep", **clean}}}
+
+
+def _tree(values: Any) -> Any:
+    return values.model_dump(exclude_unset=True) if isinstance(values, Settings) else values
+
+
+class PrepareSettings(TextSettings):
+    """All settings of `maskling prepare`."""
+
     shards: ShardSettings = ShardSettings()
     system: PrepareSystem = PrepareSystem()
 
@@ -57,7 +80,10 @@ class PrepareSettings(Settings):
 # Settings of a tokenizer to be trained.
 _TOKENIZER_TRAINING = [
     f"tokenizer.{name}"
-    for name in ("kind", "vocab_size", "lowercase", "strip_accents", "split_chinese", "min_count", "max_alphabet")
+    for name in (
+        *("kind", "pattern", "k", "vocab_size", "normalization", "lowercase", "dotless_i", "strip_accents"),
+        *("split_chinese", "spaces", "split_digits", "min_count", "max_alphabet", "special_tokens"),
+    )
 ]
 
 

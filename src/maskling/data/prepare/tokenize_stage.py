@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from maskling.arrays import BoolArray, Int64Array
 from maskling.data.manifest import (
@@ -30,7 +31,8 @@ from maskling.errors import DataError
 from maskling.files import checksum
 from maskling.grouping import grouped
 from maskling.tokenizer.encoding import Encoded
-from maskling.tokenizer.settings import ChineseWords
+from maskling.tokenizer.segmentation import SCRIPTS, count_scripts
+from maskling.tokenizer.settings import ChineseWords, OtherWords
 from maskling.tokenizer.tokenizer import Tokenizer
 
 _BATCH_CHARACTERS = 1 << 20
@@ -38,6 +40,8 @@ _BATCH_CHARACTERS = 1 << 20
 
 class TokenizeJob(BaseModel):
     """Everything that determines the shards of a part. text: checksum of its text; below: limit of digests held out.
+
+    segmenters: the libraries that find words in scripts without spaces, with their versions.
 
     Field names are those of the JSON on disk.
     """
@@ -47,13 +51,16 @@ class TokenizeJob(BaseModel):
     text: Checksum
     tokenizer: Checksum
     chinese_words: ChineseWords
+    words: OtherWords = "spaces"
+    segmenters: tuple[str, ...] = ()
     below: int
 
 
 class EncodedPart(BaseModel):
     """The note of the shards of a part; None for a split without text.
 
-    ids: of the train split; counts: occurrences of each. Field names are those of the JSON on disk.
+    ids: of the train split; counts: occurrences of each; scripts: characters of each script without spaces. Field
+    names are those of the JSON on disk.
     """
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -63,6 +70,7 @@ class EncodedPart(BaseModel):
     validation: ShardInfo | None
     ids: tuple[Count, ...]
     counts: tuple[Count, ...]
+    scripts: dict[str, Count] = Field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -78,9 +86,18 @@ def tokenize(
     limit: documents with smaller digests are held out.
     Returns the notes in order, and how often each id occurs in the train split, (vocab_size,) int64.
     """
-    words = tokenizer.chinese_words
+    rules = tokenizer.words
+    segmenters = tuple(sorted({rules.segmenter(script) or "" for script in SCRIPTS} - {""}))
     jobs = [
-        TokenizeJob(text=part.text, tokenizer=tokenizer.fingerprint, chinese_words=words, below=limit) for part in parts
+        TokenizeJob(
+            text=part.text,
+            tokenizer=tokenizer.fingerprint,
+            chinese_words=rules.chinese,
+            words=rules.others,
+            segmenters=segmenters,
+            below=limit,
+        )
+        for part in parts
     ]
     calls = ((folder, part, job) for part, job in zip(parts, jobs, strict=True))
     done: list[EncodedPart] = []
@@ -101,11 +118,13 @@ def encode_part(folder: Path, part: TextPart, job: TokenizeJob) -> EncodedPart:
     found = _existing(folder, note, job)
     if found is not None:
         return found
-    tokenizer = _tokenizer(folder / TOKENIZER, job.chinese_words, job.tokenizer)
+    tokenizer = _tokenizer(folder / TOKENIZER, job.chinese_words, job.words, job.tokenizer)
+    scripts: Counter[str] = Counter()
     train, validation = _Columns(tokenizer.vocab_size), _Columns(tokenizer.vocab_size)
     for documents in grouped(read_part(folder, part), lambda document: len(document["text"]), _BATCH_CHARACTERS):
         pieces, document = _sentences(documents)
         tokens = tokenizer.encode_flat(pieces)
+        scripts.update(count_scripts([each["text"] for each in documents]))
         held_out = np.array([int(each["digest"], 16) < job.below for each in documents])[document]
         train.add(tokens, document, ~held_out)
         validation.add(tokens, document, held_out)
@@ -120,6 +139,7 @@ def encode_part(folder: Path, part: TextPart, job: TokenizeJob) -> EncodedPart:
         validation=shards[1],
         ids=tuple(present.tolist()),
         counts=tuple(train.counts[present].tolist()),
+        scripts=dict(scripts),
     )
     write_note(note, encoded)
     return encoded
@@ -191,9 +211,9 @@ def _sentences(documents: Sequence[dict[str, Any]]) -> tuple[list[str], Int64Arr
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizer(folder: Path, chinese_words: ChineseWords, fingerprint: str) -> Tokenizer:
+def _tokenizer(folder: Path, chinese_words: ChineseWords, words: OtherWords, fingerprint: str) -> Tokenizer:
     """Load the tokenizer once per worker; it keeps its cache of words from part to part."""
-    tokenizer = Tokenizer.load(folder, chinese_words)
+    tokenizer = Tokenizer.load(folder, chinese_words, words)
     if tokenizer.fingerprint != fingerprint:
         raise DataError(f"{folder} is not the tokenizer that this preparation started with; delete it and run again")
     return tokenizer
