@@ -28,11 +28,13 @@ RATES = ("token", "word", "span", "ngram")
 class Measured:
     """The measures of one language or domain under one kind of vocabulary, as fractions.
 
-    kept: letters and marks that survive decode(encode(text)), case aside; unknown: held-out tokens that are [UNK];
-    tokens_per_word; rates: of all ordinary tokens, those chosen at a rate of `RATE`, by masking.
+    kept: letters and marks that survive decode(encode(text)), case aside; new: held-out characters that the training
+    text does not have; unknown: tokens of the rest of the held-out text that are [UNK]; tokens_per_word; rates: of all
+    ordinary tokens, those chosen at a rate of `RATE`, by masking.
     """
 
     kept: float
+    new: float
     unknown: float
     tokens_per_word: float
     rates: dict[str, float]
@@ -42,9 +44,12 @@ def measure(sample: Sample, settings: TokenizerSettings) -> Measured:
     """Train a vocabulary on the sample and measure it, on the held-out texts for what is unknown."""
     train, held_out = ([clean(text, CleanSettings()) for text in texts] for texts in (sample.train, sample.held_out))
     tokenizer = train_vocabulary(count_words(train, settings), settings)
-    seen, unseen = tokenizer.encode_batch(train), tokenizer.encode_batch(held_out)
+    alphabet = set("".join(train)) | {" "}
+    like = ["".join(character for character in text if character in alphabet) for text in held_out]
+    seen, unseen = tokenizer.encode_batch(train), tokenizer.encode_batch(like)
     return Measured(
         kept=_kept(tokenizer, train, seen),
+        new=1 - sum(map(len, like)) / sum(map(len, held_out)),
         unknown=_share_of(tokenizer.special.unk, unseen),
         tokens_per_word=sum(map(len, seen)) / sum(int(tokens.word_starts.sum()) for tokens in seen),
         rates={kind: _rate(kind, seen) for kind in RATES},
@@ -53,6 +58,8 @@ def measure(sample: Sample, settings: TokenizerSettings) -> Measured:
 
 def letters_and_marks(text: str) -> Counter[str]:
     """Count the letters, marks and joiners of a text, case folded, in normal form D."""
+    # One letter for i, I, ı and İ, whose case depends on the language.
+    text = text.replace("İ", "i").replace("ı", "i")
     folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).casefold())
     return Counter(c for c in folded if unicodedata.category(c)[0] in "LM" or c in "\u200c\u200d")
 
