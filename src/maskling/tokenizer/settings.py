@@ -83,7 +83,7 @@ class TokenizerSettings(Settings):
         2,
         ge=1,
         description="minimum occurrences of a character, a word or a merged pair to enter the vocabulary; rarer "
-        "characters enter only if there is room and more than 0.02 % of the text would be unknown without them",
+        "characters enter while more than 0.02 % of the text would be unknown, and letters where room is left",
     )
     max_alphabet: float = Field(
         0.75,

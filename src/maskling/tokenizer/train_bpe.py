@@ -17,7 +17,8 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from maskling.errors import TokenizerError
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS, library_errors
-from maskling.tokenizer.train_units import choose_characters, most_frequent
+from maskling.tokenizer.segmentation import IDEOGRAPH
+from maskling.tokenizer.train_units import choose_characters, most_frequent, rare_letters
 
 # Private-use characters never reach a vocabulary: BERT's normalizer drops them as "other".
 _FIRST_STAND_IN: Final = 0xF0000
@@ -87,7 +88,10 @@ def word_pieces(
     ]
     # Characters that max_alphabet left out, where the merges leave room: Chinese has no merges.
     others = {form: count for form, count in forms.items() if form not in kept}
-    return [*pieces, *rare, *most_frequent(others, room - len(pieces) - len(rare), min_count)]
+    pieces += [*rare, *most_frequent(others, room - len(pieces) - len(rare), min_count)]
+    # A letter of any alphabet may start or continue a word not in the corpus; Chinese characters are words.
+    other_forms = {form[2:] if len(form) == 3 else f"##{form}": 0 for form in forms if not IDEOGRAPH.match(form[-1])}
+    return [*pieces, *rare_letters(other_forms | forms, pieces, room - len(pieces))]
 
 
 def byte_level(words: Mapping[str, int], room: int, min_count: int) -> tuple[list[str], list[tuple[str, str]]]:

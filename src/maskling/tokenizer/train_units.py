@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
+from unicodedata import category
 
 from maskling.errors import TokenizerError
 
@@ -44,6 +45,22 @@ def choose_characters(
         added.append(key)
         left -= counts[key]
     return chosen, added
+
+
+def rare_letters(counts: Mapping[str, int], known: Collection[str], room: int) -> list[str]:
+    """Return the letters and marks that are not `known`, at most `room`, the most frequent first.
+
+    A vocabulary that has room left takes them however rare they are, so that a small corpus loses none. counts: how
+    often each character occurs; a "##" before it stays.
+    """
+    known = set(known)
+    letters = {form: n for form, n in counts.items() if form not in known and _is_letter(form[-1])}
+    return most_frequent(letters, max(0, room), min_count=0)
+
+
+def _is_letter(character: str) -> bool:
+    """Return whether a character is a letter, a mark, or a joiner, which Persian and Indic scripts spell with."""
+    return category(character)[0] in "LM" or character in "\u200c\u200d"
 
 
 def count_characters(words: Mapping[str, int]) -> Counter[str]:

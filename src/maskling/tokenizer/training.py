@@ -47,6 +47,7 @@ from maskling.tokenizer.train_units import (
     character_tokens,
     choose_characters,
     count_characters,
+    rare_letters,
     unit_tokens,
     word_tokens,
 )
@@ -188,6 +189,7 @@ def _unigram(words: Counter[str], room: int, settings: TokenizerSettings) -> tok
     chosen, rare = choose_characters(count_characters(words), max_characters, settings.min_count)
     scored = unigram_pieces(words, set(chosen or rare), room - (len(rare) if chosen else 0))
     if chosen:
+        rare += rare_letters(count_characters(words), [*chosen, *rare], room - len(scored) - len(rare))
         # Spelled only where nothing else fits, so their scores do not matter much: the lowest.
         scored += [(character, min(score for _, score in scored)) for character in rare]
     # A special token is matched before the model runs, so its score is never used.
