@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskling.tokenizer import characters, fast_encoder, word_starts
 from maskling.tokenizer.characters import character_word_starts
-from maskling.tokenizer.fast_encoder import from_encodings
+from maskling.tokenizer.encoding import from_encodings
 from maskling.tokenizer.library import library_to_json, with_special_as_text
 from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.tokenizer import Tokenizer

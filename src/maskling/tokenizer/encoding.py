@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.arrays import offsets_of
+from maskling.arrays import Int64Array, offsets_of
 from maskling.tokenizer import characters
+from maskling.tokenizer.segmentation import WordRules
+from maskling.tokenizer.word_starts import TokenSpelling, word_starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +85,34 @@ def token_spans(texts: Sequence[str], encodings: Sequence[Any]) -> list[TokenSpa
         ends[has_visible] = visible[last[has_visible] - 1] + 1
         spans.append(TokenSpans(np.array(encoding.ids, np.int32), begins, ends))
     return spans
+
+
+def from_encodings(
+    texts: Sequence[str], encodings: Sequence[Any], spelling: TokenSpelling, words: WordRules
+) -> Encoded:
+    """Convert the library's Encoding objects, made without special tokens, to one block. texts: the encoded texts."""
+    offsets = offsets_of([len(encoding) for encoding in encodings])
+    ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
+    # Lines are independent, and a dictionary is fastest on many of them.
+    at = np.split(characters.character_word_starts("\n".join(texts), words), _line_ends(texts))
+    if spelling.continuing is None:
+        rows = [word_starts(*each) for each in zip(texts, encodings, at, strict=False)]
+        return Encoded(ids, np.concatenate(rows) if rows else np.zeros(0, dtype=bool), offsets)
+    starts: NDArray[np.bool_] = ~spelling.continuing[ids]
+    if not any(map(words.apply_to, texts)):
+        return Encoded(ids, starts, offsets)
+    known = np.split(characters.dictionary_characters("\n".join(texts), words), _line_ends(texts))
+    for line, encoding, first in zip(range(len(texts)), encodings, offsets, strict=False):
+        if len(encoding):
+            own = starts[first : first + len(encoding)]
+            begins = np.array(encoding.offsets, dtype=np.int64)[:, 0]
+            inside = known[line][begins]
+            # Of several tokens of one character only the first can start a word.
+            own[inside] = (at[line][begins] & (np.diff(begins, prepend=-1) > 0))[inside]
+            own[0] = True
+    return Encoded(ids, starts, offsets)
+
+
+def _line_ends(texts: Sequence[str]) -> Int64Array:
+    """Return where each text but the last ends in all texts joined by line breaks, the break included."""
+    return offsets_of([len(text) + 1 for text in texts])[1:-1]

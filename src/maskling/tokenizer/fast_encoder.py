@@ -13,11 +13,10 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import tokenizers
-from numpy.typing import NDArray
 from tokenizers import AddedToken
 
 from maskling.arrays import BoolArray, Int64Array, offsets_of
@@ -30,7 +29,7 @@ from maskling.tokenizer.characters import (
     character_kind,
     looks_chinese,
 )
-from maskling.tokenizer.encoding import Encoded, interleave, join
+from maskling.tokenizer.encoding import Encoded, from_encodings, interleave, join
 from maskling.tokenizer.library import library_errors, replace_surrogates, with_special_as_text
 from maskling.tokenizer.lookup import (
     ID_SHIFT,
@@ -45,7 +44,7 @@ from maskling.tokenizer.lookup import (
 from maskling.tokenizer.normalization import ZERO_WIDTH_SPACE
 from maskling.tokenizer.pre_split import Chunking, Splitter
 from maskling.tokenizer.segmentation import IDEOGRAPH, IDEOGRAPH_RUN, NO_DICTIONARIES, WordRules
-from maskling.tokenizer.word_starts import TokenSpelling, word_starts
+from maskling.tokenizer.word_starts import TokenSpelling
 
 MAX_TABLE_TEXTS: Final = 1 << 18  # about 40 MB; then the tables start afresh
 _MAX_BATCH_CHARACTERS: Final = 1 << 20
@@ -376,34 +375,3 @@ class LibraryEncoder:
         # In visible ASCII, no step changes character kinds or lengths.
         unchanged = normalizer is None or (chunk.isascii() and chunk.isprintable() and "  " not in chunk)
         return chunk if unchanged else normalizer.normalize_str(chunk)
-
-
-def from_encodings(
-    texts: Sequence[str], encodings: Sequence[Any], spelling: TokenSpelling, words: WordRules
-) -> Encoded:
-    """Convert the library's Encoding objects, made without special tokens, to one block. texts: the encoded texts."""
-    offsets = offsets_of([len(encoding) for encoding in encodings])
-    ids = np.fromiter((id_ for encoding in encodings for id_ in encoding.ids), dtype=np.int32, count=int(offsets[-1]))
-    # Lines are independent, and a dictionary is fastest on many of them.
-    at = np.split(characters.character_word_starts("\n".join(texts), words), _line_ends(texts))
-    if spelling.continuing is None:
-        rows = [word_starts(*each) for each in zip(texts, encodings, at, strict=False)]
-        return Encoded(ids, np.concatenate(rows) if rows else np.zeros(0, dtype=bool), offsets)
-    starts: NDArray[np.bool_] = ~spelling.continuing[ids]
-    if not any(map(words.apply_to, texts)):
-        return Encoded(ids, starts, offsets)
-    known = np.split(characters.dictionary_characters("\n".join(texts), words), _line_ends(texts))
-    for line, encoding, first in zip(range(len(texts)), encodings, offsets, strict=False):
-        if len(encoding):
-            own = starts[first : first + len(encoding)]
-            begins = np.array(encoding.offsets, dtype=np.int64)[:, 0]
-            inside = known[line][begins]
-            # Of several tokens of one character only the first can start a word.
-            own[inside] = (at[line][begins] & (np.diff(begins, prepend=-1) > 0))[inside]
-            own[0] = True
-    return Encoded(ids, starts, offsets)
-
-
-def _line_ends(texts: Sequence[str]) -> Int64Array:
-    """Return where each text but the last ends in all texts joined by line breaks, the break included."""
-    return offsets_of([len(text) + 1 for text in texts])[1:-1]

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from maskling import files
 from maskling.errors import TokenizerError
 from maskling.tokenizer import loading, saving
-from maskling.tokenizer.encoding import Encoded, TokenSpans, token_spans
-from maskling.tokenizer.fast_encoder import FastEncoder, from_encodings
+from maskling.tokenizer.encoding import Encoded, TokenSpans, from_encodings, token_spans
+from maskling.tokenizer.fast_encoder import FastEncoder
 from maskling.tokenizer.library import (
     UNUSED,
     SpecialIds,
