@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from maskling.config import Layer, resolve
 from maskling.errors import SettingsError
 from maskling.tokenizer import fast_encoder, word_starts
-from maskling.tokenizer.library import library_to_json, with_special_as_text
+from maskling.tokenizer.characters import character_word_starts
+from maskling.tokenizer.library import BERT_SPECIAL_TOKENS, library_to_json, with_special_as_text
+from maskling.tokenizer.normalization import INVISIBLE
 from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.settings import PATTERNS, TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -82,7 +85,11 @@ def test_the_fast_encoder_gives_the_ids_and_word_starts_of_the_library(
         elif tokenizer._spelling.continuing is not None:
             expected = [True] * len(encoding)
         else:
-            expected = word_starts.word_starts(text, encoding, jieba=False).tolist()
+            # Word starts are read off the offsets of the normalized text, where that has the same tokens.
+            text = tokenizer._encoder._library_encoder.offsets_text(text)
+            encoding = plain.encode(text, add_special_tokens=False)
+            at = character_word_starts(text, tokenizer.words)
+            expected = word_starts.word_starts(text, encoding, at).tolist()
         assert tokens.word_starts.tolist() == expected
 
 
@@ -115,7 +122,7 @@ def test_every_domain_kind_but_words_is_split_into_chunks(tokenizer: Tokenizer):
     words = DOMAIN_RECIPES["words"]["kind"] == "words" and tokenizer._json["pre_tokenizer"] == {
         "type": "BertPreTokenizer"
     }
-    assert (chunking(library_to_json(tokenizer._library)) is not None) != words
+    assert (chunking(library_to_json(tokenizer._library), BERT_SPECIAL_TOKENS.values()) is not None) != words
 
 
 @pytest.mark.parametrize("recipe", UNITS)
@@ -191,12 +198,10 @@ def test_indentation_is_one_token(kind: str):
 
 
 @MANY
-@given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=40).map(lambda t: t))
+@given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=40))
 @pytest.mark.parametrize("kind", ["bpe", "characters"])
 def test_any_text_in_normal_form_reads_back(kind: str, text: str):
-    import unicodedata
-
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", re.sub(f"[{INVISIBLE}]", "", text))
     tokenizer = trained([text or "a", CODE], kind=kind, spaces="keep", min_count=1)
     assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
@@ -221,7 +226,7 @@ def test_long_words_are_cut_and_not_unknown():
         ids = tokenizer.encode(corpus[-1]).ids
         assert tokenizer.special.unk not in ids
         assert tokenizer.decode(ids).replace(" ", "") == corpus[-1]
-    assert chunking(tokenizer.tokenizer_json) is not None
+    assert chunking(tokenizer.tokenizer_json, BERT_SPECIAL_TOKENS.values()) is not None
 
 
 def test_a_cut_word_starts_with_a_letter_not_a_mark():

@@ -277,8 +277,8 @@ def _bert_words(lower: bytes | None, split_digits: bool = False) -> Splitter:
 
 def _kmers(k: int) -> Splitter:
     def split(chunk: str) -> list[str]:
-        # A special token written in the text is not a k-mer.
-        if not chunk.isascii() or chunk[0] in SPACES or "[" in chunk:
+        # A special token written in the text is not a k-mer, and a control character is removed.
+        if not chunk.isascii() or not chunk.isprintable() or chunk[0] in SPACES or "[" in chunk:
             return [chunk]
         whole = len(chunk) - len(chunk) % k
         return [*(chunk[first : first + k] for first in range(0, whole, k)), *chunk[whole:]]
