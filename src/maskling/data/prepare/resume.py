@@ -120,9 +120,9 @@ def check_same_inputs(folder: Path, old: MadeFrom, new: MadeFrom) -> None:
 
 def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     """Return the differences, one clause each; none if `new` can resume `old`. Skipped files do not matter."""
-    now = flatten(new.settings)
+    recorded, now = flatten(old.settings), flatten(new.settings)
     # A setting that was added since had no effect then, which is what its default means.
-    before = {**{key: value for key, value in _DEFAULTS.items() if key in now}, **flatten(old.settings)}
+    before = {key: value for key, value in _DEFAULTS.items() if key in now} | recorded
     if old.tokenizer != new.tokenizer:
         # Other differences in [tokenizer] follow from this one.
         before, now = ({k: v for k, v in tree.items() if not k.startswith("tokenizer.")} for tree in (before, now))
@@ -130,8 +130,8 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
     else:
         lines = []
     for key in dict.fromkeys([*before, *now]):
-        # Folders of older versions have no setting for words of other scripts than Chinese.
-        if key == "tokenizer.words" and key not in before:
+        # Its default depends on what is installed, and folders of earlier versions go on without it.
+        if key == "tokenizer.words" and key not in recorded:
             continue
         if before.get(key) != now.get(key):
             lines.append(f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}")
