@@ -86,6 +86,8 @@ class TokenSpelling:
         else:
             self._lengths = np.array([len(token) for token in plain], dtype=np.int64)
         unknown = model.get("unk_id") if model["type"] == "Unigram" else None
+        if model["type"] == "WordLevel" and model.get("unk_token") in tokens:
+            unknown = tokens.index(model["unk_token"])
         if unknown is not None:
             # It stands for any number of characters: never for exactly the five of "[UNK]".
             self._lengths[unknown] = _ANY_LENGTH
