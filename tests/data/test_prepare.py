@@ -209,7 +209,10 @@ def test_a_corpus_of_one_word_has_nothing_to_learn(tmp_path: Path):
 def test_a_corpus_that_the_tokenizer_makes_nothing_of_has_nothing_to_learn(tmp_path: Path):
     # Variation selectors alone: cleaning keeps them, the normalizer drops them.
     source = jsonl(tmp_path / "a.jsonl", ["\ufe0f\u0301" * 9])
-    chosen = settings(corpus={"filters": {"min_characters": 0, "min_alphabetic": 0, "max_repeated_words": 1}})
+    chosen = settings(
+        corpus={"filters": {"min_characters": 0, "min_alphabetic": 0, "max_repeated_words": 1}},
+        tokenizer={"normalization": "bert"},
+    )
     with pytest.raises((DataError, TokenizerError)) as caught:
         prepared(source, tmp_path / "out", chosen)
     assert "\n" not in str(caught.value)

@@ -99,7 +99,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(export: Path) -> None:
     tokenizer = json.loads((export / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"]["extra"] = config["vocab_size"]
     (export / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(ModelError, match="do not belong together"):
+    with pytest.raises(ModelError, match="resize the model to it"):
         load(export)
 
 
@@ -122,7 +122,7 @@ def test_filling_a_mask_loads_no_other_verb_no_data_and_no_training(export: Path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert len(loaded) <= 50
+    assert len(loaded) <= 55
     packages = ("cli", "corpus", "data", "evaluate", "finetune", "metrics", "objectives", "serve", "train")
     verbs = ("attention_maps", "embed", "generate", "index", "predict", "score", "search", "task_logits")
     unwanted = {*(f"maskling.{name}" for name in packages), *(f"maskling.infer.{name}" for name in verbs)}

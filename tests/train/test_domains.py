@@ -11,6 +11,7 @@ import pytest
 import maskling
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.shards import open_shards
+from maskling.errors import DataError
 from maskling.tokenizer.tokenizer import Tokenizer
 
 SHAPE = {
@@ -85,7 +86,13 @@ def test_a_domain_is_prepared_trained_and_filled(case: str, tmp_path: Path):
             for first, last in zip(block.documents[:-1], block.documents[1:], strict=True):
                 ids = block.tokens[block.sentences[first] : block.sentences[last]]
                 assert tokenizer.decode(ids) in rows
-    maskling.pretrain(done.folder, tmp_path / "run", preset="bert-tiny", settings=SHAPE | {"train.steps": 20}).result()
+    chosen = SHAPE | {"train.steps": 20}
+    if case == "protein":
+        # Each row is one word, which has no two halves.
+        with pytest.raises(DataError, match=r"single word.*pairing\.kind to single"):
+            maskling.pretrain(done.folder, tmp_path / "run", preset="bert-tiny", settings=chosen).result()
+        chosen |= {"pairing.kind": "single"}
+    maskling.pretrain(done.folder, tmp_path / "run", preset="bert-tiny", settings=chosen).result()
     (filled,) = maskling.load(tmp_path / "run").fill([prompt], top_k=3)
     assert filled
 

@@ -68,6 +68,11 @@ def cut_spans(split: Split, goal: int, min_words: int = 1) -> Plan:
     length = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int32)
     document = np.concatenate([part[2] for part in parts]) if parts else np.zeros(0, np.int64)
     if not len(start):
+        if any(part[3] for part in parts):
+            raise DataError(
+                "every text of this split is a single word, which cannot be cut into two segments; set pairing.kind to "
+                "single, or prepare the text with a tokenizer.kind whose tokens are words (regex, kmer)"
+            )
         raise DataError(
             "this split has no text to make examples of; prepare more text, or set shards.validation_fraction so that "
             "both the train and the validation split get some"

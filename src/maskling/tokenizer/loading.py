@@ -30,7 +30,6 @@ from maskling.tokenizer.declared import (
     json_object,
     read_declared,
 )
-from maskling.tokenizer.from_sentencepiece import LAYOUTS, load_sentencepiece
 from maskling.tokenizer.library import (
     BERT_SPECIAL_TOKENS,
     MAX_WORD_CHARACTERS,
@@ -171,8 +170,11 @@ def _load_folder(folder: Path, add_missing: bool) -> LoadedTokenizer:
     if (folder / "tokenizer.json").is_file():
         return _load_json(folder / "tokenizer.json", declared, add_missing)
     model = next((folder / name for name in MODEL_NAMES if (folder / name).is_file()), None)
-    if model is not None and (declared.class_name in LAYOUTS or not (folder / "vocab.txt").is_file()):
-        return _load_model(model, declared, add_missing)
+    if model is not None:
+        from maskling.tokenizer.from_sentencepiece import LAYOUTS
+
+        if declared.class_name in LAYOUTS or not (folder / "vocab.txt").is_file():
+            return _load_model(model, declared, add_missing)
     if (folder / "vocab.txt").is_file():
         return _load_vocab(folder / "vocab.txt", declared, add_missing)
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
@@ -204,6 +206,8 @@ def _load_json(file: Path, declared: Declared, add_missing: bool) -> LoadedToken
 
 
 def _load_model(file: Path, declared: Declared, add_missing: bool) -> LoadedTokenizer:
+    from maskling.tokenizer.from_sentencepiece import LAYOUTS, load_sentencepiece
+
     declared.check_class(LAYOUTS, file.name)
     converted = load_sentencepiece(file, declared.class_name, declared.config)
     library = converted.library

@@ -17,6 +17,7 @@ from maskling.corpus.pipeline import CleanDocument, drop_duplicates
 from maskling.corpus.reading import read_documents
 from maskling.corpus.sources import expand
 from maskling.data.prepare.clean_stage import CHUNK_CHARACTERS, num_characters, process_chunk
+from maskling.data.prepare.coverage import coverage
 from maskling.data.prepare.events import NormalizationMeasured, Reading, TokenizerTrained, TokenizerTraining
 from maskling.data.prepare.parts import TextPart, read_part, read_words
 from maskling.data.prepare.settings import PrepareSystem, TextSettings
@@ -26,7 +27,6 @@ from maskling.errors import CorpusError, SettingsError
 from maskling.files import atomic_folder, recover_folder
 from maskling.grouping import grouped
 from maskling.tokenizer.changes import SAMPLE_CHARACTERS, ScriptChanges, TextSample, count_changes
-from maskling.tokenizer.coverage import coverage
 from maskling.tokenizer.normalization import for_language
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
