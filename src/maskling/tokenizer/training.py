@@ -63,7 +63,9 @@ _MAX_CHUNKS: Final = 1 << 18
 # the first are new, and become strings.
 _FIRST_BATCH: Final = 1 << 14
 _MAX_BATCH: Final = 1 << 20
-_ONE_SPACE: Final = re.compile(r"(?<=\S)[ \n](?=\S)")
+# A space between characters that no normalizer removes or makes a space.
+_VISIBLE: Final = f"[^\\s\x00\x80-\x9f{normalization.ZERO_WIDTH_SPACE}{normalization.INVISIBLE}]"
+_ONE_SPACE: Final = re.compile(f"(?<={_VISIBLE})[ \n](?={_VISIBLE})")
 
 
 def train_vocabulary(counts: Mapping[str, int], settings: TokenizerSettings) -> Tokenizer:
