@@ -93,6 +93,13 @@ def test_the_fast_encoder_gives_the_ids_and_word_starts_of_the_library(
         assert tokens.word_starts.tolist() == expected
 
 
+def test_a_joiner_at_the_front_of_a_text_does_not_depend_on_the_text_before(tokenizer: Tokenizer):
+    alone = tokenizer.encode("\u200d\xc9COLE").word_starts.tolist()
+    fresh = Tokenizer.__reduce__(tokenizer)[0](*Tokenizer.__reduce__(tokenizer)[1])
+    (_, after) = fresh.encode_batch(["a.", "\u200d\xc9COLE"])
+    assert after.word_starts.tolist() == alone
+
+
 def test_pairs_of_fragments_have_the_ids_of_the_library(tokenizer: Tokenizer, split_as: str):
     short = [fragment for fragment in FRAGMENTS if len(fragment) < 30]
     batch = [left + right for left in short for right in short]

@@ -24,6 +24,7 @@ from maskling.errors import TokenizerError
 from maskling.grouping import grouped
 from maskling.tokenizer import characters
 from maskling.tokenizer.characters import (
+    MARK,
     SPACE,
     SPACES,
     character_kind,
@@ -321,6 +322,8 @@ class LibraryEncoder:
             return False
         if self._spelling.continuing is not None:
             return True
+        if character_kind(chunk[0]) == MARK:
+            return False  # spelled behind another chunk, it would belong to that chunk's last character
         if character_kind(chunk[0]) == SPACE and (len(chunk) == 1 or character_kind(chunk[1]) == SPACE):
             return False
         if chunk.isascii() and chunk.isprintable():
