@@ -117,9 +117,18 @@ class FastEncoder:
             return []
         joined = "\n".join(texts)
         present = [marker for marker in markers if marker in joined]
-        if not present and not needs_offsets(joined):
+        if not present and not needs_offsets(joined) and not self._has_marked_ideographs(joined):
             return []
-        return [any(marker in text for marker in present) or needs_offsets(text) for text in texts]
+        return [
+            any(marker in text for marker in present) or needs_offsets(text) or self._has_marked_ideographs(text)
+            for text in texts
+        ]
+
+    def _has_marked_ideographs(self, text: str) -> bool:
+        """Return whether a text has marks among Chinese characters of dictionary words, to which they belong."""
+        if not self._marks_chinese_words or text.isascii() or not IDEOGRAPH.search(text):
+            return False
+        return bool((characters.character_kinds(text) == MARK).any())
 
     def _by_chunks(self, texts: Sequence[str]) -> Encoded:
         """Encode by table look-up; texts with a chunk that depends on its neighbours go to the library whole."""
