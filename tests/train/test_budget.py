@@ -1,14 +1,21 @@
-"""Planning a time budget, checked by arithmetic."""
+"""Planning a time budget, checked by arithmetic, and runs that have one."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from maskling.train.events import Finished, Measuring, Step
+from maskling.train.pretrain import pretrain
+from maskling.train.recipe import read_run_recipe
 from maskling.train.settings import TrainSettings
 from maskling.train.task import Durations
 from maskling.train.timing import fit_steps, is_enough, step_time
+from torch_ranks import weights
+from toy_runs import Make
 
 
 def test_steps_fill_what_evaluations_and_checkpoints_leave():
@@ -77,3 +84,39 @@ def test_compiling_is_not_taken_for_a_slow_step():
     assert is_enough(measured, 120.0, compiles=True)
     assert step_time(measured) == 0.2
     assert is_enough([*compiling, 50.0], 120.0, compiles=True)
+
+
+def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
+    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
+    for event in pretrain(recipe, tmp_path):
+        if isinstance(event, Step) and event.step == 2:
+            break
+    chosen = read_run_recipe(tmp_path).train.steps
+    assert chosen != 12
+    assert list(pretrain(recipe, tmp_path))[-1].steps == chosen
+
+
+def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_path: Path):
+    recipe = recipe_of({"train.budget": "1h"})
+    measuring, over = pretrain(recipe, tmp_path, stop=lambda: True)
+    assert isinstance(measuring, Measuring)
+    assert measuring.seconds == pytest.approx(10)
+    assert isinstance(over, Finished)
+    assert (over.stopped, over.step) == (True, 0)
+    assert not (tmp_path / "config.toml").exists()
+    again = list(pretrain(recipe_of({"train.budget": "2s"}), tmp_path))[-1]
+    assert again.step == again.steps  # one at the least, on a busy machine
+
+
+def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(
+    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
+    list(pretrain(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned"))
+    steps = read_run_recipe(tmp_path / "planned").train.steps
+    every = read_run_recipe(tmp_path / "planned").train.evaluate_every or "none"
+    list(pretrain(recipe_of({"train.steps": steps, "train.evaluate_every": every}), tmp_path / "told"))
+    planned, told = weights(tmp_path / "planned", steps), weights(tmp_path / "told", steps)
+    assert planned.keys() == told.keys()
+    assert all((planned[name] == told[name]).all() for name in planned)

@@ -11,11 +11,15 @@ import torch
 
 from maskling.model.config import ModernConfig
 from maskling.model.device import Compute, pick_device
+from maskling.model.memory import PROCESS_BYTES
 from maskling.train import memory_fit
 from maskling.train.distributed import Ranks
+from maskling.train.events import Started
 from maskling.train.memory_fit import MemoryFit, fit_to_memory, resident_bytes
+from maskling.train.pretrain import describe_run, pretrain
 from maskling.train.recipe import Recipe
 from maskling.train.settings import MICRO_BATCH_TOKENS, PretrainSettings, SystemSettings
+from toy_runs import Make
 
 CONFIG = ModernConfig(vocab_size=30_000)
 
@@ -105,3 +109,20 @@ def test_resident_memory_is_counted_in_pages_of_the_machine(monkeypatch: pytest.
     monkeypatch.setattr(Path, "read_text", lambda _: "900 70 30 1 0 50 0")
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": page}.get)
     assert resident_bytes() == 70 * page
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"pairing.kind": "nsp", "optimizer.kind": "muon"}, {"system.checkpoint_activations": "always"}],
+    ids=["usual", "pairs-muon", "twice"],
+)
+def test_what_is_foreseen_is_what_the_run_tells(
+    recipe_of: Make, tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+):
+    # What this process holds is known only while it runs.
+    monkeypatch.setattr(memory_fit, "_process_bytes", lambda *_: PROCESS_BYTES)
+    monkeypatch.setattr("maskling.train.pretrain.resident_bytes", lambda: None)
+    torch.set_num_threads(2)
+    recipe = recipe_of({"train.steps": 1, "system.threads": 1, **changes})
+    seen = describe_run(recipe)
+    assert seen == next(event for event in pretrain(recipe, tmp_path / "run") if isinstance(event, Started))

@@ -12,16 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 import toy_corpus
 from chaos_runs import metrics
-from maskling.errors import CheckpointError, NumericsError, SettingsError, TokenizerError
-from maskling.model.memory import PROCESS_BYTES
+from maskling.errors import CheckpointError, NumericsError, TokenizerError
 from maskling.train import memory_fit
-from maskling.train.events import Evaluated, Finished, Measuring, Saved, Started, Step, Warned
-from maskling.train.pretrain import describe_run, pretrain
+from maskling.train.events import Evaluated, Finished, Saved, Started, Step, Warned
+from maskling.train.pretrain import pretrain
 from maskling.train.recipe import Recipe, read_run_recipe
 from maskling.train.run_folder import read_env
 from torch_ranks import weights
@@ -376,38 +374,6 @@ def test_init_with_another_tokenizer_is_refused_with_the_remedy(recipe_of: Make,
         run(recipe_of({"init": str(folder), "data.path": str(data)}), tmp_path / "run")
 
 
-def test_a_time_budget_chooses_the_steps_once(recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    recipe = recipe_of({"train.budget": "3s", "train.evaluate_every": "none"})
-    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
-    run_until(recipe, tmp_path, 2)
-    chosen = read_run_recipe(tmp_path).train.steps
-    assert chosen != 12
-    assert run(recipe, tmp_path)[-1].steps == chosen
-
-
-def test_measuring_for_a_budget_is_told_and_can_be_stopped(recipe_of: Make, tmp_path: Path):
-    recipe = recipe_of({"train.budget": "1h"})
-    measuring, over = pretrain(recipe, tmp_path, stop=lambda: True)
-    assert isinstance(measuring, Measuring)
-    assert measuring.seconds == pytest.approx(10)
-    assert isinstance(over, Finished)
-    assert (over.stopped, over.step) == (True, 0)
-    assert not (tmp_path / "config.toml").exists()
-    again = run(recipe_of({"train.budget": "2s"}), tmp_path)[-1]
-    assert again.step == again.steps  # one at the least, on a busy machine
-
-
-def test_measuring_for_a_budget_leaves_no_trace_in_the_weights(
-    recipe_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("maskling.train.timing.corrected", lambda *_: None)
-    run(recipe_of({"train.budget": "2s", "train.evaluate_every": "none"}), tmp_path / "planned")
-    steps = read_run_recipe(tmp_path / "planned").train.steps
-    every = read_run_recipe(tmp_path / "planned").train.evaluate_every or "none"
-    run(recipe_of({"train.steps": steps, "train.evaluate_every": every}), tmp_path / "told")
-    assert same(weights(tmp_path / "planned", steps), weights(tmp_path / "told", steps))
-
-
 def test_a_corpus_without_validation_text_trains_and_says_so(recipe_of: Make, tmp_path: Path):
     data = toy_corpus.write(tmp_path / "all", documents=20, validation=0)
     events = run(recipe_of({"data.path": str(data)}), tmp_path / "run")
@@ -415,25 +381,3 @@ def test_a_corpus_without_validation_text_trains_and_says_so(recipe_of: Make, tm
     assert not only(Evaluated, events)
     assert events[-1].model is not None
     assert any(event.path == events[-1].model for event in only(Saved, events))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"pairing.kind": "nsp", "optimizer.kind": "muon"}, {"system.checkpoint_activations": "always"}],
-    ids=["usual", "pairs-muon", "twice"],
-)
-def test_what_is_foreseen_is_what_the_run_tells(
-    recipe_of: Make, tmp_path: Path, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
-):
-    # What this process holds is known only while it runs.
-    monkeypatch.setattr(memory_fit, "_process_bytes", lambda *_: PROCESS_BYTES)
-    monkeypatch.setattr("maskling.train.pretrain.resident_bytes", lambda: None)
-    torch.set_num_threads(2)
-    recipe = recipe_of({"train.steps": 1, "system.threads": 1, **changes})
-    seen = describe_run(recipe)
-    assert seen == next(event for event in pretrain(recipe, tmp_path / "run") if isinstance(event, Started))
-
-
-def test_rows_longer_than_the_model_promises_are_refused(recipe_of: Make):
-    with pytest.raises(SettingsError, match=r"data.seq_length = 9000 is longer than model.max_positions = 8192"):
-        recipe_of({"data.seq_length": 9000})

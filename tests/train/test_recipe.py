@@ -193,3 +193,8 @@ def test_a_setting_that_would_change_nothing_is_refused_and_a_presets_is_not(set
     with pytest.raises(SettingsError, match=why):
         read_recipe(asked(preset="small", **settings))
     assert read_recipe(asked(preset="small", **dict(list(settings.items())[:1]))).settings.model.num_layers > 0
+
+
+def test_rows_longer_than_the_model_promises_are_refused(recipe_of: Make):
+    with pytest.raises(SettingsError, match=r"data.seq_length = 9000 is longer than model.max_positions = 8192"):
+        recipe_of({"data.seq_length": 9000})

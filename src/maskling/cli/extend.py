@@ -31,8 +31,8 @@ def extend(
     A table of positions (BERT, RoBERTa) is repeated from its start; ModernBERT has none. Results for texts that fitted
     before do not change, unless --rope-theta is given. Train the result on long texts with 'maskling train --init'.
 
-    With --tokenizer the embedding and the output layer get a row for each new token, the mean of the old rows; the old
-    tokens must have the same ids. To add words to model and tokenizer, use 'maskling tokenizer extend'.
+    With --tokenizer, add a row per new token to the embedding and the output layer, initialized to the mean of the old
+    rows; the old tokens must keep their ids. To add words to model and tokenizer, use 'maskling tokenizer extend'.
 
     Example: maskling extend runs/mine --positions 16384 --out longer/
     """

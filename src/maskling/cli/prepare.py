@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,6 @@ from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
-    from maskling.data.manifest import TextReport
     from maskling.data.mask_rates import MaskRates
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
@@ -116,12 +116,12 @@ class PrepareReport:
         lines = [
             f"{event.folder} was prepared before and is complete" if event.already else f"{event.folder} is ready",
             f"  documents   {text.kept:,} of {text.read:,}" + (f" (left out: {left_out})" if left_out else ""),
-            *_changes(text),
+            *_changes(event),
             f"  train       {event.train_tokens:,} tokens in {counted(event.train_documents, 'document')}",
             f"  validation  {event.validation_tokens:,} tokens in {counted(event.validation_documents, 'document')}",
             f"  tokenizer   {event.manifest.vocab_size:,} tokens, {event.bytes_per_token:.2f} bytes per token, "
             f"{100 * event.unknown_share:.2f}% unknown",
-            f"  normalized  {changes_line(event.changes)}",
+            f"  normalized  {changes_line(event.manifest.normalized)}",
             f"  entropy     {entropy:.2f} nats per token, perplexity {math.exp(entropy):,.0f}, "
             f"for a model of token frequencies only",
             *([f"  mask rate   {rates.line}"] if rates is not None else []),
@@ -141,7 +141,7 @@ class PrepareReport:
                 "vocab_size": event.manifest.vocab_size,
                 "bytes_per_token": event.bytes_per_token,
                 "unknown_share": event.unknown_share,
-                "normalized": [note.model_dump() for note in event.manifest.normalized],
+                "normalized": [asdict(change) for change in event.manifest.normalized],
                 "unigram_entropy": entropy,
                 "mask_rates": {} if rates is None else {kind: rate.met for kind, rate in rates.of_kind.items()},
                 "warnings": warnings,
@@ -149,9 +149,11 @@ class PrepareReport:
         )
 
 
-def _changes(text: TextReport) -> list[str]:
-    """Return lines about encodings that were recognized, filters that were chosen and what cleaning changed."""
-    lines = []
+def _changes(event: Prepared) -> list[str]:
+    """Return lines about the filters that were chosen, encodings that were recognized and what cleaning changed."""
+    text, made = event.manifest.text, event.manifest.made_from
+    profile = made.settings["corpus"]["filters"].get("profile", "prose") if made is not None else "prose"
+    lines = [] if profile == "prose" else [f"  filters     {profile} (corpus.filters.profile)"]
     if text.encodings:
         files = ", ".join(f"{counted(count, 'file')} read as {name}" for name, count in text.encodings.items())
         lines.append(f"  encodings   {files}; the others declare theirs or are UTF-8")

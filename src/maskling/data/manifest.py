@@ -28,6 +28,7 @@ from maskling.arrays import BoolArray, Int64Array, offsets_of
 from maskling.data.npy import PREPARE_AGAIN, map_array, write_array
 from maskling.errors import DataError
 from maskling.files import checksum, fingerprint, write_json
+from maskling.tokenizer.changes import ScriptChanges
 from maskling.tokenizer.settings import ChineseWords, OtherWords
 
 FORMAT_VERSION = 1
@@ -94,9 +95,8 @@ class TextReport(_Record):
     """Counts of the documents that were read, kept and rejected.
 
     rejected: number of documents per reason; bad_files: the first of `num_bad_files`; notes: what else was left out or
-    read differently, with counts
-    ('files in it left out, no reader for .png'); changes: what reading and cleaning changed, counted by kind;
-    encodings: files per encoding that was recognized and not declared.
+    read differently, with counts ('files in it left out, no reader for .png'); changes: what reading and cleaning
+    changed, counted by kind; encodings: files per encoding that was recognized and not declared.
     """
 
     read: Count = 0
@@ -134,17 +134,6 @@ class SourceNotes(_Record):
     left_out: tuple[str, ...] = ()
 
 
-class NormalizedScript(_Record):
-    """What normalization does to text of one script, in a sample; see `maskling.tokenizer.changes.ScriptChanges`."""
-
-    script: str
-    characters: Count
-    marks: Count = 0
-    letters: Count = 0
-    joiners: Count = 0
-    replaced: Count = 0
-
-
 class SegmentedScript(_Record):
     """A script without spaces between words. segmenter: library and version that found its words, None if none did."""
 
@@ -174,7 +163,7 @@ class Manifest(_Record):
     counts: Checksum = Field(description="checksum of counts.npy: how often each id occurs in the train split")
     splits: Splits
     text: TextReport = TextReport()
-    normalized: tuple[NormalizedScript, ...] = Field((), description="changes by the tokenizer's normalizer, by script")
+    normalized: tuple[ScriptChanges, ...] = Field((), description="changes by the tokenizer's normalizer, by script")
     scripts: dict[str, SegmentedScript] = Field(
         default_factory=dict, description="scripts without spaces in the text, and what found their words"
     )

@@ -101,7 +101,7 @@ def _letters(text: str) -> Iterable[tuple[str, str]]:
     before = ""
     for character in unicodedata.normalize("NFD", text.lower()).replace("ς", "σ").replace("ı", "i"):
         if character in _JOINERS or _is_mark(character) or unicodedata.category(character)[0] == "L":
-            own = _script(character)
+            own = script_of(character)
             script = own or script
             # The lower case of İ is i, with or without its dot.
             if script and not (character == "\u0307" and before == "i"):
@@ -115,8 +115,8 @@ def _is_mark(character: str) -> bool:
 
 
 @functools.cache
-def _script(character: str) -> str:
-    """Return the script of a character, or "" if it is that of the letter before."""
+def script_of(character: str) -> str:
+    """Return the script of a character as Unicode names it ("Hangul"), or "" if it is that of the letter before."""
     first, _, rest = unicodedata.name(character, "").partition(" ")
     if first in _FORMS:
         first = rest.partition(" ")[0]

@@ -27,7 +27,7 @@ class FieldError(Exception):
 def read_row(
     row: Any, where: str, default: str, source: Source, settings: CorpusSettings, report: FileReport
 ) -> Document | None:
-    """Return the document of a row, or report why there is none.
+    """Return the document of a row; report the reason and return None if it has no text.
 
     where: the row in messages ('line 3'); default: the name of the document unless settings.id_field gives one.
     """
@@ -118,7 +118,7 @@ def _at(value: Any, parts: Sequence[str]) -> Any:
 
 
 def missing(path: str, names: list[str], setting: str = "corpus.text_field", holding: str | None = None) -> str:
-    """Return the message for a row that has the fields `names` but not `path`. holding: a field that has text."""
+    """Return the error for a row without the field `path`. names: its fields; holding: the one with text, if any."""
     advice = f"; set {setting}" + (f" to {holding}" if holding else "")
     similar = "" if holding else suggestion(path, names)
     return f"has no field '{path}'; its fields: {listing(names, 8)}{similar}{advice}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from maskling.tokenizer import normalization, pipeline
+from maskling.tokenizer.changes import script_of
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -67,7 +68,7 @@ class Coverage:
     def _scripts(self) -> str:
         scripts: dict[str, Counter[str]] = {}
         for character, count in self.missing.items():
-            scripts.setdefault(script(character), Counter())[character] += count
+            scripts.setdefault(_kind(character), Counter())[character] += count
         ordered = sorted(scripts.items(), key=lambda item: (-item[1].total(), item[0]))
         shown = []
         for name, counts in ordered[:_SHOWN_SCRIPTS]:
@@ -81,12 +82,9 @@ def _visible(character: str) -> str:
     return character if unicodedata.category(character)[0] in "LNPS" else f"U+{ord(character):04X}"
 
 
-def script(character: str) -> str:
-    """Return the script of a character as Unicode names it ('Hangul', 'Cyrillic'), 'other' for one without a name."""
-    name = unicodedata.name(character, "")
-    if unicodedata.category(character)[0] not in "LM" or not name:
-        return "marks and symbols" if name else "other"
-    return name.split(" ")[0].split("-")[0].capitalize() if not name.startswith("CJK") else "Chinese"
+def _kind(character: str) -> str:
+    """Return the script of a letter or mark, and what any other character is called."""
+    return (script_of(character) if unicodedata.category(character)[0] in "LM" else "") or "marks and symbols"
 
 
 def coverage(words: Mapping[str, int], tokenizer: Tokenizer, settings: TokenizerSettings) -> Coverage:

@@ -157,11 +157,6 @@ class Prepared:
         return self.manifest.unknown_tokens / max(1, self.train_tokens)
 
     @property
-    def changes(self) -> list[ScriptChanges]:
-        """What the tokenizer's normalizer changes in a sample of the text; empty for folders of earlier versions."""
-        return [ScriptChanges(**note.model_dump()) for note in self.manifest.normalized]
-
-    @property
     def _kind(self) -> str | None:
         made = self.manifest.made_from
         return made.settings["tokenizer"].get("kind") if made is not None else None
@@ -169,7 +164,7 @@ class Prepared:
     def warnings(self) -> list[str]:
         """Return what a person should know before training on this data, one line per item."""
         given = self.manifest.made_from is not None and self.manifest.made_from.tokenizer is not None
-        lines = changes_warnings(self.changes, given)
+        lines = changes_warnings(self.manifest.normalized, given)
         if self.unknown_share > MUCH_UNKNOWN:
             lines.append(
                 f"{self.unknown_share:.1%} of the tokens are unknown: "

@@ -10,7 +10,6 @@ the number of workers and interruptions.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import shutil
@@ -29,7 +28,6 @@ from maskling.data.manifest import (
     SHARDS,
     MadeFrom,
     Manifest,
-    NormalizedScript,
     SegmentedScript,
     Splits,
     TextReport,
@@ -283,7 +281,7 @@ def write_manifest(
             validation=tuple(part.validation for part in encoded if part.validation is not None),
         ),
         text=text,
-        normalized=tuple(NormalizedScript(**dataclasses.asdict(change)) for change in changes),
+        normalized=tuple(changes),
         scripts=script_notes(encoded, tokenizer),
         made_from=made,
     )
