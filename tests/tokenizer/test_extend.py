@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
-from maskling.tokenizer.extend import choose_words, count_split_words, extend_tokenizer, given_words, recount_tokens
+from maskling.tokenizer.extend import (
+    NewWord,
+    check_words,
+    choose_words,
+    count_split_words,
+    extend_tokenizer,
+    recount_tokens,
+    unusable_message,
+)
 from maskling.tokenizer.tokenizer import Tokenizer
 from oracles.nasty_text import nasty
 from oracles.tokenizer_recipes import RECIPES, small
@@ -26,6 +34,14 @@ DOMAIN = [
 
 
 @functools.cache
+def given_words(tokenizer: Tokenizer, words: list[str]) -> list[NewWord]:
+    """Words as new tokens, or the error for those that cannot be one."""
+    checked = check_words(tokenizer, words)
+    if checked.unusable:
+        raise TokenizerError(unusable_message(checked.unusable, len(checked.usable)))
+    return list(checked.usable)
+
+
 def with_words(recipe: str) -> Tokenizer:
     tokenizer = small(recipe)
     return extend_tokenizer(tokenizer, given_words(tokenizer, WORDS))

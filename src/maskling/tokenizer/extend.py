@@ -173,14 +173,6 @@ def check_words(tokenizer: Tokenizer, words: Iterable[str], fragments: SplitWord
     return GivenWords(tuple(usable), unusable, {word: to for word, to in folded.items() if word not in unusable})
 
 
-def given_words(tokenizer: Tokenizer, words: Iterable[str], fragments: SplitWords | None = None) -> list[NewWord]:
-    """Return user-given words as new tokens. Raises TokenizerError naming every word that cannot be one."""
-    checked = check_words(tokenizer, words, fragments)
-    if checked.unusable:
-        raise TokenizerError(unusable_message(checked.unusable, len(checked.usable)))
-    return list(checked.usable)
-
-
 def check_special(tokenizer: Tokenizer, tokens: Iterable[str]) -> GivenWords:
     """Find out which strings can become special tokens: kept whole wherever they are written, and never masked.
 
