@@ -12,6 +12,7 @@ from hypothesis import given
 from maskling.corpus.clean import clean
 from maskling.corpus.settings import CleanSettings
 from maskling.tokenizer import normalization, pipeline, pre_split
+from maskling.tokenizer.segmentation import IDEOGRAPH
 from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train_vocabulary
@@ -184,3 +185,14 @@ def test_no_split_is_where_marks_compose():
 def test_settings_that_cannot_be_met(fields: dict[str, Any], said: str):
     with pytest.raises(ValueError, match=said):
         TokenizerSettings(**fields)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "unigram"])
+def test_cleaning_and_the_tokenizer_remove_and_split_at_the_same_characters(kind: Any):
+    normalizer = pipeline.normalizer(TokenizerSettings(kind=kind, lowercase=False))
+    # Cleaning reads C1 characters as windows-1252, which only text that was decoded wrongly needs.
+    others = [chr(code) for code in range(0x10000) if not (0x80 <= code <= 0x9F or 0xD800 <= code <= 0xDFFF)]
+    texts = [f"ab{character}cd" for character in others]
+    differ = [text for text in texts if clean(text, CleanSettings()).split() != normalizer.normalize_str(text).split()]
+    # WordPiece isolates Chinese characters, which cleaning does not.
+    assert [text for text in differ if kind != "wordpiece" or not IDEOGRAPH.search(text)] == []

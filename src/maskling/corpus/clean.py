@@ -28,7 +28,7 @@ _SEPARATORS = re.compile(r"[\x00\x1f\u200b]")
 # Control characters, surrogates and non-characters; direction marks, soft hyphens and byte order marks. Zero-width
 # joiners stay: they carry meaning in Persian, Indic scripts and emoji.
 _INVISIBLE = re.compile(
-    r"[\x01-\x08\x0e-\x1b\x7f\xad\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
+    r"[\x01-\x08\x0e-\x1b\x7f\xad\u061c\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff"
     r"\ufdd0-\ufdef\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
 # These control characters are next to never meant: they are bytes of windows-1252 that were decoded as Latin-1. The
