@@ -33,7 +33,6 @@ DOMAIN = [
 ]
 
 
-@functools.cache
 def given_words(tokenizer: Tokenizer, words: list[str]) -> list[NewWord]:
     """Words as new tokens, or the error for those that cannot be one."""
     checked = check_words(tokenizer, words)
@@ -42,6 +41,7 @@ def given_words(tokenizer: Tokenizer, words: list[str]) -> list[NewWord]:
     return list(checked.usable)
 
 
+@functools.cache
 def with_words(recipe: str) -> Tokenizer:
     tokenizer = small(recipe)
     return extend_tokenizer(tokenizer, given_words(tokenizer, WORDS))

@@ -55,6 +55,9 @@ from maskling.tokenizer.train_units import (
 _ROLE_TOKENS: Final = [BERT_SPECIAL_TOKENS[role] for role in ROLES]  # ids 0 to 4: [PAD] [UNK] [CLS] [SEP] [MASK]
 # The letter whose lower case depends on the language: ı in Turkish and Azeri.
 _CAPITAL_I: Final = "I"
+# What a tokenizer with dotless ı may lowercase otherwise, as it composes letters first: Σ at the end of a word depends
+# on the mark before it, and i with a dot above is i.
+_CASE_DEPENDS: Final = re.compile("[IΣ\u0307]")
 
 # Share of the characters in words too long for WordPiece from which on they are cut.
 _MUCH_LONG: Final = 0.001
@@ -132,9 +135,8 @@ def decide_case(counts: Mapping[str, int], settings: TokenizerSettings) -> tuple
 def _with_lower_i(counts: Mapping[str, int], settings: TokenizerSettings) -> Counter[str]:
     """Return counts of words, with those that were counted as written lowercased and split. settings: decided."""
     counter = _WordCounter(settings)
-    return counter.split({word: count for word, count in counts.items() if _CAPITAL_I in word}) + Counter(
-        {word: count for word, count in counts.items() if _CAPITAL_I not in word}
-    )
+    as_written = {word: count for word, count in counts.items() if _CASE_DEPENDS.search(word)}
+    return counter.split(as_written) + Counter({w: count for w, count in counts.items() if w not in as_written})
 
 
 def _between(texts: Iterable[str], special_tokens: Sequence[str]) -> Iterator[str]:
@@ -236,7 +238,7 @@ _TRAINERS: Final[dict[str, Any]] = {
 class _WordCounter:
     """Counts chunks of text, and normalizes and splits each distinct chunk into words once.
 
-    A chunk with I stays as it is while its lower case is undecided; a word that is lowercased has no I.
+    A chunk with I stays as it is while its lower case is undecided, as does one with Σ or a dot above.
 
     For WordPiece, chunks are found as bytes (`WordHashTable`), without making a string of each; Chinese text, and text
     that cannot be split as bytes, is counted as strings.
@@ -304,7 +306,7 @@ class _WordCounter:
         chunks = (*self._chunks.items(), *zip(self._hashed, self._hashed_counts.tolist(), strict=True))
         with library_errors("the tokenizer failed on a text"):
             for chunk, count in chunks:
-                if self._undecided and _CAPITAL_I in chunk:
+                if self._undecided and _CASE_DEPENDS.search(chunk):
                     words[replace_surrogates(chunk)] += count
                     continue
                 if self._is_word(chunk):
