@@ -60,7 +60,7 @@ def test_an_error_reaches_only_its_own_request() -> None:
 
 
 def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
-    batcher, slow = Batcher(max_call_characters=4), Slow()
+    batcher, slow = Batcher(max_call_cost=4), Slow()
     large = ["aa", "bb", "cc", "dd", "ee", "ff", "ggggg", "h"]
     found = asyncio.run(all_of(batcher, slow, [("a", large), ("a", ["x"]), ("b", ["y"]), ("a", ["zz"])]))
     assert found == [[2 * item for item in large], ["xx"], ["yy"], ["zzzz"]]
@@ -69,7 +69,7 @@ def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
 
 
 def test_the_rest_of_a_failed_large_request_is_dropped() -> None:
-    batcher, slow = Batcher(max_call_characters=2), Slow()
+    batcher, slow = Batcher(max_call_cost=2), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["a", "b", "c!", "d", "e", "f", "g"]), ("a", ["x"])]))
     assert str(found[0]) == "what is c!"
     assert found[1] == ["xx"]
@@ -103,7 +103,7 @@ def test_a_cancelled_request_is_not_run() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_many_concurrent_requests_each_get_their_own_results(seed: int) -> None:
-    batcher = Batcher(max_call_characters=20)
+    batcher = Batcher(max_call_cost=20)
 
     def call(times: int) -> Callable[[list[str]], list[str]]:
         return lambda items: [times * item for item in items]
@@ -124,7 +124,7 @@ def test_many_concurrent_requests_each_get_their_own_results(seed: int) -> None:
 
 
 def test_a_large_request_does_not_wait_forever() -> None:
-    batcher = Batcher(max_call_characters=4)
+    batcher = Batcher(max_call_cost=4)
     done: list[str] = []
 
     def call(items: list[str]) -> list[str]:
