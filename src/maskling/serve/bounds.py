@@ -11,10 +11,10 @@ from typing import Final
 from maskling.errors import SettingsError
 
 # Tokens that the model reads for a request, estimated: a minute for a small model, several for a large one.
-MAX_WORK: Final = 1 << 23
+MAX_WORK: Final = 1 << 22
 # Characters of one text, and of all texts whose answer describes every token or word.
 MAX_TEXT_CHARACTERS: Final = 500_000
-MAX_LISTED_CHARACTERS: Final = 200_000
+MAX_LISTED_CHARACTERS: Final = 100_000
 # Characters of the filled texts that are returned with the candidates, and words to choose among.
 MAX_FILL_CHARACTERS: Final = 8_000_000
 MAX_TARGETS: Final = 1000
