@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
 
@@ -69,8 +69,9 @@ def create_app(
     metrics.add_route(app)
 
     @app.head("/", include_in_schema=False)
-    @app.get("/", include_in_schema=False)
+    @app.get("/", tags=["page"], response_class=HTMLResponse)
     async def page() -> Response:
+        """Return the demo page."""
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": _POLICY})
 
     @app.get("/docs", include_in_schema=False)
@@ -105,6 +106,14 @@ def _with_limits(schema: Callable[[], dict[str, Any]], service: Service, keyed: 
             for branch in model.get("properties", {}).get("dimensions", {}).get("anyOf", ()):
                 if branch.get("type") == "integer":
                     branch["maximum"] = service.model.module.config.hidden_size
+        schemas = described["components"]["schemas"]
+        schemas["EmbeddingsRequest"]["properties"]["truncate_prompt_tokens"]["anyOf"][0]["enum"] = [
+            -1,
+            service.model.max_length,
+        ]
+        ids, many = schemas["DecodeRequest"]["properties"]["ids"]["anyOf"]
+        for items in (ids["items"], many["items"]["items"]):
+            items["maximum"] = service.model.tokenizer.vocab_size - 1
         if keyed:
             described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             described["security"] = [{"key": []}]

@@ -18,7 +18,7 @@ MAX_LISTED_CHARACTERS: Final = 100_000
 # Characters of the filled texts that are returned with the candidates, and words to choose among.
 MAX_FILL_CHARACTERS: Final = 8_000_000
 MAX_TARGETS: Final = 1000
-_MAX_TARGET_CHARACTERS: Final = 200
+MAX_TARGET_CHARACTERS: Final = 200
 # Keys, quotation marks and numbers of one candidate.
 _CANDIDATE_CHARACTERS: Final = 100
 # Candidate combinations when masks are filled jointly, and their minimum per mask: the beam.
@@ -89,8 +89,8 @@ def check_targets(targets: Sequence[str]) -> int:
             f"give at most {MAX_TARGETS:,}"
         )
     longest = max(map(len, targets), default=0)
-    if longest > _MAX_TARGET_CHARACTERS:
-        raise SettingsError(f"a target has {longest:,} characters; give words of at most {_MAX_TARGET_CHARACTERS}")
+    if longest > MAX_TARGET_CHARACTERS:
+        raise SettingsError(f"a target has {longest:,} characters; give words of at most {MAX_TARGET_CHARACTERS}")
     return sum(map(most_tokens, targets))
 
 

@@ -9,11 +9,13 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from maskling.errors import MasklingError
 from maskling.serve.batching import BusyError
+from maskling.serve.bounds import MAX_TARGET_CHARACTERS, MAX_TARGETS
 from maskling.serve.service import Service
 
 _T = TypeVar("_T")
@@ -27,8 +29,27 @@ def _to_integer(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-# In strict models, where a string or a boolean is not an integer.
+# In strict models, where a string or a boolean is not an integer. The limits come first: behind the validator they
+# would not be in the JSON schema.
 Integer = Annotated[int, BeforeValidator(_to_integer)]
+Positive = Annotated[int, Field(ge=1), BeforeValidator(_to_integer)]
+UpToThousand = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_to_integer)]
+
+
+def _refuse_true(value: bool) -> bool:
+    if value:
+        raise ValueError("only false is supported")
+    return value
+
+
+# An option that other servers have; Literal[False] would accept 0.
+OnlyFalse = Annotated[bool, AfterValidator(_refuse_true), WithJsonSchema({"type": "boolean", "const": False})] | None
+
+# A word to choose for a mask; the schema says that it must not be empty.
+Targets = Annotated[
+    list[Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": MAX_TARGET_CHARACTERS})]],
+    Field(min_length=1, max_length=MAX_TARGETS, fail_fast=True),
+]
 
 # The tag decides whose errors are reported: those of a text, or those of a list.
 TextOrTexts = Annotated[
@@ -147,14 +168,18 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        path, message = request.url.path, str(error.detail)
+        path, message, headers = request.url.path, str(error.detail), dict(error.headers or {})
         if message == HTTPStatus.NOT_FOUND.phrase:
             message = f"there is nothing at {path}; see /openapi.json for the endpoints"
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             message = f"{path} does not accept {request.method}; see /openapi.json"
+            # Of all routes of this path; the framework lists the methods of the first alone.
+            routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+            methods = {method for route in routes for method in getattr(route, "methods", None) or ()} - {"HEAD"}
+            headers["Allow"] = ", ".join(sorted(methods))
         elif error.status_code == HTTPStatus.BAD_REQUEST:
             message = "the request cannot be read; send JSON in UTF-8, without huge numbers or deep nesting"
-        return error_response(path, error.status_code, message, dict(error.headers or {}))
+        return error_response(path, error.status_code, message, headers)
 
     @app.exception_handler(Exception)
     async def internal_error(request: Request, error: Exception) -> JSONResponse:

@@ -13,12 +13,13 @@ from maskling.errors import SettingsError
 from maskling.infer.aggregation import STRATEGIES, Strategy
 from maskling.infer.results import Filled, FilledMasks
 from maskling.serve.answers import InferenceAnswer
-from maskling.serve.bounds import MAX_TARGETS
 from maskling.serve.http import (
     MAX_TEXTS,
-    Integer,
+    Positive,
     StrictRequest,
+    Targets,
     TruncationDirection,
+    UpToThousand,
     as_list,
     check_model_name,
     error_responses,
@@ -40,7 +41,7 @@ _TASKS: Final = {
     "answer": "question-answering",
 }
 
-_TopK = Annotated[Integer, Field(ge=1, le=1000)] | None
+_TopK = UpToThousand | None
 
 
 class VectorParameters(StrictRequest):
@@ -49,7 +50,7 @@ class VectorParameters(StrictRequest):
     normalize: bool | None = None
     truncate: bool | None = None
     truncation_direction: TruncationDirection = None
-    dimensions: Annotated[Integer, Field(ge=1)] | None = None
+    dimensions: Positive | None = None
     prompt_name: None = None
 
 
@@ -57,7 +58,7 @@ class FillParameters(VectorParameters):
     """Parameters of a model that fills masks, and returns vectors for texts without one."""
 
     top_k: _TopK = None
-    targets: Annotated[list[str], Field(min_length=1, max_length=MAX_TARGETS, fail_fast=True)] | str | None = None
+    targets: Targets | Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\S"})] | None = None
 
 
 class ClassifyParameters(StrictRequest):
@@ -100,7 +101,7 @@ class AnswerParameters(StrictRequest):
     """
 
     top_k: _TopK = None
-    max_answer_len: Annotated[Integer, Field(ge=1, le=1000)] | None = None
+    max_answer_len: UpToThousand | None = None
     handle_impossible_answer: bool | None = None
 
 

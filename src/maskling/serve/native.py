@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import Field, WithJsonSchema
+from pydantic import WithJsonSchema
 
 from maskling.infer.masks import SPELLINGS
 from maskling.infer.score import Method, Per
 from maskling.serve.answers import Attention, FilledText, JointlyFilledText, TextScore
-from maskling.serve.bounds import MAX_TARGETS
 from maskling.serve.http import (
     MAX_TEXTS,
-    Integer,
     StrictRequest,
+    Targets,
     TextOrTexts,
+    UpToThousand,
     as_list,
     error_responses,
     json_response,
@@ -33,8 +33,8 @@ class FillRequest(StrictRequest):
         TextOrTexts,
         WithJsonSchema({"oneOf": [_MASKED, {"type": "array", "items": _MASKED, "minItems": 1, "maxItems": MAX_TEXTS}]}),
     ]
-    top_k: Integer = Field(5, ge=1, le=1000)
-    targets: Annotated[list[str], Field(min_length=1, max_length=MAX_TARGETS, fail_fast=True)] | None = None
+    top_k: UpToThousand = 5
+    targets: Targets | None = None
     whole_words: bool = False
     joint: bool = False
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from fastapi import APIRouter, Response
 from numpy.typing import NDArray
-from pydantic import Field, WithJsonSchema
+from pydantic import WithJsonSchema
 
 from maskling.errors import SettingsError
 from maskling.serve.answers import OpenAIEmbeddings, OpenAIModel, OpenAIModels
@@ -16,6 +16,7 @@ from maskling.serve.http import (
     MAX_TEXTS,
     Integer,
     OpenAIErrorAnswer,
+    Positive,
     StrictRequest,
     check_model_name,
     error_responses,
@@ -42,7 +43,7 @@ class EmbeddingsRequest(StrictRequest):
     input: Annotated[Any, WithJsonSchema(_INPUT)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Annotated[Integer, Field(ge=1)] | None = None
+    dimensions: Positive | None = None
     truncate: bool | None = None
     truncate_prompt_tokens: Integer | None = None
     user: str | None = None
@@ -120,8 +121,6 @@ def _truncates(body: EmbeddingsRequest, service: Service) -> bool | None:
             f"truncate_prompt_tokens is {tokens}; texts can be cut to the {most:,} tokens that this model reads, "
             f"so give {most} or -1"
         )
-    if body.truncate is False:
-        raise SettingsError("truncate is false, and truncate_prompt_tokens asks for texts to be cut; leave one out")
     return True
 
 

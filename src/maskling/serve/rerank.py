@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, Response
@@ -15,8 +15,9 @@ from maskling.serve.answers import Rank, RerankAnswer
 from maskling.serve.http import (
     MAX_TEXTS,
     ErrorAnswer,
-    Integer,
+    OnlyFalse,
     OpenAIErrorAnswer,
+    Positive,
     StrictRequest,
     TruncationDirection,
     error_responses,
@@ -42,7 +43,7 @@ class RerankRequest(StrictRequest):
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS, fail_fast=True)]
     raw_scores: bool | None = None
     return_text: bool | None = None
-    truncate: Literal[False] | None = None
+    truncate: OnlyFalse = None
     truncation_direction: TruncationDirection = None
 
 
@@ -66,7 +67,7 @@ class DocumentsRequest(StrictRequest):
     query: str
     documents: Annotated[Any, WithJsonSchema(_DOCUMENTS)]
     model: str | None = None
-    top_n: Annotated[Integer, Field(ge=1)] | None = None
+    top_n: Positive | None = None
     return_documents: bool | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
 from pydantic import Field, WithJsonSchema, create_model
@@ -12,7 +12,8 @@ from maskling.serve.answers import Info, Real, TaskAnswer, Token, Vectors
 from maskling.serve.bounds import MAX_LISTED_CHARACTERS
 from maskling.serve.http import (
     MAX_TEXTS,
-    Integer,
+    OnlyFalse,
+    Positive,
     StrictRequest,
     TextOrTexts,
     TruncationDirection,
@@ -42,7 +43,7 @@ class EmbedRequest(CutRequest):
 
     inputs: TextOrTexts
     normalize: bool | None = True
-    dimensions: Annotated[Integer, Field(ge=1)] | None = None
+    dimensions: Positive | None = None
 
 
 class EmbedAllRequest(CutRequest):
@@ -72,8 +73,8 @@ class PredictRequest(StrictRequest):
     """
 
     inputs: Any
-    raw_scores: Literal[False] | None = None
-    truncate: Literal[False] | None = None
+    raw_scores: OnlyFalse = None
+    truncate: OnlyFalse = None
     truncation_direction: TruncationDirection = None
 
 
