@@ -49,7 +49,10 @@ def watched(address: str, pause: float = 0.05) -> Iterator[Watch]:
             try:
                 status, found = post(address, "/embed", body)
                 values = json.loads(found)[0] if status == 200 else []
-                if len(values) != len(expected) or max(abs(a - b) for a, b in zip(values, expected, strict=True)) > 1e-4:
+                if (
+                    len(values) != len(expected)
+                    or max(abs(a - b) for a, b in zip(values, expected, strict=True)) > 1e-4
+                ):
                     watch.wrong.append(f"{status} {found[:200]!r}")
             except (OSError, http.client.HTTPException) as error:
                 watch.wrong.append(repr(error))
