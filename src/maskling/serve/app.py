@@ -111,6 +111,8 @@ def _with_limits(schema: Callable[[], dict[str, Any]], service: Service, keyed: 
             -1,
             service.model.max_length,
         ]
+        if service.task != "regress" and "RerankRequest" in schemas:
+            schemas["RerankRequest"]["properties"]["raw_scores"]["anyOf"][0]["const"] = False
         ids, many = schemas["DecodeRequest"]["properties"]["ids"]["anyOf"]
         for items in (ids["items"], many["items"]["items"]):
             items["maximum"] = service.model.tokenizer.vocab_size - 1

@@ -65,7 +65,7 @@ def check_fill(texts: Sequence[str], masks: Sequence[int], top_k: int, joint: bo
     masks: number of masks of each text.
     """
     most = max(masks, default=0)
-    if joint and most * max(top_k, _BEAM) > _MAX_JOINT:
+    if joint and most > 1 and most * max(top_k, _BEAM) > _MAX_JOINT:
         raise SettingsError(
             f"{most:,} masks are too many to be filled jointly with {top_k} candidates; give fewer, or leave joint out"
         )

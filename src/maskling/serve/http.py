@@ -174,9 +174,13 @@ def add_error_handlers(app: FastAPI) -> None:
         elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             message = f"{path} does not accept {request.method}; see /openapi.json"
             # Of all routes of this path; the framework lists the methods of the first alone.
-            routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
-            methods = {method for route in routes for method in getattr(route, "methods", None) or ()} - {"HEAD"}
-            headers["Allow"] = ", ".join(sorted(methods))
+            scopes = [{**request.scope, "method": method} for method in ("GET", "POST")]
+            methods = [
+                scope["method"]
+                for scope in scopes
+                if any(route.matches(scope)[0] is Match.FULL for route in app.routes)
+            ]
+            headers = {"Allow": ", ".join(methods)}
         elif error.status_code == HTTPStatus.BAD_REQUEST:
             message = "the request cannot be read; send JSON in UTF-8, without huge numbers or deep nesting"
         return error_response(path, error.status_code, message, headers)
