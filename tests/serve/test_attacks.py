@@ -15,11 +15,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from attacks import abandoned, half_requests, peak_bytes, post, slow, together, too_large, watched
 
 from maskling.exporting.cards import CardFacts
 from maskling.exporting.folder import export_model
 from served_models import Opened
+from server_attacks import abandoned, half_requests, peak_bytes, post, slow, together, too_large, watched
 from small_models import bert, byte_level, wordpiece
 
 FILES = 256
@@ -49,7 +49,7 @@ def served(folder: Path, files: int = 1024) -> Iterator[tuple[str, subprocess.Po
 
 def model(folder: Path) -> Path:
     tokenizer = wordpiece(folder / "vocabulary")
-    export_model(bert(tokenizer), tokenizer, folder / "model", CardFacts())
+    export_model(bert(tokenizer, max_positions=512), tokenizer, folder / "model", CardFacts())
     return folder / "model"
 
 

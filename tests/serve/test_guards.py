@@ -86,6 +86,11 @@ def test_a_request_that_is_too_large_is_refused(opened: Opened, monkeypatch: pyt
     ("path", "asked", "said"),
     [
         ("/fill", {"text": "a " * 5000 + "[MASK]", "top_k": 1000}, "response would be too large"),
+        ("/fill", {"text": ["[MASK] " + "a" * 900] * 20, "top_k": 1000}, "response would be too large"),
+        ("/fill", {"text": "[MASK]", "targets": ["a" * 300]}, "a target has 300 characters"),
+        ("/score", {"text": ["a " * 60] * 2048}, "the model would read about"),
+        ("/embed", {"inputs": "a" * 500_001}, "500,001 characters"),
+        ("/decode", {"ids": [1] * 100_001}, "ids is neither"),
         ("/fill", {"text": "[MASK] " * 20, "top_k": 20, "joint": True}, "too many to be filled jointly"),
         ("/score", {"text": "dog " * 1100}, "1,100 tokens, and each would be masked by itself"),
         ("/tokenize", {"inputs": ["a" * 400_000] * 2}, "800,000 characters"),

@@ -129,11 +129,12 @@ class InferenceRequest(StrictRequest):
     @model_validator(mode="before")
     @classmethod
     def _collect_parameters(cls, body: Any) -> Any:
-        if not isinstance(body, dict) or not isinstance(body.get("parameters") or {}, dict):
+        given = body.get("parameters") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(given, dict | None):
             return body
         beside = {name: value for name, value in body.items() if name not in cls.model_fields}
         own = {name: value for name, value in body.items() if name in cls.model_fields}
-        return {**own, "parameters": {**beside, **(body.get("parameters") or {})}}
+        return {**own, "parameters": {**beside, **(given or {})}}
 
 
 def hugging_face_router(queued: QueuedService) -> APIRouter:
