@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,8 +102,8 @@ def _with_limits(schema: Callable[[], dict[str, Any]], service: Service, keyed: 
 
     def openapi() -> dict[str, Any]:
         described = schema()
-        for model in described["components"]["schemas"].values():
-            for branch in model.get("properties", {}).get("dimensions", {}).get("anyOf", ()):
+        for dimensions in _named(described, "dimensions"):
+            for branch in dimensions.get("anyOf", ()):
                 if branch.get("type") == "integer":
                     branch["maximum"] = service.model.module.config.hidden_size
         schemas = described["components"]["schemas"]
@@ -122,6 +122,16 @@ def _with_limits(schema: Callable[[], dict[str, Any]], service: Service, keyed: 
         return described
 
     return openapi
+
+
+def _named(tree: Any, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects that a JSON tree has under a key."""
+    if isinstance(tree, dict):
+        if isinstance(tree.get(name), dict):
+            yield tree[name]
+        tree = list(tree.values())
+    for one in tree if isinstance(tree, list) else ():
+        yield from _named(one, name)
 
 
 def listen(host: str, port: int) -> socket.socket:

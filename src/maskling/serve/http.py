@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from maskling.errors import MasklingError
+from maskling.infer.masks import SPELLINGS
 from maskling.serve.batching import BusyError
 from maskling.serve.bounds import MAX_TARGET_CHARACTERS, MAX_TARGETS
 from maskling.serve.service import Service
@@ -57,6 +59,13 @@ TextOrTexts = Annotated[
     | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS, fail_fast=True), Tag("a list")],
     Discriminator(lambda value: "a list" if isinstance(value, list) else "a text"),
 ]
+
+# The JSON schema of a text with masks, in the spellings that every model accepts.
+MASKED_TEXT: Final[dict[str, Any]] = {
+    "type": "string",
+    "pattern": "|".join(map(re.escape, SPELLINGS)),
+    "description": "a text with masks",
+}
 
 # OpenAI clients expect the message in an object; all others expect a string.
 _OPENAI_PREFIX: Final = "/v1/"

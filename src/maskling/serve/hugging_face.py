@@ -14,6 +14,7 @@ from maskling.infer.aggregation import STRATEGIES, Strategy
 from maskling.infer.results import Filled, FilledMasks
 from maskling.serve.answers import InferenceAnswer
 from maskling.serve.http import (
+    MASKED_TEXT,
     MAX_TEXTS,
     Positive,
     StrictRequest,
@@ -137,6 +138,23 @@ class InferenceRequest(StrictRequest):
         return {**own, "parameters": {**beside, **(given or {})}}
 
 
+def _split_schema(schema: dict[str, Any]) -> None:
+    """Describe that masks and vectors have different parameters. schema: of a request to a model that fills masks."""
+    properties = schema.pop("properties")
+    parameters = FillParameters.model_json_schema()["properties"]
+    fills = set(FillParameters.model_fields) - set(VectorParameters.model_fields)
+    masked = {"anyOf": [MASKED_TEXT, {"type": "array", "items": MASKED_TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]}
+    strict = {"type": "object", "additionalProperties": False}
+    variants = []
+    for inputs, names in ((masked, fills), (properties["inputs"], set(parameters) - fills)):
+        own = {**strict, "properties": {name: field for name, field in parameters.items() if name in names}}
+        described = {**properties, "inputs": inputs, "parameters": {"anyOf": [own, {"type": "null"}]}}
+        variants.append({**strict, "properties": described, "required": ["inputs"]})
+    schema.pop("additionalProperties")
+    schema.pop("required")
+    schema["anyOf"] = variants
+
+
 def hugging_face_router(queued: QueuedService) -> APIRouter:
     """Return the endpoints."""
     routes = APIRouter(tags=["Hugging Face"])
@@ -150,6 +168,8 @@ def hugging_face_router(queued: QueuedService) -> APIRouter:
         inputs=(inputs, ...),
         parameters=(parameters | None, None),
     )
+    if service.task == "fill-mask":
+        request.model_config["json_schema_extra"] = _split_schema
 
     async def infer(body: InferenceRequest) -> Response:
         """Run the model's task: its head, fill-mask for texts with masks, embeddings, or sentence similarity.

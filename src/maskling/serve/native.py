@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import WithJsonSchema
 
-from maskling.infer.masks import SPELLINGS
 from maskling.infer.score import Method, Per
 from maskling.serve.answers import Attention, FilledText, JointlyFilledText, TextScore
 from maskling.serve.http import (
+    MASKED_TEXT,
     MAX_TEXTS,
     StrictRequest,
     Targets,
@@ -22,16 +22,20 @@ from maskling.serve.http import (
 )
 from maskling.serve.queued import QueuedService
 
-_MASKED: dict[str, Any] = {"type": "string", "pattern": r"\[MASK\]|<mask>", "description": "a text with masks"}
-assert set(SPELLINGS) == {"[MASK]", "<mask>"}
-
 
 class FillRequest(StrictRequest):
     """Arguments of `Model.fill`."""
 
     text: Annotated[
         TextOrTexts,
-        WithJsonSchema({"oneOf": [_MASKED, {"type": "array", "items": _MASKED, "minItems": 1, "maxItems": MAX_TEXTS}]}),
+        WithJsonSchema(
+            {
+                "oneOf": [
+                    MASKED_TEXT,
+                    {"type": "array", "items": MASKED_TEXT, "minItems": 1, "maxItems": MAX_TEXTS},
+                ]
+            }
+        ),
     ]
     top_k: UpToThousand = 5
     targets: Targets | None = None

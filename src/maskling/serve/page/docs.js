@@ -19,7 +19,9 @@ function words(schema, all) {
 }
 
 function Fields({ schema, all, required = [] }) {
-  return html`<table><tbody>${Object.entries(schema.properties || {}).map(([name, field]) => html`
+  const variants = schema.anyOf || [schema];
+  const properties = Object.assign({}, ...variants.map((one) => one.properties || {}));
+  return html`<table><tbody>${Object.entries(properties).map(([name, field]) => html`
     <tr key=${name}><td><code>${name}</code></td><td>${words(field, all)}</td>
       <td>${required.includes(name) ? "required" : "default" in field ? `default ${JSON.stringify(field.default)}` : ""}</td></tr>`)}
   </tbody></table>`;
