@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from commands import Command, started
+import pytest
+
+from commands import ENVIRONMENT, Command, started
 
 SERVE = ["serve", "runs/mine", "--port", "0", "--json", "--device", "cpu"]
 
@@ -37,6 +40,28 @@ def test_errors_are_reported_before_the_model_is_loaded(maskling: Command, made:
     assert "--port is 70000" in maskling("serve", made / "runs" / "mine", "--port", 70_000).complaint
     assert "no such address" in maskling("serve", made / "runs" / "mine", "--host", "nowhere.invalid").complaint
     assert "nothing" in maskling("serve", made / "nothing", "--port", 0).complaint
+    assert "not an origin" in maskling("serve", made / "runs" / "mine", "--allow-origin", "example.org").complaint
+    assert "API key" in maskling("serve", made / "runs" / "mine", "--api-key", "a b").complaint
+
+
+def test_the_key_comes_from_the_environment_and_is_not_shown(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "MASKLING_API_KEY", "s3cret")
+    with started([*SERVE, "--truncate", "--allow-origin", "http://localhost:3000"], made) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["address"]
+        asked = urllib.request.Request(
+            f"{address}/embed",
+            json.dumps({"inputs": "dog " * 500}).encode(),
+            {"Content-Type": "application/json", "Authorization": "Bearer s3cret", "Origin": "http://localhost:3000"},
+        )
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+        asked.remove_header("Authorization")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(asked, timeout=60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert "s3cret" not in err
 
 
 def test_without_the_extra_the_error_names_it(made: Path) -> None:
@@ -55,7 +80,7 @@ def test_a_busy_server_is_gone_at_the_second_ctrl_c(made: Path) -> None:
         connections = [http.client.HTTPConnection(address, timeout=60) for _ in range(4)]
         # Several seconds of work on any processor. Texts differ, as the score of equal texts is computed once.
         for number, connection in enumerate(connections[:3]):
-            texts = [f"{'the dog sees a fox ' * 60} {number} {index}" for index in range(2000)]
+            texts = [f"{'the dog sees a fox ' * 60} {number} {index}" for index in range(200)]
             connection.request("POST", "/score", json.dumps({"text": texts}), {"Content-Type": "application/json"})
         connections[3].request("GET", "/health")
         assert connections[3].getresponse().status == 200

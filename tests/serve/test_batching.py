@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
+import torch
 
+from maskling.infer.forward import between_batches
 from maskling.serve.batching import Batcher, BusyError
 
 
@@ -60,7 +63,7 @@ def test_an_error_reaches_only_its_own_request() -> None:
 
 
 def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
-    batcher, slow = Batcher(max_call_characters=4), Slow()
+    batcher, slow = Batcher(max_call_cost=4), Slow()
     large = ["aa", "bb", "cc", "dd", "ee", "ff", "ggggg", "h"]
     found = asyncio.run(all_of(batcher, slow, [("a", large), ("a", ["x"]), ("b", ["y"]), ("a", ["zz"])]))
     assert found == [[2 * item for item in large], ["xx"], ["yy"], ["zzzz"]]
@@ -69,7 +72,7 @@ def test_small_requests_do_not_wait_for_all_of_a_large_one() -> None:
 
 
 def test_the_rest_of_a_failed_large_request_is_dropped() -> None:
-    batcher, slow = Batcher(max_call_characters=2), Slow()
+    batcher, slow = Batcher(max_call_cost=2), Slow()
     found = asyncio.run(all_of(batcher, slow, [("a", ["a", "b", "c!", "d", "e", "f", "g"]), ("a", ["x"])]))
     assert str(found[0]) == "what is c!"
     assert found[1] == ["xx"]
@@ -103,7 +106,7 @@ def test_a_cancelled_request_is_not_run() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_many_concurrent_requests_each_get_their_own_results(seed: int) -> None:
-    batcher = Batcher(max_call_characters=20)
+    batcher = Batcher(max_call_cost=20)
 
     def call(times: int) -> Callable[[list[str]], list[str]]:
         return lambda items: [times * item for item in items]
@@ -124,7 +127,7 @@ def test_many_concurrent_requests_each_get_their_own_results(seed: int) -> None:
 
 
 def test_a_large_request_does_not_wait_forever() -> None:
-    batcher = Batcher(max_call_characters=4)
+    batcher = Batcher(max_call_cost=4)
     done: list[str] = []
 
     def call(items: list[str]) -> list[str]:
@@ -145,3 +148,95 @@ def test_a_large_request_does_not_wait_forever() -> None:
 
     asyncio.run(run())
     assert done.index("large") < 60
+
+
+def test_small_calls_run_between_the_batches_of_a_large_one() -> None:
+    order: list[str] = []
+    begun, small_sent = threading.Event(), threading.Event()
+
+    def large(items: list[str]) -> list[str]:
+        for batch in range(3):
+            begun.set()
+            assert small_sent.wait(10)
+            time.sleep(0.03)  # longer than the calls that nothing interrupts
+            between_batches()
+            order.append(f"batch {batch}")
+        return items
+
+    def small(items: list[str]) -> list[str]:
+        order.append("small")
+        return items
+
+    async def run() -> list[list[str]]:
+        batcher = Batcher()
+        first = asyncio.create_task(batcher.run("large", large, ["a"], lambda _: 1_000_000))
+        await asyncio.to_thread(begun.wait, 10)
+        second = asyncio.create_task(batcher.run("small", small, ["b"]))
+        await turns()
+        small_sent.set()
+        return list(await asyncio.gather(first, second))
+
+    assert asyncio.run(run()) == [["a"], ["b"]]
+    assert order == ["small", "batch 0", "batch 1", "batch 2"]
+
+
+def test_a_call_ends_at_its_next_batch_when_its_client_has_left() -> None:
+    batches: list[int] = []
+    begun, left = threading.Event(), threading.Event()
+
+    def large(items: list[str]) -> list[str]:
+        for batch in range(1000):
+            between_batches()
+            batches.append(batch)
+            begun.set()
+            assert left.wait(10)
+        return items
+
+    async def run() -> list[str]:
+        batcher = Batcher()
+        first = asyncio.create_task(batcher.run("large", large, ["a"]))
+        await asyncio.to_thread(begun.wait, 10)
+        first.cancel()
+        await turns()
+        left.set()
+        return await batcher.run("next", lambda items: items, ["b"])
+
+    assert asyncio.run(run()) == ["b"]
+    assert batches == [0]
+
+
+def test_small_requests_go_before_the_pieces_of_many_large_ones() -> None:
+    batcher, slow = Batcher(max_call_cost=4), Slow()
+    larges = [(f"large {index}", ["aaaa", "bbbb"]) for index in range(5)]
+    asyncio.run(all_of(batcher, slow, [*larges, ("small", ["x"])]))
+    assert slow.calls[:2] == [["aaaa"], ["x"]]
+
+
+def test_a_call_inside_another_runs_without_its_autocast() -> None:
+    enabled: list[bool] = []
+    begun, sent = threading.Event(), threading.Event()
+
+    def large(items: list[str]) -> list[str]:
+        with torch.autocast("cpu", torch.bfloat16):
+            begun.set()
+            assert sent.wait(10)
+            time.sleep(0.03)
+            between_batches()
+            enabled.append(torch.is_autocast_enabled("cpu"))
+        return items
+
+    def small(items: list[str]) -> list[str]:
+        enabled.append(torch.is_autocast_enabled("cpu"))
+        return items
+
+    async def run() -> None:
+        batcher = Batcher()
+        first = asyncio.create_task(batcher.run("large", large, ["a"], lambda _: 1000))
+        await asyncio.to_thread(begun.wait, 10)
+        second = asyncio.create_task(batcher.run("small", small, ["b"]))
+        await turns()
+        sent.set()
+        await asyncio.gather(first, second)
+
+    asyncio.run(run())
+    assert enabled == [False, True]

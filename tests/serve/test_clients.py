@@ -43,10 +43,10 @@ def test_openai_lists_the_served_model(address: Address) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"input": [1, 2]}, "token ids"),
+        ({"input": [1, 2]}, "check_embedding_ctx_length=False"),
         ({"input": []}, "0 texts"),
-        ({"input": "a", "dimensions": 3}, "dimensions is 3"),
-        ({"input": "dog " * 100}, "a text has 100 tokens, and this model reads"),
+        ({"input": "a", "dimensions": 3000}, "dimensions is 3,000"),
+        ({"input": "dog " * 100}, "a text has more than"),
         ({"input": ["a"] * 2049}, "2,049 texts"),
     ],
 )

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from maskling.serve.batching import Batcher
-from maskling.serve.service import QueuedService, Service
+from maskling.serve.queued import QueuedService
+from maskling.serve.service import Service
 from served_models import Client, Opened
 
 TEXT = "the quick [MASK] jumps over a [MASK]"
@@ -77,7 +78,7 @@ def test_attention_is_attention(client: Client, opened: Opened) -> None:
 
 
 def test_maps_too_large_to_send_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskling.serve.service._MAX_ATTENTION_WEIGHTS", 100)
+    monkeypatch.setattr("maskling.serve.service.MAX_ATTENTION_WEIGHTS", 100)
     said = client("plain").post("/attention", json={"text": TEXT})
     assert said.status_code == 422
     assert "too large to send" in said.json()["error"]

@@ -27,13 +27,24 @@ def serve(
         Parameter(help="precision; bf16 is faster on newer processors but coarser; auto picks the faster"),
     ] = "fp32",
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
+    truncate: Annotated[
+        bool, Parameter(help="cut texts to embed that are too long, if a request does not say; default: refuse them")
+    ] = False,
+    allow_origin: Annotated[
+        tuple[str, ...],
+        Parameter(help="web pages that may use the server (CORS), such as https://example.org; * for all"),
+    ] = (),
+    api_key: Annotated[
+        str | None,
+        Parameter(env_var="MASKLING_API_KEY", help="require this key; default: $MASKLING_API_KEY, else none"),
+    ] = None,
 ) -> None:
     """Serve a model over HTTP, with a web page to try it out.
 
     Serves whatever the model can do: filling masks, embeddings, scores, attention maps, or the task it was fine-tuned
-    for. Works with the clients of Hugging Face (InferenceClient), OpenAI (embeddings) and text-embeddings-inference.
-    Concurrent requests are batched. There is no authentication: put a proxy in front before you open it to other
-    machines.
+    for. Works with the clients of Hugging Face (InferenceClient), OpenAI (embeddings), Cohere (rerank) and
+    text-embeddings-inference. Concurrent requests are batched. There is no encryption: put a proxy in front before you
+    open it to other machines.
 
     Example: maskling serve runs/mine
     """
@@ -41,28 +52,34 @@ def serve(
     if not 0 <= port <= _MAX_PORT:
         raise SettingsError(f"--port is {port}; give a number from 0 to {_MAX_PORT}")
     try:
+        from maskling.serve.access import check_key, check_origins
         from maskling.serve.app import create_app, listen, local_hosts, serve_until_stopped, url_of
         from maskling.serve.batching import Batcher
     except ModuleNotFoundError as error:
         raise MissingExtra(str(error.name), "serve", "serve") from None
+    key, origins = check_key(api_key), check_origins(allow_origin)
     with listen(host, port) as listener:
         from maskling.infer.model import load
         from maskling.serve.service import Service, default_name
 
         console.doing("loading the model")
-        service = Service.of(load(model, device=device, dtype=dtype), default_name(model))
+        # Copied into memory: a file that is overwritten or cut must not change the model, or end the process.
+        opened = load(model, device=device, dtype=dtype, mmap=False)
+        service = Service.of(opened, default_name(model), truncate)
         service.warm_up()
         address = url_of(listener)
 
         def on_ready() -> None:
             console.data({"address": address, "model": service.name, "task": service.task})
             console.result(f"{service.name} is served at {address}")
-            console.note(f"{service.task}, {service.model.compute.description}; endpoints: {address}/openapi.json")
+            console.note(f"{service.task}, {service.model.compute.description}; endpoints: {address}/docs")
             console.note("press Ctrl-C to stop")
 
         batcher = Batcher()
         try:
-            serve_until_stopped(create_app(service, local_hosts(host, listener), batcher), listener, on_ready)
+            hosts = local_hosts(host, listener)
+            app = create_app(service, hosts, batcher, api_key=key, origins=origins)
+            serve_until_stopped(app, listener, on_ready)
         finally:
             batcher.close()
             if batcher.busy:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskling.errors import SettingsError, TokenizerError
-from maskling.infer.forward import MaskQuery, ModelRunner, TokenIds, log_probabilities
+from maskling.infer.forward import MaskQuery, ModelRunner, TokenIds, between_batches, log_probabilities
 from maskling.infer.masks import Pieces, Slots, read_slots, word_of, written
 from maskling.infer.results import Filled, FilledMasks, FilledTogether, Together
 from maskling.model.device import Compute
@@ -66,6 +66,7 @@ def fill_texts(
 def _each(text: str, state: Slots, slots: list[Scored], tokenizer: Tokenizer) -> FilledMasks:
     masks = []
     for (slot, _), candidates in zip(state.open, slots, strict=True):
+        between_batches()  # a thousand candidates take as long as a batch
         mask = []
         for pieces, log_probability in candidates:
             chosen = [pieces if other == slot else None for other in range(len(state.chosen))]

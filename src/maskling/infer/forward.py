@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,16 @@ BATCH_TOKENS = 8192
 CPU_BATCH_TOKENS = 2048
 # The fixed cost of a batch, in tokens: every weight is read once more.
 BATCH_OVERHEAD = 64
+
+# Called between batches in the thread that runs them: a server lets shorter requests run there, or stops the work of a
+# client that has left by raising an exception.
+BETWEEN_BATCHES: ContextVar[Callable[[], None] | None] = ContextVar("between_batches", default=None)
+
+
+def between_batches() -> None:
+    """Call the function in `BETWEEN_BATCHES`, if any. Whatever takes longer than a batch calls this now and then."""
+    if (call := BETWEEN_BATCHES.get()) is not None:
+        call()
 
 
 @dataclass(frozen=True)
@@ -114,9 +125,11 @@ def batches_by_length(
         longest = max(1, ordered[start])
         padding += longest - length
         if index > start and ((index + 1 - start) * longest > batch_tokens or padding > overhead):
+            between_batches()
             yield order[start:index]
             start, padding = index, 0
     if ordered:
+        between_batches()
         yield order[start:]
 
 

@@ -294,21 +294,22 @@ class Model(ModelRunner):
         return self.task_scorer
 
 
-def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32") -> Model:
+def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32", *, mmap: bool = True) -> Model:
     """Open the model in a run folder, an export, or a Hugging Face folder.
 
     device: auto, cpu, cuda or mps. dtype: fp32 gives the same results as other tools; bf16 is faster on recent
-    processors; auto is bf16 where it is faster.
+    processors; auto is bf16 where it is faster. mmap: memory-map the weights instead of copying them; the files must
+    then not be overwritten in place while the model is used.
     Raises ModelError or CheckpointError for a path without a model.
     """
     folder = find_model(path)
     graph = find_graph(folder)
     if graph is not None:
         return _load_onnx(folder, graph, device, dtype)
-    task = read_task_folder(folder)
+    task = read_task_folder(folder, mmap=mmap)
     module: MaskedLM
     if task is None:
-        config, module, missing, _ = read_folder(folder, mmap=True)
+        config, module, missing, _ = read_folder(folder, mmap=mmap)
         headless = any(name.startswith(module.token_head_prefixes) for name in missing)
     else:
         config, module, headless = task.config, task.encoder, True

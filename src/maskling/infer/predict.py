@@ -48,15 +48,13 @@ def predict_all(
     tokenizer, longest = runner.tokenizer, runner.max_length
     match scorer.head_config.kind:
         case "tag":
-            sentences = [_sentence(item) for item in inputs]
-            return predict_tags(scorer, tokenizer, longest, sentences, batch_tokens=batch_tokens)
+            return predict_tags(scorer, tokenizer, longest, sentences_of(inputs), batch_tokens=batch_tokens)
         case "answer":
-            questions = [_question(item) for item in inputs]
             return predict_answers(
                 scorer,
                 tokenizer,
                 longest,
-                questions,
+                questions_of(inputs),
                 n_best=n_best,
                 allow_none=allow_none,
                 batch_tokens=batch_tokens,
@@ -64,6 +62,16 @@ def predict_all(
         case _:
             texts = [_text(item) for item in inputs]
             return predict_texts(scorer, tokenizer, longest, texts, threshold=threshold, batch_tokens=batch_tokens)
+
+
+def sentences_of(inputs: Iterable[PredictInput]) -> list[str | Sequence[str]]:
+    """Return the sentences to tag. Raises SettingsError for other inputs."""
+    return [_sentence(item) for item in inputs]
+
+
+def questions_of(inputs: Iterable[PredictInput]) -> list[QuestionRecord]:
+    """Return the questions to answer. Raises SettingsError for other inputs."""
+    return [_question(item) for item in inputs]
 
 
 def _text(item: Any) -> TextRecord:
@@ -167,7 +175,7 @@ def predict_tags(
     Each is predicted from its first token, in the window that has the most context of it. Adjacent words with tags of
     one entity, in BIO or a related scheme, are also returned as entities.
     """
-    split = [words_in(sentence) if isinstance(sentence, str) else _joined(sentence) for sentence in sentences]
+    split = [split_words(sentence) for sentence in sentences]
     records = [TaggedRecord("", tuple(words)) for _, words, _ in split]
     encoded = encode_tagged(records, tokenizer, max_length)
     scores = np.zeros((sum(len(record.words) for record in records), len(scorer.head_config.labels)))
@@ -185,7 +193,7 @@ def predict_tags(
                 word_texts, begins, best[first:last].tolist(), scores[first:last].max(axis=1).tolist(), strict=True
             )
         )
-        tagged.append(Tagged(text, words, tuple(_entities(text, words)) if with_entities else ()))
+        tagged.append(Tagged(text, words, tuple(entities_of(text, words)) if with_entities else ()))
         first = last
     return Predicted(tagged, encoded.cut)
 
@@ -202,16 +210,20 @@ def words_in(text: str) -> tuple[str, list[str], list[int]]:
     return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 
 
-def _entities(text: str, words: Sequence[Word]) -> Iterator[Entity]:
+def entities_of(text: str, words: Sequence[Word]) -> Iterator[Entity]:
+    """Yield the entities that the tags of words mark. text: what the words' offsets refer to."""
     for found in entities([word.tag for word in words]):
         some = words[found.first : found.last]
         start, end = some[0].start, some[-1].end
         yield Entity(text[start:end], found.type, sum(word.score for word in some) / len(some), start, end)
 
 
-def _joined(words: Sequence[str]) -> tuple[str, list[str], list[int]]:
-    text, begins = join_words(words)
-    return text, list(words), begins
+def split_words(sentence: str | Sequence[str]) -> tuple[str, list[str], list[int]]:
+    """Return the text, the words and their first characters: of a text as in `words_in`, or of given words, joined."""
+    if isinstance(sentence, str):
+        return words_in(sentence)
+    text, begins = join_words(sentence)
+    return text, list(sentence), begins
 
 
 def predict_answers(
@@ -222,19 +234,22 @@ def predict_answers(
     *,
     n_best: int = 3,
     allow_none: bool | None = None,
+    max_answer: int | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Predicted:
     """Find the answer to each question in its context; a long context is read in overlapping windows.
 
     n_best: number of answers to return. allow_none: answer with nothing if that is the most likely; default: if the
-    model was trained with impossible questions, as others cannot tell.
+    model was trained with impossible questions, as others cannot tell. max_answer: maximum tokens of an answer;
+    default: as in training.
     """
     settings = scorer.head_config.answer_settings
     allow_none = settings.allow_none if allow_none is None else allow_none
     # A question may take a quarter of a short sequence, so that a context still fits.
     encoded = encode_questions(records, tokenizer, max_length, max_question=min(settings.max_question, max_length // 4))
     logits = scorer.spans(encoded.windows, batch_tokens)
-    found = best_spans(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=settings.max_answer)
+    longest = settings.max_answer if max_answer is None else max_answer
+    found = best_spans(records, encoded, logits, n_best=n_best, allow_none=allow_none, longest=longest)
     return Predicted(found, encoded.cut)
 
 

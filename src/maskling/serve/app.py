@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
 
 from maskling.errors import SettingsError
+from maskling.serve.access import AllowedHosts, ApiKey
 from maskling.serve.batching import Batcher
+from maskling.serve.connections import ACCEPTED_AT_ONCE, BACKLOG, LimitedConnection, QuietAccept, max_connections
 from maskling.serve.http import add_error_handlers
 from maskling.serve.hugging_face import hugging_face_router
-from maskling.serve.middleware import AllowedHosts, BufferedRequests, CountRequests, RequestMetrics
+from maskling.serve.middleware import BufferedRequests, CountRequests, RequestMetrics
 from maskling.serve.native import native_router
 from maskling.serve.openai import openai_router
-from maskling.serve.service import QueuedService, Service
+from maskling.serve.queued import QueuedService
+from maskling.serve.rerank import rerank_router
+from maskling.serve.service import Service
 from maskling.serve.tei import tei_router
 from maskling.version import __version__
 
@@ -30,40 +36,102 @@ _POLICY: Final = "default-src 'self'; img-src 'self' data:; frame-ancestors 'non
 
 _LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 _SHUTDOWN_SECONDS: Final = 10
+# Many clients keep a connection for later requests, and see an error if it is closed as they send one.
+_KEEP_ALIVE_SECONDS: Final = 30
 
 
-def create_app(service: Service, hosts: Collection[str] | None = None, batcher: Batcher | None = None) -> FastAPI:
+def create_app(
+    service: Service,
+    hosts: Collection[str] | None = None,
+    batcher: Batcher | None = None,
+    *,
+    api_key: str | None = None,
+    origins: Sequence[str] = (),
+) -> FastAPI:
     """Return the application that serves one model.
 
-    hosts: the only accepted host names, see `AllowedHosts`; None accepts any. batcher: runs the model.
+    hosts: the only accepted host names, see `AllowedHosts`; None accepts any. batcher: runs the model. api_key: the
+    only accepted key; None accepts requests without one. origins: of web pages that may use the server (CORS).
     """
     batcher = batcher or Batcher()
 
     app = FastAPI(
         title=f"maskling: {service.name}",
         version=__version__,
-        docs_url=None,  # FastAPI's documentation pages load scripts from other sites
+        docs_url=None,  # FastAPI's documentation pages load scripts from other sites, so there is one of our own
         redoc_url=None,
     )
     queued = QueuedService(service, batcher)
-    for router in (native_router, hugging_face_router, openai_router, tei_router):
+    for router in (native_router, hugging_face_router, openai_router, tei_router, rerank_router):
         app.include_router(router(queued))
     add_error_handlers(app)
     metrics = RequestMetrics(batcher)
     metrics.add_route(app)
 
     @app.head("/", include_in_schema=False)
-    @app.get("/", include_in_schema=False)
+    @app.get("/", tags=["page"], response_class=HTMLResponse)
     async def page() -> Response:
+        """Return the demo page."""
         return FileResponse(PAGE / "index.html", headers={"Content-Security-Policy": _POLICY})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return FileResponse(PAGE / "docs.html", headers={"Content-Security-Policy": _POLICY})
 
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
     # The last one added is the outermost.
     app.add_middleware(BufferedRequests)
+    if api_key is not None:
+        app.add_middleware(ApiKey, key=api_key)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
     if hosts is not None:
         app.add_middleware(AllowedHosts, hosts=hosts)
     app.add_middleware(CountRequests, metrics=metrics)
+    app.openapi = _with_limits(app.openapi, service, keyed=api_key is not None)  # type: ignore[method-assign]
     return app
+
+
+def _with_limits(schema: Callable[[], dict[str, Any]], service: Service, keyed: bool) -> Callable[[], dict[str, Any]]:
+    """Return a function that adds the limits of the model, and the API key, to the description of the application."""
+
+    def openapi() -> dict[str, Any]:
+        described = schema()
+        for dimensions in _named(described, "dimensions"):
+            for branch in dimensions.get("anyOf", ()):
+                if branch.get("type") == "integer":
+                    branch["maximum"] = service.model.module.config.hidden_size
+        schemas = described["components"]["schemas"]
+        schemas["EmbeddingsRequest"]["properties"]["truncate_prompt_tokens"]["anyOf"][0]["enum"] = [
+            -1,
+            service.model.max_length,
+        ]
+        if service.task != "regress" and "RerankRequest" in schemas:
+            schemas["RerankRequest"]["properties"]["raw_scores"]["anyOf"][0]["const"] = False
+        ids, many = schemas["DecodeRequest"]["properties"]["ids"]["anyOf"]
+        for items in (ids["items"], many["items"]["items"]):
+            items["maximum"] = service.model.tokenizer.vocab_size - 1
+        if keyed:
+            described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            described["security"] = [{"key": []}]
+        return described
+
+    return openapi
+
+
+def _named(tree: Any, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects that a JSON tree has under a key."""
+    if isinstance(tree, dict):
+        if isinstance(tree.get(name), dict):
+            yield tree[name]
+        tree = list(tree.values())
+    for one in tree if isinstance(tree, list) else ():
+        yield from _named(one, name)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -115,8 +183,17 @@ def serve_until_stopped(app: FastAPI, listener: socket.socket, on_ready: Callabl
     uvicorn handles these signals while it serves and raises them again at the end, so this function ends with the
     exception of the caller's signal handler.
     """
+    limited = type("Connection", (LimitedConnection,), {"limit": max_connections()})
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=_SHUTDOWN_SECONDS, lifespan="off"
+        app,
+        http=limited,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        backlog=ACCEPTED_AT_ONCE,
+        lifespan="off",
     )
     _Server(config, on_ready).run(sockets=[listener])
 
@@ -129,6 +206,11 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(QuietAccept())
         await super().startup(sockets)
+        for each in sockets or ():
+            # asyncio takes one number for both: connections that the kernel queues, and those accepted in one go,
+            # before any of them can be refused.
+            each.listen(BACKLOG)
         if self.started:
             self._on_ready()

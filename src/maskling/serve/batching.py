@@ -1,4 +1,4 @@
-"""Dynamic batching: queued requests of the same kind share one call of the model, and large requests yield to small."""
+"""Dynamic batching: requests of the same kind share a call of the model, and small requests run inside large ones."""
 
 from __future__ import annotations
 
@@ -6,85 +6,144 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, TypeVar
 
+import torch
+
+from maskling.infer.forward import BETWEEN_BATCHES
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
-# Characters per call: about 8,000 tokens, as many as a batch has.
-MAX_CALL_CHARACTERS: Final = 1 << 15
-# Texts that may be queued.
+# Cost of a call, in tokens that the model reads: the batches of a call are 2,048 tokens on a CPU.
+MAX_CALL_COST: Final = 1 << 13
+# Texts that may be queued, and their cost. Small requests are only refused for the first.
 MAX_QUEUED: Final = 8192
-# Later requests that run before the next piece of an earlier one.
+MAX_QUEUED_COST: Final = 1 << 25
+# Later requests that run before the next piece of an earlier one, and small calls that run before a large one.
 _YIELDS: Final = 8
+# A request is small if a call costs this many times as much; a call may run inside another that does.
+_SMALLER: Final = 4
+# Seconds that a call runs before it lets others run inside, and about how long it then waits for them.
+_SLICE_SECONDS: Final = 0.02
+_PAUSE_SECONDS: Final = 0.5
 
 
 class BusyError(Exception):
-    """Too many texts are queued already."""
+    """Too much work is queued already."""
 
 
-@dataclass(frozen=True)
+class _Abandoned(BaseException):
+    """Every client that waits for the running call has left. Not an Exception, so that no function catches it."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Piece:
-    """Part of a request. turn: the smallest runs first; kind: pieces of the same kind can share a call."""
+    """Part of a request.
 
+    small: whether the whole request is; turn: the least runs first; kind: pieces of the same kind can share a call.
+    """
+
+    small: bool
     turn: tuple[int, int]
     kind: Hashable
     call: Callable[[list[Any]], Sequence[Any]]
     items: list[Any]
-    size: int
+    cost: int
+    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[list[Any]]
 
 
+@dataclass
+class _Running:
+    """A call in progress. since: when it began or last let others run."""
+
+    pieces: list[_Piece]
+    cost: int
+    since: float
+
+
 _Outcome = list[Any] | Exception
-_Outcomes = list[tuple[_Piece, _Outcome]]
-_Call = tuple[asyncio.AbstractEventLoop, "asyncio.Future[_Outcomes]", list[_Piece]]
 
 
 class Batcher:
-    """Runs calls of the model on one thread, one after another.
+    """Runs calls of the model on one thread.
 
     A request that finds the thread idle starts at once. Requests that arrive meanwhile are queued, and those of the
     same kind share the next call, so no request is ever delayed to wait for others. A large request is split into
-    pieces, and each piece lets a few later requests go first: small requests do not wait for all of a large one, and a
-    large one does not wait forever.
-    The thread is a daemon, so the process can exit while the model runs.
+    pieces, which wait for small requests and let a few later large ones go first; one in so many calls is for a large
+    request, so it does not wait forever. Between two batches of a call (see `BETWEEN_BATCHES`) calls of a quarter of
+    its cost run, and a call whose clients have all left ends there. The thread is a daemon, so the process can exit
+    while the model runs.
     """
 
-    def __init__(self, max_call_characters: int = MAX_CALL_CHARACTERS, max_queued: int = MAX_QUEUED) -> None:
-        self._max_call_characters, self._max_queued = max_call_characters, max_queued
+    def __init__(self, max_call_cost: int = MAX_CALL_COST, max_queued: int = MAX_QUEUED) -> None:
+        self._max_call_cost, self._max_queued = max_call_cost, max_queued
+        # Guards the queue and whether the thread has work; the other fields belong to the thread.
+        self._lock = threading.Lock()
         self._queue: list[_Piece] = []
+        self._active = False
         self._arrivals = count()
-        self._drain_task: asyncio.Task[None] | None = None
-        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[list[_Piece] | None] = queue.SimpleQueue()
+        self._running: list[_Running] = []
+        self._small_calls = 0  # since the last one for a large request
         self.calls = self.items = 0
-        # True from the moment a call is handed to the thread until the call returns.
-        self.busy = False
         threading.Thread(target=self._run_calls, name="model", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """True from the moment a call is handed to the thread until there are no more."""
+        return self._active
 
     @property
     def num_queued(self) -> int:
         """Number of texts in the queue."""
+        with self._lock:
+            return self._num_queued()
+
+    def _num_queued(self) -> int:
         return sum(len(piece.items) for piece in self._queue if not piece.future.done())
 
-    async def run(self, kind: Hashable, call: Callable[[list[_T]], Sequence[_R]], items: Sequence[_T]) -> list[_R]:
-        """Return what `call` returns for `items` (texts or tuples of texts), in their order.
+    async def run(
+        self,
+        kind: Hashable,
+        call: Callable[[list[_T]], Sequence[_R]],
+        items: Sequence[_T],
+        cost: Callable[[_T], int] = len,  # type: ignore[assignment]
+    ) -> list[_R]:
+        """Return what `call` returns for `items`, in their order.
 
         call: returns one result per item, whatever the other items are; all calls of one kind must be equivalent.
-        Raises BusyError if too many texts are queued, and whatever `call` raises for some of these items.
+        cost: of an item, in tokens that the model reads for it, roughly.
+        Raises BusyError if too much is queued, and whatever `call` raises for some of these items.
         """
-        if self._queue and self.num_queued + len(items) > self._max_queued:
-            raise BusyError(f"{self.num_queued:,} texts are queued already; try again later, or start another server")
-        arrival, loop = next(self._arrivals), asyncio.get_running_loop()
-        pieces = [
-            _Piece((arrival + _YIELDS * index, arrival), kind, call, part, sum(map(_size, part)), loop.create_future())
-            for index, part in enumerate(self._split(items))
-        ]
-        self._queue += pieces
-        if self._drain_task is None:
-            self._drain_task = asyncio.create_task(self._drain())
+        loop = asyncio.get_running_loop()
+        parts = list(self._split(items, cost))
+        total = sum(size for _, size in parts)
+        with self._lock:
+            self._check_room(len(items), total)
+            arrival = next(self._arrivals)
+            pieces = [
+                _Piece(
+                    total <= self._max_call_cost // _SMALLER,
+                    (arrival + _YIELDS * index, arrival),
+                    kind,
+                    call,
+                    part,
+                    size,
+                    loop,
+                    loop.create_future(),
+                )
+                for index, (part, size) in enumerate(parts)
+            ]
+            self._queue += pieces
+            if not self._active and (taken := self._take()):
+                self._active = True
+                self._calls.put(taken)
         try:
             results = await asyncio.gather(*(piece.future for piece in pieces))
         finally:
@@ -96,78 +155,125 @@ class Batcher:
         """Let the thread end after the current call."""
         self._calls.put(None)
 
-    def _split(self, items: Sequence[_T]) -> Iterator[list[_T]]:
+    def _check_room(self, items: int, cost: int) -> None:
+        queued = self._num_queued()
+        if queued and queued + items > self._max_queued:
+            raise BusyError(f"{queued:,} texts are queued already; try again later, or start another server")
+        waiting = sum(piece.cost for piece in self._queue if not piece.future.done())
+        if waiting and cost > self._max_call_cost and waiting + cost > MAX_QUEUED_COST:
+            raise BusyError("too many large requests are queued already; try again later, or start another server")
+
+    def _split(self, items: Sequence[_T], cost: Callable[[_T], int]) -> Iterator[tuple[list[_T], int]]:
         part: list[_T] = []
         size = 0
         for item in items:
-            if part and size + _size(item) > self._max_call_characters:
-                yield part
+            own = cost(item)
+            if part and size + own > self._max_call_cost:
+                yield part, size
                 part, size = [], 0
             part.append(item)
-            size += _size(item)
+            size += own
         if part:
-            yield part
+            yield part, size
 
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while pieces := self._next_pieces():
-                done: asyncio.Future[_Outcomes] = loop.create_future()
-                self.busy = True
-                self._calls.put((loop, done, pieces))
-                for piece, outcome in await done:
-                    self._settle(piece, outcome)
-                self.calls += 1
-                self.items += sum(len(piece.items) for piece in pieces)
-        finally:
-            self._drain_task = None
+    def _take(self, max_cost: int | None = None) -> list[_Piece]:
+        """Take the next piece and others of its kind from the queue; drop those whose client has left.
 
-    def _next_pieces(self) -> list[_Piece]:
-        """Take the next piece and others of its kind from the queue; drop those whose client has left."""
-        taken: list[_Piece] = []
+        max_cost: of a call. Call with the lock held.
+        """
+        waiting = sorted((piece for piece in self._queue if not piece.future.done()), key=lambda piece: piece.turn)
+        most = self._max_call_cost if max_cost is None else min(max_cost, self._max_call_cost)
+        first = self._next(waiting if max_cost is None else [piece for piece in waiting if piece.cost <= max_cost])
+        if first is None:
+            self._queue = waiting
+            return []
+        taken, cost = [first], first.cost
         left: list[_Piece] = []
-        size = 0
-        for piece in sorted(self._queue, key=lambda queued: queued.turn):
-            if piece.future.done():
+        for piece in waiting:
+            if piece is first:
                 continue
-            fits = not taken or (piece.kind == taken[0].kind and size + piece.size <= self._max_call_characters)
+            fits = piece.kind == first.kind and cost + piece.cost <= most
             (taken if fits else left).append(piece)
-            size += piece.size if fits else 0
+            cost += piece.cost if fits else 0
         self._queue = left
         return taken
 
+    def _next(self, waiting: list[_Piece]) -> _Piece | None:
+        """Return the piece to run next. waiting: by turn."""
+        small = next((piece for piece in waiting if piece.small), None)
+        large = next((piece for piece in waiting if not piece.small), None)
+        if small is None or (large is not None and self._small_calls >= _YIELDS):
+            self._small_calls = 0
+            return large
+        self._small_calls += 1
+        return small
+
     def _run_calls(self) -> None:
         """Run calls until `close`. Body of the thread."""
-        while (call := self._calls.get()) is not None:
-            loop, done, pieces = call
+        BETWEEN_BATCHES.set(self._between_batches)
+        while (pieces := self._calls.get()) is not None:
+            while pieces:
+                self._run(pieces)
+                with self._lock:
+                    pieces = self._take()
+                    self._active = bool(pieces)
+
+    def _run(self, pieces: list[_Piece]) -> None:
+        self._running.append(_Running(pieces, sum(piece.cost for piece in pieces), time.perf_counter()))
+        outcomes: list[tuple[_Piece, _Outcome]] = []
+        with contextlib.suppress(_Abandoned):
             outcomes = _outcomes(pieces)
-            self.busy = False
+        self._running.pop()
+        self.calls += 1
+        self.items += sum(len(piece.items) for piece in pieces)
+        for piece, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                # The rest of a failed request is not needed.
+                with self._lock:
+                    self._queue = [queued for queued in self._queue if queued.turn[1] != piece.turn[1]]
             with contextlib.suppress(RuntimeError):  # the event loop has ended
-                loop.call_soon_threadsafe(_set_result, done, outcomes)
+                piece.loop.call_soon_threadsafe(_settle, piece.future, outcome)
 
-    def _settle(self, piece: _Piece, outcome: _Outcome) -> None:
-        if isinstance(outcome, Exception):
-            # The rest of a failed request is not needed.
-            self._queue = [queued for queued in self._queue if queued.turn[1] != piece.turn[1]]
-        if piece.future.done():  # the client has left
+    def _between_batches(self) -> None:
+        """Run smaller calls that wait, unless a call has just begun; end a call that nobody waits for."""
+        running = self._running[-1]
+        if all(piece.future.done() for piece in running.pieces):
+            raise _Abandoned
+        began = time.perf_counter()
+        if began - running.since < _SLICE_SECONDS:
             return
-        if isinstance(outcome, Exception):
-            piece.future.set_exception(outcome)
-        else:
-            piece.future.set_result(outcome)
+        while time.perf_counter() - began < _PAUSE_SECONDS:
+            with self._lock:
+                pieces = self._take(running.cost // _SMALLER)
+            if not pieces:
+                break
+            with _without_autocast():
+                self._run(pieces)
+            if not pieces[0].small:
+                break
+        running.since = time.perf_counter()
 
 
-def _size(item: Any) -> int:
-    """Return the number of characters of a text, or of all texts in a tuple."""
-    return len(item) if isinstance(item, str) else sum(map(_size, item))
+@contextlib.contextmanager
+def _without_autocast() -> Iterator[None]:
+    """Run a call inside another as if it ran by itself."""
+    with contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
 
 
-def _set_result(done: asyncio.Future[_Outcomes], outcomes: _Outcomes) -> None:
-    if not done.done():
-        done.set_result(outcomes)
+def _settle(future: asyncio.Future[list[Any]], outcome: _Outcome) -> None:
+    if future.done():  # the client has left
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
-def _outcomes(pieces: list[_Piece]) -> _Outcomes:
+def _outcomes(pieces: list[_Piece]) -> list[tuple[_Piece, _Outcome]]:
     """Call once for all pieces; if that fails, once per piece, so that no client gets another's error."""
     try:
         results = iter(pieces[0].call([item for piece in pieces for item in piece.items]))

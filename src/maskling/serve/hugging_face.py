@@ -1,21 +1,35 @@
-"""Endpoints of Hugging Face's inference clients, which use one address for all tasks, and the shapes of their data."""
+"""Endpoints of Hugging Face's inference clients, which use one address for all tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from fastapi import APIRouter, Response
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, create_model, model_validator
 
 from maskling.errors import SettingsError
-from maskling.infer.predict import PredictInput
-from maskling.infer.results import Answered, Filled, FilledMasks, Label, Labels, Number, Prediction, Tagged
-from maskling.metrics.entities import marks_entities
-from maskling.serve.http import MAX_TEXTS, StrictRequest, as_list, check_model_name, json_response
-from maskling.serve.service import QueuedService, Service
+from maskling.infer.aggregation import STRATEGIES, Strategy
+from maskling.infer.results import Filled, FilledMasks
+from maskling.serve.answers import InferenceAnswer
+from maskling.serve.http import (
+    MASKED_TEXT,
+    MAX_TEXTS,
+    Positive,
+    StrictRequest,
+    Targets,
+    TruncationDirection,
+    UpToThousand,
+    as_list,
+    check_model_name,
+    error_responses,
+    json_response,
+)
+from maskling.serve.queued import QueuedService
+from maskling.serve.service import PredictOptions
+from maskling.serve.task_forms import hugging_face_form, inputs_schema, tags_words, task_inputs
+from maskling.serve.vectors import resized
 
 # Hugging Face's names of tasks.
 _TASKS: Final = {
@@ -28,18 +42,79 @@ _TASKS: Final = {
     "answer": "question-answering",
 }
 
+_TopK = UpToThousand | None
 
-class Parameters(StrictRequest):
-    """Parameters of all supported tasks; None is the model's default. Others would change results and are refused."""
 
-    top_k: int | None = Field(None, ge=1, le=1000)
-    targets: list[str] | str | None = None
+class VectorParameters(StrictRequest):
+    """Parameters of vectors and similarities; None is the model's default."""
+
     normalize: bool | None = None
     truncate: bool | None = None
-    truncation_direction: Literal["right", "Right"] | None = None
-    aggregation_strategy: str | None = None
-    dimensions: int | None = None
-    prompt_name: str | None = None
+    truncation_direction: TruncationDirection = None
+    dimensions: Positive | None = None
+    prompt_name: None = None
+
+
+class FillParameters(VectorParameters):
+    """Parameters of a model that fills masks, and returns vectors for texts without one."""
+
+    top_k: _TopK = None
+    targets: Targets | Annotated[str, WithJsonSchema({"type": "string", "pattern": r"\S"})] | None = None
+
+
+class ClassifyParameters(StrictRequest):
+    """Parameters of a classifier. function_to_apply: the one that the model was trained with; no other is possible."""
+
+    top_k: _TopK = None
+    function_to_apply: Literal["softmax"] | None = None
+
+
+class MultiLabelParameters(StrictRequest):
+    """Parameters of a model that gives any number of labels, each with its own probability."""
+
+    top_k: _TopK = None
+    function_to_apply: Literal["sigmoid"] | None = None
+
+
+class RegressParameters(StrictRequest):
+    """Parameters of a model that predicts a number."""
+
+    top_k: _TopK = None
+    function_to_apply: Literal["none"] | None = None
+
+
+class TagParameters(StrictRequest):
+    """Parameters of a tagger.
+
+    aggregation_strategy: none for the tag of each word, else entities, with the tags of words from their first token,
+    their mean or their most certain token, or (simple) from each token by itself.
+    """
+
+    aggregation_strategy: Literal["none"] | Strategy | None = None
+    ignore_labels: Annotated[list[Literal["O"]], Field(min_length=1, max_length=1)] | None = None
+    stride: None = None
+
+
+class AnswerParameters(StrictRequest):
+    """Parameters of a model that answers questions.
+
+    max_answer_len: maximum tokens of an answer. handle_impossible_answer: whether there may be no answer.
+    """
+
+    top_k: _TopK = None
+    max_answer_len: UpToThousand | None = None
+    handle_impossible_answer: bool | None = None
+
+
+_PARAMETERS: Final[dict[str, type[StrictRequest]]] = {
+    "fill-mask": FillParameters,
+    "embed": VectorParameters,
+    "classify": ClassifyParameters,
+    "multi-label": MultiLabelParameters,
+    "regress": RegressParameters,
+    "tag": TagParameters,
+    "answer": AnswerParameters,
+}
 
 
 class InferenceRequest(StrictRequest):
@@ -49,100 +124,151 @@ class InferenceRequest(StrictRequest):
     """
 
     inputs: Any
-    parameters: Parameters = Parameters()
+    parameters: StrictRequest | None = None
     options: dict[str, Any] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _collect_parameters(cls, body: Any) -> Any:
-        if not isinstance(body, dict) or not isinstance(body.get("parameters") or {}, dict):
+        given = body.get("parameters") if isinstance(body, dict) else None
+        if not isinstance(body, dict) or not isinstance(given, dict | None):
             return body
         beside = {name: value for name, value in body.items() if name not in cls.model_fields}
         own = {name: value for name, value in body.items() if name in cls.model_fields}
-        return {**own, "parameters": {**beside, **(body.get("parameters") or {})}}
+        return {**own, "parameters": {**beside, **(given or {})}}
 
 
-class PredictRequest(StrictRequest):
-    """inputs: a text, a pair, or a list of lists of one text or two."""
-
-    inputs: Any
+def _split_schema(schema: dict[str, Any]) -> None:
+    """Describe that masks and vectors have different parameters. schema: of a request to a model that fills masks."""
+    properties = schema.pop("properties")
+    parameters = FillParameters.model_json_schema()["properties"]
+    fills = set(FillParameters.model_fields) - set(VectorParameters.model_fields)
+    masked = {"anyOf": [MASKED_TEXT, {"type": "array", "items": MASKED_TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]}
+    strict = {"type": "object", "additionalProperties": False}
+    variants = []
+    for inputs, names in ((masked, fills), (properties["inputs"], set(parameters) - fills)):
+        own = {**strict, "properties": {name: field for name, field in parameters.items() if name in names}}
+        described = {**properties, "inputs": inputs, "parameters": {"anyOf": [own, {"type": "null"}]}}
+        variants.append({**strict, "properties": described, "required": ["inputs"]})
+    schema.pop("additionalProperties")
+    schema.pop("required")
+    schema["anyOf"] = variants
 
 
 def hugging_face_router(queued: QueuedService) -> APIRouter:
     """Return the endpoints."""
     routes = APIRouter(tags=["Hugging Face"])
     service = queued.service
+    parameters: Any = _PARAMETERS[service.task]
+    inputs = Annotated[Any, WithJsonSchema(inputs_schema(service))]
+    request: Any = create_model(
+        "InferenceRequest",
+        __base__=InferenceRequest,
+        __doc__=InferenceRequest.__doc__,
+        inputs=(inputs, ...),
+        parameters=(parameters | None, None),
+    )
+    if service.task == "fill-mask":
+        request.model_config["json_schema_extra"] = _split_schema
 
-    @routes.post("/")
     async def infer(body: InferenceRequest) -> Response:
         """Run the model's task: its head, fill-mask for texts with masks, embeddings, or sentence similarity.
 
         A masked language model returns vectors for texts without a mask. {"source_sentence", "sentences"} requests
         similarities.
         """
-        return json_response(await _infer(queued, body))
+        return json_response(await _infer(queued, body.inputs, body.parameters or parameters()))
 
-    @routes.post("/models/{name:path}")
     async def infer_by_name(name: str, body: InferenceRequest) -> Response:
         """Run the model's task, for clients that name the model."""
         name, _, task = name.partition("/pipeline/")
         check_model_name(name, service)
-        if task == "feature-extraction":
-            return json_response(await _vectors(queued, body))
-        if task not in ("", "sentence-similarity", _TASKS.get(service.task)):
+        given = body.parameters or parameters()
+        if task == "feature-extraction" and isinstance(given, VectorParameters):
+            return json_response(await _vectors(queued, body.inputs, given))
+        if task not in ("", "sentence-similarity", _TASKS[service.task]):
             raise SettingsError(f"{name} is not for {task}; it is for {_TASKS[service.task]}")
-        return json_response(await _infer(queued, body))
+        return json_response(await _infer(queued, body.inputs, given))
 
-    @routes.post("/predict")
-    async def predict(body: PredictRequest) -> Response:
-        """Run a fine-tuned model; one result for one text, a list for a list."""
-        inputs, single = task_inputs(body.inputs, service)
-        words = _per_word(queued, Parameters())
-        results = [hugging_face_form(one, service, words=words) for one in await queued.predict(inputs)]
-        return json_response(results[0] if single else results)
-
+    for path, endpoint, errors in (
+        ("/", infer, error_responses()),
+        ("/models/{name:path}", infer_by_name, error_responses(not_found="Another model than the served one")),
+    ):
+        endpoint.__annotations__["body"] = request  # its parameters depend on the model
+        routes.add_api_route(path, endpoint, methods=["POST"], response_model=InferenceAnswer, responses=errors)
     return routes
 
 
-async def _infer(queued: QueuedService, body: InferenceRequest) -> Any:
-    service, parameters = queued.service, body.parameters
-    if isinstance(body.inputs, dict) and "source_sentence" in body.inputs:
-        return await _similarities(queued, body.inputs)
+async def _infer(queued: QueuedService, inputs: Any, parameters: Any) -> Any:
+    service = queued.service
+    if isinstance(inputs, dict) and "source_sentence" in inputs:
+        if not isinstance(parameters, VectorParameters):
+            raise SettingsError(f"inputs is for sentence similarity, and this model is for {_TASKS[service.task]}")
+        return await similarities(queued, inputs, parameters.truncate)
     if service.model.task_scorer is not None:
-        inputs, single = task_inputs(body.inputs, service)
-        predictions = await queued.predict(inputs, n_best=parameters.top_k or 3)
-        words = _per_word(queued, parameters)
-        results = [hugging_face_form(one, service, top_k=parameters.top_k, words=words) for one in predictions]
+        given, single = task_inputs(inputs, service)
+        top_k = getattr(parameters, "top_k", None)
+        options, words, allow_none = _options(queued, parameters, top_k)
+        predictions = await queued.predict(given, options)
+        results = [
+            hugging_face_form(one, service, top_k=top_k, words=words, allow_none=allow_none) for one in predictions
+        ]
         # Label scores are a list of lists, for one text too.
         nested = service.task in ("classify", "multi-label", "regress")
         return results[0] if single and not nested else results
-    texts = _texts(body.inputs)
-    if service.task == "fill-mask" and any(service.has_mask(text) for text in texts):
-        targets = None if parameters.targets is None else as_list(parameters.targets)
-        results = [_candidates(one) for one in await queued.fill(texts, parameters.top_k or 5, targets)]
-        return results if isinstance(body.inputs, list) else results[0]
-    return await _vectors(queued, body)
+    texts = _texts(inputs)
+    if isinstance(parameters, FillParameters):
+        fills = {"top_k": parameters.top_k, "targets": parameters.targets}
+        if any(service.count_masks(text) for text in texts):
+            _refuse(parameters.model_dump(exclude={*fills}, exclude_none=True), "vectors, and the texts have masks")
+            targets = None if parameters.targets is None else as_list(parameters.targets)
+            results = [_candidates(one) for one in await queued.fill(texts, parameters.top_k or 5, targets)]
+            return results if isinstance(inputs, list) else results[0]
+        _refuse(fills, f"masks, and no text has one (write {service.model.tokenizer.mask_token})")
+    return await _vectors(queued, inputs, parameters)
 
 
-async def _vectors(queued: QueuedService, body: InferenceRequest) -> list[NDArray[np.float32]]:
-    parameters, size = body.parameters, queued.service.model.module.config.hidden_size
-    if parameters.prompt_name is not None:
+def _refuse(given: dict[str, Any], what: str) -> None:
+    for name, value in given.items():
+        if value not in (None, False):
+            raise SettingsError(f"parameters.{name} is for {what}; leave it out")
+
+
+def _options(queued: QueuedService, parameters: Any, top_k: int | None) -> tuple[PredictOptions, bool, bool]:
+    """Return the options of a prediction, whether words are returned, and whether no answer is an answer."""
+    service = queued.service
+    if isinstance(parameters, AnswerParameters):
+        allow_none = parameters.handle_impossible_answer
+        usual = service.task_scorer.head_config.answer_settings.allow_none
+        options = PredictOptions(top_k or 1, allow_none, parameters.max_answer_len)
+        return options, False, usual if allow_none is None else allow_none
+    strategy = getattr(parameters, "aggregation_strategy", None)
+    words = strategy == "none" or tags_words(service)
+    if words and strategy in STRATEGIES:
         raise SettingsError(
-            f"prompt_name is {parameters.prompt_name!r}, and this model has no prompts; write it into the text"
+            f"parameters.aggregation_strategy is {strategy!r}, and the tags of this model mark no entities; "
+            f"leave it out, or choose none"
         )
-    if parameters.dimensions not in (None, size):
-        raise SettingsError(f"dimensions is {parameters.dimensions}; the vectors of this model have {size:,}")
-    vectors = await queued.embed(_texts(body.inputs), parameters.normalize, bool(parameters.truncate))
-    return [vector.values for vector in vectors]
+    aggregation = strategy if strategy in ("simple", "average", "max") else None
+    return PredictOptions(aggregation=aggregation), words, False
 
 
-async def _similarities(queued: QueuedService, inputs: dict[str, Any]) -> list[float]:
+async def _vectors(queued: QueuedService, inputs: Any, parameters: VectorParameters) -> list[NDArray[np.float32]]:
+    vectors = await queued.embed(_texts(inputs), parameters.normalize, parameters.truncate)
+    scaled = queued.service.normalizing if parameters.normalize is None else parameters.normalize
+    return resized([vector.values for vector in vectors], parameters.dimensions, scaled)
+
+
+async def similarities(queued: QueuedService, inputs: Any, truncate: bool | None) -> list[float]:
+    """Return the cosine similarity of {"source_sentence"} with each of {"sentences"}."""
     match inputs:
-        case {"source_sentence": str(source), "sentences": [*others]} if all(isinstance(text, str) for text in others):
+        case {"source_sentence": str(source), "sentences": [_, *_] as others, **more} if not more and all(
+            isinstance(text, str) for text in others
+        ):
             texts = _texts([source, *others])
-            vectors = np.array([vector.values for vector in await queued.embed(texts, True, False)])
-            similarities: list[float] = (vectors[1:] @ vectors[0]).tolist()
-            return similarities
+            vectors = np.array([vector.values for vector in await queued.embed(texts, True, truncate)])
+            found: list[float] = (vectors[1:] @ vectors[0]).tolist()
+            return found
     raise SettingsError('inputs holds "source_sentence"; give a text there, and a list of texts in "sentences"')
 
 
@@ -153,70 +279,6 @@ def _texts(inputs: Any) -> list[str]:
     return texts
 
 
-def _per_word(queued: QueuedService, parameters: Parameters) -> bool:
-    """Return whether tags are returned per word: as requested, or because the tags do not mark entities."""
-    judge = queued.service.model.task_scorer
-    if judge is None or judge.head_config.kind != "tag":
-        return False
-    return parameters.aggregation_strategy == "none" or not marks_entities(judge.head_config.labels)
-
-
-def task_inputs(inputs: Any, service: Service) -> tuple[list[PredictInput], bool]:
-    """Return the inputs of a fine-tuned model, and whether there is a single one, which gets a single result.
-
-    inputs: a text, {"text", "text_pair"}, {"question", "context"}, or a list of them. A list of two texts is a pair
-    if the model takes pairs; a list of lists holds a text or a pair in each.
-    """
-    if not isinstance(inputs, list):
-        return [_task_input(inputs)], True
-    if not inputs or len(inputs) > MAX_TEXTS:
-        raise SettingsError(f"inputs holds {len(inputs):,} items; give 1 to {MAX_TEXTS:,} at a time")
-    if service.takes_pairs and len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
-        return [(inputs[0], inputs[1])], True
-    return [_task_input(one) for one in inputs], False
-
-
-def _task_input(one: Any) -> PredictInput:
-    match one:
-        case str():
-            return one
-        case [str(text)]:
-            return text
-        case [str(text), str(pair)]:
-            return (text, pair)
-        case {"question": str(question), "context": str(context)}:
-            return (question, context)
-        case {"text": str(text), "text_pair": str(pair)}:
-            return (text, pair)
-        case {"text": str(text)}:
-            return text
-    raise SettingsError(
-        "inputs holds something else than a model input: give a text, a pair of texts, "
-        '{"text": ..., "text_pair": ...} or {"question": ..., "context": ...}'
-    )
-
-
-def hugging_face_form(
-    prediction: Prediction, service: Service, *, top_k: int | None = None, words: bool = False
-) -> Any:
-    """Return a prediction in the form of Hugging Face's pipelines.
-
-    words: return the tag of each word, even if tags could be merged into entities.
-    """
-    match prediction:
-        case Label() | Labels():
-            return _ranked(prediction.scores, top_k)
-        case Number():
-            judge = service.model.need_task_scorer("predicting")
-            return [{"label": judge.head_config.labels[0], "score": float(prediction)}]
-        case Tagged():
-            return _tags(prediction, words)
-        case Answered():
-            spans = [prediction] if top_k in (None, 1) else prediction.best
-            answers = [{"score": one.score, "start": one.start, "end": one.end, "answer": one.text} for one in spans]
-            return answers[0] if top_k in (None, 1) else answers
-
-
 def _candidates(filled: FilledMasks) -> Any:
     """Return the candidates of a single mask, or a list of them per mask."""
     masks = [[_candidate(one) for one in mask] for mask in filled]
@@ -225,22 +287,3 @@ def _candidates(filled: FilledMasks) -> Any:
 
 def _candidate(one: Filled) -> dict[str, Any]:
     return {"score": one.probability, "token": one.id, "token_str": one.word, "sequence": one.text}
-
-
-def _ranked(scores: dict[str, float], top_k: int | None) -> Sequence[dict[str, Any]]:
-    ranked = sorted(scores.items(), key=lambda item: -item[1])[:top_k]
-    return [{"label": label, "score": score} for label, score in ranked]
-
-
-def _tags(tagged: Tagged, words: bool) -> list[dict[str, Any]]:
-    """Return the entities, or, with `words`, each tagged word."""
-    if not words:
-        return [
-            {"entity_group": one.type, "score": one.score, "word": one.text, "start": one.start, "end": one.end}
-            for one in tagged.entities
-        ]
-    return [
-        {"entity": one.tag, "score": one.score, "index": index, "word": one.text, "start": one.start, "end": one.end}
-        for index, one in enumerate(tagged.words, 1)
-        if one.tag != "O"
-    ]

@@ -1,80 +1,77 @@
-"""ASGI middleware: allowed host names, buffered requests with a size limit, and request metrics for Prometheus."""
+"""ASGI middleware: buffered requests with a size limit, responses in parts, and request metrics for Prometheus."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from maskling.serve.batching import Batcher
-from maskling.serve.http import error_response
+from maskling.serve.bounds import REQUEST_MEMORY, Memory, RequestMemory
+from maskling.serve.http import error_response, error_responses
 
 MAX_BODY_BYTES: Final = 4 << 20
+# Bytes of all requests in progress, beyond the first few of each.
+MAX_BUFFERED_BYTES: Final = 32 << 20
+_SMALL_BODY: Final = 1 << 16
+# Seconds until a request must have arrived whole.
+BODY_SECONDS: Final = 30.0
+# A response is handed to the connection in parts, each when the client has read most of those before.
+_PART_BYTES: Final = 1 << 18
 
 # The status that nginx logs when a client closes the connection before the response.
 _CLIENT_CLOSED: Final = 499
 _INTERNAL_ERROR: Final = 500
 
 
-class AllowedHosts:
-    """Refuses requests to any other host name, for a server that only this machine can reach.
+class _TooMuchError(Exception):
+    """A request that is refused while it is read. status, message: of the response."""
 
-    Otherwise any page in a browser could reach it by letting a host name of its own resolve to this machine (DNS
-    rebinding). hosts: as in a URL, without the port.
-    """
-
-    # Not starlette's TrustedHostMiddleware: it answers "Invalid host header" in plain text, without names or a remedy.
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self._app, self._hosts = app, frozenset(host.lower() for host in hosts)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            host = _without_port(Headers(scope=scope).get("host", "")).lower()
-            if host not in self._hosts:
-                message = (
-                    f"this server only accepts requests from its own machine, as {', '.join(sorted(self._hosts))}, "
-                    f"not as {host!r}; start it with --host 0.0.0.0 to accept others"
-                )
-                await error_response(scope["path"], HTTPStatus.BAD_REQUEST, message)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):  # IPv6
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
 
 
 class BufferedRequests:
-    """Reads each request whole, up to a size limit, before it is handled, and cancels it when its client disconnects.
+    """Reads each request whole, within limits, before it is handled, and cancels it when its client disconnects.
 
-    max_bytes: of the body of a request.
+    max_bytes: of the body of a request; seconds: in which it must arrive. The memory for its answer (see
+    `RequestMemory`) is held until the response is sent.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS) -> None:
+        self._app, self._max_bytes, self._seconds = app, max_bytes, seconds
+        self._memory, self._buffered = Memory(), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await self._read(scope, receive)
-        if body is None:
-            message = f"the request is larger than {self._max_bytes >> 20} MB; send fewer texts at a time"
+        body = bytearray()
+        memory = RequestMemory(self._memory)
+        token = REQUEST_MEMORY.set(memory)
+        try:
+            if await self._read(scope, receive, body):
+                await self._handle(scope, bytes(body), receive, _in_parts(send))
+        except _TooMuchError as error:
             close = {"Connection": "close"}
-            response = error_response(scope["path"], HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message, close)
-            await response(scope, receive, send)
-            return
+            await error_response(scope["path"], error.status, error.message, close)(scope, receive, send)
+        finally:
+            self._buffered -= max(0, len(body) - _SMALL_BODY)
+            memory.release()
+            REQUEST_MEMORY.reset(token)
+
+    async def _handle(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         started = False
 
         async def send_and_note(message: Message) -> None:
@@ -101,21 +98,47 @@ class BufferedRequests:
         finally:
             leaving.cancel()
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """Return the whole body, or None if it is too large."""
+    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> bool:
+        """Read the body; return whether it is whole, or its client has left. Raises _TooMuchError."""
         length = Headers(scope=scope).get("content-length", "")
+        too_large = f"the request is larger than {self._max_bytes >> 20} MB; send fewer texts at a time"
         if length.isdigit() and int(length) > self._max_bytes:
-            return None
-        chunks: list[bytes] = []
-        more, size = True, 0
+            raise _TooMuchError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+        more, loop = True, asyncio.get_running_loop()
+        end = loop.time() + self._seconds
         while more:
-            message = await receive()
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
+            try:
+                message = await asyncio.wait_for(receive(), end - loop.time())
+            except TimeoutError:
+                too_slow = f"the request did not arrive within {self._seconds:.0f} seconds; send it again"
+                raise _TooMuchError(HTTPStatus.REQUEST_TIMEOUT, too_slow) from None
+            if message["type"] == "http.disconnect":
+                return False
+            before = max(0, len(body) - _SMALL_BODY)
+            body += message.get("body", b"")
+            self._buffered += max(0, len(body) - _SMALL_BODY) - before
             more = message.get("more_body", False)
-            if size > self._max_bytes:
-                return None
-        return b"".join(chunks)
+            if len(body) > self._max_bytes:
+                raise _TooMuchError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+            if self._buffered > MAX_BUFFERED_BYTES and len(body) > _SMALL_BODY:
+                too_many = "too many large requests are arriving; try again later, or send fewer texts at a time"
+                raise _TooMuchError(HTTPStatus.TOO_MANY_REQUESTS, too_many)
+        return True
+
+
+def _in_parts(send: Send) -> Send:
+    """Return a `send` that hands over large bodies in parts."""
+
+    async def send_in_parts(message: Message) -> None:
+        body = message.get("body", b"")
+        for first in range(0, len(body) - _PART_BYTES, _PART_BYTES):
+            await send({"type": "http.response.body", "body": body[first : first + _PART_BYTES], "more_body": True})
+        if len(body) > _PART_BYTES:
+            rest = (len(body) - 1) % _PART_BYTES + 1
+            message = {**message, "body": body[-rest:]}
+        await send(message)
+
+    return send_in_parts
 
 
 def _replay(body: bytes, disconnected: asyncio.Event) -> Receive:
@@ -153,7 +176,14 @@ class RequestMetrics:
     def add_route(self, app: FastAPI) -> None:
         """Add GET /metrics."""
 
-        @app.get("/metrics", tags=["text-embeddings-inference"])
+        described = {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus metrics"}
+
+        @app.get(
+            "/metrics",
+            tags=["text-embeddings-inference"],
+            response_class=PlainTextResponse,
+            responses={200: described, **error_responses(body=False)},
+        )
         async def metrics() -> Response:
             """Metrics for Prometheus."""
             return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from maskling.errors import ModelError, SettingsError
 from maskling.files import path_text
+from maskling.infer.aggregation import Strategy, tag_aggregated
 from maskling.infer.attention_maps import attention_maps
-from maskling.infer.embed import embed_texts
+from maskling.infer.embed import pool
+from maskling.infer.forward import batches_by_length, default_batch_tokens, encode
 from maskling.infer.masks import mask_pattern
 from maskling.infer.model import Model
-from maskling.infer.predict import PredictInput, predict_all
+from maskling.infer.predict import PredictInput, predict_all, predict_answers, questions_of, sentences_of
 from maskling.infer.results import Prediction
 from maskling.infer.score import Method, ScoredText, score_texts
+from maskling.infer.task_logits import TaskScorer
 from maskling.model.onnx import GRAPH_FILES, find_graph
 from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
-from maskling.serve.batching import Batcher
 from maskling.version import __version__
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
-# Limits per response. Attention weights: 200 tokens in a model of 12 layers and 12 heads.
-_MAX_ATTENTION_WEIGHTS: Final = 6_000_000
-# Characters of the filled texts that are returned with the candidates.
-_MAX_FILL_CHARACTERS: Final = 8_000_000
-# Candidate combinations when masks are filled jointly.
-_MAX_JOINT: Final = 256
+# Attention weights per response: 200 tokens in a model of 12 layers and 12 heads.
+MAX_ATTENTION_WEIGHTS: Final = 6_000_000
 # Tokens of a scored text, each of which is masked in a sequence of its own.
-_MAX_SCORE_TOKENS: Final = 1024
-_MAX_TOKENIZE_CHARACTERS: Final = 500_000
+MAX_SCORE_TOKENS: Final = 1024
+
+# A text, or the token ids of one with its special tokens.
+TextOrIds = str | tuple[int, ...]
 
 
 class Vector(NamedTuple):
-    """values: (hidden) float32; num_tokens: tokens the model read for it, special tokens included."""
+    """values: (hidden) or (tokens, hidden) float32; num_tokens: tokens the model read, special tokens included."""
 
     values: NDArray[np.float32]
     num_tokens: int
@@ -53,11 +52,25 @@ def default_name(folder: Path) -> str:
 
 
 @dataclass(frozen=True)
+class PredictOptions:
+    """How a fine-tuned model predicts. Questions: n_best, allow_none and max_answer, see `predict_answers`.
+
+    aggregation: how words are tagged from their tokens, see `tag_aggregated`; None for the first token of each word.
+    """
+
+    n_best: int = 3
+    allow_none: bool | None = None
+    max_answer: int | None = None
+    aggregation: Strategy | None = None
+
+
+@dataclass(frozen=True)
 class Service:
     """A model and the name it is served under. Methods take lists, so that requests can share a call; all are pure.
 
     pooling, normalizing: how the model folder defines vectors. alone: run each text by itself, because int8 rounds by
-    the largest value among all texts of a call.
+    the largest value among all texts of a call. truncate: whether texts to embed that are too long are cut, for
+    requests that do not say.
     """
 
     model: Model
@@ -65,13 +78,14 @@ class Service:
     pooling: Pooling
     normalizing: bool
     alone: bool
+    truncate: bool = False
 
     @classmethod
-    def of(cls, model: Model, name: str) -> Service:
+    def of(cls, model: Model, name: str, truncate: bool = False) -> Service:
         """Return the service of a model. Raises ModelError for a folder whose kind of vectors is not supported."""
         graph = find_graph(model.folder)
         alone = graph is not None and graph.name == GRAPH_FILES[1]
-        return cls(model, name, read_pooling(model.folder), normalizes(model.folder), alone)
+        return cls(model, name, read_pooling(model.folder), normalizes(model.folder), alone, truncate)
 
     @property
     def task(self) -> str:
@@ -89,9 +103,9 @@ class Service:
         """Run the model once, so that the first request takes no longer than others."""
         self.embed(["a"], normalize=False, truncate=True)
 
-    def has_mask(self, text: str) -> bool:
-        """Return whether a text contains a mask."""
-        return mask_pattern(self.model.tokenizer).search(text) is not None
+    def count_masks(self, text: str) -> int:
+        """Return the number of masks in a text."""
+        return len(mask_pattern(self.model.tokenizer).findall(text))
 
     def info(self) -> dict[str, Any]:
         """Describe the model and its limits, with the keys of text-embeddings-inference where it has them."""
@@ -117,70 +131,121 @@ class Service:
     def fill(
         self, texts: list[str], top_k: int, targets: Sequence[str] | None, whole_words: bool, joint: bool
     ) -> list[Any]:
-        """Fill the masks of texts, see `Model.fill`. Raises SettingsError if the response would be too large."""
-        for text in texts:
-            masks = len(mask_pattern(self.model.tokenizer).findall(text))
-            if joint and masks * max(top_k, 16) > _MAX_JOINT:
-                raise SettingsError(
-                    f"{masks:,} masks are too many to be filled jointly with {top_k} candidates; give fewer, or "
-                    f"leave joint out"
-                )
-            if masks * top_k * len(text) > _MAX_FILL_CHARACTERS:
-                raise SettingsError(
-                    f"the response would be too large: {top_k} candidates for each of {masks:,} masks, each with the "
-                    f"text of {len(text):,} characters; give a shorter text, or lower top_k"
-                )
+        """Fill the masks of texts, see `Model.fill`."""
         return list(self.model.fill(texts, top_k=top_k, targets=targets, whole_words=whole_words, joint=joint))
 
-    def embed(self, texts: list[str], normalize: bool | None, truncate: bool) -> list[Vector]:
-        """Embed each text, pooled as the model folder says.
+    def embed(self, items: list[TextOrIds], normalize: bool | None, truncate: bool) -> list[Vector]:
+        """Embed each text, pooled as the model folder says. Ids are run as they are, see `tokens_of_ids`.
 
         normalize: scale vectors to length 1; None follows the model folder. Raises SettingsError for a text that is
         too long, unless `truncate` cuts it.
         """
-        model = self.model
-        max_tokens = model.max_length - 2
-        lengths = [len(tokens.ids) for tokens in model.tokenizer.encode_batch(texts)]
-        longest = max(lengths, default=0)
-        if longest > max_tokens and not truncate:
-            raise SettingsError(
-                f"a text has {longest:,} tokens, and this model reads at most {max_tokens:,}; give shorter texts, or "
-                f'cut them with "truncate": true'
-            )
         normalize = self.normalizing if normalize is None else normalize
-        embedded = embed_texts(model, texts, pooling=self.pooling, normalize=normalize)
-        return [
-            Vector(vector, min(length, max_tokens) + 2)
-            for vector, length in zip(embedded.vectors, lengths, strict=True)
-        ]
+        found: list[Vector] = []
+        for indices, hidden, real in self._states(items, truncate, found):
+            pooled = pool(hidden, real, self.pooling)
+            if normalize:
+                pooled = torch.nn.functional.normalize(pooled, dim=-1)
+            for index, vector in zip(indices, pooled.cpu().numpy(), strict=True):
+                found[index] = found[index]._replace(values=vector)
+        return found
+
+    def embed_all(self, items: Sequence[TextOrIds], truncate: bool) -> list[Vector]:
+        """Return the last hidden state of every token of each text, special tokens included. Raises as `embed`."""
+        found: list[Vector] = []
+        for indices, hidden, _ in self._states(items, truncate, found):
+            for index, states in zip(indices, hidden.cpu().numpy(), strict=True):
+                found[index] = found[index]._replace(values=states[: found[index].num_tokens].copy())
+        return found
+
+    @torch.inference_mode()
+    def _states(
+        self, items: Sequence[TextOrIds], truncate: bool, found: list[Vector]
+    ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Append an empty vector per item to `found`; yield the items of each batch, its states and attention mask."""
+        model = self.model
+        texts = [item for item in items if isinstance(item, str)]
+        encoded, cut = model.token_sequences(texts)
+        if cut and not truncate:
+            raise SettingsError(
+                f"a text has more than {model.max_length - 2:,} tokens, which is all this model reads; give shorter "
+                f'texts, or cut them with "truncate": true, or start the server with --truncate'
+            )
+        of_texts = iter(encoded)
+        rows = [next(of_texts) if isinstance(item, str) else np.array(item, dtype=np.int64) for item in items]
+        found += [Vector(np.zeros(0, np.float32), len(row)) for row in rows]
+        for together in batches_by_length([len(row) for row in rows], default_batch_tokens(model.compute)):
+            some = [rows[index] for index in together]
+            yield together.tolist(), *encode(model.module, model.compute, some, model.tokenizer.special.pad)
+
+    def tokens_of_ids(self, ids: Sequence[int], truncate: bool) -> tuple[int, ...]:
+        """Return token ids if they are surely of this model's tokenizer: a text between [CLS] and [SEP].
+
+        Other vocabularies have the same numbers for other words, so ids without these two are not taken for granted.
+        Raises SettingsError for other ids, and for too many unless `truncate` cuts them.
+        """
+        special, most = self.model.tokenizer.special, self.model.max_length
+        size = self.model.tokenizer.vocab_size
+        if len(ids) < 2 or (ids[0], ids[-1]) != (special.cls, special.sep) or not all(0 <= id_ < size for id_ in ids):
+            raise SettingsError(
+                "input holds token ids that are not those of this model's tokenizer with its special tokens, "
+                f"[{special.cls}, ..., {special.sep}]; send texts (in LangChain: OpenAIEmbeddings(..., "
+                "check_embedding_ctx_length=False))"
+            )
+        if len(ids) > most and not truncate:
+            raise SettingsError(f"input holds {len(ids):,} token ids, and this model reads at most {most:,}")
+        return (*ids[: most - 1], special.sep) if len(ids) > most else tuple(ids)
 
     def score(self, texts: list[str], method: Method) -> list[ScoredText]:
         """Score texts, see `Model.score`. Raises SettingsError for a text that is too long."""
         for text in texts:
             tokens = len(self.model.tokenizer.encode(text).ids)
-            if tokens > _MAX_SCORE_TOKENS:
+            if tokens > MAX_SCORE_TOKENS:
                 raise SettingsError(
                     f"a text has {tokens:,} tokens, and each would be masked by itself; give at most "
-                    f"{_MAX_SCORE_TOKENS:,} tokens, or score it with 'maskling score'"
+                    f"{MAX_SCORE_TOKENS:,} tokens, or score it with 'maskling score'"
                 )
         return score_texts(self.model, texts, method=method)
 
-    def predict(self, inputs: list[PredictInput], threshold: float | None, n_best: int) -> list[Prediction]:
+    def predict(self, inputs: list[PredictInput], options: PredictOptions) -> list[Prediction]:
         """Run a fine-tuned model, see `Model.predict`. Raises ModelError for a model without a task head."""
-        judge = self.model.task_scorer
-        if judge is None:
+        model, scorer = self.model, self.task_scorer
+        if scorer.head_config.kind == "tag" and options.aggregation is not None:
+            return list(
+                tag_aggregated(
+                    scorer,
+                    model.tokenizer,
+                    model.max_length,
+                    sentences_of(inputs),
+                    options.aggregation,
+                    batch_tokens=default_batch_tokens(model.compute),
+                )
+            )
+        if scorer.head_config.kind == "answer":
+            predicted = predict_answers(
+                scorer,
+                model.tokenizer,
+                model.max_length,
+                questions_of(inputs),
+                n_best=options.n_best,
+                allow_none=options.allow_none,
+                max_answer=options.max_answer,
+                batch_tokens=default_batch_tokens(model.compute),
+            )
+        else:
+            predicted = predict_all(model, scorer, inputs, n_best=options.n_best)
+        return list(predicted.predictions)
+
+    @property
+    def task_scorer(self) -> TaskScorer:
+        """The logits of the fine-tuned head. Raises ModelError for a model without one."""
+        if self.model.task_scorer is None:
             raise ModelError(f"{self.name} has no task head; it is for: {self.task}")
-        return list(predict_all(self.model, judge, inputs, threshold=threshold, n_best=n_best).predictions)
+        return self.model.task_scorer
 
     def tokenize(self, texts: list[str]) -> list[list[dict[str, Any]]]:
-        """Tokenize each text: id, text, and character offsets of each token.
-
-        Raises SettingsError for a text that is too long.
-        """
+        """Tokenize each text: id, text, and character offsets of each token."""
         tokenizer = self.model.tokenizer
-        longest = max(map(len, texts), default=0)
-        if longest > _MAX_TOKENIZE_CHARACTERS:
-            raise SettingsError(f"a text has {longest:,} characters; give at most {_MAX_TOKENIZE_CHARACTERS:,}")
         return [
             [
                 {"id": id_, "text": tokenizer.token(id_), "special": False, "start": start, "stop": end}
@@ -188,6 +253,18 @@ class Service:
             ]
             for one in tokenizer.encode_with_offsets(texts)
         ]
+
+    def decode(self, sequences: list[tuple[int, ...]], skip_special_tokens: bool) -> list[str]:
+        """Return the text of each sequence of ids. Raises SettingsError for an id outside of the vocabulary."""
+        tokenizer = self.model.tokenizer
+        special = {tokenizer.special.cls, tokenizer.special.sep, tokenizer.special.pad, tokenizer.special.mask}
+        texts = []
+        for ids in sequences:
+            wrong = next((id_ for id_ in ids if not 0 <= id_ < tokenizer.vocab_size), None)
+            if wrong is not None:
+                raise SettingsError(f"there is no token {wrong}; ids are 0 to {tokenizer.vocab_size - 1:,}")
+            texts.append(tokenizer.decode([id_ for id_ in ids if not (skip_special_tokens and id_ in special)]))
+        return texts
 
     def special_tokens(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return [CLS] and [SEP] in the form of `tokenize`, without character offsets."""
@@ -207,7 +284,7 @@ class Service:
         results = []
         for text in texts:
             tokens = len(self.model.tokenizer.encode(text, special_in_text=True).ids) + 2
-            if config.num_layers * config.num_heads * tokens**2 > _MAX_ATTENTION_WEIGHTS:
+            if config.num_layers * config.num_heads * tokens**2 > MAX_ATTENTION_WEIGHTS:
                 raise SettingsError(
                     f"the attention maps of {tokens:,} tokens are too large to send; give a shorter text, or write "
                     f"them to a file with 'maskling attention'"
@@ -215,67 +292,3 @@ class Service:
             maps = attention_maps(self.model, text)
             results.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3), "cut": maps.cut})
         return results
-
-
-@dataclass(frozen=True)
-class QueuedService:
-    """The methods of a Service, run through the batcher: each kind of call with the arguments that decide its results.
-
-    Raises SettingsError for a text with a lone surrogate, and what the methods raise.
-    """
-
-    service: Service
-    batcher: Batcher
-
-    async def fill(
-        self,
-        texts: Sequence[str],
-        top_k: int = 5,
-        targets: Sequence[str] | None = None,
-        whole_words: bool = False,
-        joint: bool = False,
-    ) -> list[Any]:
-        words = None if targets is None else tuple(targets)
-        _check_text(words or ())
-        kind = ("fill", top_k, words, whole_words, joint)
-        return await self._run(kind, lambda some: self.service.fill(some, top_k, words, whole_words, joint), texts)
-
-    async def embed(self, texts: Sequence[str], normalize: bool | None, truncate: bool) -> list[Vector]:
-        kind = ("embed", normalize, truncate)
-        return await self._run(kind, lambda some: self.service.embed(some, normalize, truncate), texts)
-
-    async def score(self, texts: Sequence[str], method: Method) -> list[ScoredText]:
-        return await self._run(("score", method), lambda some: self.service.score(some, method), texts)
-
-    async def predict(
-        self, inputs: Sequence[PredictInput], threshold: float | None = None, n_best: int = 3
-    ) -> list[Prediction]:
-        kind = ("predict", threshold, n_best)
-        return await self._run(kind, lambda some: self.service.predict(some, threshold, n_best), inputs)
-
-    async def tokenize(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
-        return await self._run("tokenize", self.service.tokenize, texts)
-
-    async def attention(self, text: str) -> dict[str, Any]:
-        return (await self._run("attention", self.service.attention, [text]))[0]
-
-    async def _run(self, kind: Hashable, call: Callable[[list[_T]], Sequence[_R]], items: Sequence[_T]) -> list[_R]:
-        _check_text(items)
-        if self.service.alone:
-            return await self.batcher.run(kind, lambda some: [call([one])[0] for one in some], items)
-        return await self.batcher.run(kind, call, items)
-
-
-def _check_text(items: Iterable[Any]) -> None:
-    """Raise SettingsError for a lone surrogate: JSON can carry one, but no tokenizer can read it."""
-    for item in items:
-        if not isinstance(item, str):
-            _check_text(item)
-        elif not item.isascii():
-            try:
-                item.encode()
-            except UnicodeEncodeError as error:
-                raise SettingsError(
-                    f"character {error.start} of a text is half a character (a lone surrogate); the text was split "
-                    f"inside a character before it was sent, so split texts between characters"
-                ) from None

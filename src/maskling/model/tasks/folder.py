@@ -40,10 +40,10 @@ class _HeadDefaults(NamedTuple):
     pooling: Pooling
 
 
-def read_task_folder(folder: Path) -> TaskModel | None:
+def read_task_folder(folder: Path, *, mmap: bool = True) -> TaskModel | None:
     """Load a BERT, RoBERTa or ModernBERT with a task head, upcast to fp32; return None if the folder has no such head.
 
-    Weights that are fp32 in the file are memory-mapped (see `HFWeights.load_hugging_face`).
+    mmap: memory-map weights that are fp32 in the file (see `HFWeights.load_hugging_face`).
     Raises ModelError if the folder is not a supported model, is damaged, or lacks a weight.
     """
     hf_config = read_config(folder)
@@ -58,7 +58,7 @@ def read_task_folder(folder: Path) -> TaskModel | None:
     config = from_hugging_face(hf_config, str(folder))
     check_parameter_count(config, weights, folder)
     model = TaskModel(build_without_init(config), head_config)
-    _need(_load(model, weights, folder, reuse_tensors=True), folder)
+    _need(_load(model, weights, folder, reuse_tensors=mmap), folder)
     return model
 
 

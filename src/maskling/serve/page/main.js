@@ -30,7 +30,7 @@ function Page() {
     <header>
       <h1>${about.model_id}</h1>
       <span class="facts">${about.task}, ${about.num_layers} layers of ${about.hidden_size}, ${about.vocab_size.toLocaleString("en")}
-        ${" "}tokens, at most ${about.max_input_length} per input · ${about.runs_on} · <a href="openapi.json">endpoints</a></span>
+        ${" "}tokens, at most ${about.max_input_length} per input · ${about.runs_on} · <a href="docs">endpoints</a></span>
     </header>
     <nav role="tablist">${Object.keys(views).map((one) => html`
       <button key=${one} role="tab" aria-selected=${one === name} onClick=${() => { location.hash = one; }}>${one}</button>`)}</nav>
