@@ -308,17 +308,17 @@ def similarity_batches(
 ) -> StepBatches:
     """Build the batches of `step`: a single micro-batch to the training loop, as the loss compares all its texts."""
     whole = examples.step(data_step(step, skipped_ranges), recipe.train.batch_size)
-    rows = recipe.micro_batch_rows
+    rows, pairs = recipe.micro_batch_rows, step_positive_pairs(whole)
     sequences = StepSequences(
         micro_batches=[batch for batch in whole.batches(rows, ranks.rank, ranks.size) if batch.rows],
         first=whole.first_sequence(rows, ranks.rank, ranks.size),
         num_sequences=len(whole.windows),
-        pairs=step_positive_pairs(whole),
+        pairs=pairs,
     )
     return StepBatches(
         step=step,
         batches=[sequences],
-        counts={"loss": 1},
+        counts={"loss": int(pairs.has_predictions)},
         num_tokens=whole.num_tokens,
         fill=whole.fill,
         flops_per_token=flops,
