@@ -17,6 +17,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskling.errors import SettingsError, suggestion
+from maskling.files import read_toml
 
 _S = TypeVar("_S", bound="Settings")
 _Tree = dict[str, Any]
@@ -25,7 +26,9 @@ _Tree = dict[str, Any]
 class Settings(BaseModel):
     """A frozen group of settings; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=False, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -86,10 +89,10 @@ def resolve(model: type[_S], layers: Iterable[Layer]) -> Resolved[_S]:
 def load_toml(path: Path) -> Layer:
     """Read a settings file as a layer. Raises SettingsError if it is missing or is not TOML."""
     try:
-        return Layer(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+        return Layer(path.name, read_toml(path))
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such settings file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None

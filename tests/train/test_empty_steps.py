@@ -49,7 +49,9 @@ def half_unknown(tmp_path_factory: pytest.TempPathFactory) -> Make:
     for _ in prepare([str(text)], folder / "data", settings):
         pass
     usual = {"train": {"steps": STEPS, "batch_size": 1, "evaluate_every": STEPS}}
-    return recipes(folder / "data", usual | {"system": {"micro_batch_tokens": 32, "threads": 1}, "evaluate": {"examples": 4}})
+    return recipes(
+        folder / "data", usual | {"system": {"micro_batch_tokens": 32, "threads": 1}, "evaluate": {"examples": 4}}
+    )
 
 
 def finished(recipe: Any, run_dir: Path) -> tuple[list[Step], Finished, list[str]]:

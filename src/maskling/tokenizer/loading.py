@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -16,6 +15,7 @@ import tokenizers
 from tokenizers import AddedToken, models, pre_tokenizers
 
 from maskling.errors import TokenizerError
+from maskling.files import read_json
 from maskling.tokenizer import pipeline
 from maskling.tokenizer.library import (
     MAX_WORD_CHARACTERS,
@@ -28,6 +28,7 @@ from maskling.tokenizer.library import (
 
 _SUBFOLDERS: Final = ("tokenizer", "model")  # of prepared folders, and of run folders
 _BRACKETED: Final = re.compile(r"\[.*\]|<.*>")
+_MAX_BYTES: Final = 256 << 20  # of a tokenizer.json; the largest published ones have 40 MB
 _BERT_CLASSES: Final = ("BertTokenizer", "BertTokenizerFast")
 
 
@@ -225,8 +226,8 @@ def _read_json(file: Path) -> Mapping[str, Any]:
 
 def _json_object(file: Path) -> TokenizerJson:
     try:
-        value = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+        value = read_json(file, _MAX_BYTES)
+    except ValueError as error:
         raise TokenizerError(f"{file} is not JSON: {error}; it is damaged, or not a tokenizer") from None
     except OSError as error:
         raise TokenizerError(f"{file} cannot be read: {error.strerror}") from None
