@@ -312,12 +312,14 @@ def export(
     *,
     format: Literal["hf", "onnx"] = "hf",  # noqa: A002 - its name on the command line
     int8: bool = False,
+    fp16: bool = False,
+    encoder: bool = False,
     step: int | None = None,
 ) -> Path:
     """Write a model for other programs: Hugging Face's layout, or an ONNX graph. Returns the folder.
 
-    The folder is read back and its outputs compared before it counts as written. int8: with onnx, 8-bit weights; step:
-    with a run of `pretrain`, the checkpoint of that step instead of the best weights.
+    The folder is read back and its outputs compared before it counts as written. int8, fp16, encoder: with onnx, 8-bit
+    weights, half precision, no heads; step: of a run, the checkpoint of that step, not the best weights.
 
     Raises SettingsError, ModelError for the model or `out`, MissingExtra without the extra `onnx`.
 
@@ -333,10 +335,10 @@ def export(
             raise SettingsError("step goes with format 'hf'; export the checkpoint first, then that folder as 'onnx'")
         from maskling.exporting.onnx import export_onnx
 
-        export_onnx(find_model(source), folder, int8=int8)
+        export_onnx(find_model(source), folder, int8=int8, fp16=fp16, encoder=encoder)
         return folder
-    if int8:
-        raise SettingsError("int8 goes with format 'onnx'")
+    if int8 or fp16 or encoder:
+        raise SettingsError("int8, fp16 and encoder go with format 'onnx'")
     from maskling.train.export_run import export_checkpoint, export_folder
 
     export_folder(find_model(source), folder) if step is None else export_checkpoint(source, step, folder)

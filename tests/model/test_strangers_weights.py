@@ -71,8 +71,17 @@ def test_no_quantization_is_no_quantization(folder: Path):
 
 @pytest.mark.parametrize(
     "ending",
-    [".SCB", ".weight.absmax", ".weight.quant_map", ".weight.quant_state.bitsandbytes__nf4", ".qweight", ".qzeros"]
-    + [".scales", ".g_idx", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".weight_zero_point"],
+    [
+        *(
+            ".SCB",
+            ".weight.absmax",
+            ".weight.quant_map",
+            ".weight.quant_state.bitsandbytes__nf4",
+            ".qweight",
+            ".qzeros",
+        ),
+        *(".scales", ".g_idx", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".weight_zero_point"),
+    ],
 )
 def test_what_belongs_to_quantized_weights_is_refused_without_a_config(folder: Path, ending: str):
     def quantize(weights: Weights) -> None:

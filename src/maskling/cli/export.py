@@ -23,6 +23,10 @@ def export(
         Literal["hf", "onnx"], Parameter(help="hf: transformers and others; onnx: onnxruntime, transformers.js, others")
     ] = "hf",
     int8: Annotated[bool, Parameter(help="with onnx: int8 weights, a quarter of the size")] = False,
+    fp16: Annotated[bool, Parameter(help="with onnx: half precision, half of the size, for GPUs and browsers")] = False,
+    encoder: Annotated[
+        bool, Parameter(help="with onnx: the encoder alone, for embedding tools that take a graph's first output")
+    ] = False,
     step: Annotated[
         int | None, Parameter(help="with a run of 'train': export the checkpoint of this step, not the best one")
     ] = None,
@@ -34,8 +38,8 @@ def export(
     sentence-transformers. A run is exported with its best weights; an older folder is converted to the current layout
     and keeps its card. The folder is loaded back, and export fails unless its outputs are the same.
 
-    --format onnx writes a graph for any batch size and sequence length, with the same checks; --int8 makes it smaller.
-    maskling can load such a folder too.
+    --format onnx writes a graph for any batch size and sequence length, with the same checks; --fp16 and --int8
+    make it smaller. maskling can load such a folder too.
 
     Example: maskling export runs/mine --out exported/
     """
@@ -49,14 +53,15 @@ def export(
     from maskling.train.export_run import export_checkpoint, export_folder
 
     console = Console(as_json=json)
-    if int8 and format != "onnx":
-        raise SettingsError("--int8 needs --format onnx; add it, or leave --int8 out")
+    for name, given in (("--int8", int8), ("--fp16", fp16), ("--encoder", encoder)):
+        if given and format != "onnx":
+            raise SettingsError(f"{name} needs --format onnx; add it, or leave {name} out")
     if format == "onnx":
         if step is not None:
             raise SettingsError(
                 "--step needs --format hf; export the checkpoint in that format first, then that folder as onnx"
             )
-        _onnx(find_model(model), out, int8, console)
+        _onnx(find_model(model), out, int8, fp16, encoder, console)
         return
     left_out: tuple[str, ...] = ()
     if step is None:
@@ -82,14 +87,14 @@ def export(
     )
 
 
-def _onnx(source: Path, out: Path, int8: bool, console: Console) -> None:
+def _onnx(source: Path, out: Path, int8: bool, fp16: bool, encoder: bool, console: Console) -> None:
     from maskling.exporting.onnx import export_onnx
 
-    written = export_onnx(source, out, int8=int8)
+    written = export_onnx(source, out, int8=int8, fp16=fp16, encoder=encoder)
     size = byte_size(written.graph_bytes)
     console.note(f"{written.graph} written and checked: {written.what}, {written.parameters:,} parameters, {size}")
     if written.agreement is not None:
-        console.note(f"in int8 {written.agreement.words}, on a fixed probe")
+        console.note(f"in {'int8' if int8 else 'fp16'} {written.agreement.words}, on a fixed probe")
     console.data(
         {
             "folder": str(out),

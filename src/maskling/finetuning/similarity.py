@@ -39,7 +39,7 @@ from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import build_encoder, encoder_config, pool_rows
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.sentence_transformers import read_pooling
+from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent
@@ -237,7 +237,9 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         data = self._data
 
         def export(out: Path, facts: TaskFacts) -> None:
-            export_sentence_encoder(module, data.config, data.tokens, out, facts, self._pooling, data.form)
+            export_sentence_encoder(
+                module, data.config, data.tokens, out, facts, self._pooling, data.form, normalizes(data.folder)
+            )
 
         return write_best_model(run_dir, self.recipe, data, dev, test, export)
 

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -39,7 +39,7 @@ class Done:
 
     texts: int = 0
     cut: int = 0
-    checksum: str | None = None
+    checksum: str | None = field(default=None, compare=False)
 
 
 class VectorFile:

@@ -112,6 +112,10 @@ def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
             "type_vocab_size": config.type_vocab_size,
             "layer_norm_eps": config.norm_eps,
             "position_embedding_type": "absolute",
+            "classifier_dropout": None,
+            "is_decoder": False,
+            "add_cross_attention": False,
+            "use_cache": True,
             **special,
         }
     kinds = ["full_attention" if config.is_global(i) else "sliding_attention" for i in range(config.num_layers)]
@@ -125,6 +129,13 @@ def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
         "norm_eps": config.norm_eps,
         **{f"{part}_bias": False for part in ("norm", "attention", "mlp", "classifier")},
         "decoder_bias": True,
+        # What follows is what transformers writes, too; text-embeddings-inference requires the first.
+        "initializer_cutoff_factor": 2.0,
+        "classifier_pooling": "mean",
+        "classifier_dropout": 0.0,
+        "deterministic_flash_attn": False,
+        "sparse_prediction": False,
+        "sparse_pred_ignore_index": -100,
         "embedding_dropout": config.dropout,
         "mlp_dropout": config.dropout,
         "attention_dropout": config.attention_dropout,

@@ -18,6 +18,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 MODULES = "modules.json"
 TRANSFORMER = "sentence_bert_config.json"
 POOLING = "1_Pooling/config.json"
+SIMILARITY = "config_sentence_transformers.json"
 
 
 def read_pooling(folder: Path) -> Pooling:
