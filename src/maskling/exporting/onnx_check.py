@@ -103,8 +103,8 @@ def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str, precisi
     }[kind]
     if not value >= LEAST_AGREEMENT[kind]:
         raise ModelError(
-            f"{where} was not written: in {precision} {words}, below the minimum of {LEAST_AGREEMENT[kind]:g}; its weights "
-            f"cannot be rounded so far, so export it without --{precision}"
+            f"{where} was not written: in {precision} {words}, below the minimum of {LEAST_AGREEMENT[kind]:g}; its "
+            f"weights cannot be rounded so far, so export it without --{precision}"
         )
     return Agreement(value, words)
 

@@ -102,7 +102,7 @@ class PositivePairs:
             return len(np.unique(self.scores)) > 1
         if len(np.unique(self.text[self.candidates])) > 2:  # more than an anchor excludes
             return True
-        return np.count_nonzero(~self.excluded()) > len(self.anchors)
+        return int(np.count_nonzero(~self.excluded())) > len(self.anchors)
 
     def excluded(self, some: slice = slice(None)) -> NDArray[np.bool_]:
         """Return candidates that are not negatives of some anchors: (anchors of `some`, c) bool.
