@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
@@ -108,6 +109,18 @@ def overrides(pairs: Iterable[tuple[str, Any]], prefix: str = "--") -> list[Laye
             tree = {part: tree}
         layers.append(Layer(f"{prefix}{name}", tree))
     return layers
+
+
+def layers_of(
+    settings: Mapping[str, object] | None,
+    config: str | PathLike[str] | None = None,
+    own: Mapping[str, object] | None = None,
+) -> list[Layer]:
+    """Return the layers of a file, of a function's own arguments, and of single settings, later ones over earlier."""
+    given = {**{name: value for name, value in (own or {}).items() if value is not None}, **(settings or {})}
+    named = [(name, str(value) if isinstance(value, PathLike) else value) for name, value in given.items()]
+    named.sort(key=lambda setting: not setting[0].endswith("kind"))  # a kind clears what was set in its section before
+    return [*([] if config is None else [load_toml(Path(config))]), *overrides(named)]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

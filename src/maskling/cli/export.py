@@ -30,6 +30,12 @@ def export(
     step: Annotated[
         int | None, Parameter(help="with a run of 'train': export the checkpoint of this step, not the best one")
     ] = None,
+    license: Annotated[  # noqa: A002 - the name of the option
+        str | None, Parameter(help="license for the model card, such as apache-2.0", metavar="ID")
+    ] = None,
+    language: Annotated[
+        str | None, Parameter(help="languages for the model card, such as en or en,de", metavar="CODES")
+    ] = None,
     json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
 ) -> None:
     """Write a model for other programs.
@@ -47,6 +53,7 @@ def export(
         raise SettingsError("give a folder to write: maskling export runs/mine --out exported/")
     check_out_folder(out)
 
+    from maskling.exporting.card_metadata import card_metadata, set_card_metadata
     from maskling.infer.model import load
     from maskling.model.folder import read_config, weight_shapes
     from maskling.model.locate import find_model
@@ -56,12 +63,14 @@ def export(
     for name, given in (("--int8", int8), ("--fp16", fp16), ("--encoder", encoder)):
         if given and format != "onnx":
             raise SettingsError(f"{name} needs --format onnx; add it, or leave {name} out")
+    metadata = card_metadata(license, language)
     if format == "onnx":
         if step is not None:
             raise SettingsError(
                 "--step needs --format hf; export the checkpoint in that format first, then that folder as onnx"
             )
         _onnx(find_model(model), out, int8, fp16, encoder, console)
+        set_card_metadata(out, metadata)
         return
     left_out: tuple[str, ...] = ()
     if step is None:
@@ -70,6 +79,7 @@ def export(
         export_checkpoint(model, step, out)
     else:
         raise SettingsError(f"--step chooses a checkpoint of a run, and {model} is not a run; leave it out")
+    set_card_metadata(out, metadata)
     written = load(out, device="cpu")
     architecture = str(read_config(out)["architectures"][0])
     parameters = sum(math.prod(shape) for shape in weight_shapes(out).values())

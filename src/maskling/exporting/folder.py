@@ -15,7 +15,16 @@ import torch
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.exporting.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
+from maskling.exporting.card_metadata import with_metadata
+from maskling.exporting.cards import (
+    CardFacts,
+    ModelFacts,
+    TaskFacts,
+    environment,
+    measured_task,
+    render_card,
+    render_task_card,
+)
 from maskling.exporting.verify import check_same_logits, encoded_probe, probe_logits, probe_task_logits
 from maskling.files import ASIDE, atomic_folder, write_json
 from maskling.model.config import BertConfig, ModelConfig
@@ -196,6 +205,7 @@ def export_sentence_encoder(
             num_parameters=module.num_parameters(),
             version=__version__,
         )
+        rendered = with_metadata(rendered, {}, measured_task(facts, "sentence-similarity"))
         (aside / "README.md").write_text(rendered if card is None else card, encoding="utf-8")
         _check_encoder(module, tokenizer, pooling, aside, out)
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import xxhash
 
 from maskling.errors import MissingExtra, ModelError, SettingsError
+from maskling.exporting.card_metadata import kept_metadata
 from maskling.exporting.cards import PIPELINES, environment, split_at_held_out
 from maskling.exporting.folder import (
     check_tokenizer,
@@ -346,6 +347,9 @@ def render_onnx_card(
             inputs=input_names(config),
             outputs=graph.outputs,
             file=file,
+            metadata=kept_metadata(
+                before, ("license", "license_name", "license_link", "language", "datasets", "model-index")
+            ),
             precision=precision,
             agreement=agreement.words if agreement else None,
             held_out=parts[1] if parts else "",

@@ -51,6 +51,11 @@ class Model(ModelRunner):
     folder: Path = Path()
     task_scorer: TaskScorer | None = None
 
+    @property
+    def contents(self) -> str:
+        """What a folder without a masked-token head holds, for messages."""
+        return super().contents if self.task_scorer is None else "a fine-tuned model, for 'maskling predict'"
+
     # A str is a Sequence[str] too; it is taken as one text.
     @overload
     def fill(  # type: ignore[overload-overlap]
