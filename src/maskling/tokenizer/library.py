@@ -146,8 +146,9 @@ def _growth_problem(tokenizer_json: TokenizerJson) -> str | None:
                 return f"puts {len(added):,} characters into each text in its {part}"
             if step.get("type") == "Replace":
                 # A regular expression may match a single character, or the empty string between two.
-                plain = isinstance(pattern, Mapping) and "String" in pattern and isinstance(text, str) and text
-                growth *= max(1.0, len(added) / len(text) if plain else len(added) + 1)
+                plain = isinstance(pattern, Mapping) and "String" in pattern
+                size = len(text) if plain and isinstance(text, str) else 0
+                growth *= max(1.0, len(added) / size if size else len(added) + 1)
         if growth > _MOST_GROWTH:
             return f"replaces a character by up to {growth:,.0f} in its {part}"
     return None
