@@ -321,11 +321,11 @@ def test_fp32_and_int8_lie_side_by_side_in_either_order(made: Path, tmp_path: Pa
     export_onnx(made / "model", tmp_path / "one", int8=True)
     after = contents(tmp_path / "one")
     assert before.items() <= after.items()
-    parts = {"model", "encoder", "head"}
-    assert after.keys() - before.keys() == {f"onnx/{part}_quantized.onnx" for part in parts}
+    parts = {"model": ".onnx", "encoder": ".onnx_part", "head": ".onnx_part"}
+    assert after.keys() - before.keys() == {f"onnx/{part}_quantized{suffix}" for part, suffix in parts.items()}
     assert "onnxruntime fp32" in load(tmp_path / "one").compute.description
-    for part in parts:
-        (tmp_path / "one" / "onnx" / f"{part}.onnx").unlink()
+    for part, suffix in parts.items():
+        (tmp_path / "one" / "onnx" / f"{part}{suffix}").unlink()
     assert "onnxruntime int8" in load(tmp_path / "one").compute.description
     export_onnx(made / "model", tmp_path / "one")
     assert contents(tmp_path / "one").keys() == after.keys()
