@@ -136,7 +136,7 @@ def test_an_export_is_a_folder_that_opens(made: Path, tmp_path: Path):
     text = "The fox [MASK] dogs."
     ours, theirs = (maskling.load(path).embed(text) for path in (made / "run", folder))
     assert np.array_equal(ours, theirs)
-    with pytest.raises(maskling.MasklingError, match="int8 goes with"):
+    with pytest.raises(maskling.MasklingError, match="int8, fp16 and encoder go with"):
         maskling.export(made / "run", tmp_path / "other", int8=True)
 
 

@@ -18,7 +18,6 @@ from maskling.errors import SettingsError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from maskling.config import Layer
     from maskling.data.prepare.events import Prepared, PrepareEvent
     from maskling.evaluation.compare import Compared
     from maskling.evaluation.minimal_pairs import PairResults
@@ -94,10 +93,11 @@ def prepare(
         prepared = maskling.prepare("books/", "data/", settings={"tokenizer.vocab_size": 16_000}).result()
         print(prepared.train_tokens)
     """
+    from maskling.config import layers_of
     from maskling.data.prepare.prepare import prepare as run
     from maskling.data.prepare.settings import read_prepare_settings
 
-    recipe = read_prepare_settings(_layers(settings, config)).settings
+    recipe = read_prepare_settings(layers_of(settings, config)).settings
     return Job("maskling.prepare(...)", run(_names(sources), Path(out), recipe))
 
 
@@ -128,6 +128,7 @@ def pretrain(
             if isinstance(event, maskling.Evaluated):
                 print(event.step, event.measured["mlm_loss"])
     """
+    from maskling.config import layers_of
     from maskling.train.pretrain import pretrain as run
     from maskling.train.recipe import Recipe, read_recipe
     from maskling.train.settings import check_run_folder
@@ -139,7 +140,7 @@ def pretrain(
         recipe = data
     else:
         own = {"preset": preset, "init": init, "seed": seed, "data.path": data, "train.budget": budget}
-        recipe = read_recipe(_layers(settings, config, own)).settings
+        recipe = read_recipe(layers_of(settings, config, own)).settings
     return Job("maskling.pretrain(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
 
 
@@ -168,13 +169,14 @@ def finetune(
 
     Example: maskling.finetune("runs/mine", "runs/sst2", task="classify", train="train.jsonl", epochs=4).result()
     """
+    from maskling.config import layers_of
     from maskling.finetuning.finetune import finetune as run
     from maskling.finetuning.recipe import read_finetune_recipe
     from maskling.train.settings import check_run_folder
 
     own: dict[str, object] = {"task.kind": task, "encoder.path": model, "seed": seed}
     own |= {"data.train": train, "data.dev": dev, "data.test": test, "train.epochs": epochs, "optimizer.lr": lr}
-    recipe = read_finetune_recipe(_layers(settings, config, own)).settings
+    recipe = read_finetune_recipe(layers_of(settings, config, own)).settings
     check_run_folder(Path(out))
     return Job("maskling.finetune(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
 
@@ -312,34 +314,40 @@ def export(
     *,
     format: Literal["hf", "onnx"] = "hf",  # noqa: A002 - its name on the command line
     int8: bool = False,
+    fp16: bool = False,
+    encoder: bool = False,
     step: int | None = None,
+    license: str | None = None,  # noqa: A002 - its name on the command line
+    language: str | None = None,
 ) -> Path:
     """Write a model for other programs: Hugging Face's layout, or an ONNX graph. Returns the folder.
 
-    The folder is read back and its outputs compared before it counts as written. int8: with onnx, 8-bit weights; step:
-    with a run of `pretrain`, the checkpoint of that step instead of the best weights.
-
+    The folder is read back and its outputs compared before it counts as written. int8, fp16, encoder: with onnx, 8-bit
+    weights, half precision, no heads; step: of a run, the checkpoint of that step, not the best weights.
+    license, language: for the card, such as 'apache-2.0' and 'en' or 'en,de'.
     Raises SettingsError, ModelError for the model or `out`, MissingExtra without the extra `onnx`.
 
     Example:
         maskling.export("runs/mine", "exported/")
         transformers.AutoModelForMaskedLM.from_pretrained("exported/")
     """
+    from maskling.exporting.card_metadata import card_metadata, set_card_metadata
     from maskling.model.locate import find_model
 
-    source, folder = Path(model), Path(out)
+    source, folder, metadata = Path(model), Path(out), card_metadata(license, language)
     if format == "onnx":
         if step is not None:
             raise SettingsError("step goes with format 'hf'; export the checkpoint first, then that folder as 'onnx'")
         from maskling.exporting.onnx import export_onnx
 
-        export_onnx(find_model(source), folder, int8=int8)
-        return folder
-    if int8:
-        raise SettingsError("int8 goes with format 'onnx'")
-    from maskling.train.export_run import export_checkpoint, export_folder
+        export_onnx(find_model(source), folder, int8=int8, fp16=fp16, encoder=encoder)
+    elif int8 or fp16 or encoder:
+        raise SettingsError("int8, fp16 and encoder go with format 'onnx'")
+    else:
+        from maskling.train.export_run import export_checkpoint, export_folder
 
-    export_folder(find_model(source), folder) if step is None else export_checkpoint(source, step, folder)
+        export_folder(find_model(source), folder) if step is None else export_checkpoint(source, step, folder)
+    set_card_metadata(folder, metadata)
     return folder
 
 
@@ -382,18 +390,6 @@ def _loaded(model: AnyPath | Model, device: str) -> Model:
     from maskling.infer.model import Model, load
 
     return model if isinstance(model, Model) else load(model, device=device)
-
-
-def _layers(
-    settings: SettingsByName | None, config: AnyPath | None = None, own: SettingsByName | None = None
-) -> list[Layer]:
-    """Return the layers of a file, of a function's own arguments, and of single settings, later ones over earlier."""
-    from maskling.config import load_toml, overrides
-
-    given = {**{name: value for name, value in (own or {}).items() if value is not None}, **(settings or {})}
-    named = [(name, str(value) if isinstance(value, PathLike) else value) for name, value in given.items()]
-    named.sort(key=lambda setting: not setting[0].endswith("kind"))  # a kind clears what was set in its section before
-    return [*([] if config is None else [load_toml(Path(config))]), *overrides(named)]
 
 
 def _names(sources: AnyPath | Sequence[AnyPath]) -> list[str]:

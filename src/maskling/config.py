@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskling.errors import SettingsError, suggestion
+from maskling.files import read_toml
 
 _S = TypeVar("_S", bound="Settings")
 _Tree = dict[str, Any]
@@ -25,7 +27,9 @@ _Tree = dict[str, Any]
 class Settings(BaseModel):
     """A frozen group of settings; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=False, protected_namespaces=()
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -86,10 +90,10 @@ def resolve(model: type[_S], layers: Iterable[Layer]) -> Resolved[_S]:
 def load_toml(path: Path) -> Layer:
     """Read a settings file as a layer. Raises SettingsError if it is missing or is not TOML."""
     try:
-        return Layer(path.name, tomllib.loads(path.read_text(encoding="utf-8")))
+        return Layer(path.name, read_toml(path))
     except FileNotFoundError:
         raise SettingsError(f"{path}: there is no such settings file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SettingsError(f"{path} is not a TOML file: {error}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
@@ -105,6 +109,18 @@ def overrides(pairs: Iterable[tuple[str, Any]], prefix: str = "--") -> list[Laye
             tree = {part: tree}
         layers.append(Layer(f"{prefix}{name}", tree))
     return layers
+
+
+def layers_of(
+    settings: Mapping[str, object] | None,
+    config: str | PathLike[str] | None = None,
+    own: Mapping[str, object] | None = None,
+) -> list[Layer]:
+    """Return the layers of a file, of a function's own arguments, and of single settings, later ones over earlier."""
+    given = {**{name: value for name, value in (own or {}).items() if value is not None}, **(settings or {})}
+    named = [(name, str(value) if isinstance(value, PathLike) else value) for name, value in given.items()]
+    named.sort(key=lambda setting: not setting[0].endswith("kind"))  # a kind clears what was set in its section before
+    return [*([] if config is None else [load_toml(Path(config))]), *overrides(named)]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

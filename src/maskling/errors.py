@@ -11,8 +11,8 @@
     ├── NumericsError        a loss or gradient that is not a number (NaN) or infinite
     └── MissingExtra         an optional package is needed; names the extra to install
 
-An OSError (disk full, permission denied) is reported in the same way. Any other exception that escapes is a bug: exit
-code 1, with a traceback.
+An OSError (disk full, permission denied) and a lack of memory are reported in the same way. Any other exception that
+escapes is a bug: exit code 1, with a traceback.
 """
 
 from __future__ import annotations
@@ -80,3 +80,12 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     """Return '; did you mean X?' for the known word most similar to `word`, or an empty string."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: Python's and numpy's, and torch's on any device."""
+    if isinstance(error, MemoryError):
+        return True
+    named = any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__)  # torch's, without importing it
+    text = str(error)
+    return named or (isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text))

@@ -1,4 +1,4 @@
-"""Atomic files and folders (written aside, flushed to disk, renamed), checksums, and folder locks."""
+"""Atomic files and folders (written aside, flushed to disk, renamed), bounded reading, checksums, and folder locks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,9 @@ except ImportError:  # Windows has no flock; there the lock file is written but 
 
 ASIDE = ".partial"
 LOCK = ".lock"
+# Bounds of settings files: one of this size is no settings file, and none has this many levels.
+SETTINGS_BYTES = 1 << 20
+_MOST_LEVELS = 64
 
 
 # As typed, or as `Path` writes it: 's3:/bucket'. One letter is a drive of Windows.
@@ -130,6 +134,57 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
 
 
+def read_bounded(path: Path, most_bytes: int = SETTINGS_BYTES) -> bytes:
+    """Return the bytes of a small regular file.
+
+    A folder may come from anywhere: pipes and devices, which may have no end, and larger files are refused before they
+    are read. Raises OSError, or ValueError with the reason, in one line without the path.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is a pipe or a device, not a regular file")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes, too many for such a file")
+    return content
+
+
+def read_json(path: Path, most_bytes: int = SETTINGS_BYTES) -> Any:
+    """Return the value in a JSON file of bounded size and depth. Raises as `read_bounded`, and for invalid JSON."""
+    return _of_few_levels(path, most_bytes, json.loads)
+
+
+def read_toml(path: Path, most_bytes: int = SETTINGS_BYTES) -> dict[str, Any]:
+    """Return the tables of a TOML file of bounded size and depth. Raises as `read_bounded`, and for invalid TOML."""
+    found: dict[str, Any] = _of_few_levels(path, most_bytes, tomllib.loads)
+    return found
+
+
+def _of_few_levels(path: Path, most_bytes: int, parse: Callable[[str], Any]) -> Any:
+    """Parse a file, whose nesting must not exhaust the stack of what works on its value later."""
+    too_deep = ValueError(f"it is nested in more than {_MOST_LEVELS} levels")
+    try:
+        value = parse(read_bounded(path, most_bytes).decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 ({error.reason} at byte {error.start:,})") from None
+    except RecursionError:
+        raise too_deep from None
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return value
+    raise too_deep
+
+
 def path_text(name: str) -> str:
     """Return a file name as text; bytes that are not text are escaped, as "\\udcff"."""
     return name.encode(errors="backslashreplace").decode()
@@ -154,6 +209,14 @@ def _name_target(error: BaseException, path: Path, aside: Path) -> None:
     """Make an OSError name `path`: a full disk names no file, and the temporary file means nothing to the user."""
     if isinstance(error, OSError) and error.errno is not None and str(error.filename or aside).startswith(str(aside)):
         error.filename = str(path) + str(error.filename or aside).removeprefix(str(aside))
+
+
+def disk_error(error: Exception, path: Path) -> OSError:
+    """Return the OSError behind the error of a library that has written to `path` and keeps only its words."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+        if os.strerror(number) in str(error) or f"os error {number}" in str(error):
+            return OSError(number, os.strerror(number), str(path))
+    return OSError(errno.EIO, str(error).splitlines()[0] if str(error) else type(error).__name__, str(path))
 
 
 def flush_file(path: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_folder_holds_its_weights_once_and_no_path_of_this_machine(made: Pat
     graphs = made / "onnx" / "onnx"
     weights = sum(p.numel() * 4 for p in load(made / "model", device="cpu").module.parameters())
     sizes = {path.name: path.stat().st_size for path in graphs.iterdir()}
-    assert sizes.keys() == {"model.onnx", "encoder.onnx", "head.onnx"}
+    assert sizes.keys() == {"model.onnx", "encoder.onnx_part", "head.onnx_part"}
     assert weights < sizes["model.onnx"] < weights + 60_000
     for path in (made / "onnx").rglob("*"):
         if path.is_file():
@@ -133,11 +133,11 @@ def test_parts_of_another_graph_are_refused(made: Path, tmp_path: Path) -> None:
     whole.write_bytes(raw)
     with pytest.raises(ModelError, match="was not made from the model"):
         load(tmp_path / "onnx")
-    (whole.parent / "encoder.onnx").write_bytes(b"nothing")
+    (whole.parent / "encoder.onnx_part").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="damaged or not supported"):
         load(tmp_path / "onnx")
-    (whole.parent / "encoder.onnx").unlink()
-    with pytest.raises(ModelError, match=r"has model\.onnx but no encoder\.onnx"):
+    (whole.parent / "encoder.onnx_part").unlink()
+    with pytest.raises(ModelError, match=r"has model\.onnx but no encoder\.onnx_part"):
         load(tmp_path / "onnx")
 
 
@@ -208,7 +208,7 @@ def test_int8_is_small_and_answers_nearly_the_same(tmp_path: Path, capsys: pytes
     assert "Warning" not in said.err
     assert "torchvision" not in said.err
     assert {path.name for path in (out / "onnx").iterdir()} == {
-        "model_quantized.onnx", "encoder_quantized.onnx", "head_quantized.onnx",
+        "model_quantized.onnx", "encoder_quantized.onnx_part", "head_quantized.onnx_part",
     }  # fmt: skip
     one, other = load(tmp_path / "model", device="cpu"), load(out)
     first, second = one.embed(TEXTS, normalize=True), other.embed(TEXTS, normalize=True)
@@ -303,7 +303,7 @@ def test_a_graph_is_added_to_the_weights_of_its_model_and_nothing_is_lost(made: 
     before = contents(shelf / "out")
     (shelf / "out" / "onnx.77.partial").mkdir()  # what a killed export left
     done = export_onnx(made / "model", shelf / "out")
-    graphs = {f"onnx/{name}" for name in ("model.onnx", "encoder.onnx", "head.onnx")}
+    graphs = {f"onnx/{name}" for name in ("model.onnx", "encoder.onnx_part", "head.onnx_part")}
     after = contents(shelf / "out")
     assert after.keys() == before.keys() | graphs
     assert before.items() <= after.items()
@@ -321,11 +321,11 @@ def test_fp32_and_int8_lie_side_by_side_in_either_order(made: Path, tmp_path: Pa
     export_onnx(made / "model", tmp_path / "one", int8=True)
     after = contents(tmp_path / "one")
     assert before.items() <= after.items()
-    parts = {"model", "encoder", "head"}
-    assert after.keys() - before.keys() == {f"onnx/{part}_quantized.onnx" for part in parts}
+    parts = {"model": ".onnx", "encoder": ".onnx_part", "head": ".onnx_part"}
+    assert after.keys() - before.keys() == {f"onnx/{part}_quantized{suffix}" for part, suffix in parts.items()}
     assert "onnxruntime fp32" in load(tmp_path / "one").compute.description
-    for part in parts:
-        (tmp_path / "one" / "onnx" / f"{part}.onnx").unlink()
+    for part, suffix in parts.items():
+        (tmp_path / "one" / "onnx" / f"{part}{suffix}").unlink()
     assert "onnxruntime int8" in load(tmp_path / "one").compute.description
     export_onnx(made / "model", tmp_path / "one")
     assert contents(tmp_path / "one").keys() == after.keys()
@@ -339,7 +339,7 @@ def test_a_graph_is_not_added_to_another_model(made: Path, shelf: Path) -> None:
         export_onnx(shelf / "other", shelf / "out")
     shutil.copytree(made / "onnx", shelf / "graphs")
     before = contents(shelf / "graphs")
-    with pytest.raises(ModelError, match=r"holds onnx/encoder\.onnx, which is not known"):
+    with pytest.raises(ModelError, match=r"holds onnx/encoder\.onnx_part, which is not known"):
         export_onnx(shelf / "other", shelf / "graphs", int8=True)
     assert contents(shelf / "graphs") == before
     # But a graph takes the place of an older one of its kind, as weights do.
@@ -356,7 +356,7 @@ def test_weights_do_not_take_the_place_of_graphs(made: Path, tmp_path: Path) -> 
     for words in ([], ["--positions", "99"]):
         command = ["extend" if words else "export", str(made / "model"), *words, "--out", str(tmp_path / "graphs")]
         assert run(command) == 2
-    with pytest.raises(ModelError, match=r"holds onnx/encoder\.onnx, which would be lost"):
+    with pytest.raises(ModelError, match=r"holds onnx/encoder\.onnx_part, which would be lost"):
         export_folder(made / "model", tmp_path / "graphs")
     assert contents(tmp_path / "graphs") == before
 

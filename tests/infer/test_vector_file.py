@@ -104,3 +104,33 @@ def test_two_do_not_write_the_same_file(tmp_path: Path):
 def test_texts_are_told_apart_by_where_they_end():
     assert identity_of(["ab", "c"]) != identity_of(["a", "bc"])
     assert identity_of(["\udcff"]) == identity_of(["\udcff"])
+
+
+def test_changed_vectors_are_made_again(tmp_path: Path):
+    path = tmp_path / "vectors.npy"
+    stop_at(path, 5)
+    kept = tmp_path / "vectors.npy.making" / "vectors.npy"
+    content = bytearray(kept.read_bytes())
+    content[-20:] = bytes(20)
+    kept.write_bytes(content)
+    assert fill(path, 7) == Done()
+    assert np.array_equal(np.load(path), VECTORS)
+
+
+def test_a_stopped_file_of_an_earlier_version_goes_on(tmp_path: Path):
+    path = tmp_path / "vectors.npy"
+    stop_at(path, 5)
+    (tmp_path / "vectors.npy.making" / "done.json").write_text('{"texts": 5, "cut": 1}')
+    assert fill(path, 7) == Done(5, 1)
+    assert np.array_equal(np.load(path), VECTORS)
+
+
+@pytest.mark.parametrize(
+    "done", ["[" * 100_000, '{"texts": -5}', '{"texts": 8}', '{"texts": "5"}', "null", '{"cut": 9}']
+)
+def test_a_count_that_cannot_be_is_none(tmp_path: Path, done: str):
+    path = tmp_path / "vectors.npy"
+    stop_at(path, 5)
+    (tmp_path / "vectors.npy.making" / "done.json").write_text(done)
+    assert fill(path, 7) == Done()
+    assert np.array_equal(np.load(path), VECTORS)

@@ -256,7 +256,7 @@ BROKEN = {
     "no weights": "neither model.safetensors nor pytorch_model.bin",
     "cut weights": "damaged or not a safetensors file",
     "not weights": "damaged or not a safetensors file",
-    "empty torch file": "is damaged or holds more than weights",
+    "empty torch file": "is damaged or not a file of weights",
     "list in a torch file": "holds a list, not weights",
     "missing part": "lacks model-1.safetensors",
     "part outside": "outside its folder",

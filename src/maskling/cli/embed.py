@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -37,7 +37,9 @@ def embed(
         Literal["cls", "mean"] | None,
         Parameter(help="mean over tokens, or the state of the first token; default: as the model was trained"),
     ] = None,
-    normalize: Annotated[bool, Parameter(help="scale every vector to length 1")] = False,
+    normalize: Annotated[
+        bool | None, Parameter(help="scale every vector to length 1; default: if the model's folder says so")
+    ] = None,
     layer: Annotated[
         int | None,
         Parameter(help="pool the states of this layer instead of the last; 0 is the embeddings", metavar="N"),
@@ -63,16 +65,17 @@ def embed(
 
     from maskling.infer.embed import Pooled, embed_chunks, embed_shares
     from maskling.infer.model import load
-    from maskling.model.sentence_transformers import read_pooling
+    from maskling.model.sentence_transformers import normalizes, read_pooling
     from maskling.train.distributed import device_of_rank, join_ranks
 
     with join_ranks(device) as ranks:
         # Only rank 0 reads: standard input belongs to it, and a file may be on its machine only.
         texts = read_texts(text, file) if ranks.is_main else None
         loaded = load(model, device=device_of_rank(device, ranks), dtype=dtype)
-        how = Pooled(pooling or read_pooling(loaded.folder), normalize, layer)
+        scaled = normalizes(loaded.folder) if normalize is None else normalize
+        how = Pooled(pooling or read_pooling(loaded.folder), scaled, layer)
         with _vector_file(out, loaded, texts, how) as opened:
-            done, cut = ranks.broadcast([0, 0] if opened is None else [*astuple(opened.done)])
+            done, cut = ranks.broadcast([0, 0] if opened is None else [opened.done.texts, opened.done.cut])
             if texts is not None and done:
                 console.note(f"{done:,} of {counted(len(texts), 'vector')} were there")
 

@@ -23,8 +23,18 @@ def export(
         Literal["hf", "onnx"], Parameter(help="hf: transformers and others; onnx: onnxruntime, transformers.js, others")
     ] = "hf",
     int8: Annotated[bool, Parameter(help="with onnx: int8 weights, a quarter of the size")] = False,
+    fp16: Annotated[bool, Parameter(help="with onnx: half precision, half of the size, for GPUs and browsers")] = False,
+    encoder: Annotated[
+        bool, Parameter(help="with onnx: the encoder alone, for embedding tools that take a graph's first output")
+    ] = False,
     step: Annotated[
         int | None, Parameter(help="with a run of 'train': export the checkpoint of this step, not the best one")
+    ] = None,
+    license: Annotated[  # noqa: A002 - the name of the option
+        str | None, Parameter(help="license for the model card, such as apache-2.0", metavar="ID")
+    ] = None,
+    language: Annotated[
+        str | None, Parameter(help="languages for the model card, such as en or en,de", metavar="CODES")
     ] = None,
     json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
 ) -> None:
@@ -34,8 +44,8 @@ def export(
     sentence-transformers. A run is exported with its best weights; an older folder is converted to the current layout
     and keeps its card. The folder is loaded back, and export fails unless its outputs are the same.
 
-    --format onnx writes a graph for any batch size and sequence length, with the same checks; --int8 makes it smaller.
-    maskling can load such a folder too.
+    --format onnx writes a graph for any batch size and sequence length, with the same checks; --fp16 and --int8
+    make it smaller. maskling can load such a folder too.
 
     Example: maskling export runs/mine --out exported/
     """
@@ -43,20 +53,24 @@ def export(
         raise SettingsError("give a folder to write: maskling export runs/mine --out exported/")
     check_out_folder(out)
 
+    from maskling.exporting.card_metadata import card_metadata, set_card_metadata
     from maskling.infer.model import load
     from maskling.model.folder import read_config, weight_shapes
     from maskling.model.locate import find_model
     from maskling.train.export_run import export_checkpoint, export_folder
 
     console = Console(as_json=json)
-    if int8 and format != "onnx":
-        raise SettingsError("--int8 needs --format onnx; add it, or leave --int8 out")
+    for name, given in (("--int8", int8), ("--fp16", fp16), ("--encoder", encoder)):
+        if given and format != "onnx":
+            raise SettingsError(f"{name} needs --format onnx; add it, or leave {name} out")
+    metadata = card_metadata(license, language)
     if format == "onnx":
         if step is not None:
             raise SettingsError(
                 "--step needs --format hf; export the checkpoint in that format first, then that folder as onnx"
             )
-        _onnx(find_model(model), out, int8, console)
+        _onnx(find_model(model), out, int8, fp16, encoder, console)
+        set_card_metadata(out, metadata)
         return
     left_out: tuple[str, ...] = ()
     if step is None:
@@ -65,6 +79,7 @@ def export(
         export_checkpoint(model, step, out)
     else:
         raise SettingsError(f"--step chooses a checkpoint of a run, and {model} is not a run; leave it out")
+    set_card_metadata(out, metadata)
     written = load(out, device="cpu")
     architecture = str(read_config(out)["architectures"][0])
     parameters = sum(math.prod(shape) for shape in weight_shapes(out).values())
@@ -82,14 +97,14 @@ def export(
     )
 
 
-def _onnx(source: Path, out: Path, int8: bool, console: Console) -> None:
+def _onnx(source: Path, out: Path, int8: bool, fp16: bool, encoder: bool, console: Console) -> None:
     from maskling.exporting.onnx import export_onnx
 
-    written = export_onnx(source, out, int8=int8)
+    written = export_onnx(source, out, int8=int8, fp16=fp16, encoder=encoder)
     size = byte_size(written.graph_bytes)
     console.note(f"{written.graph} written and checked: {written.what}, {written.parameters:,} parameters, {size}")
     if written.agreement is not None:
-        console.note(f"in int8 {written.agreement.words}, on a fixed probe")
+        console.note(f"in {'int8' if int8 else 'fp16'} {written.agreement.words}, on a fixed probe")
     console.data(
         {
             "folder": str(out),

@@ -194,6 +194,8 @@ def _open_file(file: Path) -> Opener:
     if not file.exists():
         raise CorpusError(f"{file}: there is no such file")
     with file.open("rb") as pipe:
+        if file.is_char_device() and not pipe.isatty():
+            raise CorpusError(f"{file} is a device, which has no end; give a file with one text per line")
         return _spool(pipe)
 
 

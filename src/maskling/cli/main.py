@@ -11,6 +11,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ from typing import Any, NoReturn
 from maskling.cli import EXIT_DONE, EXIT_STOPPED, EXIT_USER_ERROR, VERBS
 from maskling.cli.options import bind, overview, verb_help
 from maskling.console import Console
-from maskling.errors import MasklingError, SettingsError, suggestion
+from maskling.errors import MasklingError, SettingsError, is_out_of_memory, suggestion
 from maskling.version import __version__
 
 ABOUT = "Train and use BERT-like masked language models on your own text and hardware."
@@ -99,6 +100,21 @@ def _exit_code(words: list[str], console: Console) -> int:
     except OSError as error:
         console.error(_os_error_message(error))
         return EXIT_USER_ERROR
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        console.error(_memory_message(error, words))
+        return EXIT_USER_ERROR
+
+
+def _memory_message(error: BaseException, words: Sequence[str]) -> str:
+    wanted = re.search(r"[Tt]ried to allocate (?:an array of )?([0-9.]+ [KMGT]i?B|[0-9]+ bytes)", str(error))
+    size = re.search(r"Unable to allocate ([0-9.]+ [KMGTP]i?B)", str(error)) or wanted
+    lacking = f" for another {size[1]}" if size else ""
+    remedy = "close other programs, or give fewer and shorter texts at once"
+    if words[:1] and words[0] in ("train", "finetune"):
+        remedy = "lower system.micro_batch_tokens, train.batch_size or the size of the model, and run it again"
+    return f"there is not enough memory{lacking}; {remedy}"
 
 
 def _run(words: list[str], console: Console) -> int:

@@ -109,12 +109,13 @@ def replanned_line(event: Replanned) -> str:
 
 def step_line(event: Step) -> str:
     """`step      2,000/20,000   loss 4.812   mlm 4.391  pair 0.421   lr 9.50e-05   12,400 tok/s   18m left`."""
+    loss = "none" if event.loss is None else f"{event.loss:.3f}"
     terms = [f"{name} {value:.3f}" for name, value in event.terms.items() if value is not None]
     parts = f"   {'  '.join(terms)}" if len(terms) > 1 else ""
     mfu = "" if event.mfu is None or event.mfu < 0.01 else f"   mfu {100 * event.mfu:.0f}%"
     speed = f"{event.tokens_per_second:,.0f} tok/s   fill {100 * event.fill:.1f}%{mfu}"
     return (
-        f"{_position('step', event.step, event.steps)}   loss {event.loss:.3f}{parts}   lr {event.lr:.2e}"
+        f"{_position('step', event.step, event.steps)}   loss {loss}{parts}   lr {event.lr:.2e}"
         f"   {speed}   {duration(event.seconds_left)} left"
     )
 
@@ -154,7 +155,8 @@ def finished_lines(event: Finished) -> list[str]:
     best += "" if event.before is None else f", {event.before:.3f} before the first step"
     best += "" if event.memory is None else f"; peak memory {byte_size(event.memory)}"
     model = [] if event.model is None else [f"model written to {event.model}"]
-    return [f"the run {ended}{best}", *model]
+    empty = [f"{counted(event.empty, 'step')} had nothing to predict and changed no weight"] if event.empty else []
+    return [f"the run {ended}{best}", *empty, *model]
 
 
 def as_json(event: Event) -> dict[str, Any]:

@@ -112,23 +112,26 @@ class TextReport(_Record):
 
 
 class SourceNote(_Record):
-    """One source as it was found. sample: xxh3-128 of its first and last bytes, for local files."""
+    """One source as it was found. sample: xxh3-128 of its first and last bytes; content: of all; for local files."""
 
     name: str
     bytes: Count | None = None
     sample: Checksum | None = None
+    content: Checksum | None = None
 
 
 class SourceNotes(_Record):
     """All sources.
 
-    fingerprint: of every note; listed: the first notes; skipped: files per suffix without a reader; left_out: what else
-    of the folders is not read, and why.
+    fingerprint: of every note without its `content`; contents: of those, None in folders of earlier versions;
+    listed: the first notes; skipped: files per suffix without a reader; left_out: what else of the folders is not
+    read, and why.
     """
 
     count: Count
     bytes: Count | None
     fingerprint: Checksum
+    contents: Checksum | None = None
     listed: tuple[SourceNote, ...]
     skipped: dict[str, Count] = Field(default_factory=dict)
     left_out: tuple[str, ...] = ()

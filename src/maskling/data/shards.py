@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from maskling.data.manifest import (
     load_manifest,
     map_shard,
     map_shard_array,
+    shard_file,
 )
 from maskling.data.npy import PREPARE_AGAIN, map_array
 from maskling.errors import DataError
@@ -246,6 +247,18 @@ class ShardFiles:
     vocab_size: int
 
 
+_Version: TypeAlias = tuple[int, int]
+
+
+def _version(path: Path) -> _Version | None:
+    """Return size and time of the last change of a file, None if it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
 class MappedShards:
     """The arrays of some shards, by index of the shard and name of the array. Pickled, it holds paths and no maps."""
 
@@ -264,21 +277,33 @@ class MappedShards:
         return str(shard.folder / SHARDS / shard.shard.name) if isinstance(shard, ShardFiles) else f"shard {index}"
 
     def array(self, index: int, part: str) -> np.ndarray:
-        """Return one of the four arrays of a shard. Raises DataError if its file is missing or has changed."""
+        """Return one of the four arrays of a shard. Raises DataError if its file is missing or has changed.
+
+        Reading a mapped file that has become shorter would end the process by a signal, without a word (SIGBUS). So the
+        file is looked at before each use, which takes a microsecond; copying from the disk instead of mapping it would
+        cost a system call for each span.
+        """
         shard = self.shards[index]
         if isinstance(shard, ShardArrays):
             array: np.ndarray = getattr(shard, part)
             return array
         key = (index, part)
         with self._lock:
-            found = self._maps.get(key)
-            if found is None:
-                found = self._maps[key] = map_shard_array(shard.folder, shard.shard, shard.vocab_size, part)
+            path, known = shard_file(shard.folder, shard.shard.name, part), self._maps.get(key)
+            version = _version(path)
+            if known is None:
+                found = map_shard_array(shard.folder, shard.shard, shard.vocab_size, part)
+                self._maps[key] = found, version
                 if len(self._maps) > self._files_max:
                     self._maps.popitem(last=False)
-            else:
-                self._maps.move_to_end(key)
-            return found
+                return found
+            self._maps.move_to_end(key)
+            if version not in (known[1], None):  # a deleted file stays as it was mapped
+                raise DataError(
+                    f"{path} was changed or cut short while it was in use; restore it, or prepare the data again, and "
+                    f"run the same command to resume from the last checkpoint"
+                )
+            return known[0]
 
     def arrays(self, index: int) -> ShardArrays:
         """Return all four arrays of a shard. Raises DataError if a file is missing or has changed."""
@@ -292,7 +317,7 @@ class MappedShards:
                 self._maps.pop((index, part), None)
 
     def _reset(self) -> None:
-        self._maps: OrderedDict[tuple[int, str], np.ndarray] = OrderedDict()
+        self._maps: OrderedDict[tuple[int, str], tuple[np.ndarray, _Version | None]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskling.errors import ModelError
+from maskling.exporting.card_metadata import Measured, with_metadata
 from maskling.files import atomic_write
 from maskling.metrics import entropy
 from maskling.model.tasks.config import HeadKind
@@ -96,7 +97,24 @@ class ModelFacts:
 def render_card(facts: CardFacts, model: ModelFacts) -> str:
     """Render README.md of a pretrained model."""
     template = environment().get_template("card.md.jinja")
-    return template.render(facts=facts, model=model, held_out=render_held_out(facts.held_out))
+    text = template.render(facts=facts, model=model, held_out=render_held_out(facts.held_out))
+    # The only data sets that huggingface.co knows are its own.
+    datasets = [source.removeprefix("hf:").partition(":")[0] for source in facts.sources if source.startswith("hf:")]
+    name = facts.name or "A masked language model"
+    return with_metadata(text, {"datasets": datasets}, _measured_held_out(name, facts.held_out))
+
+
+def _measured_held_out(name: str, held_out: HeldOut | None) -> Measured | None:
+    """Return held-out metrics for the metadata of a card."""
+    if held_out is None:
+        return None
+    metrics = {
+        "perplexity": held_out.perplexity,
+        "loss": held_out.mlm_loss,
+        "accuracy": held_out.top1,
+        "top-5 accuracy": held_out.top5,
+    }
+    return Measured(name, "fill-mask", held_out.text, metrics)
 
 
 def render_held_out(held_out: HeldOut | None) -> str:
@@ -123,8 +141,9 @@ def update_card(folder: Path, held_out: HeldOut) -> None:
     else:
         # If the marker comments were deleted, append the metrics rather than overwrite edited text.
         updated = f"{card.rstrip()}\n\n{section}\n"
+    measured = _measured_held_out(folder.resolve().name, held_out)
     with atomic_write(path) as file:
-        file.write(updated.encode())
+        file.write(with_metadata(updated, {}, measured).encode())
 
 
 def split_at_held_out(card: str) -> tuple[str, str, str] | None:
@@ -207,7 +226,7 @@ def render_task_card(facts: TaskFacts, model: TaskModel, family: str) -> str:
     """Render README.md of a task model. family: such as 'BERT', see `ModelFacts.architecture`."""
     template = environment().get_template("task_card.md.jinja")
     head = model.head_config
-    return template.render(
+    text = template.render(
         facts=facts,
         kind=head.kind,
         pipeline=PIPELINES[head.kind],
@@ -218,6 +237,12 @@ def render_task_card(facts: TaskFacts, model: TaskModel, family: str) -> str:
         num_parameters=model.num_parameters(),
         version=__version__,
     )
+    return with_metadata(text, {}, measured_task(facts, PIPELINES[head.kind]))
+
+
+def measured_task(facts: TaskFacts, pipeline: str) -> Measured:
+    """Return the metrics of a fine-tuned model for the metadata of its card. pipeline: the task on huggingface.co."""
+    return Measured(facts.name or "model", pipeline, facts.measured_on or "held-out records", facts.metrics)
 
 
 @dataclass(frozen=True)

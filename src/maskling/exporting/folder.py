@@ -15,14 +15,23 @@ import torch
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.exporting.cards import CardFacts, ModelFacts, TaskFacts, environment, render_card, render_task_card
-from maskling.exporting.verify import check_same_logits, encoded_probe, probe_logits, probe_task_logits
+from maskling.exporting.card_metadata import with_metadata
+from maskling.exporting.cards import (
+    CardFacts,
+    ModelFacts,
+    TaskFacts,
+    environment,
+    measured_task,
+    render_card,
+    render_task_card,
+)
+from maskling.exporting.verify import check_same_logits, encoded_probe, finite_logits, probe_logits, probe_task_logits
 from maskling.files import ASIDE, atomic_folder, write_json
 from maskling.model.config import BertConfig, ModelConfig
 from maskling.model.folder import SAFETENSORS, build_encoder, read_folder, write_safetensors, write_weights
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.sentence_transformers import MODULES, POOLING, TRANSFORMER, read_pooling
+from maskling.model.sentence_transformers import MODULES, POOLING, SIMILARITY, TRANSFORMER, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder, write_task_weights
 from maskling.model.tasks.model import TaskModel
@@ -44,10 +53,18 @@ _OURS = {
 _SUFFIXES = (".safetensors", ".bin", ".index.json")
 
 
-def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardFacts, card: str | None = None) -> None:
+def export_model(
+    module: MaskedLM,
+    tokenizer: Tokenizer,
+    out: Path,
+    facts: CardFacts,
+    card: str | None = None,
+    pooling: Pooling = "mean",
+    normalized: bool = False,
+) -> None:
     """Write config.json, model.safetensors, the tokenizer's files, README.md and the files of Sentence-Transformers.
 
-    card: the text of README.md; default: rendered from `facts`.
+    card: the text of README.md; default: rendered from `facts`. pooling, normalized: see `write_pooling`.
 
     The folder replaces `out` as a whole, and only after it was read back: the logits of a fixed batch must equal those
     of `module`, and the tokenizer's fingerprint must be the same. Raises ModelError otherwise; `out` is then unchanged.
@@ -58,7 +75,7 @@ def export_model(module: MaskedLM, tokenizer: Tokenizer, out: Path, facts: CardF
     with atomic_folder(out) as aside:
         write_weights(module, aside)
         save_tokenizer(tokenizer, config, aside, longest)
-        write_pooling(aside, config.hidden_size, longest)
+        write_pooling(aside, config.hidden_size, longest, pooling, normalized)
         text = render_card(facts, model_facts(module, tokenizer)) if card is None else card
         (aside / "README.md").write_text(text, encoding="utf-8")
         _check_model(module, tokenizer, aside, out)
@@ -104,10 +121,11 @@ def family_name(config: ModelConfig) -> str:
 
 
 def _check_model(module: MaskedLM, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+    expected = finite_logits(probe_logits(module), str(out))
     loaded = read_folder(aside)
     if loaded.missing:
         raise ModelError(f"{out} was not written: read back, the model lacked {', '.join(loaded.missing)}")
-    check_same_logits(probe_logits(module), probe_logits(loaded.module.to(next(module.parameters()).device)), str(out))
+    check_same_logits(expected, probe_logits(loaded.module.to(next(module.parameters()).device)), str(out))
     check_tokenizer(tokenizer, aside, out)
 
 
@@ -143,10 +161,11 @@ def export_task_model(
 
 
 def _check_task_model(model: TaskModel, tokenizer: Tokenizer, aside: Path, out: Path) -> None:
+    expected = finite_logits(probe_task_logits(model), str(out))
     loaded = read_task_folder(aside)
     if loaded is None or loaded.head_config.labels != model.head_config.labels:
         raise ModelError(f"{out} was not written: read back, its labels differed; this is a bug in maskling")
-    check_same_logits(probe_task_logits(model), probe_task_logits(loaded.to(next(model.parameters()).device)), str(out))
+    check_same_logits(expected, probe_task_logits(loaded.to(next(model.parameters()).device)), str(out))
     check_tokenizer(tokenizer, aside, out)
 
 
@@ -188,6 +207,7 @@ def export_sentence_encoder(
             num_parameters=module.num_parameters(),
             version=__version__,
         )
+        rendered = with_metadata(rendered, {}, measured_task(facts, "sentence-similarity"))
         (aside / "README.md").write_text(rendered if card is None else card, encoding="utf-8")
         _check_encoder(module, tokenizer, pooling, aside, out)
 
@@ -200,8 +220,9 @@ def encoder_config_json(config: ModelConfig) -> dict[str, Any]:
 
 
 def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
+    expected = finite_logits(_states(module), str(out))
     loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
-    check_same_logits(_states(module), _states(loaded), str(out))
+    check_same_logits(expected, _states(loaded), str(out))
     if read_pooling(aside) != pooling:
         raise ModelError(f"{out} was not written: read back, its pooling differed; this is a bug in maskling")
     check_tokenizer(tokenizer, aside, out)
@@ -242,13 +263,15 @@ def refuse_foreign_files(source: Path, out: Path) -> None:
 
 
 def _of_tokenizer(name: str) -> bool:
-    return name.startswith(("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config"))
+    return name.startswith(
+        ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "sentence_bert_config", "config_sentence")
+    )
 
 
 def write_pooling(
     folder: Path, hidden_size: int, max_length: int, pooling: Pooling = "mean", normalized: bool = False
 ) -> None:
-    """Write modules.json, sentence_bert_config.json and 1_Pooling/config.json.
+    """Write modules.json, sentence_bert_config.json, 1_Pooling/config.json and config_sentence_transformers.json.
 
     The module paths and keys are those of sentence-transformers 2 to 5. Version 6 reads them too, but older versions
     cannot read the keys that version 6 writes. Vectors are means of the last hidden states, or the state of [CLS].
@@ -261,6 +284,8 @@ def write_pooling(
     if normalized:
         modules.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
     write_json(folder / MODULES, modules)
+    # Version 5 asks huggingface.co for this file if a folder of two parts, such as RUN/model, does not have it.
+    write_json(folder / SIMILARITY, {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"})
     write_json(folder / TRANSFORMER, {"max_seq_length": max_length, "do_lower_case": False})
     pooling_config = {
         "word_embedding_dimension": hidden_size,

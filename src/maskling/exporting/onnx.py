@@ -1,4 +1,4 @@
-"""Export a model folder to ONNX, in fp32 or int8, with a card; verified before it replaces anything.
+"""Export a model folder to ONNX, in fp32, fp16 or int8, with a card; verified before it replaces anything.
 
 int8 is a quarter of the size, and faster on processors that multiply bytes. Dynamic quantization: weights are rounded
 once, with a scale per output; activations are rounded as they come. No training and no text is needed. Weights take 7
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import xxhash
 
-from maskling.errors import MissingExtra, ModelError
+from maskling.errors import MissingExtra, ModelError, SettingsError
+from maskling.exporting.card_metadata import kept_metadata
 from maskling.exporting.cards import PIPELINES, environment, split_at_held_out
 from maskling.exporting.folder import (
     check_tokenizer,
@@ -30,13 +31,23 @@ from maskling.exporting.folder import (
     write_pooling,
 )
 from maskling.exporting.onnx_check import Agreement, agreement, check_graph
-from maskling.exporting.onnx_graph import LanguageGraph, TaskGraph, input_names, write_graph, write_parts
+from maskling.exporting.onnx_graph import HIDDEN, LanguageGraph, TaskGraph, input_names, write_graph, write_parts
 from maskling.files import atomic_folder, fingerprint, recover_folder, write_json
 from maskling.model.config import ModelConfig
-from maskling.model.folder import check_vocabulary, read_folder
+from maskling.model.folder import build_encoder, check_vocabulary, read_folder
 from maskling.model.hf_config import to_hugging_face
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.onnx import FOLDER, GRAPH_FILES, MODEL, PARTS, OnnxGraph, find_graph, part_path, weight_files
+from maskling.model.onnx import (
+    FOLDER,
+    GRAPH_FILES,
+    MODEL,
+    PARTS,
+    OnnxGraph,
+    OnnxPrecision,
+    find_graph,
+    part_path,
+    weight_files,
+)
 from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling
 from maskling.model.tasks.folder import read_task_folder, task_config_json
 from maskling.model.tasks.model import TaskModel
@@ -56,42 +67,48 @@ class WrittenOnnx:
     agreement: Agreement | None
 
 
-def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
+def export_onnx(
+    source: Path, out: Path, *, int8: bool = False, fp16: bool = False, encoder: bool = False
+) -> WrittenOnnx:
     """Write the model in `source` as an ONNX graph in `out`, with config.json, tokenizer files and a card.
 
-    The graph is onnx/model.onnx, or onnx/model_quantized.onnx in int8, where transformers.js, optimum and
-    SentenceTransformer look for it. Outputs are `logits` and `last_hidden_state` for a masked language model, the
-    latter alone for an encoder, and those of transformers for a task model. The parts that maskling runs are beside it.
+    The graph is one of `GRAPH_FILES` in onnx/, where transformers.js, optimum and SentenceTransformer look for it.
+    Outputs are `logits` and `last_hidden_state` for a masked language model, the latter alone for an encoder, and those
+    of transformers for a task model. The parts that maskling runs are beside it. encoder: leave the heads out, for
+    tools that take a graph's first output for the states of its tokens.
     If `out` holds weights or other graphs of the same model, only onnx/ is written and its other files are kept;
     otherwise `out` is replaced as a whole. Either happens only after graph and parts reproduced the model's outputs.
-    Raises ModelError if they do not, if `source` is not a model, and if `out` holds another model; MissingExtra without
-    onnx.
+    Raises ModelError if they do not, if `source` is not a model, and if `out` holds another model; SettingsError for
+    int8 and fp16 together; MissingExtra without onnx.
     """
+    if int8 and fp16:
+        raise SettingsError("int8 and fp16 are two precisions; leave one of them out")
+    precision: OnnxPrecision = "int8" if int8 else "fp16" if fp16 else "fp32"
     refuse_foreign_files(source, out)
     if find_graph(source) is not None:
         raise ModelError(f"{source} is already ONNX; give the model that it was made from")
-    graph, config, hf_config, tokenizer = open_graph(source)
+    graph, config, hf_config, tokenizer = open_graph(source, encoder)
     known_as = model_fingerprint(graph, tokenizer)
-    name = GRAPH_FILES[1 if int8 else 0]
+    name = GRAPH_FILES[precision]
     recover_folder(out / FOLDER)
     others = other_weights(out, name)
     if others:
         refuse_other_model(source, out, known_as, others)
         clear_partial(out / FOLDER)
         with atomic_folder(out / FOLDER) as graphs:
-            alike = _write_graphs(graph, graphs, known_as, out, int8)
+            alike = _write_graphs(graph, graphs, known_as, out, precision)
             _copy_missing(out / FOLDER, graphs)
     else:
         longest = max_sequence_length(source, config, tokenizer)
         clear_partial(out)
         with atomic_folder(out) as aside:
             (aside / FOLDER).mkdir()
-            alike = _write_graphs(graph, aside / FOLDER, known_as, out, int8)
+            alike = _write_graphs(graph, aside / FOLDER, known_as, out, precision)
             write_json(aside / "config.json", hf_config)
             save_tokenizer(tokenizer, config, aside, longest)
             if isinstance(graph, LanguageGraph):
                 write_pooling(aside, config.hidden_size, longest, read_pooling(source), normalizes(source))
-            card = render_onnx_card(source, graph, name, alike)
+            card = render_onnx_card(source, graph, name, alike, precision)
             (aside / "README.md").write_text(card, encoding="utf-8")
             check_tokenizer(tokenizer, aside, out)
     model: MaskedLM | TaskModel = graph.module if isinstance(graph, LanguageGraph) else graph.model
@@ -103,24 +120,24 @@ def export_onnx(source: Path, out: Path, *, int8: bool = False) -> WrittenOnnx:
 
 
 def _write_graphs(
-    graph: LanguageGraph | TaskGraph, folder: Path, known_as: str, out: Path, int8: bool
+    graph: LanguageGraph | TaskGraph, folder: Path, known_as: str, out: Path, precision: OnnxPrecision
 ) -> Agreement | None:
     """Write a graph and its parts to an empty folder and check them. out: for messages. Returns None in fp32."""
-    whole = folder / GRAPH_FILES[0]
+    whole = folder / GRAPH_FILES["fp32"]
     write_graph(graph, whole, known_as)
     if isinstance(graph, LanguageGraph):
         write_parts(whole)
     check_graph(graph, whole, str(out))
-    if not int8:
+    if precision == "fp32":
         return None
-    exact, whole = whole, folder / GRAPH_FILES[1]
-    write_int8(exact, whole)
+    exact, whole = whole, folder / GRAPH_FILES[precision]
+    (write_int8 if precision == "int8" else write_fp16)(exact, whole)
     for path in folder.iterdir():
         if path != whole:
             path.unlink()
     if isinstance(graph, LanguageGraph):
         write_parts(whole)
-    return agreement(graph, whole, str(out))
+    return agreement(graph, whole, str(out), precision)
 
 
 def _copy_missing(old: Path, new: Path) -> None:
@@ -141,12 +158,22 @@ class GraphSource(NamedTuple):
     tokenizer: Tokenizer
 
 
-def open_graph(folder: Path) -> GraphSource:
-    """Load a masked language model, an encoder or a task model for export. Raises ModelError for other folders."""
+def open_graph(folder: Path, encoder: bool = False) -> GraphSource:
+    """Load a masked language model, an encoder or a task model for export. Raises ModelError for other folders.
+
+    encoder: of any of them, the encoder alone.
+    """
     graph: LanguageGraph | TaskGraph
-    task = read_task_folder(folder)
+    task = None if encoder else read_task_folder(folder)
     tokenizer = Tokenizer.load(folder)
-    if task is None:
+    if encoder:
+        module = build_encoder(folder, seed=0)
+        config, graph, hf_config = (
+            module.config,
+            LanguageGraph(module, headless=True),
+            encoder_config_json(module.config),
+        )
+    elif task is None:
         config, module, missing, _ = read_folder(folder, pair_head=False)
         graph = LanguageGraph(module, headless=bool(missing))
         hf_config = encoder_config_json(config) if missing else to_hugging_face(config)
@@ -195,7 +222,7 @@ def refuse_other_model(source: Path, out: Path, wanted: str, others: list[Path])
         found = open_graph(out)
         same = model_fingerprint(found.graph, found.tokenizer) == wanted
     else:
-        graphs = [path for path in others if path.parent == out / FOLDER and path.name in GRAPH_FILES]
+        graphs = [path for path in others if path.parent == out / FOLDER and path.name in GRAPH_FILES.values()]
         same = bool(graphs) and all(OnnxGraph(path).metadata.get(MODEL) == wanted for path in graphs)
     if not same:
         raise ModelError(
@@ -238,6 +265,48 @@ def write_int8(whole: Path, out: Path) -> None:
         out.write_bytes(written.SerializeToString())
 
 
+def write_fp16(whole: Path, out: Path) -> None:
+    """Convert the graph in `whole` to half precision and write it to `out`; outputs stay fp32.
+
+    Raises MissingExtra without onnxruntime.
+    """
+    try:
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+    except ImportError:
+        raise MissingExtra("onnxruntime", "onnx", "fp16") from None
+    import onnx
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of each weight too small for fp16
+        # Shape inference would need the model in a file again; types are all that the conversion needs.
+        model = convert_float_to_float16(onnx.load(str(whole)), keep_io_types=True, disable_shape_infer=True)
+    _read_states_from_output(model.graph)
+    out.write_bytes(model.SerializeToString())
+
+
+def _read_states_from_output(graph: Any) -> None:
+    """Let the head read the states from the graph's output, as they are cast to fp32 there: parts are split at it."""
+    import onnx
+
+    cast = next((node for node in graph.node if HIDDEN in node.output and node.op_type == "Cast"), None)
+    readers = [] if cast is None else [node for node in graph.node if node is not cast and cast.input[0] in node.input]
+    if cast is None or not readers:
+        return
+    states, back = cast.input[0], f"{HIDDEN}_fp16"
+    for node in readers:
+        node.input[:] = [back if name == states else name for name in node.input]
+    nodes = list(graph.node)
+    after = nodes.index(cast) + 1
+    first = min(nodes.index(node) for node in readers)
+    nodes.remove(cast)
+    nodes[min(first, after - 1) : min(first, after - 1)] = [
+        cast,
+        onnx.helper.make_node("Cast", [HIDDEN], [back], to=onnx.TensorProto.FLOAT16),
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def _transpose_weights(graph: Any) -> None:
     """Replace transpositions of weights by transposed weights: only stored weights can be quantized."""
     import onnx
@@ -251,7 +320,13 @@ def _transpose_weights(graph: Any) -> None:
             graph.node.remove(node)
 
 
-def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, agreement: Agreement | None) -> str:
+def render_onnx_card(
+    source: Path,
+    graph: LanguageGraph | TaskGraph,
+    file: str,
+    agreement: Agreement | None,
+    precision: OnnxPrecision,
+) -> str:
     """Render README.md of an ONNX folder, with the held-out metrics from the card of the source model."""
     try:
         before = (source / "README.md").read_text(encoding="utf-8", errors="replace")
@@ -272,7 +347,10 @@ def render_onnx_card(source: Path, graph: LanguageGraph | TaskGraph, file: str, 
             inputs=input_names(config),
             outputs=graph.outputs,
             file=file,
-            int8=agreement is not None,
+            metadata=kept_metadata(
+                before, ("license", "license_name", "license_link", "language", "datasets", "model-index")
+            ),
+            precision=precision,
             agreement=agreement.words if agreement else None,
             held_out=parts[1] if parts else "",
             version=__version__,

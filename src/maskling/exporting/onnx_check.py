@@ -15,7 +15,7 @@ from maskling.errors import ModelError
 from maskling.exporting.onnx_graph import LanguageGraph, TaskGraph, input_names
 from maskling.metrics.ranking import pearson
 from maskling.model.config import ModelConfig
-from maskling.model.onnx import OnnxGraph, OnnxLM
+from maskling.model.onnx import OnnxGraph, OnnxLM, OnnxPrecision
 from maskling.randomness import stream
 
 # Of a graph in fp32, absolute and relative.
@@ -46,7 +46,7 @@ def check_graph(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> No
     for index, inputs in enumerate(_inputs(config)):
         expected = _outputs(graph, inputs)
         real = inputs["attention_mask"].bool()
-        outputs = {name: torch.from_numpy(found.run(name, **_arrays(inputs))) for name in graph.outputs}
+        outputs = {name: _run(found, name, inputs, expected[name]) for name in graph.outputs}
         if parts is not None:
             hidden = parts.encode(_arrays(inputs))
             outputs["parts: last_hidden_state"] = torch.from_numpy(hidden)
@@ -69,8 +69,8 @@ def check_graph(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> No
                 )
 
 
-def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> Agreement:
-    """Measure the agreement of a graph in int8 with its model. Raises ModelError below `LEAST_AGREEMENT`.
+def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str, precision: OnnxPrecision) -> Agreement:
+    """Measure the agreement of a graph in int8 or fp16 with its model. Raises ModelError below `LEAST_AGREEMENT`.
 
     Masked tokens and task labels: the fraction of equal predictions; masked tokens in texts that the model generated
     itself. An encoder: the mean cosine of text vectors. Regression: Pearson's correlation of scores. A rank correlation
@@ -81,7 +81,10 @@ def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> Agre
     """
     inputs, masked = _probe(graph)
     found, expected = OnnxGraph(whole), _outputs(graph, inputs)
-    got = {name: torch.from_numpy(found.run(name, **_arrays(inputs))) for name in graph.outputs}
+    got = {
+        name: torch.from_numpy(found.run(name, tuple(expected[name].shape), **_arrays(inputs)))
+        for name in graph.outputs
+    }
     kind, value = "answers", 0.0
     if isinstance(graph, TaskGraph) and graph.model.head_config.kind == "regress":
         kind, value = "scores", pearson(expected["logits"].flatten().numpy(), got["logits"].flatten().numpy())
@@ -100,8 +103,8 @@ def agreement(graph: LanguageGraph | TaskGraph, whole: Path, where: str) -> Agre
     }[kind]
     if not value >= LEAST_AGREEMENT[kind]:
         raise ModelError(
-            f"{where} was not written: in int8 {words}, below the minimum of {LEAST_AGREEMENT[kind]:g}; its weights "
-            f"cannot be rounded to bytes, so export it without --int8"
+            f"{where} was not written: in {precision} {words}, below the minimum of {LEAST_AGREEMENT[kind]:g}; its "
+            f"weights cannot be rounded so far, so export it without --{precision}"
         )
     return Agreement(value, words)
 
@@ -166,6 +169,11 @@ def _batch(
 def _outputs(graph: LanguageGraph | TaskGraph, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = graph.eval()(**inputs)
     return dict(zip(graph.outputs, found if isinstance(found, tuple) else (found,), strict=True))
+
+
+def _run(graph: OnnxGraph, output: str, inputs: Mapping[str, Tensor], expected: Tensor) -> Tensor:
+    """Return an output of a graph, of the shape of the expected one."""
+    return torch.from_numpy(graph.run(output, tuple(expected.shape), **_arrays(inputs)))
 
 
 def _arrays(inputs: Mapping[str, Tensor]) -> dict[str, NDArray[np.int64]]:

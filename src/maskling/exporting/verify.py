@@ -85,11 +85,17 @@ def encoded_probe(module: MaskedLM | TaskModel) -> Iterator[Probe]:
         module.train(was_training)
 
 
+def finite_logits(logits: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Return the logits of a model that is about to be written. Raises ModelError if they are not finite."""
+    for kind, values in logits.items():
+        if not bool(values.isfinite().all()):
+            raise ModelError(f"{where} was not written: the {kind} logits of this model include NaN or infinity")
+    return logits
+
+
 def check_same_logits(expected: dict[str, Tensor], found: dict[str, Tensor], where: str) -> None:
     """Compare the logits of a model with those of the model read back. Raises ModelError if they differ."""
     for kind, wanted in expected.items():
-        if not bool(wanted.isfinite().all()):
-            raise ModelError(f"{where} was not written: the {kind} logits of this model include NaN or infinity")
         if kind not in found:
             raise ModelError(f"{where} was not written: read back, the model lacked its {kind} head")
         difference = float((wanted - found[kind]).abs().max())

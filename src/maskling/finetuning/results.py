@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from maskling.config import flatten
 from maskling.errors import CheckpointError
 from maskling.exporting.cards import TaskFacts
-from maskling.files import checksum, fingerprint, write_json
+from maskling.files import checksum, fingerprint, read_json, write_json
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData
@@ -111,7 +110,7 @@ def _records_checksum(path: Path, records: Records) -> str:
 def _measured_before(path: Path, key: list[str]) -> Metrics | None:
     """Return the metrics of results.json, if they are of the same test records and the same weights."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["test"]
+        found = read_json(path)["test"]
         if found.pop("of") != key:
             return None
         return {name: value for name, value in found.items() if name not in ("from", "records")}

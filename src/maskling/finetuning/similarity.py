@@ -39,7 +39,7 @@ from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import build_encoder, encoder_config, pool_rows
 from maskling.model.masked_lm import MaskedLM
-from maskling.model.sentence_transformers import read_pooling
+from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent
@@ -237,7 +237,9 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         data = self._data
 
         def export(out: Path, facts: TaskFacts) -> None:
-            export_sentence_encoder(module, data.config, data.tokens, out, facts, self._pooling, data.form)
+            export_sentence_encoder(
+                module, data.config, data.tokens, out, facts, self._pooling, data.form, normalizes(data.folder)
+            )
 
         return write_best_model(run_dir, self.recipe, data, dev, test, export)
 
@@ -308,17 +310,17 @@ def similarity_batches(
 ) -> StepBatches:
     """Build the batches of `step`: a single micro-batch to the training loop, as the loss compares all its texts."""
     whole = examples.step(data_step(step, skipped_ranges), recipe.train.batch_size)
-    rows = recipe.micro_batch_rows
+    rows, pairs = recipe.micro_batch_rows, step_positive_pairs(whole)
     sequences = StepSequences(
         micro_batches=[batch for batch in whole.batches(rows, ranks.rank, ranks.size) if batch.rows],
         first=whole.first_sequence(rows, ranks.rank, ranks.size),
         num_sequences=len(whole.windows),
-        pairs=step_positive_pairs(whole),
+        pairs=pairs,
     )
     return StepBatches(
         step=step,
         batches=[sequences],
-        counts={"loss": 1},
+        counts={"loss": int(pairs.has_predictions)},
         num_tokens=whole.num_tokens,
         fill=whole.fill,
         flops_per_token=flops,

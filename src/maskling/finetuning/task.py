@@ -243,8 +243,8 @@ def labelled_batches(
     return StepBatches(
         step=step,
         batches=batches,
-        # In a step of questions, no answer may have a known position: then the loss is 0, not 0 / 0.
-        counts={"loss": max(1, round(whole.num_targets))},
+        # 0 if no answer of a step of questions has a known position, or no word of its sentences a tag.
+        counts={"loss": round(whole.num_targets)},
         num_tokens=whole.num_tokens,
         fill=whole.fill,
         flops_per_token=flops,

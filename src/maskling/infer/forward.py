@@ -55,11 +55,16 @@ class ModelRunner:
     max_length: int
     headless: bool = False
 
+    @property
+    def contents(self) -> str:
+        """What a folder without a masked-token head holds, for messages."""
+        return "an encoder alone"
+
     def need_head(self, purpose: str) -> None:
         """Raise ModelError if the model has no masked-token head."""
         if self.headless:
             raise ModelError(
-                f"this model has no masked-token head, which {purpose} needs: its folder holds an encoder alone; "
+                f"this model has no masked-token head, which {purpose} needs: its folder holds {self.contents}; "
                 f"use the folder of the masked language model that it was made from"
             )
 

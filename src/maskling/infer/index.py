@@ -30,11 +30,21 @@ from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
 from maskling.data.npy import map_array, write_array
 from maskling.errors import DataError, SettingsError
-from maskling.files import LOCK, checksum, lock_folder, recover_folder, replace_folder, url_refusal, write_json
+from maskling.files import (
+    LOCK,
+    checksum,
+    lock_folder,
+    read_json,
+    recover_folder,
+    replace_folder,
+    url_refusal,
+    write_json,
+)
 from maskling.grouping import grouped
 from maskling.infer.embed import embed_texts
 from maskling.infer.model import Model
 from maskling.infer.search import Hit, Vectors, nearest
+from maskling.model.onnx import find_graph, weight_files
 from maskling.model.sentence_transformers import read_pooling
 
 INDEX: Final = "index.json"
@@ -44,6 +54,8 @@ PART_TEXTS: Final = 4096
 # Parts of long texts hold fewer, so that thousands of books are not held in memory.
 PART_CHARACTERS: Final = 1 << 23
 _BEGUN: Final = "begun.json"
+# An index names its files and its parts: of ten million texts some 200 kB.
+_MAX_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,8 @@ def model_identity(model: Model) -> dict[str, Any]:
 
 
 def _weights(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".onnx"))
+    graph = find_graph(folder)
+    return [graph] if graph is not None else weight_files(folder)
 
 
 class Index:
@@ -87,9 +100,9 @@ class Index:
         folder = Path(folder)
         path = folder / INDEX
         try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
+            tree = read_json(path, _MAX_BYTES)
             found, made_from = tree["format"], dict(tree["made_from"])
-            parts = [IndexPart(**part) for part in tree["parts"]]
+            parts = [_part(part) for part in tree["parts"]]
         except FileNotFoundError:
             raise DataError(
                 f"{folder} holds no index; build one with 'maskling search MODEL FILE --index {folder}'"
@@ -272,7 +285,7 @@ def _locked(aside: Path, folder: Path) -> AbstractContextManager[None]:
 def _begin(aside: Path, wanted: dict[str, Any]) -> None:
     """Keep in `aside` what a stopped call for the same index has finished, or delete everything."""
     try:
-        same = json.loads((aside / _BEGUN).read_text(encoding="utf-8")) == wanted
+        same = read_json(aside / _BEGUN, _MAX_BYTES) == wanted
     except (OSError, ValueError):
         same = False
     if not same:
@@ -296,6 +309,14 @@ def _write_part(name: Path, batch: Sequence[Document], vectors: Vectors) -> Inde
 def _finished_part(name: Path) -> IndexPart | None:
     """Return the size of a part that an earlier call has finished, or None."""
     try:
-        return IndexPart(**json.loads(name.with_suffix(".json").read_text(encoding="utf-8")))
+        return _part(read_json(name.with_suffix(".json")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _part(tree: Any) -> IndexPart:
+    """Return the size of a part from JSON. Raises ValueError or TypeError for anything else."""
+    part = IndexPart(**tree)
+    if type(part.texts) is not int or type(part.bytes) is not int or min(part.texts, part.bytes) < 0:
+        raise ValueError(f"{part} is not the size of a part")
+    return part

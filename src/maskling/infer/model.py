@@ -24,7 +24,7 @@ from maskling.model.inference_weights import optimize_for_inference
 from maskling.model.locate import find_model
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.onnx import find_graph
-from maskling.model.sentence_transformers import max_sequence_length, read_pooling
+from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.folder import read_task_folder
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -50,6 +50,11 @@ class Model(ModelRunner):
 
     folder: Path = Path()
     task_scorer: TaskScorer | None = None
+
+    @property
+    def contents(self) -> str:
+        """What a folder without a masked-token head holds, for messages."""
+        return super().contents if self.task_scorer is None else "a fine-tuned model, for 'maskling predict'"
 
     # A str is a Sequence[str] too; it is taken as one text.
     @overload
@@ -127,14 +132,15 @@ class Model(ModelRunner):
         self,
         texts: str | Sequence[str],
         pooling: Pooling | None = None,
-        normalize: bool = False,
+        normalize: bool | None = None,
         batch_tokens: int | None = None,
         layer: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Return one vector per text, (texts, hidden) float32; (hidden,) for a single text. See `embed_texts`.
 
-        pooling: default: the pooling in the model's folder, as Sentence-Transformers reads it, else mean.
+        pooling, normalize: default: what the model's folder says, as Sentence-Transformers reads it, else the mean of
+        the states, not scaled to length 1.
         Warns if texts were truncated.
         """
         from maskling.infer.embed import embed_texts
@@ -145,7 +151,7 @@ class Model(ModelRunner):
             self,
             many,
             pooling=pooling,
-            normalize=normalize,
+            normalize=normalizes(self.folder) if normalize is None else normalize,
             layer=layer,
             batch_tokens=batch_tokens,
             on_progress=on_progress,

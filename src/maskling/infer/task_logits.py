@@ -22,7 +22,7 @@ from maskling.model.attention import AttentionPattern
 from maskling.model.device import Compute, Precision, to_device
 from maskling.model.folder import read_config
 from maskling.model.hf_config import from_hugging_face
-from maskling.model.onnx import OnnxGraph, OnnxLM
+from maskling.model.onnx import GRAPH_FILES, OnnxGraph, OnnxLM
 from maskling.model.tasks.config import HeadConfig, HeadKind, has_no_task_head, head_from_hugging_face
 from maskling.model.tasks.model import TaskModel
 
@@ -165,14 +165,14 @@ class OnnxTaskScorer:
     def texts(self, windows: Windows, batch_tokens: int = BATCH_TOKENS) -> Float32Array:
         logits = self._zeros(len(windows))
         for indices, _, inputs in self._batches(windows, batch_tokens):
-            logits[indices] = self.graph.run("logits", **inputs)
+            logits[indices] = self.graph.run("logits", (len(indices), logits.shape[1]), **inputs)
         return logits
 
     def words(self, windows: Windows, words: WordTargets, batch_tokens: int = BATCH_TOKENS) -> Float32Array:
         logits = self._zeros(len(words.words))
         first = offsets_of(words.count)
         for indices, real, inputs in self._batches(windows, batch_tokens):
-            found = self.graph.run("logits", **inputs).reshape(-1, len(self.head_config.labels))
+            found = self.graph.run("logits", (*real.shape, logits.shape[1]), **inputs).reshape(-1, logits.shape[1])
             at = words.take(indices).positions(np.arange(len(indices)) * real.shape[1])
             logits[ragged(first[indices], words.count[indices])] = found[at]
         return logits
@@ -182,7 +182,7 @@ class OnnxTaskScorer:
         for indices, real, inputs in self._batches(windows, batch_tokens):
             logit_rows = ragged(windows.first[indices], windows.length[indices])
             for end, name in enumerate(("start_logits", "end_logits")):
-                logits[logit_rows, end] = self.graph.run(name, **inputs)[real]
+                logits[logit_rows, end] = self.graph.run(name, real.shape, **inputs)[real]
         return logits
 
     def _zeros(self, count: int) -> Float32Array:
@@ -221,7 +221,7 @@ def open_onnx(folder: Path, graph: Path, device: str, dtype: Precision) -> Opene
             f"{folder} is an ONNX model, which runs on the CPU in the precision of its export, not on {wanted}; "
             f"use the model it was made from"
         )
-    kind = "int8" if "quantized" in graph.name else "fp32"
+    kind = next(precision for precision, name in GRAPH_FILES.items() if name == graph.name)
     words = f"cpu, {counted(torch.get_num_threads(), 'thread')}, onnxruntime {kind}"
     compute = Compute(torch.device("cpu"), torch.float32, words)
     tree = read_config(folder)

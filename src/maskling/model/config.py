@@ -21,7 +21,7 @@ class _Sizes(Settings):
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout probability of hidden states in training")
     attention_dropout: float = Field(0.0, ge=0, lt=1, description="dropout probability of attention weights")
     initializer_range: float = Field(
-        0.02, gt=0, description="standard deviation of the initial weights, truncated at twice this"
+        0.02, gt=0, le=1000, description="standard deviation of the initial weights, truncated at twice this"
     )
     pair_head: bool = Field(False, description="add a head that classifies pairs of segments; needed by nsp and sop")
     vocab_size: int = Field(0, ge=0, description="number of tokens; 0 takes the tokenizer's")
@@ -55,7 +55,7 @@ class BertConfig(_Sizes):
     intermediate_size: int = Field(2048, ge=1, description="width of the feed-forward layer, usually 4 x hidden_size")
     max_positions: int = Field(512, ge=2, description="maximum sequence length; rows of the position table")
     type_vocab_size: int = Field(2, ge=1, description="number of token types (segments)")
-    norm_eps: float = Field(1e-12, gt=0, description="added to the variance in LayerNorm")
+    norm_eps: float = Field(1e-12, gt=0, le=1, description="added to the variance in LayerNorm")
     positions_start: Literal["normal", "sinusoidal"] = Field(
         "normal", description="initial position table: BERT's random one, or sinusoids, which train faster"
     )
@@ -84,13 +84,15 @@ class ModernConfig(_Sizes):
         768, ge=1, description="width of the gated feed-forward layer, usually 1.5 x hidden_size"
     )
     max_positions: int = Field(8192, ge=2, description="maximum sequence length; no weight depends on it")
-    norm_eps: float = Field(1e-5, gt=0, description="added to the variance in LayerNorm")
+    norm_eps: float = Field(1e-5, gt=0, le=1, description="added to the variance in LayerNorm")
     global_every: int = Field(3, ge=1, description="every n-th layer, from the first, attends to the whole example")
     local_window: int = Field(
         128, ge=2, description="attention window of the other layers in tokens, half on either side"
     )
-    global_rope_theta: float = Field(160_000.0, gt=0, description="base of the rotary positions in global layers")
-    local_rope_theta: float = Field(10_000.0, gt=0, description="base of the rotary positions in local layers")
+    global_rope_theta: float = Field(
+        160_000.0, ge=1, le=1e12, description="base of the rotary positions in global layers"
+    )
+    local_rope_theta: float = Field(10_000.0, ge=1, le=1e12, description="base of the rotary positions in local layers")
 
     @model_validator(mode="after")
     def _heads_can_be_rotated(self) -> Self:

@@ -7,9 +7,9 @@ files. Nothing in a folder is ever executed: safetensors holds only numbers, and
 
 from __future__ import annotations
 
-import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from maskling.errors import ModelError
-from maskling.files import atomic_write, write_json
+from maskling.files import atomic_write, disk_error, read_json, write_json
 from maskling.model.attention import AttentionPattern
 from maskling.model.build import build_masked_lm, build_without_init
 from maskling.model.config import BertConfig, ModelConfig
-from maskling.model.hf_config import from_hugging_face, to_hugging_face
+from maskling.model.hf_config import NOT_QUANTIZED, from_hugging_face, to_hugging_face
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.tasks.config import Pooling
 from maskling.model.tasks.model import mean_pool
@@ -34,6 +34,15 @@ PAIR_HEAD = "pair_head.safetensors"
 """The file of a ModernBERT pair head: ModernBertForMaskedLM would report its weights in SAFETENSORS as unexpected."""
 # The largest files are those with many label names; a thousand of them are 50 kB.
 _MAX_CONFIG_BYTES = 16 << 20
+# Ends of the names of what belongs to quantized weights: bitsandbytes in 8 and 4 bits, GPTQ and AWQ, compressed-tensors
+# and scaled fp8, torch's own.
+_QUANTIZED = (
+    *(".SCB", ".weight_format", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"),
+    *(".quant_state.bitsandbytes__nf4", ".quant_state.bitsandbytes__fp4"),
+    *(".qweight", ".qzeros", ".g_idx", ".scales"),
+    *(".weight_packed", ".weight_scale", ".weight_scale_inv", ".weight_zero_point", ".weight_shape", ".input_scale"),
+    *(".weight_scale_2", ".weight_blocks", ".weight_scales", "._packed_params", ".zero_point"),
+)
 # A larger difference is a false claim; a smaller one is a missing weight, which has an error of its own.
 _MAX_MISSING = 1 << 20
 
@@ -96,13 +105,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Return the config.json of a model folder. Raises ModelError if it is missing or not a JSON object."""
     path = folder / "config.json"
     try:
-        if path.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ModelError(f"{path} is too large to be a model configuration; restore it")
-        hf_config = json.loads(path.read_text(encoding="utf-8"))
+        hf_config = read_json(path, _MAX_CONFIG_BYTES)
     except FileNotFoundError:
         what = "has no config.json, so it is not a model folder" if folder.is_dir() else "is not a folder"
         raise ModelError(f"{folder} {what}; give the folder that a model was saved to") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from None
     if not isinstance(hf_config, dict):
         raise ModelError(f"{path} does not hold a JSON object; it is not a model configuration")
@@ -124,6 +131,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         weights |= _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if (folder / PAIR_HEAD).is_file():
         weights |= _read_safetensors(folder / PAIR_HEAD)
+    quantized = next((name for name in weights if name.endswith(_QUANTIZED)), None)
+    if quantized is not None:
+        raise ModelError(f"{folder} has {quantized}, so its weights are quantized, which {NOT_QUANTIZED}")
     return weights
 
 
@@ -134,7 +144,7 @@ def _weight_files(folder: Path) -> list[str]:
         index = folder / f"{whole}.index.json"
         if index.is_file():
             try:
-                names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+                names = sorted(set(read_json(index, _MAX_CONFIG_BYTES)["weight_map"].values()))
             except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise ModelError(f"{index} is damaged: {error!r}") from None
             # A shard is a plain file name: an index must not point outside its folder.
@@ -148,7 +158,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        # A dtype that this torch does not have is another class of error in each version.
         raise ModelError(f"{path} is damaged or not a safetensors file: {error}") from None
 
 
@@ -157,18 +168,37 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         # Files from before torch 1.6 are not zip archives and cannot be mapped, only read.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:
-        # The unpickler raises almost any exception on unexpected bytes.
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path} is damaged or holds more than weights: {first}; convert it to safetensors") from None
+        # The unpickler raises almost any exception on unexpected bytes. Its message recommends to load them anyway.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named is None:
+            raise ModelError(f"{path} is damaged or not a file of weights; copy the whole folder again") from None
+        raise ModelError(
+            f"{path} holds more than weights: reading it would run {named[1]}; do not trust it, and take the model as "
+            f"safetensors"
+        ) from None
     if not isinstance(state, dict):
         raise ModelError(f"{path} holds a {type(state).__name__}, not weights by name")
-    return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    weights = {str(name): value.detach() for name, value in state.items() if isinstance(value, Tensor)}
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise ModelError(
+                f"{path}: {name} is a sparse or quantized tensor, or has no values; save it as plain weights"
+            )
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ModelError(
+                f"{path}: {name} has the shape {' x '.join(map(str, value.shape))}, but the file does not hold as many "
+                f"numbers; do not trust it"
+            )
+    return weights
 
 
 def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
-    """Write weights to a safetensors file atomically."""
+    """Write weights to a safetensors file atomically. Raises OSError with the path if the disk is full."""
     with atomic_write(path) as file:
-        save_file(weights, file.name, metadata={"format": "pt"})
+        try:
+            save_file(weights, file.name, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise disk_error(error, path) from None
 
 
 def check_parameter_count(config: ModelConfig, weights: Mapping[str, Tensor], folder: Path) -> None:
@@ -176,7 +206,7 @@ def check_parameter_count(config: ModelConfig, weights: Mapping[str, Tensor], fo
 
     An untrusted folder may claim a thousand million layers beside a file of one kilobyte.
     """
-    width, found = config.hidden_size, sum(tensor.numel() for tensor in weights.values())
+    width, found = config.hidden_size, _count_stored(weights.values())
     claimed = config.vocab_size * width + config.num_layers * config.layer_parameters
     if isinstance(config, BertConfig):
         claimed += (config.max_positions + config.position_offset + config.type_vocab_size) * width
@@ -185,6 +215,20 @@ def check_parameter_count(config: ModelConfig, weights: Mapping[str, Tensor], fo
             f"{folder}/config.json describes a model of {claimed:,} parameters, but its weights have {found:,}; "
             f"the two files do not belong together"
         )
+
+
+def _count_stored(weights: Iterable[Tensor]) -> int:
+    """Return how many numbers are stored for some weights; those that share their storage count once."""
+    shared: dict[int, list[Tensor]] = {}
+    for tensor in weights:
+        shared.setdefault(tensor.untyped_storage().data_ptr(), []).append(tensor)
+    return sum(
+        min(
+            sum(tensor.numel() for tensor in tensors),
+            tensors[0].untyped_storage().nbytes() // min(tensor.element_size() for tensor in tensors),
+        )
+        for tensors in shared.values()
+    )
 
 
 def check_vocabulary(config: ModelConfig, vocab_size: int, folder: Path) -> None:

@@ -13,6 +13,12 @@ from maskling.model.config import Activation, BertConfig, ModelConfig, ModernCon
 JSONDict = Mapping[str, Any]
 """A JSON object that is only read, such as a config.json."""
 
+NOT_QUANTIZED: Final = (
+    "is not supported; give the model that they were quantized from, or save it with plain weights: "
+    "model.dequantize().save_pretrained(FOLDER) in transformers"
+)
+"""The end of a message about quantized weights."""
+
 _ACTIVATIONS: Final[dict[str, Activation]] = {
     "gelu": "gelu",
     "gelu_python": "gelu",
@@ -36,6 +42,7 @@ def from_hugging_face(hf_config: JSONDict, where: str, *, pair_head: bool = Fals
     where: the folder, for messages. pair_head: whether the weights include one; config.json does not record it.
     Raises ModelError for anything with which this code would compute other results than transformers.
     """
+    _refuse_quantized(hf_config, where)
     kind = hf_config.get("model_type")
     if kind is None and "type_vocab_size" in hf_config:
         # Files from before 2020 name no type; only the BERT family has token types.
@@ -59,6 +66,18 @@ def from_hugging_face(hf_config: JSONDict, where: str, *, pair_head: bool = Fals
         f"{where}/config.json has model_type {kind!r}, but only {', '.join(_MASKED_LM)} and modernbert are supported; "
         f"export the model as one of them, or start from another folder"
     )
+
+
+def _refuse_quantized(hf_config: JSONDict, where: str) -> None:
+    """Raise ModelError if the weights are quantized: without their scales they would be read as other numbers."""
+    for key in ("quantization_config", "compression_config"):
+        found = hf_config.get(key)
+        if found is not None:
+            named = found.get("quant_method") if isinstance(found, Mapping) else None
+            method = f" ({named})" if isinstance(named, str) else ""
+            raise ModelError(
+                f"{where}/config.json has a {key}{method}: its weights are quantized, which {NOT_QUANTIZED}"
+            )
 
 
 def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
@@ -93,6 +112,10 @@ def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
             "type_vocab_size": config.type_vocab_size,
             "layer_norm_eps": config.norm_eps,
             "position_embedding_type": "absolute",
+            "classifier_dropout": None,
+            "is_decoder": False,
+            "add_cross_attention": False,
+            "use_cache": True,
             **special,
         }
     kinds = ["full_attention" if config.is_global(i) else "sliding_attention" for i in range(config.num_layers)]
@@ -106,6 +129,13 @@ def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
         "norm_eps": config.norm_eps,
         **{f"{part}_bias": False for part in ("norm", "attention", "mlp", "classifier")},
         "decoder_bias": True,
+        # What follows is what transformers writes, too; text-embeddings-inference requires the first.
+        "initializer_cutoff_factor": 2.0,
+        "classifier_pooling": "mean",
+        "classifier_dropout": 0.0,
+        "deterministic_flash_attn": False,
+        "sparse_prediction": False,
+        "sparse_pred_ignore_index": -100,
         "embedding_dropout": config.dropout,
         "mlp_dropout": config.dropout,
         "attention_dropout": config.attention_dropout,

@@ -14,6 +14,12 @@ from torch import Generator, Tensor, nn
 from maskling.errors import ModelError
 from maskling.model.attention import AttentionPattern
 from maskling.model.config import ModelConfig
+from maskling.model.hf_config import NOT_QUANTIZED
+
+_WEIGHT_DTYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
+)
 
 
 class NameReport(NamedTuple):
@@ -56,7 +62,8 @@ class HFWeights(nn.Module, ABC):
 
         Parameters that `weights` lacks are not changed. reuse_tensors: use the given tensors as parameters, without a
         copy, where dtype and layout allow it; a memory-mapped tensor is then read from its file on first use.
-        Raises ModelError for the first weight of another shape.
+        Raises ModelError for the first weight of another shape, of a dtype whose values are no weights by themselves
+        (integers are quantized weights), or with a value that is not finite.
         """
         found: dict[str, Tensor] = {}
         unexpected = []
@@ -75,10 +82,18 @@ class HFWeights(nn.Module, ABC):
                     f"weight {name} has shape {_shape(tensor)}, but config.json asks for {_shape(target)}; "
                     f"the two files do not belong together"
                 )
+            if tensor.dtype not in _WEIGHT_DTYPES:
+                kind = str(tensor.dtype).removeprefix("torch.")
+                raise ModelError(f"weight {name} is of type {kind}, so it is quantized, which {NOT_QUANTIZED}")
             if reuse_tensors and name in alone and tensor.dtype == target.dtype and tensor.is_contiguous():
                 self.get_parameter(alone[name]).data = tensor
             else:
                 target.copy_(tensor)
+            if not _all_finite(tensor if tensor.dtype == target.dtype else target):
+                raise ModelError(
+                    f"weight {name} has values that are not finite (NaN or infinity), so every result would be; the "
+                    f"training that wrote it failed, or the file is damaged: take an earlier checkpoint"
+                )
         return NameReport(tuple(name for name in expected if name not in found), tuple(unexpected))
 
     def unexpected(self, weights: Iterable[str]) -> tuple[str, ...]:
@@ -90,6 +105,11 @@ class HFWeights(nn.Module, ABC):
     def num_parameters(self) -> int:
         """Return the number of weights; tied weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    """Return whether all values are finite. A sum is not finite if one of them is not, and the fastest pass."""
+    return math.isfinite(float(tensor.sum())) or bool(tensor.isfinite().all())
 
 
 def _shape(tensor: Tensor) -> str:

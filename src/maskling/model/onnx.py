@@ -1,13 +1,13 @@
 """Run exported ONNX graphs with onnxruntime on the CPU: `OnnxGraph`, and `OnnxLM` in place of a torch MaskedLM.
 
-Files of a folder: onnx/model.onnx (fp32) or onnx/model_quantized.onnx (int8) is the whole graph; its parts, the encoder
-and the head, are graphs beside it that share its weights.
+Files of a folder: onnx/model.onnx (fp32), onnx/model_fp16.onnx or onnx/model_quantized.onnx (int8) is the whole graph;
+its parts, the encoder and the head, are graphs beside it that share its weights.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -22,9 +22,15 @@ from maskling.model.config import ModelConfig
 from maskling.model.masked_lm import MaskedLM
 
 FOLDER = "onnx"
-# Graph files of a folder, in fp32 and in int8, under the names that other tools look for.
-GRAPH_FILES = ("model.onnx", "model_quantized.onnx")
+OnnxPrecision = Literal["fp32", "fp16", "int8"]
+# Graph files of a folder, under the names that other tools look for; of several, maskling runs the first.
+GRAPH_FILES: Final[dict[OnnxPrecision, str]] = {
+    "fp32": "model.onnx",
+    "fp16": "model_fp16.onnx",
+    "int8": "model_quantized.onnx",
+}
 PARTS = ("encoder", "head")
+PART_SUFFIX = ".onnx_part"
 # Metadata key of a part: the checksum of the file that holds its weights, see `exporting.onnx_graph.write_parts`.
 CHECKSUM_KEY = "maskling.weights_checksum"
 # Metadata keys of a graph: the number of weights, and the fingerprint of the model that it was exported from, see
@@ -92,14 +98,16 @@ class OnnxLM(MaskedLM):
         """Return the last hidden states of a batch with one example per row: (batch, sequence, hidden)."""
         if self._encoder is None:
             raise ModelError("this ONNX model has the predictions of its task only; use the model it was made from")
-        return self._encoder.run("last_hidden_state", **inputs)
+        shape = (*inputs["input_ids"].shape, self.config.hidden_size)
+        return self._encoder.run("last_hidden_state", shape, **inputs)
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Return logits over the vocabulary, see MaskedLM."""
         if self._head is None:
             raise ModelError("this ONNX model was made from an encoder without a masked-token head; use another model")
         flat = hidden.reshape(1, -1, self.config.hidden_size).float().numpy()
-        logits = torch.from_numpy(self._head.run("logits", last_hidden_state=flat))
+        shape = (*flat.shape[:2], self.config.vocab_size)
+        logits = torch.from_numpy(self._head.run("logits", shape, last_hidden_state=flat))
         return logits.view(*hidden.shape[:-1], -1)
 
     def num_parameters(self) -> int:
@@ -138,6 +146,7 @@ class OnnxGraph:
             import onnxruntime
         except ImportError:
             raise MissingExtra("onnxruntime", "onnx", "running an ONNX model") from None
+        self.path = path
         options = onnxruntime.SessionOptions()
         # As many threads as torch uses, which OMP_NUM_THREADS or the user has chosen.
         options.intra_op_num_threads = torch.get_num_threads()
@@ -153,20 +162,39 @@ class OnnxGraph:
         self.outputs = tuple(one.name for one in self._session.get_outputs())
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def run(self, output: str, **inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Return one output of the graph; inputs that the graph does not have are dropped."""
-        found: NDArray[np.float32] = self._session.run([output], {name: inputs[name] for name in self.inputs})[0]
+    def run(self, output: str, shape: tuple[int, ...], **inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Return one output of the graph, which must have this shape; inputs that the graph does not have are dropped.
+
+        Raises ModelError for a graph that has other inputs, another output, or fails: it may come from anywhere.
+        """
+        if other := [name for name in self.inputs if name not in inputs]:
+            raise ModelError(f"{self.path} asks for the input {other[0]}, which {self._hint}")
+        if output not in self.outputs:
+            raise ModelError(
+                f"{self.path} has no output {output} (it has {', '.join(self.outputs)}), which {self._hint}"
+            )
+        try:
+            found = self._session.run([output], {name: inputs[name] for name in self.inputs})[0]
+        except Exception as error:
+            # onnxruntime raises a different class for each kind of failure.
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{self.path} failed in onnxruntime: {first}; {self._hint.partition('; ')[2]}") from None
+        if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype != np.float32:
+            what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+            raise ModelError(f"{self.path} returns {output} as {what} instead of float32 {shape}, which {self._hint}")
         return found
+
+    _hint = "does not fit its config.json; export the model again"
 
 
 def find_graph(folder: Path) -> Path | None:
     """Return the graph file that a model folder is run with, None if it has torch weights, which take precedence.
 
-    Of two graphs it is the one in fp32: to run int8, export it to a folder of its own.
+    Of several graphs it is the most exact one: to run int8, export it to a folder of its own.
     """
     if weight_files(folder):
         return None
-    return next((path for name in GRAPH_FILES if (path := folder / FOLDER / name).is_file()), None)
+    return next((path for name in GRAPH_FILES.values() if (path := folder / FOLDER / name).is_file()), None)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -175,8 +203,13 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def part_path(whole: Path, part: str) -> Path:
-    """Return the path of a part of a graph, such as encoder.onnx or encoder_quantized.onnx beside it."""
-    return whole.with_name(whole.name.replace("model", part))
+    """Return the path of a part of a graph, such as encoder.onnx_part or encoder_quantized.onnx_part beside it.
+
+    The suffix keeps it apart from graphs that other tools look for: optimum takes any *.onnx.
+    """
+    path = whole.with_name(whole.name.replace("model", part))
+    old = path.with_suffix(".onnx")  # as earlier versions named it
+    return old if old.is_file() and not path.with_suffix(PART_SUFFIX).is_file() else path.with_suffix(PART_SUFFIX)
 
 
 def open_part(whole: Path, part: str) -> OnnxGraph:

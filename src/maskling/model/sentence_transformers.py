@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from maskling.errors import ModelError
+from maskling.files import read_json
 from maskling.model.config import ModelConfig
 from maskling.model.tasks.config import Pooling
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -18,6 +18,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 MODULES = "modules.json"
 TRANSFORMER = "sentence_bert_config.json"
 POOLING = "1_Pooling/config.json"
+SIMILARITY = "config_sentence_transformers.json"
 
 
 def read_pooling(folder: Path) -> Pooling:
@@ -26,14 +27,15 @@ def read_pooling(folder: Path) -> Pooling:
     Raises ModelError for a pooling or a layer that is not supported: the vectors would not be those that the model was
     trained for.
     """
-    for module in _read_json(folder / MODULES, []):
-        kind = str(module.get("type", "")).rpartition(".")[2]
+    for kind in _module_kinds(folder):
         if kind not in ("Transformer", "Pooling", "Normalize"):
             raise ModelError(f"{folder}/{MODULES} has a layer of type {kind}, which is not supported")
     settings = _read_json(folder / POOLING, {})
     named = settings.get("pooling_mode")  # sentence-transformers 6; a list of names, or one
-    modes = [named] if isinstance(named, str) else list(named or ())
-    modes += [
+    modes = [named] if isinstance(named, str) else named or []
+    if not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
+        raise ModelError(f"{folder / POOLING}: pooling_mode is neither a name nor a list of names; restore it")
+    modes = modes + [
         key.removeprefix("pooling_mode_") for key, on in settings.items() if key.startswith("pooling_mode_") and on
     ]
     if modes in ([], ["mean"], ["mean_tokens"]):
@@ -45,16 +47,30 @@ def read_pooling(folder: Path) -> Pooling:
 
 def normalizes(folder: Path) -> bool:
     """Return whether SentenceTransformer scales the vectors of the model in `folder` to length 1."""
-    return any(str(module.get("type", "")).endswith("Normalize") for module in _read_json(folder / MODULES, []))
+    return "Normalize" in _module_kinds(folder)
+
+
+def _module_kinds(folder: Path) -> list[str]:
+    """Return the class names in modules.json, without their packages. Raises ModelError if it is damaged."""
+    modules = _read_json(folder / MODULES, [])
+    if not all(isinstance(module, dict) and isinstance(module.get("type"), str) for module in modules):
+        raise ModelError(f"{folder / MODULES} has a layer without a type; copy the whole folder again")
+    return [module["type"].rpartition(".")[2] for module in modules]
 
 
 def trained_max_length(folder: Path) -> int | None:
-    """Return the longest sequence, in tokens, that the model was trained on; None if the folder does not record it."""
-    try:
-        length = json.loads((folder / TRANSFORMER).read_text(encoding="utf-8"))["max_seq_length"]
-    except (OSError, ValueError, KeyError, TypeError):
+    """Return the longest sequence, in tokens, that the model was trained on; None if the folder does not record it.
+
+    Raises ModelError if the file that would is damaged.
+    """
+    length = _read_json(folder / TRANSFORMER, {}).get("max_seq_length")
+    if length is None:
         return None
-    return length if isinstance(length, int) and length > 2 else None
+    if type(length) is not int or length < 1:
+        raise ModelError(
+            f"{folder / TRANSFORMER}: max_seq_length = {length!s:.40} is not a number of tokens; restore it"
+        )
+    return length if length > 2 else None
 
 
 def max_sequence_length(folder: Path, config: ModelConfig, tokenizer: Tokenizer) -> int:
@@ -66,7 +82,7 @@ def max_sequence_length(folder: Path, config: ModelConfig, tokenizer: Tokenizer)
 def _read_json(path: Path, default: Any) -> Any:
     """Return the contents of a JSON file, `default` if there is no file. Raises ModelError for another type."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         return default
     except (OSError, ValueError) as error:

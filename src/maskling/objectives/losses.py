@@ -45,10 +45,11 @@ def weighted_loss(terms: Mapping[str, Term], counts: Mapping[str, int], weights:
     """Return the loss to call backward on for one micro-batch: sum of weight * term.sum / count of the WHOLE batch.
 
     counts: predictions of each term over all micro-batches and ranks, so that gradients add up to those of the batch. A
-    term with a count of 0 has no predictions on any rank and is left out.
+    term with a count of 0 has no predictions on any rank and adds 0, with a gradient of zeros: without the one of the
+    masked-token head, the word table would have a sparse gradient, which neither clipping nor optimizers take.
     """
-    parts = [weights.get(name, 1.0) / counts[name] * term.sum for name, term in terms.items() if counts[name]]
-    return torch.stack(parts).sum()
+    scales = {name: weights.get(name, 1.0) / counts[name] if counts[name] else 0.0 for name in terms}
+    return torch.stack([scales[name] * term.sum for name, term in terms.items()]).sum()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maskling.config import flatten, load_toml
 from maskling.console import counted
 from maskling.errors import CheckpointError
+from maskling.files import read_json
 
 if TYPE_CHECKING:
     from maskling.train.settings import RunSettings
@@ -113,8 +114,8 @@ def number(entry: Entry, name: str) -> float | None:
 
 def _machine(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -84,7 +84,7 @@ class Service:
     def of(cls, model: Model, name: str, truncate: bool = False) -> Service:
         """Return the service of a model. Raises ModelError for a folder whose kind of vectors is not supported."""
         graph = find_graph(model.folder)
-        alone = graph is not None and graph.name == GRAPH_FILES[1]
+        alone = graph is not None and graph.name == GRAPH_FILES["int8"]
         return cls(model, name, read_pooling(model.folder), normalizes(model.folder), alone, truncate)
 
     @property

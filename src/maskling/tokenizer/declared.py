@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any, Final
 
 from tokenizers import AddedToken
 
+from maskling import files
 from maskling.errors import TokenizerError
 from maskling.tokenizer.library import ROBERTA_SPECIAL_TOKENS, TokenizerJson
 
 Config = Mapping[str, Any]
 
+_MAX_BYTES: Final = 256 << 20  # of a tokenizer.json; the largest published ones have 40 MB
 _FLAGS: Final = ("single_word", "lstrip", "rstrip", "normalized")
 _EXTRA: Final = ("additional_special_tokens", "extra_special_tokens")
 
@@ -235,8 +236,8 @@ def read_json(file: Path) -> Config:
 def json_object(file: Path) -> TokenizerJson:
     """Return the JSON object in a file. Raises TokenizerError if it holds anything else."""
     try:
-        value = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+        value = files.read_json(file, _MAX_BYTES)
+    except ValueError as error:
         raise TokenizerError(f"{file} is not JSON: {error}; it is damaged, or not a tokenizer") from None
     except OSError as error:
         raise TokenizerError(f"{file} cannot be read: {error.strerror}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,6 +51,8 @@ def replace_surrogates(text: str) -> str:
 
 def library_from_json(tokenizer_json: TokenizerJson, where: str) -> tokenizers.Tokenizer:
     """Build the library's tokenizer from a parsed tokenizer.json. Raises TokenizerError naming `where`."""
+    if problem := _growth_problem(tokenizer_json):
+        raise TokenizerError(f"{where} {problem}, so that a short text could fill the memory; do not trust it")
     with library_errors(f"{where} is not a usable tokenizer.json"):
         library = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json))
         # A file saved during fine-tuning often truncates at 512 tokens or pads; neither belongs to a vocabulary.
@@ -122,3 +124,44 @@ class SpecialIds:
     cls: int
     sep: int
     mask: int
+
+
+# Bounds of what a tokenizer may make of a text. Published ones replace a character by at most three.
+_MOST_GROWTH: Final = 64
+_MOST_ADDED: Final = 1000
+_LONGEST_PATTERN: Final = 10_000
+
+
+def _growth_problem(tokenizer_json: TokenizerJson) -> str | None:
+    """Return why a tokenizer.json could make a text too large, None if it cannot.
+
+    Replacements one after the other multiply: three of "a" by a thousand "a" make a gigabyte of one letter.
+    """
+    for part in ("normalizer", "pre_tokenizer", "decoder"):
+        growth = 1.0
+        for step in _steps(tokenizer_json.get(part)):
+            pattern, added = step.get("pattern"), step.get("content", step.get("prepend"))
+            text = next(iter(pattern.values()), "") if isinstance(pattern, Mapping) else pattern
+            if isinstance(text, str) and len(text) > _LONGEST_PATTERN:
+                return f"has a pattern of {len(text):,} characters in its {part}"
+            if not isinstance(added, str):
+                continue
+            if len(added) > _MOST_ADDED:
+                return f"puts {len(added):,} characters into each text in its {part}"
+            if step.get("type") == "Replace":
+                # A regular expression may match a single character, or the empty string between two.
+                plain = isinstance(pattern, Mapping) and "String" in pattern
+                size = len(text) if plain and isinstance(text, str) else 0
+                growth *= max(1.0, len(added) / size if size else len(added) + 1)
+        if growth > _MOST_GROWTH:
+            return f"replaces a character by up to {growth:,.0f} in its {part}"
+    return None
+
+
+def _steps(part: object) -> Iterator[Mapping[str, Any]]:
+    """Yield the steps of a part of a tokenizer, those of sequences one by one."""
+    if isinstance(part, Mapping):
+        yield part
+        for inner in ("normalizers", "pretokenizers", "decoders"):
+            for step in part.get(inner) or () if isinstance(part.get(inner), list) else ():
+                yield from _steps(step)

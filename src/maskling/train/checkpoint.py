@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import TypeAdapter
 
 from maskling.errors import CheckpointError
-from maskling.files import atomic_folder, checksum, fingerprint, recover_folder, remove_partial, write_json
+from maskling.files import atomic_folder, checksum, fingerprint, read_json, recover_folder, remove_partial, write_json
 from maskling.model.locate import model_folder
 from maskling.train.task import Best, Durations
 
@@ -41,8 +41,9 @@ class State:
     step: optimizer steps taken. steps: total number of steps, which a time budget may change. recipe, data, tokenizer:
     fingerprints. init: checksum of the initial weights, if they came from a folder.
     best: best evaluation so far; since_best: evaluations since then, for early stopping. skipped: steps left out
-    because a loss or gradient was not finite. left_out: text left out by rewinds: [first step with other text, steps of
-    text before it, number of rewinds to it]. watch: state of the loss monitor.
+    because a loss or gradient was not finite; empty: steps without anything to predict, which changed no weight.
+    left_out: text left out by rewinds: [first step with other text, steps of text before it, number of rewinds to it].
+    watch: state of the loss monitor.
     compute: device, kernel and dtype in use. before: see `Best`. evaluated: step of the last evaluation.
     seconds: time that the run has taken, over restarts; costs: durations of its parts.
     """
@@ -56,6 +57,7 @@ class State:
     best: Best | None = None
     since_best: int = 0
     skipped: int = 0
+    empty: int = 0
     left_out: list[list[int]] = field(default_factory=list)
     watch: dict[str, float | int | bool] = field(default_factory=dict)
     compute: str = ""
@@ -146,9 +148,7 @@ def checkpoint_path(run_dir: Path, step: int) -> Path:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Verify a checkpoint and read its state. Raises CheckpointError, naming the file, if it is not complete."""
     try:
-        if (path / "state.json").stat().st_size > _MAX_STATE_BYTES:
-            raise ValueError("too large")
-        found = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        found = read_json(path / "state.json", _MAX_STATE_BYTES)
         if found.pop("format") != FORMAT:
             raise CheckpointError(f"{path} was written by another version of maskling; use that version to resume")
         sums = found.pop("checksums")
@@ -220,7 +220,7 @@ def _checked(state: State, path: Path) -> State:
     left_out = all(len(entry) == 3 and min(entry) >= 0 for entry in state.left_out)
     watch = not state.watch or state.watch.keys() == {"mean", "variance", "seen", "plateau_said"}
     elsewhere = _NAME.fullmatch(path.name) is None  # a copy under a name of its own
-    counts = [state.step, state.steps - 1, state.since_best, state.skipped, state.evaluated, state.seconds]
+    counts = [state.step, state.steps - 1, state.since_best, state.skipped, state.empty, state.evaluated, state.seconds]
     if state.costs is not None:
         counts += [value for value in astuple(state.costs) if value is not None]
     if not (elsewhere or state.step == _step(path)) or not (min(counts) >= 0 and left_out and watch):

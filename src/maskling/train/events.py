@@ -76,7 +76,8 @@ class Started:
 class Step:
     """One optimizer step was taken; losses in nats per prediction, over the whole batch of all ranks.
 
-    step: 1 for the first. loss: weighted sum of `terms`; a term is None if the batch has no prediction for it.
+    step: 1 for the first. loss: weighted sum of `terms`; a term is None if the batch has no prediction for it. The loss
+    is None if the batch has no prediction at all; no weight has changed then.
     facts: further values of the task (the mask rate). tokens_per_second: real tokens, padding not counted.
     fill: real tokens / positions. mfu: model FLOPs utilization: floating-point operations of the model per second over
     those that the device's matrix products reach, if known.
@@ -84,7 +85,7 @@ class Step:
 
     step: int
     steps: int
-    loss: float
+    loss: float | None
     terms: Mapping[str, float | None]
     lr: float
     facts: Mapping[str, float]
@@ -165,7 +166,8 @@ class FinalMetrics:
 class Finished:
     """The run is over: all steps taken, stopped early, or interrupted with a checkpoint at `step`.
 
-    step: 0 if it was interrupted while steps were timed, with nothing written.
+    step: 0 if it was interrupted while steps were timed, with nothing written. empty: steps without anything to
+    predict, which changed no weight.
     best_step, best_value: of the best evaluation; best_name: of the criterion; before: its value before the first
     step, if training began from given weights.
     model: the model folder, if one was written. already: nothing was left to do. memory: peak memory in bytes, on a
@@ -183,6 +185,7 @@ class Finished:
     already: bool = False
     before: float | None = None
     memory: int | None = None
+    empty: int = 0
 
 
 Event = Measuring | Replanned | Started | Step | Evaluating | Evaluated | Saved | Warned | FinalMetrics | Finished

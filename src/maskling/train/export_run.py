@@ -98,7 +98,7 @@ def export_folder(source: Path, out: Path) -> tuple[str, ...]:
         return _export_encoder(source, out)
     module, tokenizer, unexpected = whole_model(source)
     facts = CardFacts(name=source.resolve().name, seq_length=trained_max_length(source), converted_from=str(source))
-    export_model(module, tokenizer, out, facts, card=read_card(source))
+    export_model(module, tokenizer, out, facts, read_card(source), read_pooling(source), normalizes(source))
     return unexpected
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from maskling.console import counted
 from maskling.data.prefetch import prefetch
 from maskling.errors import NumericsError
 from maskling.train import timing
@@ -285,6 +286,14 @@ class TrainingLoop:
         if result.problem is not None:
             self._state = replace(self._state, skipped=self._state.skipped + 1)
             yield Warned(f"{result.problem} ({self._state.skipped} so far)")
+        elif result.loss is None:
+            self._state = replace(self._state, empty=self._state.empty + 1)
+            if _is_power_of_ten(self._state.empty):
+                yield Warned(
+                    f"step {step:,}: its {self._train.batch_size} rows have nothing to predict, so it changed no "
+                    f"weight ({counted(self._state.empty, 'such step')} so far); usual causes: text of unknown tokens "
+                    f"only, labels that are all left out, or a small train.batch_size"
+                )
         else:
             monitored = next(iter(result.terms.values()))
             for text in self._monitor.observe(step, monitored) if monitored is not None else ():
@@ -339,4 +348,10 @@ def finished_event(
         model=model if model.exists() else None,
         already=already,
         before=state.before,
+        empty=state.empty,
     )
+
+
+def _is_power_of_ten(count: int) -> bool:
+    """Return whether a count is 1, 10, 100, ...: a warning for each of many steps would hide everything else."""
+    return count > 0 and str(count).strip("0") == "1"

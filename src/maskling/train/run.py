@@ -102,6 +102,12 @@ def _run(
             warnings.append(
                 f"the run resumes, but not bit for bit: so far it was on {state.compute}, now on {description}"
             )
+        tokens = fit.system.micro_batch_tokens
+        if resume.micro_batch_tokens not in (None, tokens):
+            warnings.append(
+                f"the run resumes, but not bit for bit: so far its micro-batches had at most "
+                f"{resume.micro_batch_tokens} tokens, now {tokens}, and each draws its own dropout"
+            )
     if resume.needs_plan:
         budget = engine.recipe.train.budget or "0"
         left = seconds(budget) - (time.perf_counter() - began)

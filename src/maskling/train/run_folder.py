@@ -5,7 +5,6 @@ The folder holds config.toml (all settings), env.json, metrics.jsonl, checkpoint
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from maskling.errors import CheckpointError, DataError, SettingsError
-from maskling.files import atomic_write, flush_folder, lock_folder, write_json
+from maskling.files import atomic_write, flush_folder, lock_folder, read_json, write_json
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, State
 from maskling.train.settings import R, RunSettings, read_settings
@@ -189,8 +188,8 @@ def read_env(run_dir: Path, name: Literal["threads", "micro_batch_tokens"]) -> i
     Another number of threads rounds sums differently; other micro-batches draw other dropout masks.
     """
     try:
-        value = json.loads((run_dir / "env.json").read_text(encoding="utf-8"))[name]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        value = read_json(run_dir / "env.json")[name]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return value if type(value) is int and value > 0 else None
 

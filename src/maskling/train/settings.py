@@ -143,7 +143,7 @@ class SystemSettings(Settings):
         "hardware does",
     )
     threads: int | None = Field(
-        None, ge=1, description="threads of torch; default: one per core, or as many as the run began with"
+        None, ge=1, le=1024, description="threads of torch; default: one per core, or as many as the run began with"
     )
     workers: int = Field(0, ge=0, description="dataloader processes that collate and prefetch batches; 0 uses a thread")
     micro_batch_tokens: int | None = Field(
@@ -169,12 +169,14 @@ class SystemSettings(Settings):
     )
 
 
-_TIME = re.compile(r"(?=.)(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m(?:in)?)?\s*(?:(\d+(?:\.\d+)?)s?)?")
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_TIME = re.compile(rf"(?=.)(?:{_NUMBER}h)?\s*(?:{_NUMBER}m(?:in)?)?\s*(?:{_NUMBER}s)?")
 
 
 def seconds(text: str) -> float:
     """Parse '90', '90s', '4m' or '1h30m' as seconds. Raises ValueError for anything else, and for zero."""
-    match = _TIME.fullmatch(text.strip().lower())
+    text = text.strip().lower()
+    match = _TIME.fullmatch(f"{text}s" if re.fullmatch(_NUMBER, text) else text)
     if match is None or not (
         total := sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
     ):

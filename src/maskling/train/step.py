@@ -27,9 +27,12 @@ BUCKET_BYTES = 25 << 20
 
 @dataclass(frozen=True)
 class StepResult:
-    """Result of a step. terms: in nats per prediction, None without predictions; problem: why no weight was updated."""
+    """Result of a step. loss, terms: in nats per prediction, None without predictions; problem: why no weight changed.
 
-    loss: float
+    Without any prediction the loss is None, and no weight changed either.
+    """
+
+    loss: float | None
     terms: Mapping[str, float | None]
     gradient_norm: float
     problem: str | None = None
@@ -38,10 +41,16 @@ class StepResult:
 def take_step(engine: Engine, batches: StepBatches, factor: float) -> StepResult:
     """Update the weights once, at `factor` times the highest learning rate.
 
+    A step in which no rank has anything to predict changes neither weights nor optimizer state: not even by weight
+    decay, or by the momentum of the steps before.
+
     Raises NumericsError if a loss or gradient is not finite and the recipe says to stop then, or if the weights
     themselves are not finite and it does not say to rewind.
     """
     weights, train = engine.task.weights, engine.recipe.train
+    # The counts are over all ranks, so that all of them take the step or none does.
+    if not any(weight and batches.counts.get(name) for name, weight in weights.items()):
+        return StepResult(None, dict.fromkeys(weights), 0.0)
     parameters = [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
     reduction = GradientAllReduce(engine.ranks, [] if engine.sharded else parameters)
     sums = _accumulate_gradients(engine, batches, reduction)

@@ -92,6 +92,18 @@ class PositivePairs:
     scores: NDArray[np.float64]
     text: Int64Array
 
+    @property
+    def has_predictions(self) -> bool:
+        """Whether anything is compared: two different scores, or an anchor with at least one negative.
+
+        Otherwise the loss is 0 for every model, and there is nothing to learn.
+        """
+        if not np.isnan(self.scores).any():
+            return len(np.unique(self.scores)) > 1
+        if len(np.unique(self.text[self.candidates])) > 2:  # more than an anchor excludes
+            return True
+        return int(np.count_nonzero(~self.excluded())) > len(self.anchors)
+
     def excluded(self, some: slice = slice(None)) -> NDArray[np.bool_]:
         """Return candidates that are not negatives of some anchors: (anchors of `some`, c) bool.
 

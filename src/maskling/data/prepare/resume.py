@@ -19,7 +19,7 @@ from maskling.corpus.opening import ReadReport
 from maskling.data.manifest import MANIFEST, MadeFrom, SourceNote, SourceNotes
 from maskling.data.prepare.settings import PrepareSettings
 from maskling.errors import DataError
-from maskling.files import ASIDE, fingerprint, lock_folder, path_text, write_json
+from maskling.files import ASIDE, checksum, fingerprint, lock_folder, path_text, write_json
 from maskling.tokenizer.segmentation import resolve_words
 
 NOTE = "prepare.json"
@@ -81,7 +81,8 @@ def made_from(
         sources=SourceNotes(
             count=len(notes),
             bytes=total,
-            fingerprint=fingerprint([note.model_dump() for note in notes]),
+            fingerprint=fingerprint([note.model_dump(exclude={"content"}) for note in notes]),
+            contents=fingerprint([note.content for note in notes]),
             listed=tuple(notes[:LISTED_SOURCES]),
             skipped=dict(sorted(report.skipped.items())),
             left_out=tuple(map(path_text, report.left_out[:LISTED_SOURCES])),
@@ -135,7 +136,8 @@ def differences_of(old: MadeFrom, new: MadeFrom) -> list[str]:
             continue
         if before.get(key) != now.get(key):
             lines.append(f"{key} was {before.get(key)!r}, now it is {now.get(key)!r}")
-    if old.sources.fingerprint != new.sources.fingerprint:
+    contents = {old.sources.contents, new.sources.contents}
+    if old.sources.fingerprint != new.sources.fingerprint or (len(contents) == 2 and None not in contents):
         lines.append(_source_difference(old.sources, new.sources))
     return lines
 
@@ -170,7 +172,7 @@ def _listed(sources: SourceNotes) -> str:
 
 
 def _note(source: Source, sampled: bool) -> SourceNote:
-    sample = None
+    sample = content = None
     if source.location.startswith("python-docs:"):
         sample = xxhash.xxh3_128_hexdigest(sys.version.encode())  # other Python versions have other documentation
     if sampled and source.size:
@@ -180,9 +182,11 @@ def _note(source: Source, sampled: bool) -> SourceNote:
                 file.seek(max(0, source.size - _SAMPLE_BYTES), os.SEEK_SET)
                 digest.update(file.read(_SAMPLE_BYTES))
                 sample = digest.hexdigest()
+            # At a gigabyte per second and more, a small part of the time that reading the text takes.
+            content = checksum(Path(source.location))
         except (OSError, ValueError):
             pass  # an address, or unreadable: the reader reports it
-    return SourceNote(name=path_text(source.location), bytes=source.size, sample=sample)
+    return SourceNote(name=path_text(source.location), bytes=source.size, sample=sample, content=content)
 
 
 def _part_bytes(settings: PrepareSettings, total: int | None) -> int:

@@ -103,6 +103,9 @@ def head_to_hugging_face(head: HeadConfig, encoder: ModelConfig) -> dict[str, An
         settings = {name: getattr(head.answer_settings, name) for name in fields}
         if known := {name: value for name, value in settings.items() if value is not None}:
             hf_config[_SETTINGS_KEY] = known
+    if head.kind == "regress":
+        # CrossEncoder of Sentence-Transformers would otherwise put a single number through a sigmoid.
+        hf_config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity"}
     if isinstance(encoder, BertConfig):
         hf_config["classifier_dropout"] = head.dropout
     else:
