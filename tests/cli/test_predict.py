@@ -189,7 +189,7 @@ def test_csv_and_conll_are_what_their_names_say(maskling: Command, models: Path)
     rows = list(csv.reader(Path("a.csv").read_text().splitlines()))
     assert [row[2] for row in rows] == ['the dog, "a fox"', "a gift"]
     assert maskling("predict", models / "tag", "a.txt", "--out", "a.conll").code == 0
-    assert [line.split(" ")[0] for line in Path("a.conll").read_text().splitlines()] == [
+    assert [line.split("\t")[0] for line in Path("a.conll").read_text().splitlines()] == [
         *("the", "dog", ",", '"', "a", "fox", '"'), "", *("a", "gift"), "",
     ]  # fmt: skip
     assert maskling("predict", models / "tag", "a.conll", "--out", "b.conll").code == 0

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,9 +80,10 @@ def predict(
     loaded = load(model, device=device)
     scorer = loaded.need_task_scorer("predict")
     kind, pairs = scorer.head_config.kind, scorer.head_config.answer_settings.pairs
+    labels = scorer.head_config.labels
     if out is not None:
         check_format(out, kind, as_json=json)
-    readers = [] if text else [RecordReader(file, kind, columns, pairs=pairs) for file in files or ("-",)]
+    readers = [] if text else [RecordReader(file, kind, columns, pairs=pairs, known=labels) for file in files or ("-",)]
     sources: list[Any] = [[[_record(line, kind, pairs) for line in text]]] if text else list(readers)
     done = cut = 0
     with prediction_writer(out, console) as writer:
@@ -114,6 +116,7 @@ def _record(text: str, kind: RecordKind, pairs: bool | None) -> Record:
         raise SettingsError(f"--text '{shortened(text)}' {error}") from None
 
 
+_BREAKS = re.compile(r"[\t\r\n]")
 _JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
 _CONLL_SUFFIXES = (".conll", ".bio", ".iob", ".iob2")
 
@@ -190,7 +193,8 @@ def as_conll(_: Record, prediction: Prediction) -> str:
     from maskling.infer.results import Tagged
 
     assert isinstance(prediction, Tagged), "see check_format"
-    return "".join(f"{word.text} {word.tag}\n" for word in prediction.words)
+    # A tab separates them, as words and types of entities may have spaces.
+    return "".join(f"{_BREAKS.sub(' ', word.text)}\t{word.tag}\n" for word in prediction.words)
 
 
 def as_dict(record: Record, prediction: Prediction) -> dict[str, Any]:

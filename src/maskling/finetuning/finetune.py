@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from maskling.data.labelled.checks import unseen_labels
 from maskling.data.labelled.columns import Columns
 from maskling.errors import SettingsError
 from maskling.finetuning.kinds.answer import AnswerQuestions
@@ -64,6 +65,7 @@ def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalM
     file = task.read(path, columns)
     records, warnings = file.records, file.warnings
     task.check_evaluable(records, head, path)
+    warnings = [*warnings, *unseen_labels(head.labels, task.label_names(records), path, "labels", "the model")]
     encoded = task.encode(records, model.tokenizer, model.max_length, head, targets=False)
     logits = window_logits(scorer, encoded.windows, encoded.detail, default_batch_tokens(model.compute))
     if encoded.cut:

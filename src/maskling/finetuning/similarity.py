@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -120,9 +120,10 @@ class SimilarityData(RecordsData):
             self.warnings += leaks([(record.text, record.text_pair) in known for record in records], name, "texts")
 
 
-def _texts(record: TextRecord) -> list[str | None]:
+def _texts(record: TextRecord) -> list[Any]:
+    negatives = record.negatives if len(record.negatives) > 1 else next(iter(record.negatives), None)
     score = np.format_float_positional(record.label) if isinstance(record.label, float) else None
-    return [record.text, record.text_pair, record.negative, score]
+    return [record.text, record.text_pair, negatives, score]
 
 
 class SimilarityTask(RecordsTask[MaskedLM]):

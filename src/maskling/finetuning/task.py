@@ -275,6 +275,13 @@ def logits_over_ranks(
     return reduced
 
 
+def _checksum(path: Path) -> str:
+    """Return the checksum of a file, or of the files in a folder."""
+    if not path.is_dir():
+        return checksum(path)
+    return fingerprint([checksum(file) for file in sorted(path.rglob("*")) if file.is_file()])
+
+
 class LabelledData(RecordsData):
     """A model folder with its tokenizer, labelled records, and the head that the training records call for."""
 
@@ -295,7 +302,7 @@ class LabelledData(RecordsData):
                 task.check_evaluable(records, self.head, path)
         self.warnings += task.warnings(self.train, {"dev": self.dev} | ({"test": self.test} if self.test else {}))
         files = [data.train, data.dev] if data.dev is not None else [data.train]
-        self.data = fingerprint([checksum(Path(file)) for file in files])
+        self.data = fingerprint([_checksum(Path(file)) for file in files])
 
     def complete_recipe(self, recipe: FinetuneRecipe, _saved: FinetuneRecipe | None) -> FinetuneRecipe:
         """Return the recipe with its maximum length, number of steps and evaluation interval."""

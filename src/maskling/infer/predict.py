@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.data.labelled.encode_questions import AnswerWindows, encode_questions
-from maskling.data.labelled.encode_tags import encode_tagged, join_words
+from maskling.data.labelled.encode_tags import encode_tagged, join_words, words_in
 from maskling.data.labelled.encode_texts import Windows, encode_texts
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import SettingsError
@@ -17,7 +17,6 @@ from maskling.infer.forward import BATCH_TOKENS, ModelRunner, resolve_batch_toke
 from maskling.infer.results import Answered, Entity, Label, Labels, Number, Predicted, Span, Tagged, Word
 from maskling.infer.task_logits import Float32Array, TaskScorer
 from maskling.metrics.entities import entities, marks_entities
-from maskling.tokenizer.characters import SPACE, character_kinds, character_word_starts
 from maskling.tokenizer.tokenizer import Tokenizer
 
 PredictInput = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
@@ -188,18 +187,6 @@ def predict_tags(
         tagged.append(Tagged(text, words, tuple(_entities(text, words)) if with_entities else ()))
         first = last
     return Predicted(tagged, encoded.cut)
-
-
-def words_in(text: str) -> tuple[str, list[str], list[int]]:
-    """Return a text, its words, and the character at which each begins.
-
-    Text is split at white space, around punctuation and around Chinese characters, as in BERT's pre-tokenization.
-    Words of another kind can be given as lists.
-    """
-    begins = np.flatnonzero(character_word_starts(text, jieba=False))
-    visible = np.flatnonzero(character_kinds(text) != SPACE)
-    ends = visible[np.searchsorted(visible, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
-    return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 
 
 def _entities(text: str, words: Sequence[Word]) -> Iterator[Entity]:

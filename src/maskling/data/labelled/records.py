@@ -25,14 +25,14 @@ class TextRecord:
 
     id: file and line ("train.jsonl:17").
     label: a class name, a tuple of names (empty if no class applies), a number, or None for an unlabelled record.
-    negative: a hard negative, a text that resembles a match for `text` but is not one; None if the file has none.
+    negatives: hard negatives, texts that resemble a match for `text` but are not one.
     """
 
     id: str
     text: str
     text_pair: str | None = None
     label: RecordLabel = None
-    negative: str | None = None
+    negatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,7 @@ class LabelSet:
             raise DataError(
                 f"{where} shares no label with train: it has {listing(list(others), _SHOWN)}, and train "
                 f"{listing(self.names, _SHOWN)}; use the same spelling in both"
+                + ("; numbers get names with columns.label-names" if all(map(_is_number, others)) else "")
             )
 
     def __len__(self) -> int:
@@ -173,6 +174,10 @@ def record_tags(record: TaggedRecord) -> tuple[str, ...]:
     if record.tags is None:
         raise DataError(f"{record.id} has words without tags; give each word a tag, or remove the sentence")
     return record.tags
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
 
 
 def _order(name: str) -> tuple[bool, float, str]:

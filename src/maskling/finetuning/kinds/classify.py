@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -80,7 +80,10 @@ class Classify(HeadTask):
                     f"{record.id} has {counted(len(label_names(record)), 'label')}, but each record of train has one"
                 )
         if where is not None:
-            LabelSet(head.labels).check_shared((name for record in records for name in label_names(record)), where)
+            LabelSet(head.labels).check_shared(self.label_names(records), where)
+
+    def label_names(self, records: Records) -> Iterable[str]:
+        return (name for record in records for name in label_names(record))
 
     def encode(
         self, records: Records, tokenizer: Tokenizer, max_length: int, head: HeadConfig, *, targets: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -87,6 +87,10 @@ class HeadTask(TaskSettings, ABC):
 
         logits: as `window_logits` returns them for all windows.
         """
+
+    def label_names(self, _records: Records) -> Iterable[str]:
+        """Yield the labels of records, for tasks that choose among names."""
+        return ()
 
     def baseline(self, _records: Records, _head: HeadConfig) -> Baseline | None:
         """Return the loss of predicting label frequencies alone, None for tasks without one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -46,9 +46,12 @@ class Tag(HeadTask):
         return HeadConfig("tag", LabelSet.of_tags(train).names)
 
     def check_evaluable(self, records: Records, head: HeadConfig, where: str | None = None) -> None:
-        tags = [tag for record in records for tag in record_tags(record)]
+        tags = list(self.label_names(records))
         if where is not None:
             LabelSet(head.labels).check_shared(tags, where)
+
+    def label_names(self, records: Records) -> Iterable[str]:
+        return (tag for record in records for tag in record_tags(record))
 
     def encode(
         self, records: Records, tokenizer: Tokenizer, max_length: int, head: HeadConfig, *, targets: bool
