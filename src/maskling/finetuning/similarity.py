@@ -29,6 +29,7 @@ from maskling.files import fingerprint
 from maskling.finetuning.device_batch import DeviceBatch
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.kinds.similarity import Similarity
+from maskling.finetuning.layers import freeze
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData, complete_lengths
 from maskling.finetuning.results import report_results, write_best_model
@@ -44,7 +45,7 @@ from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent
 from maskling.train.distributed import Ranks
-from maskling.train.events import Baseline, Event, Metrics
+from maskling.train.events import Baseline, Details, Event, Metrics
 from maskling.train.task import Best, SkippedRanges, StepBatches, data_step
 
 # Default dropout for text alone, where it makes the two copies of a text differ: the best of Gao et al. 2021 (table 5).
@@ -165,7 +166,10 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         return self._build(fresh=True)
 
     def _build(self, fresh: bool) -> MaskedLM:
-        return build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=self.recipe.encoder.dropout)
+        encoder = self.recipe.encoder
+        model = build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=encoder.dropout)
+        freeze(model, encoder)
+        return model
 
     def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """Return the function that builds the batches of a step."""
@@ -220,12 +224,12 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         """Measure the finished model on the test texts, once, and write results.json."""
         data = self._data
 
-        def measure_test() -> Metrics:
+        def measure_test() -> tuple[Metrics, Details]:
             assert data.test is not None
             module = build_encoder(run_dir / "model", self.recipe.seed).to(compute.device)
             metrics = self._measure(module, compute, Ranks(), data.test_form, self._encoded(data.test))
             self._write(run_dir, module, self._card_metrics(best), metrics)
-            return metrics
+            return metrics, {}
 
         return report_results(self.recipe, self.criterion, data, run_dir, best, measure_test)
 

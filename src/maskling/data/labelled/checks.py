@@ -172,7 +172,7 @@ def numbered_tags(counts: Mapping[str, int]) -> list[str]:
     """Warn of tags that are numbers, as the Hugging Face hub has them: their names may mark entities."""
     if not all(name.removeprefix("-").isdecimal() for name in counts):
         return []
-    shown = listing(sorted(counts, key=lambda name: int(name)), _SHOWN)
+    shown = listing([str(number) for number in sorted(map(int, counts))], _SHOWN)
     return [
         f"tags are numbers ({shown}), so the accuracy of tags is measured, not F1 of entities; name them with "
         f"columns.label-names, as in O,B-PER,I-PER"
