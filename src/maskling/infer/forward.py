@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,8 +48,8 @@ class ModelRunner:
         """Raise ModelError if the model has no masked-token head."""
         if self.headless:
             raise ModelError(
-                f"this model has no masked-token head, which {purpose} needs: its folder holds an encoder alone; "
-                f"use the folder of the masked language model that it was made from"
+                f"this model has no masked-token head, which {purpose} needs: its folder holds an encoder alone, or "
+                f"with the head of another task; use the folder of the masked language model that it was made from"
             )
 
     def token_sequences(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
@@ -88,6 +88,16 @@ def _prefix(text: str, tokens: int) -> str:
 def default_batch_tokens(compute: Compute) -> int:
     """Return the default number of tokens per batch on a device."""
     return CPU_BATCH_TOKENS if compute.device.type == "cpu" else BATCH_TOKENS
+
+
+def check_texts(texts: Iterable[object]) -> list[str]:
+    """Return texts as a list. Raises SettingsError, with the index, for what is no text, such as None or NaN."""
+    found: list[str] = []
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise SettingsError(f"item {index} of the texts is {text!r}, not a text; leave it out, or give '' for it")
+        found.append(text)
+    return found
 
 
 def resolve_batch_tokens(batch_tokens: int | None, compute: Compute) -> int:

@@ -61,17 +61,27 @@ def predict_all(
                 batch_tokens=batch_tokens,
             )
         case _:
-            texts = [_text(item) for item in inputs]
+            pairs = scorer.head_config.answer_settings.pairs
+            texts = [_text(item, pairs) for item in inputs]
             return predict_texts(scorer, tokenizer, longest, texts, threshold=threshold, batch_tokens=batch_tokens)
 
 
-def _text(item: Any) -> TextRecord:
+def _text(item: Any, pairs: bool | None) -> TextRecord:
+    """Return an input as a record. pairs: whether the model takes pairs of texts; None for both."""
     match item:
         case TextRecord():
             return item
         case str():
+            if pairs:
+                raise SettingsError(
+                    f"this model takes pairs of texts: give each as a tuple of two, not {_shortened(item)}"
+                )
             return TextRecord("", item)
         case [str(first), str(second)]:
+            if pairs is False:
+                raise SettingsError(
+                    f"this model takes single texts, not pairs: give a list of texts, not {_shortened(item)}"
+                )
             return TextRecord("", first, second)
     raise SettingsError(f"this model takes texts, or pairs of them as tuples of two, not {_shortened(item)}")
 

@@ -7,7 +7,7 @@ SQuAD's JSON for questions, and for tags brat's .ann and CoNLL columns (any othe
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from maskling.data.labelled.arrow_rows import ARROW_SUFFIXES, arrow_rows
@@ -220,6 +220,8 @@ class RecordReader:
                 self._file.fault(number, str(error))
             else:
                 for record in records:
+                    if self._labels == "ignored" and isinstance(record, TextRecord | QuestionRecord):
+                        record = replace(record, row=row)
                     yield from self._if_labelled(record, number)
 
     def _line_records(self, numbered: Iterator[tuple[int, str]]) -> Iterator[Record]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class TextRecord:
     id: file and line ("train.jsonl:17").
     label: a class name, a tuple of names (empty if no class applies), a number, or None for an unlabelled record.
     negatives: hard negatives, texts that resemble a match for `text` but are not one.
+    row: all fields of a row to predict on.
     """
 
     id: str
@@ -33,6 +34,7 @@ class TextRecord:
     text_pair: str | None = None
     label: RecordLabel = None
     negatives: tuple[str, ...] = ()
+    row: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class QuestionRecord:
 
     id: the id given in the file, or file and line ("dev.jsonl:17"); predictions are written under it.
     answers: every accepted answer; empty for an unlabelled question. impossible: the context does not answer it.
+    row: all fields of a row to predict on.
     """
 
     id: str
@@ -73,6 +76,7 @@ class QuestionRecord:
     context: str
     answers: tuple[Answer, ...] = ()
     impossible: bool = False
+    row: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 Record = TextRecord | TaggedRecord | QuestionRecord
