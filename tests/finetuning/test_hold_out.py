@@ -63,6 +63,15 @@ def test_both_parts_have_records_and_every_label_of_dev_is_in_train(
         assert {record.label for record in dev} <= {record.label for record in train}
 
 
+def test_a_tag_of_one_sentence_stays_in_train() -> None:
+    records = [TaggedRecord(f"a:{number}", (str(number),), (f"B-{number // 2}",)) for number in range(10)]
+    for seed in range(9):
+        train, dev = split_held_out(records, 0.3, seed, 10_000)
+        assert {tag for record in dev for tag in record.tags or ()} <= {
+            tag for record in train for tag in record.tags or ()
+        }
+
+
 def test_nothing_to_hold_out() -> None:
     with pytest.raises(DataError, match="1 records are too few"):
         split_held_out(texts(["a"]), 0.1, 0, 9)

@@ -6,7 +6,7 @@ is held out in its share, and at least one group of records with it stays in tra
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -108,13 +108,13 @@ def _quotas(sizes: dict[Hashable, int], count: int) -> dict[Hashable, int]:
 
 
 def _alone(records: Sequence[Any], out: set[int]) -> set[int]:
-    """Return the held-out records with a label, of several, that no training record has."""
-    several = [isinstance(record, TextRecord) and isinstance(record.label, tuple) for record in records]
-    if not any(several):
-        return set()
-    known = Counter(name for index, record in enumerate(records) if index not in out for name in _names(record))
-    return {index for index in out if any(name not in known for name in _names(records[index]))}
+    """Return the held-out records with a label, of several, or a tag that no training record has."""
+    known = {name for index, record in enumerate(records) if index not in out for name in _names(record)}
+    return {index for index in out if not known.issuperset(_names(records[index]))}
 
 
 def _names(record: Any) -> tuple[str, ...]:
-    return record.label if isinstance(record.label, tuple) else ()
+    if isinstance(record, TaggedRecord):
+        return record.tags or ()
+    label = getattr(record, "label", None)
+    return label if isinstance(label, tuple) else ()
