@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from commands import Command
+from maskling.errors import SettingsError
 from maskling.exporting.cards import CardFacts, TaskFacts
 from maskling.exporting.folder import export_model, export_task_model
 from maskling.infer.model import load
@@ -186,10 +187,11 @@ def test_without_anything_to_read_it_says_what_to_give(
 def test_csv_and_conll_are_what_their_names_say(maskling: Command, models: Path) -> None:
     Path("a.txt").write_text('the dog, "a fox"\na gift\n')
     assert maskling("predict", models / "classify", "a.txt", "--out", "a.csv").code == 0
-    rows = list(csv.reader(Path("a.csv").read_text().splitlines()))
-    assert [row[2] for row in rows] == ['the dog, "a fox"', "a gift"]
+    rows = list(csv.DictReader(Path("a.csv").read_text().splitlines()))
+    assert [(row["id"], row["text"]) for row in rows] == [("a.txt:1", 'the dog, "a fox"'), ("a.txt:2", "a gift")]
+    assert {row["prediction"] for row in rows} <= {"bad", "good"}
     assert maskling("predict", models / "tag", "a.txt", "--out", "a.conll").code == 0
-    assert [line.split(" ")[0] for line in Path("a.conll").read_text().splitlines()] == [
+    assert [line.split("\t")[0] for line in Path("a.conll").read_text().splitlines()] == [
         *("the", "dog", ",", '"', "a", "fox", '"'), "", *("a", "gift"), "",
     ]  # fmt: skip
     assert maskling("predict", models / "tag", "a.conll", "--out", "b.conll").code == 0
@@ -253,3 +255,88 @@ def test_a_question_of_the_command_line(maskling: Command, models: Path) -> None
     assert json.loads(said.out)["question"] == "who sees paris?"
     wrong = maskling("predict", models / "answer", "--text", "who?")
     assert "--text 'who?' is not a question and its context with a tab between them" in wrong.complaint
+
+
+def test_csv_keeps_the_columns_of_the_input(maskling: Command, models: Path) -> None:
+    Path("in.csv").write_text('id,text,prediction\n7,"the dog, a fox",x\n8,paris,y\n')
+    assert maskling("predict", models / "classify", "in.csv", "--out", "out.csv").code == 0
+    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
+    expected = load(models / "classify").predict(["the dog, a fox", "paris"])
+    assert [(row["id"], row["text"], row["prediction"]) for row in rows] == [
+        ("7", "the dog, a fox", "x"),
+        ("8", "paris", "y"),
+    ]
+    assert [row["prediction_of_model"] for row in rows] == [one.label for one in expected]
+    Path("in.jsonl").write_text('{"text": "a", "meta": {"x": 1}}\n{"text": "b", "more": 2}\n')
+    said = maskling("predict", models / "regress", "in.jsonl", "--out", "out.csv")
+    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
+    assert [(row["id"], row["meta"]) for row in rows] == [("in.jsonl:1", '{"x": 1}'), ("in.jsonl:2", "")]
+    assert float(rows[0]["prediction"]) == pytest.approx(load(models / "regress").predict("a"), abs=1e-4)
+    assert "the columns 'more' of later ones" in said.err
+
+
+def test_answers_in_the_form_of_squads_scripts(maskling: Command, models: Path) -> None:
+    rows = [{"id": f"q{number}", "question": "who?", "context": f"the dog {number} é"} for number in range(3)]
+    Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for options in ([], ["--allow-none"]):
+        assert maskling("predict", models / "answer", "a.jsonl", "--out", "p.json", *options).code == 0
+        found = json.loads(Path("p.json").read_text())
+        asked = [("who?", row["context"]) for row in rows]
+        expected = load(models / "answer").predict(asked, allow_none=bool(options))
+        assert found == {f"q{number}": one.text for number, one in enumerate(expected)}
+        assert Path("p.na_prob.json").exists() == bool(options)
+    none = json.loads(Path("p.na_prob.json").read_text())
+    assert none == {f"q{number}": pytest.approx(one.no_answer, abs=1e-5) for number, one in enumerate(expected)}
+    Path("a.jsonl").write_text(f"{json.dumps(rows[0])}\n" * 2)
+    assert (
+        "two questions have the id 'q0'"
+        in maskling("predict", models / "answer", "a.jsonl", "--out", "p.json").complaint
+    )
+
+
+def test_a_txt_with_tags_is_read_as_finetune_reads_it_and_predictions_are_read_again(
+    maskling: Command, models: Path
+) -> None:
+    Path("test.txt").write_text("-DOCSTART- -X- O O\n\nthe DT B-NP B-PER\ndog NN I-NP O\n\n")
+    said = maskling("predict", models / "tag", "test.txt", "--json")
+    (found,) = [json.loads(line) for line in said.out.splitlines()]
+    assert [word["text"] for word in found["words"]] == ["the", "dog"]
+    Path("a.jsonl").write_text(json.dumps({"words": ["New York", "10\u00a0000", "a\tb", ""]}) + "\n")
+    assert maskling("predict", models / "tag", "a.jsonl", "--out", "a.conll").code == 0
+    said = maskling("predict", models / "tag", "a.conll", "--json")
+    (found,) = [json.loads(line) for line in said.out.splitlines()]
+    assert [word["text"] for word in found["words"]] == ["New York", "10\u00a0000", "a b", ""]
+
+
+def test_evaluate_warns_of_labels_that_the_model_lacks(maskling: Command, models: Path) -> None:
+    Path("a.csv").write_text("text,label\nthe dog,good\na fox,neutral\n")
+    said = maskling("evaluate", models / "classify", "a.csv")
+    assert said.code == 0, said
+    assert "a.csv has labels that the model lacks: 'neutral' (1); the model cannot predict them" in said.err
+    assert "always 'good': accuracy 0.5000" in said.out
+    assert any(line.split()[0] == "neutral" for line in said.out.splitlines() if line.strip())
+    Path("b.csv").write_text("text,label\nthe dog,0\na fox,1\n")
+    assert "numbers get names with columns.label-names" in maskling("evaluate", models / "classify", "b.csv").complaint
+    said = maskling("evaluate", models / "classify", "b.csv", "--columns.label-names", "bad,good")
+    assert said.code == 0, said
+
+
+def test_a_line_that_cannot_be_filled_is_named_and_the_others_are_filled(maskling: Command, models: Path) -> None:
+    Path("a.txt").write_text("the [MASK] dog\n\nno mask\na [MASK]\n")
+    said = maskling("fill", models / "plain", "--file", "a.txt", "--json")
+    assert said.code == 0, said
+    assert [json.loads(line)["text"] for line in said.out.splitlines()] == ["the [MASK] dog", "a [MASK]"]
+    assert "a.txt, line 3 is left out: there is no [MASK] in 'no mask'" in said.err
+    Path("b.txt").write_text("none\n\nhere\n")
+    assert "a.txt" not in maskling("fill", models / "plain", "--file", "b.txt").complaint
+    said = maskling("fill", models / "plain", "--targets", "dog", "fox", "the [MASK]")
+    assert "--targets has 'the [MASK]', which has a mask in it: give the text before" in said.complaint
+
+
+def test_what_is_no_text_is_named_with_its_index(models: Path) -> None:
+    model = load(models / "plain")
+    for run in (model.embed, model.fill, model.score):
+        with pytest.raises(SettingsError, match="item 1 of the texts is nan, not a text"):
+            run(["a [MASK]", float("nan")])
+        with pytest.raises(SettingsError, match="item 0 of the texts is None"):
+            run(iter([None]))

@@ -287,6 +287,18 @@ def test_a_finished_model_is_measured_on_other_records_as_training_measures_it(
     assert run(["evaluate", str(tmp_path / "run"), str(files[name]), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found.pop("file"), found.pop("records")) == (str(files[name]), test["records"])
+    details = found.pop("details", {})
+    assert bool(details) == (name not in ("regress", "answer"))
+    assert dev["details"] == test["details"] == details
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [results[part].get("details", {}) for part in ("dev", "test")] == [details, details]
+    if name == "classify":
+        table = details["confusion"]["counts"]
+        assert sum(map(sum, table)) == test["records"]
+        assert found["accuracy"] == sum(table[place][place] for place in range(2)) / test["records"]
+        assert details["majority"] == {"label": "animal", "accuracy": 0.5, "macro_f1": pytest.approx(1 / 3)}
+        scores = [one["f1"] for one in details["labels"].values()]
+        assert sum(scores) / len(scores) == pytest.approx(found["macro_f1"])
     assert found.keys() == test["measured"].keys()
     for number, value in found.items():
         assert value == pytest.approx(test["measured"][number], abs=1e-5), number

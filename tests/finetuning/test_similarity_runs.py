@@ -269,8 +269,9 @@ def test_the_loss_of_a_step_is_that_of_sentence_transformers(similarity: Make, t
     columns = [[record.text for record in records], [record.text_pair for record in records]]
     if form == "negatives":
         # Theirs wants one for each; those that are left out here hold nothing that it could be taken for.
-        records = [record for record in records if record.negative]
-        columns = [[getattr(record, name) for record in records] for name in ("text", "text_pair", "negative")]
+        records = [record for record in records if record.negatives]
+        columns = [[record.text for record in records], [record.text_pair for record in records]]
+        columns.append([record.negatives[0] for record in records])
         task._data.train = records
         task.__dict__.pop("_train", None)
         step = task_of_records(task)

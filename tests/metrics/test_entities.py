@@ -83,3 +83,19 @@ def test_nothing_to_find_and_nothing_found():
 )
 def test_tags_that_mark_entities_are_told_from_others(tags, marked):
     assert marks_entities(tags) is marked
+
+
+def test_bmes_and_marks_at_the_end_or_with_underscores_are_read_as_bio():
+    written = {
+        "B-X": ["O", "B-PER", "I-PER", "I-PER", "O", "B-X-1"],
+        "M": ["O", "B-PER", "M-PER", "E-PER", "O", "S-X-1"],
+        "B_X": ["O", "B_PER", "I_PER", "I_PER", "O", "B_X-1"],
+        "X-B": ["O", "PER-B", "PER-I", "PER-I", "O", "X-1-B"],
+        "X_B": ["O", "PER_B", "PER_I", "PER_I", "O", "X-1_B"],
+    }
+    for tags in written.values():
+        assert marks_entities(tags)
+        assert entities(tags) == [EntitySpan("PER", 1, 4), EntitySpan("X-1", 5, 6)]
+    expected = [(kind, first, last + 1) for kind, first, last in get_entities(written["X-B"], suffix=True)]
+    assert expected == [(found.type, found.first, found.last) for found in entities(written["X-B"])]
+    assert not marks_entities(["NN", "VB-X"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.format import duration, table
+from maskling.cli.format import duration, score_lines, table
 from maskling.cli.inputs import check_sources, column_settings, corpus_settings, reading_report
 from maskling.cli.options import Pairs, SettingPairs
 from maskling.console import Console, counted
@@ -233,4 +233,7 @@ def show_labelled(loaded: Model, files: Sequence[str], settings: Pairs, console:
         metrics = {name: value for name, value in found.measured.items() if value is not None}
         for line in table([[name, f"{value:.4f}"] for name, value in metrics.items()]):
             console.result(line)
-        console.data({"file": file, "records": found.records, **found.measured})
+        for line in score_lines(found.details):
+            console.result(line)
+        details = {"details": found.details} if found.details else {}
+        console.data({"file": file, "records": found.records, **found.measured, **details})

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.format import table
-from maskling.cli.inputs import read_texts
+from maskling.cli.format import shortened, table
+from maskling.cli.inputs import Texts, read_texts
 from maskling.console import Console, counted
-from maskling.errors import TokenizerError
+from maskling.errors import SettingsError, TokenizerError
 from maskling.grouping import grouped
 
 if TYPE_CHECKING:
@@ -44,23 +45,63 @@ def fill(
     Example: maskling fill runs/mine "The quick brown [MASK] jumps over the lazy [MASK]."
     """
     console = Console(as_json=json)
+    masked = next((word for word in targets or () if any(mark in word for mark in ("[MASK]", "<mask>"))), None)
+    if masked is not None:
+        raise SettingsError(
+            f"--targets has '{shortened(masked, 60)}', which has a mask in it: give the text before --targets, and "
+            f"words after it"
+        )
     texts = read_texts(text, file)
 
     from maskling.infer.model import load
 
     loaded = load(model, device=device)
-    done = 0
+
+    def fill_some(some: list[str]) -> Sequence[FilledMasks | FilledTogether]:
+        return loaded.fill(some, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
+
+    done = bad = 0
     for some in grouped(texts, len, _CHARACTERS, _AT_ONCE):
+        first, number = done, len(some)
         try:
-            results = loaded.fill(some, top_k=top_k, targets=targets, joint=joint, whole_words=whole_words)
+            results = fill_some(some)
         except TokenizerError as error:
             hint = " (put a text of several words in quotes)" if len(text) > 1 else ""
-            raise TokenizerError(f"{error}{hint}") from None
+            if text:
+                raise TokenizerError(f"{error}{hint}") from None
+            some, results = _fill_each(some, fill_some, partial(_where, texts, first), console)
+            bad += number - len(some)
+            if bad == len(texts):
+                raise TokenizerError(f"{texts.where(0)}: {error}") from None
         console.clear()
-        _show(console, some, results, loaded.max_length, again=bool(done))
-        done += len(some)
+        _show(console, some, results, loaded.max_length, again=done > bad)
+        done += number
         if done < len(texts):
             console.progress(f"filled {done:,} of {counted(len(texts), 'text')}", done, len(texts))
+
+
+def _where(texts: Texts, first: int, index: int) -> str:
+    return texts.where(first + index)
+
+
+def _fill_each(
+    texts: list[str],
+    fill_some: Callable[[list[str]], Sequence[FilledMasks | FilledTogether]],
+    where: Callable[[int], str],
+    console: Console,
+) -> tuple[list[str], list[FilledMasks | FilledTogether]]:
+    """Fill texts one by one, and warn of those that cannot be filled. Returns the others with their results."""
+    filled: list[str] = []
+    results: list[FilledMasks | FilledTogether] = []
+    for index, text in enumerate(texts):
+        try:
+            results += fill_some([text])
+        except TokenizerError as error:
+            console.clear()
+            console.warn(f"{where(index)} is left out: {error}")
+        else:
+            filled.append(text)
+    return filled, results
 
 
 def _show(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from maskling.console import columns_of, printable
 
@@ -56,4 +58,32 @@ def table(rows: list[list[str]], indent: str = "  ", heads: bool = False) -> lis
             space = " " * (width - columns_of(cell))
             cells.append(space + cell if numeric else cell + space)
         lines.append((indent + "  ".join(cells)).rstrip())
+    return lines
+
+
+# More labels than this are in results.json and --json only.
+_LABELS_SHOWN = 30
+_CONFUSION_SHOWN = 10
+
+
+def score_lines(details: Mapping[str, Any]) -> list[str]:
+    """Return the scores per label, the confusion matrix of a few labels, and the scores of guessing.
+
+    details: see `maskling.train.events.Details`.
+    """
+    lines = []
+    if majority := details.get("majority"):
+        scores = "   ".join(f"{name} {value:.4f}" for name, value in majority.items() if name != "label")
+        lines.append(f"  always '{majority['label']}': {scores}")
+    labels = details.get("labels", {})
+    if 0 < len(labels) <= _LABELS_SHOWN:
+        rows = [["", "precision", "recall", "f1", "records"]]
+        for name, one in labels.items():
+            rows.append([name, *(f"{one[key]:.4f}" for key in ("precision", "recall", "f1")), f"{one['support']:,}"])
+        lines += table(rows, heads=True)
+    confusion = details.get("confusion", {})
+    if 0 < len(confusion.get("labels", ())) <= _CONFUSION_SHOWN:
+        rows = [["true \\ predicted", *confusion["labels"]]]
+        rows += [[name, *map(str, row)] for name, row in zip(confusion["labels"], confusion["counts"], strict=True)]
+        lines += table(rows, heads=True)
     return lines

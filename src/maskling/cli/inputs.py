@@ -122,12 +122,21 @@ class Texts:
     """The texts of a verb: its arguments, or the lines of a file or of standard input; see `read_texts`.
 
     Every iteration reads a file again, so that only one line is in memory. empty_lines: number of lines without text,
-    which are skipped.
+    which are skipped. name: of the file; None for arguments.
     """
 
     count: int
     empty_lines: int
     read: Callable[[], Iterator[str]]
+    name: str | None = None
+    lines: Callable[[], Iterator[str]] | None = None
+
+    def where(self, index: int) -> str:
+        """Return where a text is, for messages: 'a.txt, line 7'."""
+        if self.lines is None:
+            return f"text {index + 1:,}"
+        numbers = (number for number, line in enumerate(self.lines(), 1) if line.strip())
+        return f"{self.name}, line {next(islice(numbers, index, None), 0):,}"
 
     def __len__(self) -> int:
         return self.count
@@ -232,7 +241,7 @@ def _texts_of(name: str, opened: Opener) -> Texts:
         if done < count:
             raise CorpusError(f"{name} became shorter while it was read; run the command again")
 
-    return Texts(count, empty, read)
+    return Texts(count, empty, read, name, lambda: _lines(name, opened))
 
 
 def _lines(name: str, opened: Opener) -> Iterator[str]:

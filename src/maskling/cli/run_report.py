@@ -10,7 +10,7 @@ from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
-from maskling.cli.format import byte_size, duration, size, table
+from maskling.cli.format import byte_size, duration, score_lines, size, table
 from maskling.console import Console, counted
 from maskling.train.events import (
     Evaluated,
@@ -139,7 +139,8 @@ def _position(what: str, step: int, steps: int) -> str:
 def final_metrics_lines(event: FinalMetrics) -> list[str]:
     """Return the metrics of the final weights, one per line."""
     numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
-    return [f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}", *table(numbers)]
+    head = f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}"
+    return [head, *table(numbers), *score_lines(event.details)]
 
 
 def finished_lines(event: Finished) -> list[str]:

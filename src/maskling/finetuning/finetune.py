@@ -5,9 +5,11 @@ for event in finetune(recipe, run_dir): ...
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from maskling.data.labelled.checks import unseen_labels
 from maskling.data.labelled.columns import Columns
 from maskling.errors import SettingsError
 from maskling.finetuning.kinds.answer import AnswerQuestions
@@ -36,7 +38,20 @@ def finetune(
     Ranks, stopping, bit-identical resume and exceptions are as in `pretrain`. `FinalMetrics` of the best weights,
     which are in `run_dir/model`, come just before `Finished`.
     """
+    recipe = recipe if force_new else _with_hold_out(recipe, run_dir)
     return run_training(recipe, run_dir, open_training_data, stop, force_new)
+
+
+def _with_hold_out(recipe: FinetuneRecipe, run_dir: Path) -> FinetuneRecipe:
+    """Return the recipe with the held-out records of the run in `run_dir`: versions without the setting drew singly."""
+    try:
+        saved = tomllib.loads((run_dir / "config.toml").read_text(encoding="utf-8"))
+        begun = saved["data"].get("hold_out", "random")
+    except (OSError, ValueError, LookupError, AttributeError):
+        return recipe
+    if begun != "random":
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"hold_out": "random"})})
 
 
 def open_training_data(recipe: FinetuneRecipe, _checks: bool = True) -> TrainingData[FinetuneRecipe]:
@@ -64,11 +79,13 @@ def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalM
     file = task.read(path, columns)
     records, warnings = file.records, file.warnings
     task.check_evaluable(records, head, path)
+    warnings = [*warnings, *unseen_labels(head.labels, task.label_names(records), path, "labels", "the model")]
     encoded = task.encode(records, model.tokenizer, model.max_length, head, targets=False)
     logits = window_logits(scorer, encoded.windows, encoded.detail, default_batch_tokens(model.compute))
     if encoded.cut:
         warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records were too long and were cut"]
-    return FinalMetrics(0, "test", path, len(records), task.metrics(records, encoded, logits, head)), warnings
+    measured, details = (read(records, encoded, logits, head) for read in (task.metrics, task.details))
+    return FinalMetrics(0, "test", path, len(records), measured, details), warnings
 
 
 def task_of_head(head: HeadConfig) -> HeadTask:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,18 @@ class EncoderSettings(Settings):
     head_dropout: float | None = Field(
         0.1, ge=0, lt=1, description="dropout before the last layer; none: as in transformers"
     )
+    frozen_layers: int | None = Field(
+        None,
+        ge=0,
+        description="number of layers that are not trained, counted from the embeddings, which are not trained either; "
+        "0: only the embeddings; default: everything is trained",
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="factor of the learning rate from each layer to the one below; the embeddings are below the first",
+    )
     pooling: Literal["cls", "mean"] | None = Field(
         None,
         description="pooling for text classification with a ModernBERT, and for vectors of any encoder; default: as in "
@@ -58,6 +70,11 @@ class LabelledSettings(Settings):
     test: str | None = Field(None, description="file that is evaluated once, at the end")
     dev_fraction: float = Field(
         0.1, gt=0, lt=1, description="fraction of train that is held out if there is no dev; at most 10,000 records"
+    )
+    hold_out: Literal["grouped", "random"] = Field(
+        "grouped",
+        description="how records are held out: 'grouped' keeps equal texts and the questions of one context together, "
+        "and takes each label in its share; 'random': one by one",
     )
     max_length: int | None = Field(
         None,
@@ -83,6 +100,19 @@ class FinetuneRecipe(RunSettings):
     """All settings of a fine-tuning run."""
 
     not_the_result: ClassVar[Mapping[str, set[str]]] = {"encoder": {"path"}, "data": {"train", "dev", "test"}}
+
+    added: ClassVar[Mapping[str, Any]] = {
+        "columns.delimiter": "auto",
+        "columns.quote": "auto",
+        "columns.escape": "auto",
+        "columns.encoding": "auto",
+        "columns.label_names": None,
+        "columns.sentence": None,
+        "data.hold_out": "random",
+        "encoder.frozen_layers": None,
+        "encoder.layer_decay": 1.0,
+        "task.class_weights": None,
+    }
 
     seed: int = Field(
         0, ge=0, lt=1 << 63, description="seed of the head's initial weights, the order of records, and dropout"

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from maskling.errors import DataError, SettingsError
+from maskling.errors import SettingsError
+from maskling.finetuning.hold_out import split_held_out, split_randomly
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.model.folder import encoder_config
 from maskling.model.locate import find_model
 from maskling.model.sentence_transformers import trained_max_length
-from maskling.randomness import Shuffle
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.checkpoint import weights_fingerprint
 from maskling.train.task import TrainingData
@@ -55,7 +55,8 @@ class RecordsData(TrainingData[FinetuneRecipe]):
 
     def hold_out(self, recipe: FinetuneRecipe, records: Sequence[_T], at_most: int) -> tuple[list[_T], list[_T]]:
         """Split records into train and held-out dev records, for a run without a dev file."""
-        train, dev = split_held_out(records, recipe.data.dev_fraction, recipe.seed, at_most)
+        split = split_held_out if recipe.data.hold_out == "grouped" else split_randomly
+        train, dev = split(records, recipe.data.dev_fraction, recipe.seed, at_most)
         self.dev_name = f"{len(dev):,} records held out of {Path(recipe.data.train).name}"
         self.warnings.append(f"no --dev was given: {self.dev_name} select the best weights")
         return train, dev
@@ -80,16 +81,4 @@ def complete_lengths(recipe: FinetuneRecipe, folder: Path, num_records: int) -> 
             "data": recipe.data.model_copy(update={"max_length": length}),
             "train": train.model_copy(update={"steps": steps, "evaluate_every": every}),
         }
-    )
-
-
-def split_held_out(records: Sequence[_T], fraction: float, seed: int, at_most: int) -> tuple[list[_T], list[_T]]:
-    """Return training records and held-out records, both in file order. Raises DataError for too few records."""
-    count = min(at_most, max(1, round(len(records) * fraction)))
-    if count >= len(records):
-        raise DataError(f"{len(records)} records are too few to hold some out; give more, or a --dev file")
-    out = set(Shuffle(len(records), seed, "held out")[np.arange(count)].tolist())
-    return (
-        [record for index, record in enumerate(records) if index not in out],
-        [record for index, record in enumerate(records) if index in out],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from maskling.files import checksum, fingerprint, read_json, write_json
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData
-from maskling.train.events import Evaluating, Event, FinalMetrics, Metrics, finite_metrics
+from maskling.train.events import Details, Evaluating, Event, FinalMetrics, Metrics, finite_metrics
 from maskling.train.task import Best, Criterion
 
+# The key of results.json for scores per label.
+_DETAILS = "details"
 # Settings that hold paths, or properties of one machine.
 _LOCAL_SETTINGS = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
 
@@ -74,31 +77,40 @@ def report_results(
     data: RecordsData,
     run_dir: Path,
     best: Best | None,
-    measure_test: Callable[[], Metrics],
+    measure_test: Callable[[], tuple[Metrics, Details]],
+    measure_dev: Callable[[], Details] = dict,
 ) -> Iterator[Event]:
     """Yield the metrics of the model in `run_dir/model`, and write them to results.json.
 
     The test records are measured once per model: if results.json has their metrics, these are yielded.
-    measure_test: measures the test records, and writes the model again with those metrics in its card.
+    measure_test: measures the test records, and writes the model again with those metrics in its card. measure_dev:
+    measures what the evaluations of the run did not keep of the dev records.
     """
     step, dev = (best.step, best.numbers) if best else (recipe.train.steps, {})
-    yield FinalMetrics(step, "dev", data.dev_name, len(data.dev), dev)
     path, test = recipe.data.test, data.test
     results: dict[str, Any] = {
         "step": step,
         "criterion": criterion.name,
         "dev": {"from": data.dev_name, "records": len(data.dev), **dev},
     }
+    details = _details_before(run_dir / "results.json", results)
+    if details is None:
+        details = measure_dev()
+    results["dev"] |= {_DETAILS: details} if details else {}
+    yield FinalMetrics(step, "dev", data.dev_name, len(data.dev), dev, details)
     if path is not None and test is not None:
         weights = run_dir / "model" / "model.safetensors"
         key = [_records_checksum(Path(path), test), checksum(weights)]
-        metrics = _measured_before(run_dir / "results.json", key)
-        if metrics is None:
+        before = _measured_before(run_dir / "results.json", key)
+        if before is None:
             yield Evaluating(step, Path(path).name)
-            metrics = finite_metrics(measure_test())
+            metrics, details = measure_test()
+            before = finite_metrics(metrics), details
             key[1] = checksum(weights)
+        metrics, details = before
         results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **metrics}
-        yield FinalMetrics(step, "test", Path(path).name, len(test), metrics)
+        results["test"] |= {_DETAILS: details} if details else {}
+        yield FinalMetrics(step, "test", Path(path).name, len(test), metrics, details)
     write_json(run_dir / "results.json", results)
 
 
@@ -107,12 +119,24 @@ def _records_checksum(path: Path, records: Records) -> str:
     return checksum(path) if path.is_file() else fingerprint([str(record) for record in records])
 
 
-def _measured_before(path: Path, key: list[str]) -> Metrics | None:
+def _details_before(path: Path, results: dict[str, Any]) -> Details | None:
+    """Return the details of the dev records in results.json, if they are of the same evaluation."""
+    try:
+        found = read_json(path)
+        details = found["dev"].pop(_DETAILS)
+        same = all(json.loads(json.dumps(value)) == found[name] for name, value in results.items())
+        return details if same and isinstance(details, dict) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _measured_before(path: Path, key: list[str]) -> tuple[Metrics, Details] | None:
     """Return the metrics of results.json, if they are of the same test records and the same weights."""
     try:
         found = read_json(path)["test"]
         if found.pop("of") != key:
             return None
-        return {name: value for name, value in found.items() if name not in ("from", "records")}
+        details = found.pop(_DETAILS, {})
+        return {name: value for name, value in found.items() if name not in ("from", "records")}, details
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

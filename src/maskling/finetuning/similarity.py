@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from maskling.files import fingerprint
 from maskling.finetuning.device_batch import DeviceBatch
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.kinds.similarity import Similarity
+from maskling.finetuning.layers import freeze
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData, complete_lengths
 from maskling.finetuning.results import report_results, write_best_model
@@ -44,7 +45,7 @@ from maskling.model.tasks.config import Pooling
 from maskling.objectives.losses import Encode, Term
 from maskling.objectives.similarity import contrastive, cosent
 from maskling.train.distributed import Ranks
-from maskling.train.events import Baseline, Event, Metrics
+from maskling.train.events import Baseline, Details, Event, Metrics
 from maskling.train.task import Best, SkippedRanges, StepBatches, data_step
 
 # Default dropout for text alone, where it makes the two copies of a text differ: the best of Gao et al. 2021 (table 5).
@@ -120,9 +121,10 @@ class SimilarityData(RecordsData):
             self.warnings += leaks([(record.text, record.text_pair) in known for record in records], name, "texts")
 
 
-def _texts(record: TextRecord) -> list[str | None]:
+def _texts(record: TextRecord) -> list[Any]:
+    negatives = record.negatives if len(record.negatives) > 1 else next(iter(record.negatives), None)
     score = np.format_float_positional(record.label) if isinstance(record.label, float) else None
-    return [record.text, record.text_pair, record.negative, score]
+    return [record.text, record.text_pair, negatives, score]
 
 
 class SimilarityTask(RecordsTask[MaskedLM]):
@@ -164,7 +166,10 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         return self._build(fresh=True)
 
     def _build(self, fresh: bool) -> MaskedLM:
-        return build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=self.recipe.encoder.dropout)
+        encoder = self.recipe.encoder
+        model = build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=encoder.dropout)
+        freeze(model, encoder)
+        return model
 
     def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
         """Return the function that builds the batches of a step."""
@@ -219,12 +224,12 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         """Measure the finished model on the test texts, once, and write results.json."""
         data = self._data
 
-        def measure_test() -> Metrics:
+        def measure_test() -> tuple[Metrics, Details]:
             assert data.test is not None
             module = build_encoder(run_dir / "model", self.recipe.seed).to(compute.device)
             metrics = self._measure(module, compute, Ranks(), data.test_form, self._encoded(data.test))
             self._write(run_dir, module, self._card_metrics(best), metrics)
-            return metrics
+            return metrics, {}
 
         return report_results(self.recipe, self.criterion, data, run_dir, best, measure_test)
 

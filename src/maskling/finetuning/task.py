@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from maskling.exporting.folder import export_task_model
 from maskling.files import checksum, fingerprint
 from maskling.finetuning.device_batch import DeviceBatch
 from maskling.finetuning.kinds.kind import HeadTask, Logits, Records
+from maskling.finetuning.layers import freeze, layer_scales
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData, complete_lengths
 from maskling.finetuning.results import report_results, write_best_model
@@ -36,7 +37,7 @@ from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.objectives.losses import Encode, Term
 from maskling.train.distributed import Ranks
-from maskling.train.events import Event, Metrics
+from maskling.train.events import Details, Event, Metrics
 from maskling.train.settings import MICRO_BATCH_TOKENS
 from maskling.train.task import Best, DataCounts, SkippedRanges, StepBatches, Task, data_step
 
@@ -113,6 +114,10 @@ class RecordsTask(Task[FinetuneRecipe, _Module], ABC):
             packing=self.recipe.packing,
         )
 
+    def lr_scales(self, module: _Module) -> Mapping[str, float]:
+        """Return the factors of the learning rate by parameter: lower layers may learn more slowly."""
+        return layer_scales(module, self.recipe.encoder)
+
     def supply(self) -> DataCounts:
         """Return the amount of training data."""
         return DataCounts(len(self._train.windows.ids), self._examples.num_records, self.recipe.train.batch_size)
@@ -156,7 +161,7 @@ class FinetuneTask(RecordsTask[TaskModel]):
 
     def _build(self, fresh: bool) -> TaskModel:
         encoder, head = self.recipe.encoder, self._data.head
-        return build_task_model(
+        model = build_task_model(
             self._data.folder,
             head.kind,
             head.labels,
@@ -167,6 +172,8 @@ class FinetuneTask(RecordsTask[TaskModel]):
             pooling=encoder.pooling,
             answer_settings=head.answer_settings,
         ).model
+        freeze(model, encoder)
+        return model
 
     def encoder(self, module: TaskModel) -> torch.nn.Module:
         """Return the part of the model that costs the most."""
@@ -194,16 +201,14 @@ class FinetuneTask(RecordsTask[TaskModel]):
 
     def evaluate(self, module: TaskModel, compute: Compute, ranks: Ranks) -> Metrics:
         """Return the metrics of the dev records."""
-        return self._measure(module, compute, ranks, self._data.dev, self._dev)
+        logits = self._logits(module, compute, ranks, self._dev)
+        return self._task.metrics(self._data.dev, self._dev, logits, self._data.head)
 
-    def _measure(
-        self, module: TaskModel, compute: Compute, ranks: Ranks, records: Records, encoded: EncodedRecords[Any]
-    ) -> Metrics:
-        """Return the metrics of records, in fp32; the ranks share the work."""
+    def _logits(self, module: TaskModel, compute: Compute, ranks: Ranks, encoded: EncodedRecords[Any]) -> Logits:
+        """Return the logits of records, in fp32; the ranks share the work."""
         tokens = self.recipe.system.micro_batch_tokens or MICRO_BATCH_TOKENS
         compute = evaluation_compute(compute)
-        logits = logits_over_ranks(module, compute, ranks, encoded, self._data.tokens.special.pad, tokens)
-        return self._task.metrics(records, encoded, logits, self._data.head)
+        return logits_over_ranks(module, compute, ranks, encoded, self._data.tokens.special.pad, tokens)
 
     def write(self, run_dir: Path, module: TaskModel, best: Best | None) -> Path:
         """Write `run_dir/model`."""
@@ -215,18 +220,30 @@ class FinetuneTask(RecordsTask[TaskModel]):
 
     def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
         """Measure the finished model on the test records, once, and write results.json."""
-        test, dev = self._data.test, {} if best is None else best.numbers
+        test, dev, head = self._data.test, {} if best is None else best.numbers, self._data.head
 
-        def measure_test() -> Metrics:
-            model = read_task_folder(run_dir / "model")
-            if model is None or test is None:
+        def model() -> TaskModel:
+            found = read_task_folder(run_dir / "model")
+            if found is None:
                 raise ModelError(f"{run_dir / 'model'} is no longer a model for this task; delete it, and run again")
-            model = model.to(compute.device)
-            metrics = self._measure(model, compute, Ranks(), test, self.encoded(test))
-            write_best_model(run_dir, self.recipe, self._data, dev, metrics, partial(self._export, model))
-            return metrics
+            return found.to(compute.device)
 
-        return report_results(self.recipe, self.criterion, self._data, run_dir, best, measure_test)
+        def measure_dev() -> Details:
+            logits = self._logits(model(), compute, Ranks(), self._dev)
+            return self._task.details(self._data.dev, self._dev, logits, head)
+
+        def measure_test() -> tuple[Metrics, Details]:
+            assert test is not None
+            module, encoded = model(), self.encoded(test)
+            logits = self._logits(module, compute, Ranks(), encoded)
+            metrics = self._task.metrics(test, encoded, logits, head)
+            write_best_model(run_dir, self.recipe, self._data, dev, metrics, partial(self._export, module))
+            return metrics, self._task.details(test, encoded, logits, head)
+
+        has_details = head.kind in ("classify", "multi-label", "tag")
+        return report_results(
+            self.recipe, self.criterion, self._data, run_dir, best, measure_test, measure_dev if has_details else dict
+        )
 
 
 def labelled_batches(
@@ -275,6 +292,13 @@ def logits_over_ranks(
     return reduced
 
 
+def _checksum(path: Path) -> str:
+    """Return the checksum of a file, or of the files in a folder."""
+    if not path.is_dir():
+        return checksum(path)
+    return fingerprint([checksum(file) for file in sorted(path.rglob("*")) if file.is_file()])
+
+
 class LabelledData(RecordsData):
     """A model folder with its tokenizer, labelled records, and the head that the training records call for."""
 
@@ -295,7 +319,7 @@ class LabelledData(RecordsData):
                 task.check_evaluable(records, self.head, path)
         self.warnings += task.warnings(self.train, {"dev": self.dev} | ({"test": self.test} if self.test else {}))
         files = [data.train, data.dev] if data.dev is not None else [data.train]
-        self.data = fingerprint([checksum(Path(file)) for file in files])
+        self.data = fingerprint([_checksum(Path(file)) for file in files])
 
     def complete_recipe(self, recipe: FinetuneRecipe, _saved: FinetuneRecipe | None) -> FinetuneRecipe:
         """Return the recipe with its maximum length, number of steps and evaluation interval."""

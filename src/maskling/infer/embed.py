@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskling.data.prefetch import prefetch
 from maskling.errors import SettingsError
-from maskling.infer.forward import ModelRunner, batches_by_length, encode, resolve_batch_tokens
+from maskling.infer.forward import ModelRunner, batches_by_length, check_texts, encode, resolve_batch_tokens
 from maskling.model.tasks.config import Pooling
 from maskling.train.distributed import Ranks
 
@@ -42,7 +42,7 @@ class Embedded:
 
 def embed_texts(
     runner: ModelRunner,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     pooling: Pooling = "mean",
     normalize: bool = False,
@@ -57,6 +57,7 @@ def embed_texts(
     and the values only by rounding. on_progress: called after each batch with the texts that are done and their total.
     Raises SettingsError for an unknown pooling, a layer out of range or a batch_tokens below 1.
     """
+    texts = check_texts(texts)
     chunks = [texts[first : first + CHUNK_TEXTS] for first in range(0, len(texts), CHUNK_TEXTS)]
     vectors = np.zeros((len(texts), runner.module.config.hidden_size), dtype=np.float32)
     cut = done = 0

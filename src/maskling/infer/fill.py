@@ -7,7 +7,7 @@ masks of a text.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from maskling.errors import SettingsError, TokenizerError
-from maskling.infer.forward import MaskQuery, ModelRunner, TokenIds, between_batches, log_probabilities
+from maskling.infer.forward import (
+    MaskQuery,
+    ModelRunner,
+    TokenIds,
+    between_batches,
+    check_texts,
+    log_probabilities,
+)
 from maskling.infer.masks import Pieces, Slots, read_slots, word_of, written
 from maskling.infer.results import Filled, FilledMasks, FilledTogether, Together
 from maskling.model.device import Compute
@@ -32,7 +39,7 @@ Scored = list[tuple[Pieces, float]]
 
 def fill_texts(
     runner: ModelRunner,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     top_k: int = 5,
     targets: Sequence[str] | None = None,
@@ -51,6 +58,7 @@ def fill_texts(
     if top_k < 1:
         raise SettingsError(f"top_k is {top_k}; it must be 1 or more")
     runner.need_head("fill")
+    texts = check_texts(texts)
     score, room = scorer(runner, targets, whole_words)
     states = [read_slots(text, runner.tokenizer, runner.max_length, room) for text in texts]
     if joint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -104,6 +104,16 @@ def _prefix(text: str, tokens: int) -> str:
 def default_batch_tokens(compute: Compute) -> int:
     """Return the default number of tokens per batch on a device."""
     return CPU_BATCH_TOKENS if compute.device.type == "cpu" else BATCH_TOKENS
+
+
+def check_texts(texts: Iterable[object]) -> list[str]:
+    """Return texts as a list. Raises SettingsError, with the index, for what is no text, such as None or NaN."""
+    found: list[str] = []
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise SettingsError(f"item {index} of the texts is {text!r}, not a text; leave it out, or give '' for it")
+        found.append(text)
+    return found
 
 
 def resolve_batch_tokens(batch_tokens: int | None, compute: Compute) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskling.data.labelled.encode_questions import AnswerWindows, encode_questions
-from maskling.data.labelled.encode_tags import encode_tagged, join_words
+from maskling.data.labelled.encode_tags import encode_tagged, join_words, words_in
 from maskling.data.labelled.encode_texts import Windows, encode_texts
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import SettingsError
@@ -17,7 +17,6 @@ from maskling.infer.forward import BATCH_TOKENS, ModelRunner, resolve_batch_toke
 from maskling.infer.results import Answered, Entity, Label, Labels, Number, Predicted, Span, Tagged, Word
 from maskling.infer.task_logits import Float32Array, TaskScorer
 from maskling.metrics.entities import entities, marks_entities
-from maskling.tokenizer.characters import SPACE, character_kinds, character_word_starts
 from maskling.tokenizer.tokenizer import Tokenizer
 
 PredictInput = str | Sequence[str] | TextRecord | TaggedRecord | QuestionRecord
@@ -60,7 +59,8 @@ def predict_all(
                 batch_tokens=batch_tokens,
             )
         case _:
-            texts = [_text(item) for item in inputs]
+            pairs = scorer.head_config.answer_settings.pairs
+            texts = [_text(item, pairs) for item in inputs]
             return predict_texts(scorer, tokenizer, longest, texts, threshold=threshold, batch_tokens=batch_tokens)
 
 
@@ -74,13 +74,22 @@ def questions_of(inputs: Iterable[PredictInput]) -> list[QuestionRecord]:
     return [_question(item) for item in inputs]
 
 
-def _text(item: Any) -> TextRecord:
+def _text(item: Any, pairs: bool | None) -> TextRecord:
+    """Return an input as a record. pairs: whether the model takes pairs of texts; None for both."""
     match item:
         case TextRecord():
             return item
         case str():
+            if pairs:
+                raise SettingsError(
+                    f"this model takes pairs of texts: give each as a tuple of two, not {_shortened(item)}"
+                )
             return TextRecord("", item)
         case [str(first), str(second)]:
+            if pairs is False:
+                raise SettingsError(
+                    f"this model takes single texts, not pairs: give a list of texts, not {_shortened(item)}"
+                )
             return TextRecord("", first, second)
     raise SettingsError(f"this model takes texts, or pairs of them as tuples of two, not {_shortened(item)}")
 
@@ -196,18 +205,6 @@ def predict_tags(
         tagged.append(Tagged(text, words, tuple(entities_of(text, words)) if with_entities else ()))
         first = last
     return Predicted(tagged, encoded.cut)
-
-
-def words_in(text: str) -> tuple[str, list[str], list[int]]:
-    """Return a text, its words, and the character at which each begins.
-
-    Text is split at white space, around punctuation and around Chinese characters, as in BERT's pre-tokenization.
-    Words of another kind can be given as lists.
-    """
-    begins = np.flatnonzero(character_word_starts(text))
-    visible = np.flatnonzero(character_kinds(text) != SPACE)
-    ends = visible[np.searchsorted(visible, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
-    return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 
 
 def entities_of(text: str, words: Sequence[Word]) -> Iterator[Entity]:

@@ -1,13 +1,13 @@
 """Results of filling masks and of fine-tuned models.
 
-Every result has `as_dict`, plain data for JSON, and rows or cells of a table for display.
+Every result has `as_dict`, plain data for JSON, and rows or cells of a table for display; `names` are those of cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 # Results of `fill`.
 
@@ -142,6 +142,8 @@ def _shown(probability: float) -> str:
 class Label:
     """The label of a text or a pair. score: its probability; scores: the probability of every label, best first."""
 
+    names: ClassVar[tuple[str, ...]] = ("prediction", "score")
+
     label: str
     score: float
     scores: dict[str, float]
@@ -159,6 +161,8 @@ class Label:
 class Labels:
     """The labels of a multi-label text, best first: those whose own probability reaches the threshold."""
 
+    names: ClassVar[tuple[str, ...]] = ("prediction", "scores")
+
     labels: tuple[str, ...]
     scores: dict[str, float]
 
@@ -173,6 +177,8 @@ class Labels:
 
 class Number(float):
     """The number predicted for a text or a pair: a float with `as_dict` and `cells`."""
+
+    names: ClassVar[tuple[str, ...]] = ("prediction",)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -209,6 +215,8 @@ class Entity:
 class Tagged:
     """A sentence with its tags. text: the text that offsets refer to; for input given as words, the words joined."""
 
+    names: ClassVar[tuple[str, ...]] = ("prediction",)
+
     text: str
     words: tuple[Word, ...]
     entities: tuple[Entity, ...] = ()
@@ -244,6 +252,8 @@ class Answered(Span):
     no_answer: the probability that the context has no answer. best: the best answers; this one is the first of them
     unless it is empty.
     """
+
+    names: ClassVar[tuple[str, ...]] = ("prediction", "score", "place")
 
     no_answer: float = 0.0
     best: tuple[Span, ...] = ()

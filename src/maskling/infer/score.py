@@ -20,7 +20,7 @@ from torch import Tensor
 
 from maskling.arrays import Int64Array, offsets_of
 from maskling.errors import SettingsError
-from maskling.infer.forward import ModelRunner, batches_by_length, encode_padded, resolve_batch_tokens
+from maskling.infer.forward import ModelRunner, batches_by_length, check_texts, encode_padded, resolve_batch_tokens
 from maskling.infer.masks import word_of
 from maskling.metrics import entropy
 from maskling.tokenizer.encoding import Encoded
@@ -106,7 +106,7 @@ class ScoredText:
 
 def score_texts(
     runner: ModelRunner,
-    texts: Sequence[str],
+    texts: Iterable[str],
     *,
     method: Method = "original",
     batch_tokens: int | None = None,
@@ -127,6 +127,7 @@ def score_texts(
     Raises SettingsError for an unknown method or a batch_tokens below 1, ModelError for a model without a masked-token
     head.
     """
+    texts = check_texts(texts)
     scores = _score(runner, texts, method, batch_tokens, on_progress)
     bounds, room = scores.encoded.offsets.tolist(), runner.max_length - 2
     scored = []

@@ -30,6 +30,18 @@ def label_scores(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[Any] |
     return scores if labels is None else {label: scores.get(label) or Scores.of(0, 0, 0) for label in labels}
 
 
+def confusion(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[Any]) -> NDArray[np.int64]:
+    """Return the number of items of each true class (rows) that each class (columns) was predicted for.
+
+    truth, predicted: (n,) classes, all of them in `labels`.
+    """
+    true, predictions = _aligned(truth, predicted)
+    index_of = {label: index for index, label in enumerate(labels)}
+    table = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(table, ([index_of[one] for one in true.tolist()], [index_of[one] for one in predictions.tolist()]), 1)
+    return table
+
+
 def macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: Sequence[Any] | None = None) -> float:
     """Return the mean F1 over classes, unweighted; NaN if there are none.
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from maskling.metrics.classification import Scores
 
-_MARKED = re.compile(r"[BIESLU]-.+")
+# BMES writes M for I. Some files have the mark after the type, or an underscore between them.
+_MARKED = re.compile(r"(?P<mark>[BIESLUM])[-_](?P<type>.+)", re.DOTALL)
+_MARKED_AT_END = re.compile(r"(?P<type>.+)[-_](?P<mark>[BIESLUM])", re.DOTALL)
 # BILOU's names for what IOBES calls E and S.
 _BEGINS_ALONE, _ENDS = "BSU", "ESLU"
 
@@ -33,14 +35,27 @@ class EntityScores:
 
 
 def marks_entities(tags: Iterable[str]) -> bool:
-    """Return whether tags mark entities: all are O or B-X, I-X (E-X, S-X, L-X, U-X), and some are not O."""
+    """Return whether tags mark entities: all are O or B-X, I-X (E-X, S-X, L-X, U-X, M-X), and some are not O.
+
+    B_X and X-B, with the mark at the end, are read as B-X.
+    """
     names = set(tags) - {"O"}
     return bool(names) and not unmarked(names)
 
 
 def unmarked(tags: Iterable[str]) -> set[str]:
     """Return the tags that neither mark an entity nor are O."""
-    return {name for name in tags if name != "O" and not _MARKED.fullmatch(name)}
+    return {name for name in tags if name != "O" and not split_tag(name)[0]}
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """Return the mark of a tag (one of BIESLU, or O) and its type; no mark if it marks no entity."""
+    if tag == "O":
+        return "O", ""
+    found = _MARKED.fullmatch(tag) or _MARKED_AT_END.fullmatch(tag)
+    if found is None:
+        return "", tag
+    return found["mark"].replace("M", "I"), found["type"]
 
 
 def entities(tags: Sequence[str]) -> list[EntitySpan]:
@@ -53,8 +68,10 @@ def entities(tags: Sequence[str]) -> list[EntitySpan]:
     start = 0
     before, kind = "O", ""
     for index, tag in enumerate([*tags, "O"]):
-        mark, _, type_ = tag.partition("-")
-        mark = mark[:1] or "O"
+        mark, type_ = split_tag(tag)
+        if not mark:
+            mark, _, type_ = tag.partition("-")
+            mark = mark[:1] or "O"
         starts = mark != "O" and (mark in _BEGINS_ALONE or before == "O" or before in _ENDS or type_ != kind)
         if before != "O" and (mark == "O" or starts):
             found.append(EntitySpan(kind, start, index))

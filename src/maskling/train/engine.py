@@ -57,7 +57,9 @@ class Engine:
             _check_sharding(task, encoder is module)
             sharded = ShardedModule(module, task.empty_module, ranks)
         forward = compile_encoder(encoder) if system.compile else encoder
-        return cls(task, module, task.recipe.optimizer.build(module), compute, ranks, forward, sharded)
+        return cls(
+            task, module, task.recipe.optimizer.build(module, task.lr_scales(module)), compute, ranks, forward, sharded
+        )
 
     @property
     def recipe(self) -> Any:
@@ -71,7 +73,7 @@ class Engine:
 
     def with_fresh_optimizer(self) -> Engine:
         """Return the engine with an optimizer without state."""
-        return replace(self, optimizer=self.recipe.optimizer.build(self.module))
+        return replace(self, optimizer=self.recipe.optimizer.build(self.module, self.task.lr_scales(self.module)))
 
     def evaluate(self) -> Metrics:
         """Return the metrics of the current weights. All ranks call this together."""

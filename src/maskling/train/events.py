@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
+
+Details: TypeAlias = dict[str, Any]
+"""Scores per label ('labels'), a confusion matrix ('confusion') and the scores of guessing ('majority'), for JSON."""
 
 Metrics: TypeAlias = dict[str, float | int | None]
 """Metrics of an evaluation by name; None for one that is undefined."""
@@ -152,7 +155,7 @@ class FinalMetrics:
     """Metrics of the final weights; yielded on rank 0, at the end.
 
     step: of the weights. role: 'dev' for the records that chose them, 'test' for those that did not. source, records:
-    file and number of the records.
+    file and number of the records. details: scores per label, of tasks that have labels.
     """
 
     step: int
@@ -160,6 +163,7 @@ class FinalMetrics:
     source: str
     records: int
     measured: Metrics
+    details: Details = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,8 +42,11 @@ class OptimizerSettings(Settings, ABC):
     )
 
     @abstractmethod
-    def build(self, module: Module) -> Optimizer:
-        """Build the optimizer of the module's parameters."""
+    def build(self, module: Module, scales: Mapping[str, float] | None = None) -> Optimizer:
+        """Build the optimizer of the module's parameters, except those that need no gradient.
+
+        scales: factors of the learning rate by the name of a parameter; 1 where there is none.
+        """
 
 
 class AdamW(OptimizerSettings):
@@ -51,9 +54,9 @@ class AdamW(OptimizerSettings):
 
     kind: Literal["adamw"] = "adamw"
 
-    def build(self, module: Module) -> Optimizer:
+    def build(self, module: Module, scales: Mapping[str, float] | None = None) -> Optimizer:
         """Build the optimizer of the module's parameters."""
-        return Optimizer(module, [_adamw(self, list(module.parameters()))])
+        return Optimizer(module, [_adamw(self, _trained(module), scales)])
 
 
 class Bert2018(OptimizerSettings):
@@ -68,11 +71,11 @@ class Bert2018(OptimizerSettings):
     beta1: float = Field(0.9, ge=0, lt=1, description="decay of the running mean of gradients")
     beta2: float = Field(0.999, ge=0, lt=1, description="decay of the running mean of squared gradients")
 
-    def build(self, module: Module) -> Optimizer:
+    def build(self, module: Module, scales: Mapping[str, float] | None = None) -> Optimizer:
         """Build the optimizer of the module's parameters."""
         import torch
 
-        adam = _adamw(self, list(module.parameters()))
+        adam = _adamw(self, _trained(module), scales)
         for group in adam.param_groups:
             for parameter in group["params"]:
                 adam.state[parameter] = {
@@ -96,18 +99,21 @@ class Muon(OptimizerSettings):
     momentum: float = Field(0.95, ge=0, lt=1, description="momentum of Muon")
     iterations: int = Field(5, ge=1, description="Newton-Schulz iterations")
 
-    def build(self, module: Module) -> Optimizer:
+    def build(self, module: Module, scales: Mapping[str, float] | None = None) -> Optimizer:
         """Build the optimizer of the module's parameters."""
         from torch.optim import Muon as TorchMuon
 
-        hidden = hidden_matrices(module)
-        chosen = {id(parameter) for parameter in hidden.values()}
-        rest = [parameter for parameter in module.parameters() if id(parameter) not in chosen]
-        parts: list[TorchOptimizer] = [_adamw(self, rest)]
+        trained = _trained(module)
+        hidden = {name: parameter for name, parameter in hidden_matrices(module).items() if name in trained}
+        rest = {name: parameter for name, parameter in trained.items() if name not in hidden}
+        parts: list[TorchOptimizer] = [_adamw(self, rest, scales)]
         if hidden:
             parts.append(
                 TorchMuon(
-                    list(hidden.values()),
+                    [
+                        {"params": list(some.values()), "lr": self.lr * scale}
+                        for scale, some in _by_scale(hidden, scales).items()
+                    ],
                     lr=self.lr,
                     weight_decay=self.weight_decay,
                     momentum=self.momentum,
@@ -126,7 +132,7 @@ class Optimizer:
 
     def __init__(self, module: Module, parts: list[TorchOptimizer]) -> None:
         self._parts = parts
-        self._names = {id(parameter): name for name, parameter in module.named_parameters()}
+        self._names = {id(parameter): name for name, parameter in _trained(module).items()}
         self._highest = [[float(group["lr"]) for group in part.param_groups] for part in parts]
 
     def step(self, factor: float) -> None:
@@ -210,13 +216,32 @@ def hidden_matrices(module: Module) -> dict[str, Parameter]:
     }
 
 
-def _adamw(settings: OptimizerSettings, parameters: list[Parameter]) -> TorchOptimizer:
+def _trained(module: Module) -> dict[str, Parameter]:
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def _by_scale(
+    parameters: Mapping[str, Parameter], scales: Mapping[str, float] | None
+) -> dict[float, dict[str, Parameter]]:
+    """Return the parameters by the factor of their learning rate."""
+    found: dict[float, dict[str, Parameter]] = {}
+    for name, parameter in parameters.items():
+        found.setdefault((scales or {}).get(name, 1.0), {})[name] = parameter
+    return found
+
+
+def _adamw(
+    settings: OptimizerSettings, parameters: Mapping[str, Parameter], scales: Mapping[str, float] | None
+) -> TorchOptimizer:
     import torch
 
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for scale, some in _by_scale(parameters, scales).items():
+        for decay, chosen in (
+            (settings.weight_decay, [p for p in some.values() if p.ndim >= 2]),
+            (0.0, [p for p in some.values() if p.ndim < 2]),
+        ):
+            groups.append({"params": chosen, "weight_decay": decay, "lr": settings.lr * scale})
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.lr,

@@ -197,6 +197,9 @@ class RunSettings(Settings, ABC):
     not_the_result: ClassVar[Mapping[str, set[str]]] = {}
     """By section ('' for none), the settings of this kind of run that do not change the final weights."""
 
+    added: ClassVar[Mapping[str, Any]] = {}
+    """Settings that earlier versions did not have, by path, with the value that stands for what those did."""
+
     if TYPE_CHECKING:
         # Every kind of run has these fields, and declares them in the order of the file.
         @property
@@ -230,7 +233,8 @@ class RunSettings(Settings, ABC):
                 part = tree[section] if section else tree
                 for name in names:
                     part.pop(name)
-        return flatten(tree)
+        flat = flatten(tree)
+        return {path: value for path, value in flat.items() if path not in self.added or value != self.added[path]}
 
     def differences(self, other: Self) -> list[tuple[str, Any, Any]]:
         """Return the settings that change the result and differ: (dotted path, own value, other value)."""

@@ -103,6 +103,10 @@ class Task(ABC, Generic[R, M]):
         """Whether to evaluate the initial weights, because they were trained before."""
         return False
 
+    def lr_scales(self, _module: M) -> Mapping[str, float]:
+        """Return factors of the learning rate by the name of a parameter; 1 where there is none."""
+        return {}
+
     @property
     def mask_rate(self) -> float:
         """Fraction of the tokens that get logits over the whole vocabulary, which decides their memory."""

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from maskling.data.labelled.columns import Columns
-from maskling.data.labelled.reader import RecordFile, read_records
-from maskling.data.labelled.records import TaggedRecord
+from maskling.data.labelled.reader import RecordFile, RecordReader, read_records
+from maskling.data.labelled.records import TaggedRecord, TextRecord
 from maskling.errors import DataError
 
 
@@ -93,7 +93,7 @@ def test_tags_by_number_keep_their_numbers(tmp_path):
         ("a.conll", "a\tO\nb\n", {}, "a.conll:2 has 1 columns, and the lines before it have 2"),
         ("a.conll", "a O\nNew York B-LOC\n", {}, "a.conll:2 has 3 columns"),
         ("a.conll", "\n\n", {}, "a.conll has no records"),
-        ("a.csv", "Sentence #,Word,Tag\n1,a,O\n", {}, "a.csv: tagged words are not read from .csv; give columns"),
+        ("a.csv", "Word,Tag\na,O\n", {}, "a.csv:1 has one word per row and no column with a name known for the number"),
         ("a.conll", "a O\n", {"label": "2"}, "a.conll:1 has no column 2"),
         ("a.conll", "a O\n", {"label": "ner"}, "give an index"),
         ("a.jsonl", '{"words": ["a", "b"], "tags": ["O"]}\n', {}, "a.jsonl:1 has 2 words and 1 tags"),
@@ -110,9 +110,11 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, name, text, columns, sai
 
 
 def test_bad_lines_can_be_left_out(tmp_path):
-    found = read_tagged(written(tmp_path, "a.conll", "a O\nb\nc O\n"), Columns(on_bad_row="skip"))
-    assert parts(found.records) == [(("a", "c"), ("O", "O"))]
-    assert "1 rows left out" in found.warnings[0]
+    # Without the word the sentence would be another one, and an entity might lose its beginning.
+    text = "a O\nb\nc\nd O\n\nd O\n"
+    found = read_tagged(written(tmp_path, "a.conll", text), Columns(on_bad_row="skip"))
+    assert parts(found.records) == [(("d",), ("O",))]
+    assert "1 sentences left out" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -159,3 +161,53 @@ def test_what_is_no_header_is_kept(tmp_path, text):
         line.split()[0] for line in text.splitlines()
     ]
     assert found.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # GermEval: a comment has another number of columns than words.
+        ("#\thttp://x [2009]\n1\tJim\tB-PER\n2\tran\tO\n", (("1", "2"), ("B-PER", "O"))),
+        # The same number: its tag is none that a word has.
+        ("#\thttp://x [2009]\nJim\tB-PER\nran\tO\n", (("Jim", "ran"), ("B-PER", "O"))),
+        ("#\tthe first\n#\tthe second\nJim\tB-PER\n#\tO\nran\tO\n", (("Jim", "#", "ran"), ("B-PER", "O", "O"))),
+        # Only spaces and tabs separate columns, and words may hold any other white space.
+        ("Jim B-PER\n10\u00a0000 O\n\u3000 O\n", (("Jim", "10\u00a0000", "\u3000"), ("B-PER", "O", "O"))),
+        ("Jim \t B-PER\nran  O\n", (("Jim", "ran"), ("B-PER", "O"))),
+        ("a\u2003b\tB-PER\n\u00a0\tO\n", (("a\u2003b", "\u00a0"), ("B-PER", "O"))),
+    ],
+)
+def test_comments_and_odd_spaces_are_neither_words_nor_columns(tmp_path, text, expected):
+    if "\t \t" in text or " \t " in text:
+        text = text.replace(" \t ", " ")
+    (record,) = read_tagged(written(tmp_path, "a.conll", text)).records
+    assert (record.words, record.tags) == expected
+
+
+def test_document_marks_end_sentences(tmp_path):
+    text = "-DOCSTART- -X- O\n\na x O\n-DOCSTART- O\nb y B-X\n\n-DOCSTART- -X- -X- O\n"
+    found = read_tagged(written(tmp_path, "a.conll", text)).records
+    assert parts(found) == [(("a",), ("O",)), (("b",), ("B-X",))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("-DOCSTART- -X- O O\n\nEU NNP B-NP I-ORG\nrejects VBZ B-VP O\n", ("EU", "rejects")),
+        ("EU\tX\nrejects\tO\n\na\tO\n", ("EU", "rejects")),  # X is a tag of the model
+        ("# a comment\nEU B-ORG\nrejects O\n", ("EU", "rejects")),
+    ],
+)
+def test_a_txt_with_columns_of_tags_is_read_for_prediction_as_for_training(tmp_path, text, words):
+    path = written(tmp_path, "test.txt", text)
+    groups = list(RecordReader(path, "tag", known=("O", "I-ORG", "X")))
+    assert groups[0][0].words == words
+    assert [record.words for record in read_tagged(path).records] == [record.words for record in groups[0]]
+
+
+@pytest.mark.parametrize(
+    "text", ["The fox sees\nParis today\n", "one word\ntwo words\n", "alone\n", "to O\nby train\n"]
+)
+def test_a_txt_of_texts_is_texts(tmp_path, text):
+    ((first, *_),) = RecordReader(written(tmp_path, "test.txt", text), "tag", known=("O", "B-X"))
+    assert first == TextRecord("test.txt:1", text.splitlines()[0])

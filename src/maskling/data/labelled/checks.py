@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord, label_names, record_tags
 from maskling.errors import listing
-from maskling.metrics.entities import entities, marks_entities, unmarked
+from maskling.metrics.entities import entities, marks_entities, split_tag, unmarked
 
 # A class is rare if it is this many times rarer than the most frequent one, or below this fraction of all.
 RATIO = 10
@@ -52,7 +52,7 @@ def check_tagged(train: Sequence[TaggedRecord], others: Mapping[str, Sequence[Ta
     counts = (
         Counter(found.type for record in train for found in entities(record_tags(record))) if are_entities else tags
     )
-    warnings = [*stray_tags(train, tags), *imbalance(counts), *typos(counts)]
+    warnings = [*stray_tags(train, tags), *numbered_tags(tags), *imbalance(counts), *typos(counts)]
     sets = {"train": train, **others}
     for name, records in others.items():
         warnings += unseen_labels(tags, (tag for record in records for tag in record.tags or ()), name, "tags")
@@ -108,13 +108,15 @@ def typos(counts: Mapping[str, int]) -> list[str]:
     return warnings if more <= 0 else [*warnings[:_TYPOS_SHOWN], f"and {more:,} more labels may be misspelt like these"]
 
 
-def unseen_labels(known: Mapping[str, int], found: Iterable[str], where: str, what: str) -> list[str]:
-    """Warn of labels of an evaluation set that train lacks."""
+def unseen_labels(
+    known: Collection[str], found: Iterable[str], where: str, what: str, whose: str = "train"
+) -> list[str]:
+    """Warn of labels of an evaluation set that train, or the model, lacks."""
     counts = Counter(name for name in found if name not in known)
     if not counts:
         return []
     shown = _first_of([f"'{name}' ({count:,})" for name, count in counts.most_common()])
-    return [f"{where} has {what} that train lacks: {shown}; the model cannot predict them"]
+    return [f"{where} has {what} that {whose} lacks: {shown}; the model cannot predict them"]
 
 
 def unlabelled(known: Mapping[str, int], counts: Mapping[str, int], where: str) -> list[str]:
@@ -166,14 +168,26 @@ def stray_tags(records: Sequence[TaggedRecord], counts: Mapping[str, int]) -> li
     ]
 
 
+def numbered_tags(counts: Mapping[str, int]) -> list[str]:
+    """Warn of tags that are numbers, as the Hugging Face hub has them: their names may mark entities."""
+    if not all(name.removeprefix("-").isdecimal() for name in counts):
+        return []
+    shown = listing([str(number) for number in sorted(map(int, counts))], _SHOWN)
+    return [
+        f"tags are numbers ({shown}), so the accuracy of tags is measured, not F1 of entities; name them with "
+        f"columns.label-names, as in O,B-PER,I-PER"
+    ]
+
+
 def loose_tags(records: Sequence[TaggedRecord], where: str) -> list[str]:
     """Warn of I- tags that follow no tag of their type."""
     loose: list[TaggedRecord] = []
     begun = 0
     for record in records:
-        begun += sum(tag[:1] in "BS" for tag in record.tags or ())
-        for before, tag in pairwise(("O", *(record.tags or ()))):
-            if tag.startswith("I-") and before[2:] != tag[2:]:
+        split = [("O", ""), *map(split_tag, record.tags or ())]
+        begun += sum(mark in ("B", "S") for mark, _ in split)
+        for (_, before), (mark, type_) in pairwise(split):
+            if mark == "I" and before != type_:
                 loose.append(record)
     if not loose:
         return []

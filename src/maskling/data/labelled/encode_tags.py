@@ -24,6 +24,7 @@ from maskling.data.labelled.encode_texts import (
 )
 from maskling.data.labelled.records import LabelSet, TaggedRecord
 from maskling.errors import SettingsError
+from maskling.tokenizer.characters import SPACE, character_kinds, character_word_starts
 from maskling.tokenizer.segmentation import IDEOGRAPHS
 from maskling.tokenizer.tokenizer import Tokenizer
 
@@ -127,6 +128,18 @@ def spaces_before(words: Sequence[str]) -> list[bool]:
     if not words:
         return []
     return [False, *(not (_unspaced(left[-1:]) and _unspaced(right[:1])) for left, right in pairwise(words))]
+
+
+def words_in(text: str) -> tuple[str, list[str], list[int]]:
+    """Return a text, its words, and the character at which each begins.
+
+    Text is split at white space, around punctuation and around Chinese characters, as in BERT's pre-tokenization.
+    Words of another kind can be given as lists.
+    """
+    begins = np.flatnonzero(character_word_starts(text))
+    visible = np.flatnonzero(character_kinds(text) != SPACE)
+    ends = visible[np.searchsorted(visible, [*begins[1:], len(text)]) - 1] + 1 if len(begins) else begins
+    return text, [text[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)], begins.tolist()
 
 
 def join_words(words: Sequence[str]) -> tuple[str, list[int]]:

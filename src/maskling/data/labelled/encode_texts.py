@@ -155,14 +155,17 @@ class LabelTargets(Targets):
     labels: (w,) int64 classes, (w, classes) float32 zeros and ones for multi-label, or (w,) float32 numbers.
     weights: (w,) float32, `Windows.shares`: each record counts once, however long, and its windows by their tokens, so
     windows are independent. A record's prediction is the mean of its windows' logits under the same weights.
+    scales: factors of the loss by class, (w,) or (w, classes) float32; None if all classes weigh the same.
     """
 
     labels: NDArray[np.int64] | NDArray[np.float32]
     weights: NDArray[np.float32]
+    scales: NDArray[np.float32] | None = None
 
     def take(self, which: Int64Array) -> LabelTargets:
         """Return the labels of some windows."""
-        return LabelTargets(self.labels[which], self.weights[which])
+        scales = None if self.scales is None else self.scales[which]
+        return LabelTargets(self.labels[which], self.weights[which], scales)
 
     @property
     def total(self) -> float:

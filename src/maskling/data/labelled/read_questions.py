@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,8 +19,8 @@ _SINGLE = ("answer", "answer_text")
 class QuestionParser:
     """Parse questions, and count the answers that are not where `answer_start` puts them.
 
-    A misplaced answer is moved if it occurs exactly once nearby; else it keeps its text and loses its position: it
-    still counts in evaluation, but there is nothing to learn from it.
+    A misplaced answer is moved to its nearest occurrence (see `locate`); without one it keeps its text and loses its
+    position: it still counts in evaluation, but there is nothing to learn from it.
     """
 
     def __init__(self, file: OpenFile, *, with_answers: bool) -> None:
@@ -78,12 +79,13 @@ class QuestionParser:
         path, found = self._file.path, []
         if self._moved:
             found.append(
-                f"{path}: {self._moved:,} answers were a few characters off and were moved ({self._first_moved})"
+                f"{path}: {self._moved:,} answers were not at 'answer_start' and were moved to the nearest place with "
+                f"their text ({self._first_moved})"
             )
         if self._lost:
             found.append(
-                f"{path}: {self._lost:,} answers are not in their context; nothing is learned from those "
-                f"({self._first_lost})"
+                f"{path}: {self._lost:,} answers are not near 'answer_start' in their context; nothing is learned from "
+                f"those ({self._first_lost})"
             )
         return found
 
@@ -117,14 +119,15 @@ class QuestionParser:
         given = value.get("answer_start") if isinstance(value, Mapping) else None
         if not isinstance(text, str) or not isinstance(given, int):
             raise BadRowError("has an answer without 'text' and 'answer_start', its first character in 'context'")
-        start = locate(text, given, context)
-        if start is None:
+        found = locate(text, given, context)
+        if found is None:
             self._lost += 1
             self._first_lost = self._first_lost or where
-        elif start != given:
+            return Answer(text, -1)
+        if found[0] != given:
             self._moved += 1
             self._first_moved = self._first_moved or where
-        return Answer(text, -1 if start is None else start)
+        return Answer(found[1], found[0])
 
     def _list_of(self, row: Any, name: str, where: str) -> list[Any]:
         value = row.get(name) if isinstance(row, Mapping) else None
@@ -134,17 +137,39 @@ class QuestionParser:
         return []
 
 
-def locate(text: str, start: int, context: str) -> int | None:
-    """Return where an answer starts: at `start`, else at its only occurrence within NEAR characters, else None."""
-    if text and start >= 0 and context.startswith(text, start):
-        return start
-    if not text:
+def locate(text: str, start: int, context: str) -> tuple[int, str] | None:
+    """Return where an answer starts and its text in the context, None if it is not near `start`.
+
+    At `start`, in characters or in UTF-16 units as JavaScript counts them, else at the nearest occurrence within NEAR
+    characters. White space around the answer does not count, and any white space matches any other.
+    """
+    bare = text.strip()
+    if not bare:
         return None
-    near = max(0, start - NEAR)
-    found = context.find(text, near, start + NEAR + len(text))
-    if found < 0 or context.find(text, found + 1, start + NEAR + len(text)) >= 0:
+    if start >= 0 and context.startswith(text, start):
+        return start, text
+    wide = _from_utf16(start, context)
+    if wide is not None and context.startswith(text, wide):
+        return wide, text
+    words = r"\s+".join(map(re.escape, bare.split()))
+    pattern = re.compile(f"(?=({words}))")  # finds occurrences that overlap, too
+    found: list[tuple[int, int, str]] = []
+    for given in {start + len(text) - len(text.lstrip()), start if wide is None else wide}:
+        near = pattern.finditer(context, max(0, given - NEAR), max(0, given + NEAR) + 2 * len(bare))
+        found += [(abs(at.start() - given), at.start(), at[1]) for at in near if abs(at.start() - given) <= NEAR]
+    if not found:
         return None
-    return found
+    _, first, matched = min(found)
+    return first, matched
+
+
+def _from_utf16(start: int, context: str) -> int | None:
+    """Return the character at an offset in UTF-16 units, None where it is the same."""
+    units = context.encode("utf-16-le", "surrogatepass")
+    if not 0 <= 2 * start <= len(units):
+        return None
+    at = len(units[: 2 * start].decode("utf-16-le", "replace"))
+    return None if at == start else at
 
 
 def _answers_of(row: Fields) -> Any:

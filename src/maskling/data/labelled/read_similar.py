@@ -13,6 +13,7 @@ from maskling.corpus.reading import read_documents
 from maskling.corpus.sentences import split_lines, split_sentences
 from maskling.corpus.settings import CorpusSettings
 from maskling.corpus.sources import expand
+from maskling.data.labelled.arrow_rows import ARROW_SUFFIXES, arrow_rows
 from maskling.data.labelled.columns import Columns, find_columns
 from maskling.data.labelled.reader import read_records
 from maskling.data.labelled.records import TextRecord
@@ -59,9 +60,10 @@ def _single_text_field(path: str, columns: Columns) -> str | None:
     """Return the name of the text field, None if records are pairs."""
     file = OpenFile(path) if Path(path).is_file() else None
     suffix = file.source.suffix if file else None
-    if file is None or suffix not in (*JSON_SUFFIXES, *TABLE_SUFFIXES):
+    if file is None or suffix not in (*JSON_SUFFIXES, *TABLE_SUFFIXES, *ARROW_SUFFIXES):
         return columns.text or "text"
-    rows = json_rows(file) if suffix in JSON_SUFFIXES else table_rows(file, columns)
+    tables = table_rows(file, columns) if suffix in TABLE_SUFFIXES else arrow_rows(file)
+    rows = json_rows(file) if suffix in JSON_SUFFIXES else tables
     number, row = next(rows, (0, None))
     if row is None:
         raise DataError(f"{path} has no records; give a file that has some")
@@ -80,6 +82,12 @@ def _read_pairs(path: str, columns: Columns) -> SimilarityFile:
     elif unscored is not None:
         raise DataError(
             f"{unscored.id} has no score, but other records of its file have one; add it, or remove the row"
+        )
+    both = next((record for record in found.records if record.negatives), None)
+    if both is not None:
+        raise DataError(
+            f"{both.id} has a score and a hard negative, but hard negatives are compared with pairs without scores; "
+            f"leave out the column of scores or that of negatives"
         )
     return SimilarityFile("scored", found.records, found.warnings)
 

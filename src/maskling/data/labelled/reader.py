@@ -1,32 +1,35 @@
 """The reader of labelled files: records for training, evaluation and prediction, streamed from files or standard input.
 
-Formats by suffix: JSON Lines (.jsonl, .ndjson, .json), tables (.csv, .tsv), lines of text (.txt), SQuAD's JSON for
-questions, and for tags CoNLL columns (any other suffix). Files may be compressed.
+Formats by suffix: JSON Lines (.jsonl, .ndjson, .json), tables (.csv, .tsv), Parquet and Arrow, lines of text (.txt),
+SQuAD's JSON for questions, and for tags brat's .ann and CoNLL columns (any other suffix). Files may be compressed.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from maskling.data.labelled.arrow_rows import ARROW_SUFFIXES, arrow_rows
 from maskling.data.labelled.columns import (
+    SENTENCE_COLUMNS,
+    TEXT_COLUMNS,
     WORD_COLUMNS,
     ColumnMatch,
     Columns,
     find_columns,
     find_word_columns,
+    negative_columns,
     no_label_column,
 )
+from maskling.data.labelled.read_labels import label_of, missing_label, resolve_lists, type_name
 from maskling.data.labelled.read_questions import QuestionParser
-from maskling.data.labelled.read_tags import conll_sentences, tagged_row
+from maskling.data.labelled.read_spans import SpanParser, brat_folder, brat_sentences, is_brat_folder
+from maskling.data.labelled.read_tags import conll_sentences, has_tag_columns, table_sentences, tagged_row
 from maskling.data.labelled.records import (
     QuestionRecord,
     Record,
     RecordKind,
-    RecordLabel,
     TaggedRecord,
     TextRecord,
 )
@@ -43,7 +46,7 @@ from maskling.data.labelled.tables import (
     stdin_lines,
     table_rows,
 )
-from maskling.errors import DataError
+from maskling.errors import DataError, SettingsError
 from maskling.grouping import grouped
 
 LabelUse = Literal["required", "optional", "ignored"]
@@ -52,7 +55,6 @@ LabelUse = Literal["required", "optional", "ignored"]
 # to wait for.
 GROUP_RECORDS = 256
 GROUP_CHARACTERS = 1 << 18
-_WRITTEN_AS_FLOAT = re.compile(r"-?\d+\.0")
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ def read_records(
     path: str, kind: RecordKind, columns: Columns | None = None, *, labels: LabelUse = "required"
 ) -> RecordFile:
     """Read a whole file, for training or evaluation. See `RecordReader`."""
+    if kind not in ("classify", "tag") and columns is not None and columns.label_names is not None:
+        raise SettingsError("columns.label_names names classes or tags, and this task has none; leave it out")
     reader = RecordReader(path, kind, columns, labels=labels)
-    records = list(reader.records())
-    return RecordFile(_without_zeros(records) if kind == "classify" else records, reader.warnings)
+    return RecordFile(reader.read(), reader.warnings)
 
 
 class RecordReader:
@@ -86,15 +89,19 @@ class RecordReader:
         *,
         labels: LabelUse = "ignored",
         pairs: bool | None = None,
+        known: Collection[str] = (),
     ) -> None:
         """path: '-' is standard input.
 
         kind: of the task, which decides what a record is and whether labels are numbers. labels: 'required' makes an
         unlabelled row a bad row; 'ignored' reads none, to predict. pairs: whether the model takes pairs of texts (see
-        `AnswerSettings`), checked where labels are ignored; None accepts both.
+        `AnswerSettings`), checked where labels are ignored; None accepts both. known: the labels of the model.
         """
         self._columns = columns or Columns()
-        self._file = OpenFile(path, self._columns.on_bad_row == "skip")
+        brat = kind == "tag" and is_brat_folder(path)
+        self._file = OpenFile(path, self._columns.on_bad_row == "skip", self._columns.encoding, folder=brat)
+        self._names, self._known = self._columns.read_label_names(), known
+        self._spans = SpanParser(self._file, self._columns, self._names)
         self._kind, self._labels, self._pairs = kind, labels, pairs
         self._found: ColumnMatch | None = None
         self._lines_are_json: bool | None = None
@@ -126,9 +133,24 @@ class RecordReader:
             yield record
         self._finish(count)
 
+    def read(self) -> list[Any]:
+        """Return all records of a file. Raises DataError with the file and line."""
+        records: list[Any] = list(self._records())
+        if self._kind == "classify" and self._labels != "ignored":
+            names = self._names or self._file.label_names.get(self._found.label or "" if self._found else "", ())
+
+            def fault(record: TextRecord, message: str) -> None:
+                self._file.fault(record.id.rpartition(":")[2], message)
+
+            records, warnings = resolve_lists(records, names, fault)
+            self._file.warnings += [f"{self._file.path}: {warning}" for warning in warnings]
+        self._finish(len(records))
+        return records
+
     def _finish(self, count: int) -> None:
         self._file.finish(count)
-        self.warnings += [*self._file.warnings, *(self._questions.warnings() if self._questions else ())]
+        self.warnings += [*self._file.warnings, *self._spans.warnings()]
+        self.warnings += self._questions.warnings() if self._questions else ()
 
     def _records(self) -> Iterator[Record]:
         file, suffix, kind = self._file, self._file.source.suffix, self._kind
@@ -136,35 +158,71 @@ class RecordReader:
         if self._questions is not None and suffix == ".json":
             for question, where in self._questions.parse_squad():
                 yield from self._if_labelled(question, where)
+        elif file.folder:
+            yield from self._sentences(brat_folder(file, self._spans))
         elif file.is_json:
             yield from self._row_records(json_rows(file))
-        elif suffix in TABLE_SUFFIXES and (kind != "tag" or (suffix == ".csv" and not labelled)):
-            yield from self._row_records(
-                table_rows(file, Columns() if kind == "answer" and labelled else self._columns)
-            )
+        elif suffix in ARROW_SUFFIXES:
+            yield from self._row_records(arrow_rows(file))
+        elif kind == "tag" and suffix in TABLE_SUFFIXES and self._is_word_table():
+            rows = table_rows(file, self._columns)
+            yield from self._sentences(table_sentences(rows, file, self._columns, self._names, with_tags=labelled))
+        elif suffix == ".csv" or (suffix in TABLE_SUFFIXES and kind != "tag"):
+            yield from self._row_records(table_rows(file, self._table_columns()))
         elif kind == "answer" and labelled and suffix != ".txt":
             yield from self._row_records(json_rows(file))
-        elif suffix == ".txt" and not (kind == "tag" and labelled):
+        elif kind == "tag" and suffix == ".ann":
+            yield from self._sentences(brat_sentences(file, self._spans))
+        elif suffix == ".txt" and not (
+            kind == "tag" and (labelled or has_tag_columns(file, self._columns, self._known))
+        ):
             if labelled:
                 raise DataError(f"{file.path}: lines of a .txt are texts without labels; give .jsonl, .csv or .tsv")
             self._lines_are_json = False
             yield from self._line_records(lines(file))
         elif kind == "tag":
-            for sentence in conll_sentences(file, self._columns):
-                yield from self._if_labelled(sentence, sentence.id.rpartition(":")[2])
+            yield from self._sentences(conll_sentences(file, self._columns, self._names if labelled else ()))
         else:
-            known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, ".txt"))
+            known = ", ".join((*JSON_SUFFIXES, *TABLE_SUFFIXES, *ARROW_SUFFIXES, ".txt"))
             what = f"files that end in '{suffix}'" if suffix else "files without a suffix"
             raise DataError(f"{file.path}: {what} are not read; give one of {known}, compressed or not")
+
+    def _sentences(self, sentences: Iterable[TaggedRecord]) -> Iterator[Record]:
+        for sentence in sentences:
+            yield from self._if_labelled(sentence, sentence.id.rpartition(":")[2])
+
+    def _table_columns(self) -> Columns:
+        """Return the columns that a table of questions with answers has: theirs have fixed names."""
+        if self._kind != "answer" or self._labels == "ignored":
+            return self._columns
+        nothing = dict.fromkeys(("text", "text_pair", "negative", "label", "sentence"))
+        return self._columns.model_copy(update=nothing)
+
+    def _is_word_table(self) -> bool:
+        """Return whether a table has one word per row: a column of words, and one that tells sentences apart."""
+        path, columns = self._file.path, self._columns
+        row = next((row for _, row in table_rows(OpenFile(path, True, self._file.encoding), columns)), {})
+        folded = {name.casefold() for name in row}
+        if columns.sentence is not None:
+            return True
+        has_sentence = any(name.casefold() in folded for name in SENTENCE_COLUMNS)
+        has_text = any(name in folded for name in TEXT_COLUMNS)
+        words = [value for name, value in row.items() if name.casefold() in WORD_COLUMNS]
+        has_words = bool(words) and not str(words[0]).startswith("[") and columns.text in (None, *row)
+        return has_words and (has_sentence or (self._file.source.suffix == ".csv" and not has_text))
 
     def _row_records(self, rows: Iterator[tuple[int, Fields]]) -> Iterator[Record]:
         for number, row in rows:
             try:
-                record = self._row_record(number, row)
+                records = self._tagged_spans(number, row)
+                records = [self._row_record(number, row)] if records is None else records
             except BadRowError as error:
                 self._file.fault(number, str(error))
             else:
-                yield from self._if_labelled(record, number)
+                for record in records:
+                    if self._labels == "ignored" and isinstance(record, TextRecord | QuestionRecord):
+                        record = replace(record, row=row)
+                    yield from self._if_labelled(record, number)
 
     def _line_records(self, numbered: Iterator[tuple[int, str]]) -> Iterator[Record]:
         """Yield the records of plain lines, or of JSON Lines; empty lines are skipped."""
@@ -193,6 +251,18 @@ class RecordReader:
                 return
         yield record
 
+    def _tagged_spans(self, number: int, row: Fields) -> list[Any] | None:
+        """Return the sentence of a row whose entities are spans of a text; None for other rows."""
+        if self._kind != "tag":
+            return None
+        id_ = f"{self._file.name}:{number}"
+        if self._labels == "ignored":
+            text = row["data"].get(self._columns.text or "text") if isinstance(row.get("data"), dict) else None
+            return [TextRecord(id_, text)] if isinstance(text, str) else None
+        if any(_is_words(row.get(name)) for name in (self._columns.text or "", *WORD_COLUMNS)):
+            return None
+        return self._spans.parse(row, id_)
+
     def _row_record(self, number: int, row: Fields) -> Record:
         """Return the record of a row. Raises BadRowError for a bad row, DataError for a file without such columns."""
         if self._questions is not None:
@@ -201,7 +271,8 @@ class RecordReader:
         if self._kind == "tag" and (labelled or self._has_word_list(row)):
             found = self._find(number, row, words=True)
             if labelled or isinstance(row.get(found.text), list):
-                return tagged_row(row, found, id_, with_tags=labelled)
+                names = self._names or self._file.label_names.get(found.label or "", ())
+                return tagged_row(row, found, id_, with_tags=labelled, names=names)
         found = self._find(number, row)
         return self._labelled_text(row, found, id_) if labelled else self._unlabelled_text(row, found, id_)
 
@@ -214,7 +285,7 @@ class RecordReader:
         file, required = self._file, self._labels == "required"
         if self._found is None or (required and self._found.label is None):
             found = (find_word_columns if words else find_columns)(list(row), self._columns, file.names_at(number))
-            used = (found.label, found.negative) if self._labels != "ignored" else ()
+            used = (found.label, *found.label_columns, *found.negatives) if self._labels != "ignored" else ()
             check_unrepeated(file, found.text, found.text_pair, *used)
             self._found = found
             if required and found.label is None:
@@ -228,15 +299,19 @@ class RecordReader:
 
     def _labelled_text(self, row: Fields, found: ColumnMatch, id_: str) -> TextRecord:
         numbers = self._kind == "regress"
-        label = _label_of(row, found.label, self._columns.separator, numbers)
+        names = self._names or self._file.label_names.get(found.label or "", ())
+        label = label_of(row, found, self._columns.separator, names, numbers=numbers)
         if self._labels == "required" and label is None:
-            raise BadRowError(_missing_label(row, found.label, numbers))
+            raise BadRowError(missing_label(row, found.label, numbers))
+        negatives = found.negatives
+        if found.text_pair and self._columns.negative is None:  # the objects of JSON differ in their fields
+            negatives = negative_columns(row, (found.text, found.text_pair, found.label))
         return TextRecord(
             id=id_,
             text=_text_of(row, found.text),
             text_pair=_text_of(row, found.text_pair) if found.text_pair else None,
             label=label,
-            negative=_negative_of(row, found.negative, required=self._columns.negative is not None),
+            negatives=tuple(text for name in negatives for text in _negatives_of(row, name)),
         )
 
     def _unlabelled_text(self, row: Fields, found: ColumnMatch, id_: str) -> TextRecord:
@@ -289,84 +364,21 @@ def _size(record: Record) -> int:
 def _text_of(row: Fields, name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str):
-        raise BadRowError(f"has no text in '{name}' but {_type_name(value)}")
+        raise BadRowError(f"has no text in '{name}' but {type_name(value)}")
     return value
 
 
-def _negative_of(row: Fields, name: str | None, *, required: bool) -> str | None:
-    value = row.get(name) if name is not None else None
-    if value is None or value == "" or (not isinstance(value, str) and not required):
-        return None
-    return _text_of(row, str(name))
+def _negatives_of(row: Fields, name: str) -> list[str]:
+    """Return the hard negatives in a column: a text, or a list of texts. Raises BadRowError for anything else."""
+    value = row.get(name)
+    if value is None or value == "":
+        return []
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise BadRowError(f"has no text and no list of texts in '{name}' but {type_name(value)}")
+    return [text for text in value if text]
 
 
-def _label_of(row: Fields, name: str | None, separator: str | None, numbers: bool) -> RecordLabel:
-    value = row.get(name) if name is not None else None
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return () if value is not None and separator else None
-    if _is_undecided(value, name):
-        return None
-    if numbers:
-        return _number(value, name)
-    if separator and isinstance(value, str):
-        return tuple(part.strip() for part in value.split(separator) if part.strip())
-    if isinstance(value, list):
-        return tuple(_label_name(part, name) for part in value)
-    return _label_name(value, name)
-
-
-def _is_undecided(value: Any, column: str | None) -> bool:
-    """Return whether a label is the mark of SNLI and MultiNLI for pairs on which the annotators did not agree."""
-    return value == "-" and column == "gold_label"
-
-
-def _missing_label(row: Fields, column: str | None, numbers: bool) -> str:
-    if column is None:
-        return no_label_column(list(row))
-    if _is_undecided(row.get(column), column):
-        return f"has '-' in '{column}': the annotators did not agree, so it has no label"
-    return f"has no {'number' if numbers else 'label'} in '{column}'"
-
-
-def _label_name(value: Any, column: str | None) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return value.strip()
-        case int():
-            return str(value)
-        case float() if value.is_integer():
-            return str(int(value))
-        case _:
-            raise BadRowError(
-                f"has {_type_name(value)} for a label in '{column}'; to learn numbers, use --task regress"
-            )
-
-
-def _number(value: Any, column: str | None) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise BadRowError(f"has {value!r} in '{column}', but a number is needed")
-    return number
-
-
-def _type_name(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")
-
-
-def _without_zeros(records: list[Any]) -> list[Any]:
-    """Write labels as JSON's 1.0 is named, if all are written as 1.0, as pandas does where some are missing."""
-    labels = [record.label for record in records if record.label is not None]
-    if not all(isinstance(label, str) and _WRITTEN_AS_FLOAT.fullmatch(label) for label in labels):
-        return records
-    return [
-        replace(record, label=record.label.removesuffix(".0")) if isinstance(record.label, str) else record
-        for record in records
-    ]
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,16 @@ class TextRecord:
 
     id: file and line ("train.jsonl:17").
     label: a class name, a tuple of names (empty if no class applies), a number, or None for an unlabelled record.
-    negative: a hard negative, a text that resembles a match for `text` but is not one; None if the file has none.
+    negatives: hard negatives, texts that resemble a match for `text` but are not one.
+    row: all fields of a row to predict on.
     """
 
     id: str
     text: str
     text_pair: str | None = None
     label: RecordLabel = None
-    negative: str | None = None
+    negatives: tuple[str, ...] = ()
+    row: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class QuestionRecord:
 
     id: the id given in the file, or file and line ("dev.jsonl:17"); predictions are written under it.
     answers: every accepted answer; empty for an unlabelled question. impossible: the context does not answer it.
+    row: all fields of a row to predict on.
     """
 
     id: str
@@ -73,6 +76,7 @@ class QuestionRecord:
     context: str
     answers: tuple[Answer, ...] = ()
     impossible: bool = False
+    row: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 Record = TextRecord | TaggedRecord | QuestionRecord
@@ -115,6 +119,7 @@ class LabelSet:
             raise DataError(
                 f"{where} shares no label with train: it has {listing(list(others), _SHOWN)}, and train "
                 f"{listing(self.names, _SHOWN)}; use the same spelling in both"
+                + ("; numbers get names with columns.label-names" if all(map(_is_number, others)) else "")
             )
 
     def __len__(self) -> int:
@@ -173,6 +178,10 @@ def record_tags(record: TaggedRecord) -> tuple[str, ...]:
     if record.tags is None:
         raise DataError(f"{record.id} has words without tags; give each word a tag, or remove the sentence")
     return record.tags
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
 
 
 def _order(name: str) -> tuple[bool, float, str]:

@@ -1,4 +1,4 @@
-"""Labelled files as lines and as rows with named fields: JSON Lines, JSON lists, CSV, TSV and standard input.
+"""Labelled files as lines and as rows with named fields: JSON Lines, JSON, CSV, TSV, Parquet, Arrow, standard input.
 
 Files may be compressed. Every error names the file and the line.
 """
@@ -6,13 +6,14 @@ Files may be compressed. Every error names the file and the line.
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,16 +23,17 @@ from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Source
 from maskling.corpus.opening import READ_ERRORS, FileReport, open_bytes
 from maskling.corpus.settings import CorpusSettings
+from maskling.corpus.tables import Dialect, Form, Row, Sample, check_width, find_dialect, read_rows, take_sample
 from maskling.data.labelled.columns import Columns
 from maskling.errors import CorpusError, DataError
 
 Fields = Mapping[str, Any]
 """One row: a value per column name."""
 
-JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines", ".json")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 
-# Longer lines are refused or split; the field limit of the csv module is set to the same.
+# Longer lines are refused or split.
 MAX_LINE_LENGTH = 1 << 28
 # Bytes read from standard input at once.
 _STDIN_BLOCK = 1 << 16
@@ -46,19 +48,25 @@ class OpenFile:
     """A labelled file while it is read, and what was wrong with it.
 
     path: as the user gave it, '-' for standard input. skip: leave bad rows out and report them in `warnings`.
-    header_line: of a table with a header. repeated: names that several columns of a table share.
+    folder: of files that belong together. unit: what is left out, in messages. header_line: of a table with a header.
+    repeated: names that several columns of a table share. label_names: the names of numbered labels by column, where
+    the file has them.
     """
 
     path: str
     skip: bool = False
+    encoding: str = "auto"
+    folder: bool = False
+    unit: str = "rows"
     warnings: list[str] = field(default_factory=list)
     bad_rows: int = 0
     first_fault: str = ""
     header_line: int | None = None
     repeated: frozenset[str] = frozenset()
+    label_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if Path(self.path).is_dir():
+        if Path(self.path).is_dir() and not self.folder:
             raise DataError(f"{self.path} is a folder; name the file in it")
 
     @property
@@ -91,23 +99,26 @@ class OpenFile:
     def finish(self, num_records: int) -> None:
         """Report skipped rows. Raises DataError if there are no records."""
         if not num_records and self.bad_rows:
-            raise DataError(f"{self.path}: none of its {self.bad_rows:,} rows could be read: {self.first_fault}")
+            raise DataError(f"{self.path}: none of its {self.bad_rows:,} {self.unit} could be read: {self.first_fault}")
         if not num_records:
             raise DataError(f"{self.path} has no records; give a file that has some")
         if self.bad_rows:
-            self.warnings.append(f"{self.bad_rows:,} rows left out, the first because {self.first_fault}")
+            self.warnings.append(f"{self.bad_rows:,} {self.unit} left out, the first because {self.first_fault}")
 
 
 def lines(file: OpenFile) -> Iterator[tuple[int, str]]:
     """Yield line numbers from 1 and lines without line ends. Raises DataError if the file cannot be read."""
-    report = FileReport(file.path)
-    with _as_data_errors(file.path), open_bytes(file.source) as stream:
-        for number, line in enumerate(split_into_lines(decode(stream, CorpusSettings(), report), MAX_LINE_LENGTH), 1):
+    report, settings = FileReport(file.path), CorpusSettings(encoding=file.encoding)
+    with as_data_errors(file.path), open_bytes(file.source) as stream:
+        for number, line in enumerate(split_into_lines(decode(stream, settings, report), MAX_LINE_LENGTH), 1):
             yield number, line.removesuffix("\n")
     if report.read_as:
         file.warnings.append(f"{file.path} was read as {report.read_as}; save it as UTF-8 if that is wrong")
     if report.replaced_bytes:
-        file.warnings.append(f"{file.path}: {report.replaced_bytes:,} bytes were not UTF-8 and were replaced")
+        file.warnings.append(
+            f"{file.path}: {report.replaced_bytes:,} bytes were not UTF-8 and were replaced; name its "
+            "encoding with columns.encoding"
+        )
 
 
 def read_whole(file: OpenFile) -> str:
@@ -165,17 +176,19 @@ def parse_json_row(line: str) -> Fields:
 def json_rows(file: OpenFile) -> Iterator[tuple[int, Fields]]:
     """Yield JSON objects, one per line or the items of one list, with their line number or index from 1.
 
+    In .json, the list may also be the value of one key ({"data": [...]}), or the file may be a single object.
     Raises DataError for anything else, unless bad rows are skipped.
     """
-    if file.source.suffix == ".json":
-        text = read_whole(file)
-        if text.lstrip()[:1] == "[":
-            yield from _list_rows(file, text)
+    numbered = lines(file)
+    first = next(((number, line) for number, line in numbered if line and not line.isspace()), (1, ""))
+    if file.source.suffix == ".json" or (first[1].lstrip()[:1] == "[" and file.path != "-"):
+        text = "\n".join([first[1], *(line for _, line in numbered)])
+        rows = _list_in(text)
+        if rows is not None or first[1].lstrip()[:1] == "[":
+            yield from _list_rows(file, text, rows)
             return
-        numbered: Iterator[tuple[int, str]] = iter(enumerate(text.split("\n"), 1))
-    else:
-        numbered = lines(file)
-    for number, line in numbered:
+        numbered = enumerate(text.split("\n")[1:], first[0] + 1)
+    for number, line in chain((first,), numbered):
         if not line or line.isspace():
             continue
         try:
@@ -186,11 +199,24 @@ def json_rows(file: OpenFile) -> Iterator[tuple[int, Fields]]:
             yield number, row
 
 
-def _list_rows(file: OpenFile, text: str) -> Iterator[tuple[int, Fields]]:
+def _list_in(text: str) -> list[Any] | None:
+    """Return the rows of a file that is one JSON value; None for JSON Lines, and for what is not JSON."""
     try:
-        items = parse_json(text)
-    except ValueError as error:
-        raise DataError(f"{file.path} is not JSON ({error})") from None
+        value = parse_json(text)
+    except ValueError:
+        return None
+    if isinstance(value, dict):
+        lists = [rows for rows in value.values() if isinstance(rows, list) and rows and isinstance(rows[0], dict)]
+        return lists[0] if len(value) <= 2 and len(lists) == 1 else [value]
+    return value if isinstance(value, list) else None
+
+
+def _list_rows(file: OpenFile, text: str, items: list[Any] | None) -> Iterator[tuple[int, Fields]]:
+    if items is None:
+        try:
+            items = [parse_json(text)]
+        except ValueError as error:
+            raise DataError(f"{file.path} is not JSON ({error})") from None
     for number, item in enumerate(items, 1):
         try:
             row = _as_object(item)
@@ -209,45 +235,68 @@ def _as_object(row: Any) -> Fields:
 def table_rows(file: OpenFile, columns: Columns) -> Iterator[tuple[int, Fields]]:
     """Yield the rows of a table with the number of their (last) line.
 
-    In TSV a quote is an ordinary character, as in GLUE's files. CSV has quotes, and is separated by ';' or tabs if its
-    first line has those and no comma. The first line is a header unless `columns` are indices. Of columns with the
-    same name the last is kept; see `check_unrepeated`.
+    The dialect is that of the settings, else found from the first rows as in `maskling.corpus.tables`; in TSV a quote
+    is an ordinary character, as in GLUE's files, unless the rows need quotes. The first line is a header unless
+    `columns` are indices. Of columns with the same name the last is kept; see `check_unrepeated`.
     Raises DataError for a row of another length than the header, unless bad rows are skipped.
     """
-    # The limit belongs to the module, not to a reader; the default of 128 KiB is shorter than a chapter.
-    csv.field_size_limit(MAX_LINE_LENGTH)
-    numbered = lines(file)
-    first = next(numbered, None)
-    if first is None:
-        return
+    given = columns.given
+    indices = bool(given) and all(name.isdecimal() for name in given)
+    sample, text = take_sample(line.replace("\0", "") + "\n" for _, line in lines(file))
+    tabbed = all("\t" in line for line in sample.lines if line.strip())
+    form: Form = "csv" if file.source.suffix == ".csv" and not tabbed else "tsv"
+    dialect = _dialect(sample, columns, form, [] if indices else [name for name in given if not name.isdecimal()])
+    header: list[str] | None = None
+    if not indices:
+        first = next(iter(read_rows(sample.lines, dialect)), None)
+        dialect = replace(dialect, width=len(first.cells) if first and first.cells else None)
+    repeats = 0
+    for row in read_rows(text, dialect):
+        if indices and row.cells is not None and dialect.delimiter == "\t":
+            yield row.last, dict(zip(map(str, range(len(row.cells))), row.cells, strict=True))
+            continue
+        checked = check_width(row, dialect, "columns")
+        if checked.cells is None:
+            file.fault(row.first, checked.fault)
+            if header is None and not indices:
+                raise DataError(f"{file.path}:{row.first} is not a header of columns: it {checked.fault}")
+            continue
+        if header is None and not indices:
+            header = _header(file, checked)
+            continue
+        if header is not None and [cell.strip() for cell in checked.cells] == header:
+            repeats += 1
+            continue
+        yield row.last, dict(zip(header or map(str, range(len(checked.cells))), checked.cells, strict=True))
+    if repeats:
+        file.warnings.append(f"{file.path}: {repeats:,} lines repeat the header and are left out")
 
-    def text() -> Iterator[str]:
-        yield first[1].replace("\0", "") + "\n"
-        for _, line in numbered:
-            yield line.replace("\0", "") + "\n"
 
-    if file.source.suffix == ".csv":
-        delimiter = next((mark for mark in ",;\t" if mark in first[1]), ",")
-        rows = csv.reader(text(), delimiter=delimiter, strict=True)
-    else:
-        rows = csv.reader(text(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    given = [name for name in (columns.text, columns.text_pair, columns.negative, columns.label) if name is not None]
-    header = None if given and all(name.isdecimal() for name in given) else [""]
-    try:
-        for row in rows:
-            if not row:
-                continue
-            if header == [""]:
-                header = [name.strip() for name in row]
-                file.header_line = rows.line_num
-                file.repeated = frozenset(name for name, count in Counter(header).items() if count > 1)
-                continue
-            if header is not None and len(row) != len(header):
-                file.fault(rows.line_num, f"has {len(row)} columns, and the header has {len(header)}")
-                continue
-            yield rows.line_num, dict(zip(header or map(str, range(len(row))), row, strict=True))
-    except csv.Error as error:
-        raise DataError(f"{file.path}:{rows.line_num} is not a row of a table: {error}") from None
+def _header(file: OpenFile, row: Row) -> list[str]:
+    header = [name.strip() for name in row.cells or ()]
+    file.header_line = row.last
+    file.repeated = frozenset(name for name, count in Counter(header).items() if count > 1)
+    return header
+
+
+def _dialect(sample: Sample, columns: Columns, form: Form, wanted: list[str]) -> Dialect:
+    """Return the dialect of a table. Where two separators fit, it is not the one that prose has: with a space after it.
+
+    wanted: names that the header has.
+    """
+    found = find_dialect(sample, columns, form, wanted)
+    lines = [line for line in sample.lines[:-1] or sample.lines if line.strip()]
+    if columns.delimiter != "auto" or wanted or found.delimiter is None:
+        return found
+    if not all(re.search(f"{re.escape(found.delimiter)} ", line) for line in lines):
+        return found
+    for mark in ",;\t|":
+        if mark != found.delimiter and all(mark in line and f"{mark} " not in line for line in lines):
+            other = find_dialect(sample, columns.model_copy(update={"delimiter": mark}), form, wanted)
+            rows = [row.cells for row in read_rows(lines, other)]
+            if None not in rows and len({len(cells or ()) for cells in rows}) == 1:
+                return other
+    return found
 
 
 def check_unrepeated(file: OpenFile, *used: str | None) -> None:
@@ -258,7 +307,8 @@ def check_unrepeated(file: OpenFile, *used: str | None) -> None:
 
 
 @contextlib.contextmanager
-def _as_data_errors(path: str) -> Iterator[None]:
+def as_data_errors(path: str) -> Iterator[None]:
+    """Raise errors of reading a file as DataError."""
     try:
         yield
     except FileNotFoundError:
@@ -266,7 +316,8 @@ def _as_data_errors(path: str) -> Iterator[None]:
     except CorpusError as error:
         # Where a corpus setting would help, here only another encoding of the file does.
         reason = str(error)
-        message = f"{reason.partition(';')[0]}; save it as UTF-8 text" if "corpus." in reason else reason
+        name = "; save it as UTF-8 text, or name its encoding with columns.encoding"
+        message = f"{reason.partition(';')[0]}{name}" if "corpus." in reason else reason
         raise DataError(f"{path} {message}") from None
     except READ_ERRORS as error:
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) and error.strerror else "is damaged"

@@ -46,23 +46,25 @@ def encode_triplets(
 ) -> EncodedRecords[TripletTargets]:
     """Encode each text of each record as one sequence, truncated like a text to embed.
 
-    A record has two or three consecutive sequences. One of a single text has it twice: it is its own positive, and
-    dropout makes the two vectors differ (Gao et al. 2021, SimCSE, section 3). `cut` counts texts that lost their end.
+    A record has two consecutive sequences and one for each hard negative. One of a single text has it twice: it is its
+    own positive, and dropout makes the two vectors differ (Gao et al. 2021, SimCSE, section 3). `cut` counts texts that
+    lost their end.
     Raises SettingsError if there is no room for text.
     """
     room = text_room(tokenizer, max_length)
     firsts = tokenizer.encode_batch([record.text for record in records])
     seconds = _others(tokenizer, (record.text_pair for record in records))
-    thirds = _others(tokenizer, (record.negative for record in records))
+    others = _others(tokenizer, (text for record in records for text in record.negatives))
     parts: list[tuple[int, NDArray[np.int32], int]] = []
     roles, texts, scores = [], [], []
     known: dict[bytes, int] = {}
     cut = 0
     for index, (record, first) in enumerate(zip(records, firsts, strict=True)):
         second = next(seconds).ids if record.text_pair is not None else first.ids
-        several = [first.ids, second] + ([next(thirds).ids] if record.negative is not None else [])
+        several = [first.ids, second, *(next(others).ids for _ in record.negatives)]
         score = record.label if isinstance(record.label, float) else np.nan
-        for role, ids in enumerate(several):
+        for place, ids in enumerate(several):
+            role = min(place, NEGATIVE)
             cut += len(ids) > room and (role != POSITIVE or record.text_pair is not None)
             framed_ids, end = add_special_tokens(tokenizer, ids[:room])
             parts.append((index, framed_ids, end))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from maskling.console import counted
 from maskling.data.labelled.checks import check_texts
+from maskling.data.labelled.class_weights import class_weights, loss_scales
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.encode_texts import (
     EncodedRecords,
@@ -27,7 +29,7 @@ from maskling.finetuning.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics import classification, entropy
 from maskling.model.tasks.config import AnswerSettings, HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.events import Baseline, Metrics
+from maskling.train.events import Baseline, Details, Metrics
 from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ class Classify(HeadTask):
     kind: Literal["classify"] = "classify"
     threshold: float = Field(
         0.5, gt=0, lt=1, description="for multi-label data: least probability of a predicted label"
+    )
+    class_weights: str | None = Field(
+        None,
+        description="weights of classes in the loss: 'balanced', inversely proportional to their frequency in train, "
+        "or as in 'spam=5,ham=1'; for multi-label data, weights of texts that have a label; default: all 1",
     )
 
     def read(self, path: str, columns: Columns) -> RecordFile:
@@ -80,7 +87,10 @@ class Classify(HeadTask):
                     f"{record.id} has {counted(len(label_names(record)), 'label')}, but each record of train has one"
                 )
         if where is not None:
-            LabelSet(head.labels).check_shared((name for record in records for name in label_names(record)), where)
+            LabelSet(head.labels).check_shared(self.label_names(records), where)
+
+    def label_names(self, records: Records) -> Iterable[str]:
+        return (name for record in records for name in label_names(record))
 
     def encode(
         self, records: Records, tokenizer: Tokenizer, max_length: int, head: HeadConfig, *, targets: bool
@@ -89,8 +99,12 @@ class Classify(HeadTask):
         made = encode_texts(records, tokenizer, max_length)
         if not targets:
             return EncodedRecords(made.windows, NoTargets(), made.cut)
-        targets_of = multi_label_targets if head.kind == "multi-label" else class_targets
-        return EncodedRecords(made.windows, targets_of(records, LabelSet(head.labels), made.windows), made.cut)
+        labels, several = LabelSet(head.labels), head.kind == "multi-label"
+        found = (multi_label_targets if several else class_targets)(records, labels, made.windows)
+        if self.class_weights is not None:
+            weights = class_weights(self.class_weights, records, labels, several)
+            found = replace(found, scales=loss_scales(weights, found.labels, several))
+        return EncodedRecords(made.windows, found, made.cut)
 
     def loss(self, model: TaskModel, hidden: Tensor, batch: DeviceBatch) -> Tensor:
         """Return cross-entropy; for multi-label the mean binary cross-entropy over labels. Windows weigh by tokens."""
@@ -99,10 +113,12 @@ class Classify(HeadTask):
         logits = model.classify(hidden, batch.first_positions, batch.attention_pattern).float()
         targets = batch.source.targets
         labels, weights = batch.on_device(targets.labels), batch.on_device(targets.weights)
+        scales = None if targets.scales is None else batch.on_device(targets.scales)
         if model.head_config.kind == "multi-label":
-            losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(1)
+            losses = F.binary_cross_entropy_with_logits(logits, labels, weight=scales, reduction="none").mean(1)
         else:
             losses = F.cross_entropy(logits, labels, reduction="none")
+            losses = losses if scales is None else losses * scales
         return (losses * weights).sum()
 
     def criterion(self, head: HeadConfig) -> Criterion:
@@ -116,11 +132,7 @@ class Classify(HeadTask):
         scores = pool_windows(logits, encoded.windows, len(records))
         names = head.labels
         if head.kind == "multi-label":
-            index_of = {name: index for index, name in enumerate(names)}
-            truth = np.zeros(scores.shape, bool)
-            for row, record in enumerate(records):
-                truth[row, [index_of[name] for name in label_names(record) if name in index_of]] = True
-            predicted = 1 / (1 + np.exp(-scores)) >= self.threshold
+            truth, predicted = self._decisions(records, scores, names)
             return {
                 "micro_f1": classification.multilabel_micro_f1(truth, predicted),
                 "macro_f1": classification.multilabel_macro_f1(truth, predicted),
@@ -136,6 +148,40 @@ class Classify(HeadTask):
         ]
         found = self._class_metrics(np.array(labels), best, names)
         return found | {"loss": float(np.mean(losses)) if losses else None}
+
+    def _decisions(
+        self, records: Records, scores: NDArray[np.float64], names: tuple[str, ...]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which labels apply to each record, and which are predicted: (records, labels) bool."""
+        index_of = {name: index for index, name in enumerate(names)}
+        truth = np.zeros(scores.shape, bool)
+        for row, record in enumerate(records):
+            truth[row, [index_of[name] for name in label_names(record) if name in index_of]] = True
+        return truth, 1 / (1 + np.exp(-scores)) >= self.threshold
+
+    def details(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Details:
+        """Return the scores of each label; of one label per text also the confusion matrix, and those of guessing."""
+        from maskling.infer.predict import pool_windows
+
+        scores = pool_windows(logits, encoded.windows, len(records))
+        if head.kind == "multi-label":
+            found = classification.multilabel_scores(*self._decisions(records, scores, head.labels))
+            return {"labels": {name: asdict(one) for name, one in zip(head.labels, found, strict=True)}}
+        truth = [label_names(record)[0] for record in records]
+        predicted = np.array(head.labels)[scores.argmax(1)].tolist()
+        names = list(dict.fromkeys([*head.labels, *truth]))
+        by_label = classification.label_scores(truth, predicted, names)
+        most = Counter(truth).most_common(1)[0][0]
+        guess = [most] * len(truth)
+        return {
+            "labels": {name: asdict(one) for name, one in by_label.items()},
+            "confusion": {"labels": names, "counts": classification.confusion(truth, predicted, names).tolist()},
+            "majority": {
+                "label": most,
+                "accuracy": classification.accuracy(truth, guess),
+                "macro_f1": classification.macro_f1(truth, guess),
+            },
+        }
 
     def _class_metrics(self, truth: np.ndarray, predicted: np.ndarray, _names: tuple[str, ...]) -> Metrics:
         return {

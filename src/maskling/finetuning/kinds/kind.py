@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from maskling.data.labelled.encode_texts import EncodedRecords
 from maskling.data.labelled.reader import RecordFile
 from maskling.model.tasks.config import HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.events import Baseline, Metrics
+from maskling.train.events import Baseline, Details, Metrics
 from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
@@ -87,6 +87,14 @@ class HeadTask(TaskSettings, ABC):
 
         logits: as `window_logits` returns them for all windows.
         """
+
+    def details(self, _records: Records, _encoded: EncodedRecords[Any], _logits: Logits, _head: HeadConfig) -> Details:
+        """Return scores per label, and what else does not fit in a row of metrics; nothing for tasks without labels."""
+        return {}
+
+    def label_names(self, _records: Records) -> Iterable[str]:
+        """Yield the labels of records, for tasks that choose among names."""
+        return ()
 
     def baseline(self, _records: Records, _head: HeadConfig) -> Baseline | None:
         """Return the loss of predicting label frequencies alone, None for tasks without one."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,10 +18,11 @@ from maskling.data.labelled.reader import RecordFile, read_records
 from maskling.data.labelled.records import LabelSet, record_tags
 from maskling.finetuning.kinds.kind import HeadTask, Logits, Records
 from maskling.metrics import entropy
+from maskling.metrics.classification import confusion, label_scores
 from maskling.metrics.entities import entity_scores, marks_entities, token_accuracy
 from maskling.model.tasks.config import HeadConfig
 from maskling.tokenizer.tokenizer import Tokenizer
-from maskling.train.events import Baseline, Metrics
+from maskling.train.events import Baseline, Details, Metrics
 from maskling.train.task import Criterion
 
 if TYPE_CHECKING:
@@ -46,9 +48,12 @@ class Tag(HeadTask):
         return HeadConfig("tag", LabelSet.of_tags(train).names)
 
     def check_evaluable(self, records: Records, head: HeadConfig, where: str | None = None) -> None:
-        tags = [tag for record in records for tag in record_tags(record)]
+        tags = list(self.label_names(records))
         if where is not None:
             LabelSet(head.labels).check_shared(tags, where)
+
+    def label_names(self, records: Records) -> Iterable[str]:
+        return (tag for record in records for tag in record_tags(record))
 
     def encode(
         self, records: Records, tokenizer: Tokenizer, max_length: int, head: HeadConfig, *, targets: bool
@@ -76,11 +81,7 @@ class Tag(HeadTask):
 
     def metrics(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Metrics:
         """Return entity F1, precision and recall as conlleval counts them, and the accuracy of single tags."""
-        ends = offsets_of([len(record.words) for record in records])[1:]
-        best = np.zeros(ends[-1], np.int64)
-        best[encoded.detail.words] = logits.argmax(1)
-        names = np.array(head.labels)
-        predicted = [tuple(names[indices].tolist()) for indices in np.split(best, ends[:-1])]
+        predicted = _predicted(records, encoded, logits, head)
         truth = [record_tags(record) for record in records]
         accuracy: Metrics = {"accuracy": token_accuracy(truth, predicted)}
         if not marks_entities(head.labels):
@@ -88,7 +89,37 @@ class Tag(HeadTask):
         found = entity_scores(truth, predicted).overall
         return {"f1": found.f1, "precision": found.precision, "recall": found.recall, **accuracy}
 
+    def details(self, records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig) -> Details:
+        """Return the scores of each type of entities, or of each tag and the confusion matrix if tags mark none."""
+        predicted = _predicted(records, encoded, logits, head)
+        truth = [record_tags(record) for record in records]
+        most = Counter(tag for tags in truth for tag in tags).most_common(1)[0][0]
+        guess = [(most,) * len(tags) for tags in truth]
+        majority = {"label": most, "accuracy": token_accuracy(truth, guess)}
+        if marks_entities(head.labels):
+            by_type = entity_scores(truth, predicted).per_type
+            return {"labels": {name: asdict(one) for name, one in by_type.items()}, "majority": majority}
+        true, found = [tag for tags in truth for tag in tags], [tag for tags in predicted for tag in tags]
+        names = list(dict.fromkeys([*head.labels, *true]))
+        by_tag = label_scores(true, found, names)
+        return {
+            "labels": {name: asdict(one) for name, one in by_tag.items()},
+            "confusion": {"labels": names, "counts": confusion(true, found, names).tolist()},
+            "majority": majority,
+        }
+
     def baseline(self, records: Records, _head: HeadConfig) -> Baseline | None:
         """Return the entropy of the tags."""
         counts = Counter(tag for record in records for tag in record_tags(record))
         return Baseline("tags", entropy.entropy(np.array(list(counts.values()))), "tag frequencies")
+
+
+def _predicted(
+    records: Records, encoded: EncodedRecords[Any], logits: Logits, head: HeadConfig
+) -> list[tuple[str, ...]]:
+    """Return the predicted tags of each sentence."""
+    ends = offsets_of([len(record.words) for record in records])[1:]
+    best = np.zeros(ends[-1], np.int64)
+    best[encoded.detail.words] = logits.argmax(1)
+    names = np.array(head.labels)
+    return [tuple(names[indices].tolist()) for indices in np.split(best, ends[:-1])]
