@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+from tokenizers import models
 
 import small_models
 from maskling.errors import TokenizerError
+from maskling.tokenizer import library
+from maskling.tokenizer.library import library_from_json, library_to_json
+from maskling.tokenizer.normalization import Normalization, as_json, unicode_normalizer
 from maskling.tokenizer.tokenizer import Tokenizer
 
 
@@ -29,6 +35,8 @@ HOSTILE = {
     "nested": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [LONG, LONG]}]},
     "short steps": {"type": "Sequence", "normalizers": [replace({"String": "a"}, "aa")] * 30},
     "regex": {"type": "Sequence", "normalizers": [replace({"Regex": "a?"}, "aaaaaaaaa")] * 9},
+    "looks around": {"type": "Sequence", "normalizers": [replace({"Regex": r"(?<=\p{L})(?!\d)"}, "aaa")] * 5},
+    "table": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(bytes(8) + b"a" * 100 + b"\0").decode()},
     "prepend": {"type": "Prepend", "prepend": "a" * 10_000_000},
     "pattern": replace({"Regex": "a|" * 100_000}, "b"),
 }
@@ -47,3 +55,36 @@ def test_usual_replacements_are_read(tmp_path: Path):
     normalizer = {"type": "Sequence", "normalizers": [*usual, {"type": "Lowercase"}]}
     (tmp_path / "tokenizer.json").write_text(json.dumps(tree(tmp_path) | {"normalizer": normalizer}))
     Tokenizer.load(tmp_path).encode("a  gift")
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("dotless", [False, True])
+@pytest.mark.parametrize("keep_spaces", [False, True])
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram", "bpe", "characters"])
+def test_the_steps_of_a_new_tokenizer_are_within_the_bounds(kind: str, keep_spaces: bool, dotless: bool, lowercase: bool):
+    choices = Normalization(kind, lowercase, dotless, True, kind == "wordpiece", keep_spaces)
+    normalizer = as_json(unicode_normalizer(choices))
+    library_from_json(library_to_json(tokenizers.Tokenizer(models.WordLevel())) | {"normalizer": normalizer}, "it")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sure"),
+    [
+        ("a", True),
+        ("a*", False),
+        (" ?(?:\r\n|[\n]) ?", True),
+        (r"(?<=a)", False),
+        (r"(?<!\p{L})b", True),
+        (r"\b", False),
+        (r"\bx", True),
+        (r"^", False),
+        (r"\A +| +\z", True),
+        (r"[^\p{N}\s]{2,}", True),
+        (r"a|", False),
+        (r"(?i)(?=a)", False),
+        (r"(a?)\1", False),
+        (r"(", False),
+    ],
+)
+def test_a_pattern_that_may_match_nothing_is_known(pattern: str, sure: bool):
+    assert library._matches_something(pattern) is sure

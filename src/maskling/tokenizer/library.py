@@ -6,9 +6,11 @@ both become a one-line TokenizerError here.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import re
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -126,10 +128,12 @@ class SpecialIds:
     mask: int
 
 
-# Bounds of what a tokenizer may make of a text. Published ones replace a character by at most three.
+# Bounds of what a tokenizer may make of a text. NFKC, the most that published ones do, makes 18 characters of one.
 _MOST_GROWTH: Final = 64
 _MOST_ADDED: Final = 1000
 _LONGEST_PATTERN: Final = 10_000
+_ESCAPE: Final = re.compile(r"\\(?:[pP]\{[^}]*\}|.)", re.DOTALL)
+_AROUND: Final = re.compile(r"\(\?<?[=!]")
 
 
 def _growth_problem(tokenizer_json: TokenizerJson) -> str | None:
@@ -144,18 +148,51 @@ def _growth_problem(tokenizer_json: TokenizerJson) -> str | None:
             text = next(iter(pattern.values()), "") if isinstance(pattern, Mapping) else pattern
             if isinstance(text, str) and len(text) > _LONGEST_PATTERN:
                 return f"has a pattern of {len(text):,} characters in its {part}"
+            if step.get("type") == "Precompiled":
+                growth *= _longest_replacement(step.get("precompiled_charsmap"))
             if not isinstance(added, str):
                 continue
             if len(added) > _MOST_ADDED:
                 return f"puts {len(added):,} characters into each text in its {part}"
             if step.get("type") == "Replace":
-                # A regular expression may match a single character, or the empty string between two.
                 plain = isinstance(pattern, Mapping) and "String" in pattern
-                size = len(text) if plain and isinstance(text, str) else 0
-                growth *= max(1.0, len(added) / size if size else len(added) + 1)
+                replaced = (len(text) if plain else _matches_something(text)) if isinstance(text, str) else 0
+                # What matches the empty string adds to each character.
+                growth *= max(1.0, len(added) / replaced) if replaced else len(added) + 1
         if growth > _MOST_GROWTH:
             return f"replaces a character by up to {growth:,.0f} in its {part}"
     return None
+
+
+def _matches_something(pattern: str) -> bool:
+    """Return whether a regular expression of Oniguruma is sure to match a character, never the empty string."""
+
+    def as_python(escape: re.Match[str]) -> str:
+        match escape[0][1]:
+            case "b" | "B" | "G" | "K" | "z" | "Z":
+                return ""
+            case "p" | "P" | "h" | "H" | "R" | "X" | "N" | "O":
+                return "."
+        return escape[0]
+
+    # What looks around matches nothing by itself: a group that may be left out.
+    plain = _AROUND.sub("(?:|", _ESCAPE.sub(as_python, pattern))
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return re.fullmatch(plain, "") is None
+        except (re.error, RecursionError, OverflowError):
+            return False
+
+
+def _longest_replacement(charsmap: object) -> int:
+    """Return the most characters that SentencePiece's table of replacements, in base64, puts in the place of one."""
+    try:
+        table = base64.b64decode(charsmap if isinstance(charsmap, str) else "")
+    except ValueError:
+        return 1
+    # The bytes of a trie with their number before them, and the replacements, each ended by a zero.
+    replacements = table[4 + int.from_bytes(table[:4], "little") :].split(b"\0")
+    return max(1, *(len(each.decode("utf-8", "replace")) for each in replacements))
 
 
 def _steps(part: object) -> Iterator[Mapping[str, Any]]:

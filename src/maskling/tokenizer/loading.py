@@ -19,6 +19,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, models, pre_tokenizers, processors
 
 from maskling.errors import TokenizerError
+from maskling.files import read_bounded
 from maskling.tokenizer import older, pipeline
 from maskling.tokenizer.declared import (
     ESM,
@@ -42,6 +43,7 @@ from maskling.tokenizer.library import (
 from maskling.tokenizer.sentencepiece_file import MODEL_NAMES
 from maskling.tokenizer.special_tokens import complete_special_tokens, set_template
 
+_MAX_VOCAB_BYTES: Final = 64 << 20
 _SUBFOLDERS: Final = ("tokenizer", "model")  # of prepared folders, and of run folders
 _MODEL_SUFFIXES: Final = (".model", ".spm", ".gguf", ".tiktoken")
 _NOT_READ: Final = {
@@ -96,11 +98,13 @@ def read_vocab(file: Path) -> dict[str, int]:
     Lines end at "\\n" only: BERT's Chinese vocabulary has U+2028 as a token, where str.splitlines would cut.
     """
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_bounded(file, _MAX_VOCAB_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TokenizerError(
             f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from None
+    except ValueError as error:
+        raise TokenizerError(f"{file} is not a vocabulary: {error}") from None
     except OSError as error:
         raise TokenizerError(f"{file} cannot be read: {error.strerror}") from None
     tokens = text.split("\n")

@@ -15,12 +15,14 @@ from typing import Final
 import numpy as np
 
 from maskling.errors import TokenizerError
+from maskling.files import read_bounded
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 UNIGRAM, BPE, WORD, CHAR = range(1, 5)
 SPACE: Final = "▁"
 MODEL_NAMES: Final = ("spm.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "tokenizer.model")
 
+_MAX_BYTES: Final = 256 << 20  # the largest published ones have 15 MB
 _TIKTOKEN_LINES: Final = 4
 _FIXED_BYTES: Final = {1: 8, 5: 4}  # wire types with a fixed size
 _BYTES_TYPE: Final = 2
@@ -57,9 +59,11 @@ class SentencePieceModel:
 def read_model(file: Path) -> SentencePieceModel:
     """Read a SentencePiece model. Raises TokenizerError if the file is anything else."""
     try:
-        data = file.read_bytes()
+        data = read_bounded(file, _MAX_BYTES)
     except OSError as error:
         raise TokenizerError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise TokenizerError(f"{file} is not a SentencePiece model: {error}") from None
     _check_other_formats(file, data)
     try:
         return _parse(data)
