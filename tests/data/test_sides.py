@@ -14,7 +14,7 @@ from maskling.data.labelled.triplets import encode_triplets, positive_pairs, ste
 RECORDS = [
     TextRecord("0", "the fox", "a dog", 1.0),
     TextRecord("1", "a gift", "a dog", 2.0),
-    TextRecord("2", "paris", "the fox", 3.0, negative="a gift"),
+    TextRecord("2", "paris", "the fox", 3.0, negatives=("a gift",)),
     TextRecord("3", "so lazy"),
 ]
 

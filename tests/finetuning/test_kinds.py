@@ -70,7 +70,7 @@ def test_test_records_are_measured_once_at_the_end_and_told_again(recipe_of: Mak
     def again(*_: object) -> None:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr("maskling.finetuning.task.FinetuneTask._measure", again)
+    monkeypatch.setattr("maskling.finetuning.task.FinetuneTask._logits", again)
     events = list(finetune(recipe, tmp_path))
     assert only(FinalMetrics, events) == [dev, test]
     assert events[-1].already
