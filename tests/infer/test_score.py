@@ -193,7 +193,6 @@ def test_a_bf16_model_scores_about_the_same(model: Model):
 def test_a_missing_dictionary_that_found_the_words_of_the_training_text_is_named(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ):
-    plain = model.score(["中文"])[0]
     monkeypatch.setattr(segmentation, "_installed", lambda _: False)
     monkeypatch.setitem(sys.modules, "rjieba", None)
     segmentation._jieba.cache_clear()
@@ -202,4 +201,3 @@ def test_a_missing_dictionary_that_found_the_words_of_the_training_text_is_named
     assert model.score(["no Chinese"])[0].words
     with pytest.raises(MissingExtra, match="rjieba"):
         model.score(["plain", "中文"])
-    assert plain.ids.tolist() == model.tokenizer.encode("中文").ids.tolist()
