@@ -182,3 +182,19 @@ def test_what_the_library_writes_in_a_given_dialect_is_read(
         report = FileReport("")
         assert [d.text for d in reader(Source(str(path)), how, report)] == [text for _, text in rows]
         assert not report.num_faults
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "\ufeffSEP=;", "sep=;;"])
+def test_the_line_that_names_the_delimiter_for_excel_is_no_row(read_file: Any, first: str) -> None:
+    content = f'{first}\r\nid;text\r\n1;"a, b; c"\r\n2;two, three\r\n3;x;y\r\n'
+    found, problems = texts(read_file, "a.csv", content)
+    assert found == ["a, b; c", "two, three"]
+    assert "line 5 has 3 columns" in problems[0]
+    assert texts(read_file, "a.csv", "sep=\t\nid\ttext\n1\ta;b;c\n") == (["a;b;c"], [])
+
+
+def test_a_space_before_a_quoted_cell_is_no_part_of_it(read_file: Any) -> None:
+    content = 'id, text, n\n1, "a, b and ""c""", 3\n2, "plain", 4\n3, bare "d" e, 5\n'
+    assert texts(read_file, "a.csv", content) == (['a, b and "c"', "plain", 'bare "d" e'], [])
+    # One column of text in which quotes follow commas is as it was.
+    assert texts(read_file, "a.csv", 'text\t n\nHe said, "yes", and left\t1\n') == (['He said, "yes", and left'], [])

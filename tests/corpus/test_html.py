@@ -143,3 +143,26 @@ def test_labels_mean_what_they_mean_to_a_browser(read_file: Any, label: str, cod
     assert (documents[0].text, report.replaced_bytes) == (text, 0)
     xml = f'<?xml version="1.0" encoding="{label}"?><html><body>{text}</body></html>'
     assert read_file("a.xhtml", xml.encode(codec))[0][0].text == text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("windows-1251", "Все люди рождаются свободными и равными в своём достоинстве и правах."),
+        ("windows-1253", "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια."),
+        ("gb18030", "人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心，并应以兄弟关系的精神相对待。"),
+    ],
+)
+def test_a_page_in_another_alphabet_than_it_declares_is_read_as_what_it_is(
+    read_file: Any, encoding: str, text: str
+) -> None:
+    page = f'<meta charset="iso-8859-1"><script>var x = "some code of the page";</script><p>{text}</p>'
+    documents, report = read_file("a.html", page.encode(encoding))
+    assert documents[0].text == text
+    assert f"read as {encoding}, which it plainly is, not windows-1252" in report.problems()[0]
+
+
+def test_a_western_page_is_read_as_it_declares(read_file: Any) -> None:
+    text = "Größe, Öl und Äpfel: À l’été, où naïve élève déjà vu à côté; señor, ¿qué? ÄÖÜ"
+    documents, report = read_file("a.html", f'<meta charset="iso-8859-1"><p>{text}'.encode("cp1252"))
+    assert (documents[0].text, report.problems()) == (text, [])

@@ -181,3 +181,32 @@ def test_the_index_lines_of_a_cirrus_dump_are_no_faults(read_file: Any) -> None:
     assert [d.text for d in documents] == ["x0", "x1", "x2"]
     assert report.problems()[0].endswith("3 lines are actions of an Elasticsearch file, without text")
     assert not report.bad_files
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("plain_lines", [0, 2])
+def test_lines_with_a_comma_after_each_row(read_file: Any, name: str, plain_lines: int) -> None:
+    lines = [json.dumps(row) + ("" if number < plain_lines else ",") for number, row in enumerate(ROWS)]
+    documents, report = read_file(name, "\n".join(lines).encode())
+    assert ([d.text for d in documents], report.problems()) == (TEXTS, [])
+
+
+@pytest.mark.parametrize("between", ["", ",", " , "])
+def test_several_rows_on_one_line_of_many(read_file: Any, between: str) -> None:
+    lines = [json.dumps(ROWS[0]), between.join(map(json.dumps, ROWS[1:5])), json.dumps(ROWS[5])]
+    documents, report = read_file("a.jsonl", "\n".join(lines).encode())
+    assert ([d.text for d in documents], report.problems()) == (TEXTS[:6], [])
+    assert [d.id for d in documents] == ["a.jsonl:1", "a.jsonl:2", *(f"a.jsonl:2.{i}" for i in (2, 3, 4)), "a.jsonl:3"]
+
+
+def test_a_tab_in_a_text_is_read_in_every_form(read_file: Any) -> None:
+    rows = ['{"text": "a\tb"}', '{"text": "c"}']
+    for content in ("\n".join(rows), f"[{','.join(rows)}]"):
+        documents, report = read_file("a.jsonl", content.encode())
+        assert ([d.text for d in documents], report.problems()) == (["a\tb", "c"], [])
+
+
+def test_nan_is_a_missing_text_as_null_is(read_file: Any) -> None:
+    documents, report = read_file("a.jsonl", b'{"text": NaN}\n{"text": null}\n{"text": "c"}\n')
+    assert [d.text for d in documents] == ["", "", "c"]
+    assert report.bad_files == []

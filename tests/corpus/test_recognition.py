@@ -205,3 +205,37 @@ def test_treebanks(read_file: Any) -> None:
     assert [(d.id, d.text) for d in documents] == [("first", "Au revoir.\nAu lit."), ("a.conllu:2", "Au revoir.")]
     assert documents[0].line_sentences
     assert report.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tei.txt", b'<TEI xmlns="http://www.tei-c.org/ns/1.0"><text>Old words.</text></TEI>', "is XML"),
+        ("news", b'<nitf:doc xmlns:nitf="x"><p>Old words.</p></nitf:doc>', "is XML"),
+        ("inbox", b"From joe@x.org Mon Jan  1 00:00:00 2024\nSubject: hi\nTo: b\n\nOld words.\n", "is mail"),
+        ("one.txt", b"Return-Path: <a@b.c>\r\nSubject: a\r\n b\r\n\r\nOld words.\r\n", "is mail"),
+        ("twice.txt.gz", gzip.compress(gzip.compress(b"Old words.")), "is compressed twice"),
+        ("a.ipynb", b'{"cells": []}', "nbconvert"),
+    ],
+)
+def test_markup_mail_and_notebooks_without_a_telling_name_are_refused(
+    read_file: Any, name: str, content: bytes, message: str
+) -> None:
+    documents, report = read_file(name, content)
+    assert documents == []
+    assert message in report.problems()[0]
+
+
+@pytest.mark.parametrize("text", ["Dear Ann: hello.\nFrom here: on.\n\nYours.", "A <b>word</b>.", "<3 you all"])
+def test_plain_text_that_begins_like_markup_or_mail_is_read(read_file: Any, text: str) -> None:
+    documents, report = read_file("a.txt", text.encode())
+    assert ([d.text for d in documents], report.problems()) == ([text], [])
+
+
+@pytest.mark.parametrize(("suffix", "what"), [(".srt", "times of subtitles"), (".tex", "LaTeX"), (".rst", "markup")])
+def test_markup_that_is_kept_is_said(read_file: Any, suffix: str, what: str) -> None:
+    documents, report = read_file(f"a{suffix}", b"Some words.")
+    assert [d.text for d in documents] == ["Some words."]
+    assert what in report.problems()[0]
+    documents, report = read_file(f"a{suffix}", b"Some words.", format="plain")
+    assert report.problems() == []

@@ -46,10 +46,20 @@ def test_the_rate_of_text_without_spaces_is_met_with_and_without_a_dictionary(tm
         pytest.importorskip("icu4py")
     done = made(tmp_path, thai(60), words=words)
     rates = rates_of(done)
-    assert list(rates.of_kind) == ["token", "word", "span"]
+    assert list(rates.of_kind) == ["token", "word", "span", "ngram"]
     assert all(abs(rate.met - 0.15) < 0.01 for rate in rates.of_kind.values()), rates.line
     assert not rates.warnings
     assert (rates.tokens_per_word > 10) == (words == "spaces")
+
+
+def test_the_event_of_a_prepared_folder_has_the_rates_and_warns_where_they_are_not_met(tmp_path: Path):
+    done = made(tmp_path / "a", thai(60), words="spaces")
+    assert done.mask_rates == rates_of(done)
+    assert not [line for line in done.warnings() if "mask rate" in line]
+    short = made(tmp_path / "b", [text[:3] for text in texts(200)])
+    assert short.mask_rates is not None
+    assert short.mask_rates.warnings
+    assert short.mask_rates.warnings[0] in short.warnings()
 
 
 def test_a_script_without_a_dictionary_is_told_in_one_line(tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskling.errors import ModelError, SettingsError
+from maskling.errors import MissingExtra, ModelError, SettingsError
 from maskling.exporting.cards import CardFacts
 from maskling.exporting.folder import export_model
 from maskling.infer import score
 from maskling.infer.model import Model, load
 from maskling.infer.score import MaskedCopies, ScoreTotals, pseudo_perplexity, score_texts, total_scores
 from maskling.model.device import pick_device
+from maskling.tokenizer import segmentation
+from maskling.tokenizer.segmentation import WordRules
 from oracles.slow_likelihood import slow_likelihood
 from small_models import WORDS, bert, byte_level, modern, roberta, wordpiece
 
@@ -185,3 +188,16 @@ def test_a_bf16_model_scores_about_the_same(model: Model):
     for one, other in itertools.islice(zip(model.score(TEXTS), coarse.score(TEXTS), strict=True), 3):
         np.testing.assert_allclose(one.log_probabilities, other.log_probabilities, rtol=0.1, atol=0.3)
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_missing_dictionary_that_found_the_words_of_the_training_text_is_named(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(segmentation, "_installed", lambda _: False)
+    monkeypatch.setitem(sys.modules, "rjieba", None)
+    segmentation._jieba.cache_clear()
+    monkeypatch.setattr(model.tokenizer, "_recorded_words", WordRules("jieba", "spaces"))
+    monkeypatch.setattr(model.tokenizer, "words", segmentation.NO_DICTIONARIES)
+    assert model.score(["no Chinese"])[0].words
+    with pytest.raises(MissingExtra, match="rjieba"):
+        model.score(["plain", "中文"])

@@ -26,3 +26,9 @@ nasty = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=40),
     st.lists(st.text(max_size=8), max_size=8).map(" ".join).map(lambda text: text.encode("utf-8", "replace").decode()),
 )
+
+
+def pairs_of_fragments(share: int) -> list[str]:
+    """Return every pair of short fragments joined, or one of `share` pairs: each fragment is on both sides of some."""
+    short = [fragment for fragment in FRAGMENTS if len(fragment) < 30]
+    return [left + right for index, left in enumerate(short) for right in short[index % share :: share]]

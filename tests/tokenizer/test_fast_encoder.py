@@ -16,9 +16,12 @@ from maskling.tokenizer.encoding import from_encodings
 from maskling.tokenizer.library import library_to_json, with_special_as_text
 from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.tokenizer import Tokenizer
-from oracles.nasty_text import FRAGMENTS, nasty
+from oracles.nasty_text import FRAGMENTS, nasty, pairs_of_fragments
 
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+# One text in four, and all of them in the slow suite.
+SHARES = pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(params=["strings", "bytes"], autouse=True)
@@ -62,17 +65,18 @@ def test_every_trained_kind_can_be_split_into_chunks(tokenizer: Tokenizer):
     assert chunking(library_to_json(tokenizer._library), set(tokenizer._special_tokens.values())) is not None
 
 
-def test_fragments_alone_and_in_pairs(tokenizer: Tokenizer):
-    short = [fragment for fragment in FRAGMENTS if len(fragment) < 30]
-    batch = [left + right for left in short for right in short]
+@SHARES
+def test_fragments_alone_and_in_pairs(tokenizer: Tokenizer, share: int):
+    batch = pairs_of_fragments(share)
     expected = [encoding.ids for encoding in plain(tokenizer).encode_batch(batch, add_special_tokens=False)]
     assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
 
-def test_every_character_between_letters_and_alone(tokenizer: Tokenizer):
+@SHARES
+def test_every_character_between_letters_and_alone(tokenizer: Tokenizer, share: int):
     batch = [
         text
-        for code in range(1, 0x30000, 7 if tokenizer.kind == "WordPiece" else 31)
+        for code in range(1, 0x30000, share * (7 if tokenizer.kind == "WordPiece" else 31))
         if not 0xD800 <= code < 0xE000
         for text in (f"the{chr(code)}fox {chr(code)} dog",)
     ]

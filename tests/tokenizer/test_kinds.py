@@ -24,7 +24,7 @@ from maskling.tokenizer.pre_split import chunking
 from maskling.tokenizer.settings import PATTERNS, TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.tokenizer.training import count_words, train_vocabulary
-from oracles.nasty_text import FRAGMENTS, nasty
+from oracles.nasty_text import FRAGMENTS, nasty, pairs_of_fragments
 from oracles.small_text import texts
 from oracles.tokenizer_recipes import DOMAIN_RECIPES, small
 
@@ -53,6 +53,10 @@ def trained(corpus: list[str], **fields: object) -> Tokenizer:
     """A tokenizer with these settings."""
     chosen = TokenizerSettings(**({"vocab_size": 600, "chinese_words": "characters"} | fields))
     return train_vocabulary(count_words(corpus, chosen), chosen)
+
+
+# One text in four, and all of them in the slow suite.
+SHARES = pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(params=["strings", "bytes"])
@@ -100,9 +104,9 @@ def test_a_joiner_at_the_front_of_a_text_does_not_depend_on_the_text_before(toke
     assert after.word_starts.tolist() == alone
 
 
-def test_pairs_of_fragments_have_the_ids_of_the_library(tokenizer: Tokenizer, split_as: str):
-    short = [fragment for fragment in FRAGMENTS if len(fragment) < 30]
-    batch = [left + right for left in short for right in short]
+@SHARES
+def test_pairs_of_fragments_have_the_ids_of_the_library(tokenizer: Tokenizer, split_as: str, share: int):
+    batch = pairs_of_fragments(share)
     expected = [e.ids for e in with_special_as_text(tokenizer._library).encode_batch(batch, add_special_tokens=False)]
     assert [tokens.ids.tolist() for tokens in tokenizer.encode_batch(batch)] == expected
 
@@ -291,6 +295,8 @@ def test_a_vocabulary_smaller_than_the_alphabet_keeps_the_frequent(kind: str):
         ({"kind": "regex"}, "needs a pattern"),
         ({"kind": "regex", "pattern": "(a"}, "not a regular expression"),
         ({"kind": "regex", "pattern": "a*"}, "matches the empty text"),
+        ({"kind": "regex", "pattern": "(?=b)"}, "matches the empty text"),
+        ({"kind": "regex", "pattern": r"\b|[a-z]+"}, "matches the empty text"),
         ({"pattern": "smiles"}, "no effect with the kind wordpiece"),
         ({"k": 4}, "no effect with the kind wordpiece"),
         ({"kind": "bpe", "k": 4}, "no effect with the kind bpe"),

@@ -6,12 +6,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import Tokenizer as Library
 
+from maskling.errors import MissingExtra
+from maskling.tokenizer import segmentation
+from maskling.tokenizer.settings import TokenizerSettings
 from maskling.tokenizer.tokenizer import Tokenizer
+from maskling.tokenizer.training import count_words, train_vocabulary
 from oracles.nasty_text import FRAGMENTS
 from oracles.small_text import texts
 
@@ -173,3 +178,39 @@ def test_transformers_4_57_agrees(tokenizer: Tokenizer, tmp_path: Path):
     if done.returncode == 77:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("rules", [("characters", "spaces"), ("jieba", "icu"), ("icu", "spaces")])
+def test_words_are_found_as_the_folder_records_whatever_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: tuple[Any, Any]
+):
+    pytest.importorskip("rjieba")
+    pytest.importorskip("icu4py")
+    text = "我们今天去北京大学 มนุษย์ทั้งหลายเกิดมา"
+    settings = TokenizerSettings(vocab_size=300, min_count=1, chinese_words=rules[0], words=rules[1])
+    made = train_vocabulary(count_words([text], settings), settings)
+    made.save(tmp_path)
+    ours = Tokenizer.load(tmp_path)
+    assert (ours.words.chinese, ours.words.others) == rules
+    assert ours.encode(text).word_starts.tolist() == made.encode(text).word_starts.tolist()
+    assert Tokenizer.load(tmp_path, "characters", "spaces").words == segmentation.NO_DICTIONARIES
+    transformers.AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path / "again")
+    assert Tokenizer.load(tmp_path / "again").words == ours.words
+
+    monkeypatch.setattr(segmentation, "_installed", lambda _: False)
+    here = Tokenizer.load(tmp_path)
+    assert here.words == segmentation.NO_DICTIONARIES
+    assert here.encode(text).ids.tolist() == made.encode(text).ids.tolist()
+    here.check_words(["plain text"])
+    if rules != ("characters", "spaces"):
+        monkeypatch.setattr(segmentation, "_icu", lambda: missing("icu4py"))
+        monkeypatch.setattr(segmentation, "_jieba", lambda: missing("rjieba"))
+        with pytest.raises(MissingExtra, match="maskling\\[words\\]"):
+            here.check_words([text])
+    here.save(tmp_path / "kept")
+    monkeypatch.undo()
+    assert Tokenizer.load(tmp_path / "kept").words == ours.words
+
+
+def missing(package: str) -> None:
+    raise MissingExtra(package, "words", "finding words")

@@ -15,7 +15,6 @@ from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
 
 if TYPE_CHECKING:
-    from maskling.data.mask_rates import MaskRates
     from maskling.data.prepare.events import Prepared, PrepareEvent
 
 
@@ -108,8 +107,7 @@ class PrepareReport:
 
         console, text = self._console, event.manifest.text
         left_out = ", ".join(f"{reason.replace('_', ' ')} {count:,}" for reason, count in text.rejected.items())
-        rates = measured_rates(event.folder)
-        warnings = [*event.warnings(), *(rates.warnings if rates is not None else [])]
+        rates, warnings = event.mask_rates, event.warnings()
         for line in warnings:
             console.warn(line)
         entropy = event.manifest.unigram_entropy
@@ -159,13 +157,3 @@ def _changes(event: Prepared) -> list[str]:
         lines.append(f"  encodings   {files}; the others declare theirs or are UTF-8")
     lines += [f"  changed     {count:,} {kind}" for kind, count in text.changes.items()]
     return lines
-
-
-def measured_rates(folder: Path) -> MaskRates | None:
-    """Measure the mask rates on a prepared folder."""
-    from maskling.data import mask_rates
-    from maskling.data.shards import open_shards
-    from maskling.tokenizer.tokenizer import Tokenizer
-
-    shards = open_shards(folder)
-    return mask_rates.measure(shards, Tokenizer.load(shards.tokenizer_folder, *shards.manifest.word_rules))

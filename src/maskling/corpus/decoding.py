@@ -84,6 +84,8 @@ def decode(
             elif said is not None and encoding == said and _is_utf8(block):
                 encoding = "utf-8"
                 report.read_as = f"UTF-8, which it plainly is, not {said}"
+            elif declared is not None and settings.encoding == "auto" and not strict:
+                encoding = _alphabet(block, encoding, report)
             if encoding != "utf-8" or said is not None:
                 decoder = _new_decoder(encoding, strict)
         _state.replaced = _state.islands = 0
@@ -188,6 +190,20 @@ def _settle(block: bytes, stream: BinaryIO, report: FileReport) -> tuple[bytes, 
     )
 
 
+def _alphabet(block: bytes, said: str, report: FileReport) -> str:
+    """Return the encoding of a page that declares a Western one, as templates do, and is in another alphabet."""
+    if web_encoding(said) != "windows-1252":
+        return said
+    text = _TAGS.sub(b" ", block)
+    if len(_HIGH.findall(text)) <= len(_LETTERS.findall(text)):
+        return said
+    guess = guess_encoding(text)
+    if guess is None or not guess.sure:
+        return said
+    report.read_as = f"{guess.encoding}, which it plainly is, not {said}"
+    return guess.encoding
+
+
 class _Utf8Counts(NamedTuple):
     """Characters beyond ASCII, and sequences that are no character. latin: whether most characters are of Europe."""
 
@@ -214,6 +230,9 @@ def _is_utf8(block: bytes) -> bool:
     return counts.invalid == 0 and counts.valid >= _CERTAIN
 
 
+_TAGS = re.compile(rb"<(script|style)\b.*?(?:</\1|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_HIGH = re.compile(rb"[\x80-\xff]")
+_LETTERS = re.compile(rb"[A-Za-z]")
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _NOT_LATIN = re.compile(r"[^\x80-\u024f\u1e00-\u1eff\u2000-\u20cf\u2100-\u214f]+")
 

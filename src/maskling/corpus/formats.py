@@ -28,6 +28,7 @@ _NO_TEXT = "leave it out"
 _TABLE = "save it as CSV or Parquet"
 _PICKLE = "write its texts as JSON Lines"
 _UNPACK = "unpack it, or pack it as .zip or .tar"
+_MAIL = "write its messages as text files or JSON Lines, or set corpus.format to plain to read it as it is"
 # What to do instead, by suffix.
 _REFUSED: Final = {
     ".pdf": "convert it to text first, for example with pdftotext",
@@ -44,13 +45,23 @@ _REFUSED: Final = {
     **dict.fromkeys(
         (".mobi", ".azw", ".azw3", ".fb2", ".lit", ".chm"), "convert it to EPUB first, for example with calibre"
     ),
-    **dict.fromkeys((".mbox", ".msg", ".eml", ".pst"), "write its messages as text files or JSON Lines"),
+    **dict.fromkeys((".mbox", ".msg", ".eml", ".pst"), _MAIL),
+    ".ipynb": "convert it first, for example with 'jupyter nbconvert --to markdown'",
     **dict.fromkeys((".7z", ".rar", ".lz", ".lz4", ".lzma", ".br", ".z", ".sz", ".cab", ".iso", ".jar"), _UNPACK),
     **dict.fromkeys((".pkl", ".pickle", ".npy", ".npz", ".mat", ".tfrecord", ".mdb", ".lmdb", ".beton"), _PICKLE),
     **dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".gguf", ".model", ".pb"), _NO_TEXT),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".svg", ".ico"), _NO_TEXT),
     **dict.fromkeys((".heic", ".mp3", ".wav", ".flac", ".ogg", ".m4a", ".mp4", ".mkv", ".avi", ".mov"), _NO_TEXT),
     **dict.fromkeys((".webm", ".exe", ".dll", ".so", ".pyc", ".class", ".o", ".woff", ".woff2", ".ttf"), _NO_TEXT),
+}
+# Text with markup, which is read as it is: what the markup is, by suffix.
+_MARKUP: Final = {
+    **dict.fromkeys((".tex", ".latex", ".bib", ".sty"), "LaTeX commands"),
+    **dict.fromkeys((".srt", ".vtt", ".sbv", ".ass", ".ssa", ".lrc"), "times of subtitles"),
+    **dict.fromkeys((".rst", ".org", ".adoc", ".asciidoc", ".textile", ".wiki", ".mediawiki"), "markup"),
+    **dict.fromkeys((".po", ".pot", ".properties", ".strings", ".ini", ".toml", ".yaml", ".yml"), "keys"),
+    **dict.fromkeys((".conll", ".conllx", ".vert", ".vrt"), "columns of annotation"),
+    ".sql": "SQL",
 }
 # The first bytes of files that are not text, whatever their name, what they are and what to do instead.
 _MAGIC: Final = (
@@ -71,10 +82,19 @@ _MAGIC: Final = (
     (b"\x93NUMPY", "a NumPy array", _PICKLE),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", _TABLE),
     (b"Obj\x01", "an Avro file", _TABLE),
+    *((magic, "compressed twice", "unpack it once") for magic in (b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")),
 )
+# The first lines of one mail, or of a folder of mail.
+_MAIL_HEAD = re.compile(rb"(?:From \S+[^\n]*\r?\n)?(?:(?:[A-Z][\w-]*: [^\n]*|[ \t]+[^\n]+)\r?\n){2,}")
+_MAIL_FIELD = re.compile(rb"^(?:From \S+ |Return-Path:|Received:|Message-ID:)", re.IGNORECASE | re.MULTILINE)
+
 # The first bytes of formats that have a reader.
 _READABLE: Final = ((b"PAR1", "parquet"), (b"ARROW1\0\0", "arrow"))
-_XML_MARKUP = re.compile(rb"<\?xml\b|<mediawiki\b|<!DOCTYPE (?!html)[\w-]+ ", re.IGNORECASE)
+_XML_MARKUP = re.compile(
+    rb"<\?xml\b|<mediawiki\b|<!DOCTYPE (?!html)[\w-]+ |<(?:TEI|teiCorpus|rss|feed|tmx|text|corpus)\b[^<>]*>"
+    rb"|<[\w:.-]+\s[^<>]*\bxmlns(?::\w+)?\s*=",
+    re.IGNORECASE,
+)
 _HTML_MARKUP = re.compile(
     rb"(?:<\?xml[^>]*>\s*|<!--.{0,5000}?-->\s*)*<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE | re.DOTALL
 )
@@ -106,6 +126,11 @@ def find_reader(source: Source, settings: CorpusSettings) -> ReadFunction | str:
     return _recognised(read_head(source), named_text=name == "plain")
 
 
+def kept_markup(source: Source, settings: CorpusSettings) -> str | None:
+    """Return what a source that is read as plain text has besides its text, by its suffix, or None."""
+    return _MARKUP.get(source.suffix) if settings.format == "auto" else None
+
+
 def _recognised(head: bytes, named_text: bool) -> ReadFunction | str:
     """Return the reader by the first bytes of a file. named_text: its suffix is that of plain text."""
     for magic, what, advice in _MAGIC:
@@ -132,6 +157,8 @@ def _recognised(head: bytes, named_text: bool) -> ReadFunction | str:
         return READERS["html"].read
     if _XML_MARKUP.match(text):
         raise CorpusError(f"is XML, not plain text: {_XML}")
+    if (mail := _MAIL_HEAD.match(text)) and _MAIL_FIELD.search(mail[0]):
+        raise CorpusError(f"is mail with its headers, not plain text: {_MAIL}")
     if not named_text and re.match(rb'[\[{]\s*[{"]', text):
         return READERS["json"].read
     return READERS["plain"].read

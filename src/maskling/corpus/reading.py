@@ -11,7 +11,7 @@ from typing import NamedTuple
 from maskling.corpus.archives import open_members
 from maskling.corpus.decoding import UndecodableError
 from maskling.corpus.document import Document, Source
-from maskling.corpus.formats import find_reader, is_readable
+from maskling.corpus.formats import find_reader, is_readable, kept_markup
 from maskling.corpus.opening import READ_ERRORS, FileReport, ReadReport, StoppedError
 from maskling.corpus.readers import ReadFunction
 from maskling.corpus.readers.hugging_face import read_hugging_face
@@ -70,6 +70,8 @@ def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> 
             if isinstance(reader, str):
                 yield from _members(opened, reader, settings, report)
             else:
+                if (markup := kept_markup(opened, settings)) is not None:
+                    report.notes[f"files are read as plain text with their {markup} ({opened.suffix})"] += 1
                 yield from reader(opened, settings, report)
     except (UndecodableError, StoppedError):
         raise

@@ -25,6 +25,8 @@ SAMPLE_CHARACTERS: Final = 1 << 19
 _DELIMITERS: Final = ",;\t|"
 _NAMED: Final = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 _SHOWN: Final = {"\t": "a tab", " ": "a space"}
+# The first line of a file for Excel, which is no row: 'sep=;'.
+_SEPARATOR: Final = re.compile(r'\ufeff?"?sep=([^\w"])"?[^\w"]*\n?', re.IGNORECASE)
 # A cell over so many lines that nearly all look like rows is one whose quote was not closed.
 _MANY_LINES: Final = 24
 _NEARLY_ALL: Final = 0.9
@@ -64,6 +66,7 @@ class Dialect:
     """How a table is written. delimiter: None for a single column; quote, escape: None where there is none.
 
     width: cells of a row, None if not known. numeric: the columns that are numbers in nearly all of the first rows.
+    spaced: a space after a delimiter is no part of the cell.
     """
 
     delimiter: str | None = ","
@@ -71,6 +74,7 @@ class Dialect:
     escape: str | None = None
     width: int | None = None
     numeric: frozenset[int] = frozenset()
+    spaced: bool = False
 
 
 class Row(NamedTuple):
@@ -84,22 +88,32 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """The first lines of a table. cut: there are more, so the last row may not be whole."""
+    """The first lines of a table.
+
+    cut: there are more, so the last row may not be whole. delimiter: the one that a first line 'sep=;' names.
+    """
 
     lines: list[str]
     cut: bool
+    delimiter: str | None = None
 
 
 def take_sample(lines: Iterator[str]) -> tuple[Sample, Iterator[str]]:
-    """Return the first lines of a table, to find its dialect, and all of its lines."""
+    """Return the first lines of a table, to find its dialect, and all of its lines.
+
+    A line 'sep=;' for Excel becomes an empty line, so that later lines keep their numbers.
+    """
     first: list[str] = []
     size = 0
+    named = None
     for line in lines:
+        if not first and (found := _SEPARATOR.fullmatch(line)):
+            named, line = found[1], "\n"
         first.append(line)
         size += len(line)
         if size >= SAMPLE_CHARACTERS:
-            return Sample(first, cut=True), chain(first, lines)
-    return Sample(first, cut=False), iter(first)
+            return Sample(first, True, named), chain(first, lines)
+    return Sample(first, False, named), iter(first)
 
 
 def find_dialect(sample: Sample, settings: TableSettings, form: Form, wanted: Sequence[str] = ()) -> Dialect:
@@ -111,6 +125,8 @@ def find_dialect(sample: Sample, settings: TableSettings, form: Form, wanted: Se
     header = next((line for line in sample.lines if line.strip()), "")
     if settings.delimiter != "auto":
         delimiters = [_unless_none(settings.delimiter)]
+    elif sample.delimiter is not None:
+        delimiters = [sample.delimiter]
     else:
         delimiters = [mark for mark in (_DELIMITERS if form == "csv" else "\t,;|") if mark in header] or [None]
     if settings.quote != "auto":
@@ -121,6 +137,7 @@ def find_dialect(sample: Sample, settings: TableSettings, form: Form, wanted: Se
     if settings.escape == "auto" and any('\\"' in line for line in sample.lines):
         escapes.append("\\")
     possible = [Dialect(*one) for one in product(delimiters, quotes, escapes)]
+    possible += [replace(one, spaced=True) for one in possible if _has_spaced_quotes(sample, one)]
     dialect = (
         min(possible, key=lambda one: _cost(one, sample, wanted, len(quotes) > 1)) if len(possible) > 1 else possible[0]
     )
@@ -192,6 +209,7 @@ class _Feed:
         dialect = self._dialect
         # A character that no text has stands in for a delimiter where there is one column.
         how: dict[str, Any] = {"delimiter": dialect.delimiter or "\x1f", "strict": True, "escapechar": dialect.escape}
+        how["skipinitialspace"] = dialect.spaced
         if dialect.quote is None:
             how |= {"quoting": csv.QUOTE_NONE}
         else:
@@ -289,7 +307,17 @@ def _cost(dialect: Dialect, sample: Sample, wanted: Sequence[str], choose_quote:
     if choose_quote:
         evidence = _is_quoted([row.cells for row in _sample_rows(sample, replace(dialect, quote=None)) if row.cells])
         unlikely = evidence == (dialect.quote is None)
-    return lacking, width < 2, faults / max(1, len(found)), unlikely, dialect.escape is not None
+    loose = not dialect.spaced and _has_spaced_quotes(sample, dialect)
+    return lacking, width < 2, faults / max(1, len(found)), unlikely, loose, dialect.escape is not None
+
+
+def _has_spaced_quotes(sample: Sample, dialect: Dialect) -> bool:
+    """Return whether a cell of the first lines is in quotes and has a space before them, as in '1, "a, b"'."""
+    if dialect.quote is None or dialect.delimiter in (None, " "):
+        return False
+    mark, quote = re.escape(dialect.delimiter or ""), re.escape(dialect.quote)
+    spaced = re.compile(f"{mark} +{quote}(?:[^{quote}]|{quote}{quote})*{quote} *(?:{mark}|$)")
+    return any(dialect.quote in line and spaced.search(line.rstrip("\n")) for line in sample.lines)
 
 
 def _sample_rows(sample: Sample, dialect: Dialect) -> list[Row]:

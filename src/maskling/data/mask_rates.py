@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from maskling.data.examples import Examples, MaskRate
 from maskling.data.masking.corruption import Corruption, MaskingVocabulary
+from maskling.data.masking.ngram import NgramMasking
 from maskling.data.masking.span import SpanMasking
 from maskling.data.masking.strategy import Masking
 from maskling.data.masking.token import TokenMasking
@@ -20,7 +21,7 @@ from maskling.tokenizer.tokenizer import Tokenizer
 SAMPLE_TOKENS = 1 << 16
 SEQ_LENGTH = 128
 MOST_OFF = 0.01
-_MEASURED: tuple[Masking, ...] = (TokenMasking(), WordMasking(), SpanMasking())
+_MEASURED: tuple[Masking, ...] = (TokenMasking(), WordMasking(), SpanMasking(), NgramMasking())
 
 
 @dataclass(frozen=True)

@@ -293,6 +293,7 @@ def _encode(documents: Sequence[CleanDocument], tokenizer: Tokenizer) -> tuple[S
     for document in documents:
         ends = np.cumsum([0, *document.sentences]).tolist()
         pieces += [document.text[first:end] for first, end in pairwise(ends)]
+    tokenizer.check_words(pieces)
     encoded = tokenizer.encode_flat(pieces)
     lengths = np.diff(encoded.offsets)
     owner = np.repeat(np.arange(len(documents)), [len(document.sentences) for document in documents])[lengths > 0]

@@ -125,7 +125,7 @@ def score_texts(
     same tokens are scored once. Rows of similar length run together, and the head is applied to masked positions only,
     a few at a time.
     Raises SettingsError for an unknown method or a batch_tokens below 1, ModelError for a model without a masked-token
-    head.
+    head, and MissingExtra without the dictionary that found the words of the training text, if these texts need it.
     """
     texts = check_texts(texts)
     scores = _score(runner, texts, method, batch_tokens, on_progress)
@@ -254,6 +254,7 @@ def _log_probabilities(runner: ModelRunner, states: Tensor, targets: NDArray[np.
 
 def _distinct(runner: ModelRunner, texts: Sequence[str]) -> tuple[Encoded, Int64Array]:
     """Return the distinct token sequences of the texts, concatenated, and the index of each text's sequence."""
+    runner.tokenizer.check_words(texts)
     encoded = runner.tokenizer.encode_flat(texts)
     bounds = encoded.offsets.tolist()
     known: dict[bytes, int] = {}

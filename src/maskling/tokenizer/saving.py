@@ -15,6 +15,7 @@ from typing import Any, Final
 from maskling.files import atomic_write, write_json
 from maskling.tokenizer import older
 from maskling.tokenizer.library import MAX_WORD_CHARACTERS, TokenizerJson
+from maskling.tokenizer.segmentation import WordRules
 
 _NO_LIMIT: Final = int(1e30)  # transformers' value for a tokenizer without a maximum length
 
@@ -25,11 +26,13 @@ def save_tokenizer_files(
     special_tokens: Mapping[str, str],
     max_length: int | None,
     token_types: bool,
+    words: WordRules,
 ) -> None:
     """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json and, for BERT's own pipeline, vocab.txt.
 
     tokenizer_json: parsed; special_tokens: the token of each role; max_length: tokens per sequence, None without a
-    limit; token_types: whether models of this tokenizer take token_type_ids.
+    limit; token_types: whether models of this tokenizer take token_type_ids; words: how words are found in scripts
+    without spaces.
     """
     folder.mkdir(parents=True, exist_ok=True)
     special: TokenizerJson = {f"{role}_token": name for role, name in special_tokens.items()}
@@ -44,6 +47,7 @@ def save_tokenizer_files(
         "padding_side": "right",
         "truncation_side": "right",
         "clean_up_tokenization_spaces": False,
+        **words.as_config(),
         "added_tokens_decoder": {
             str(token["id"]): {key: value for key, value in token.items() if key != "id"}
             for token in tokenizer_json["added_tokens"]

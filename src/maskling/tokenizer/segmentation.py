@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -51,6 +51,8 @@ _HAS_KANA: Final = re.compile(f"[{_KANA}]")
 _JAPANESE_OR_CHINESE: Final = re.compile(f"[{IDEOGRAPHS}{_KANA}\u3005-\u3007]")
 _LONG: Final = 500  # characters
 CHINESE: Final = "Chinese"
+_PACKAGES: Final = {"jieba": "rjieba", "icu": "icu4py"}
+_CONFIG_KEY: Final = "maskling_words"
 # Scripts that are counted; Japanese by its kana.
 SCRIPTS: Final = (CHINESE, "Japanese", *_SPACELESS)
 
@@ -65,6 +67,28 @@ class WordRules:
 
     chinese: Literal["jieba", "icu", "characters"] = "characters"
     others: Literal["icu", "spaces"] = "spaces"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> WordRules | None:
+        """Return the rules that `as_config` wrote into a tokenizer_config.json, or None if there are none."""
+        found = config.get(_CONFIG_KEY)
+        if not isinstance(found, Mapping):
+            return None
+        chinese, others = found.get("chinese_words"), found.get("words")
+        if chinese not in ("jieba", "icu", "characters") or others not in ("icu", "spaces"):
+            return None
+        return cls(chinese, others)
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the entry of tokenizer_config.json that records the rules."""
+        return {_CONFIG_KEY: {"chinese_words": self.chinese, "words": self.others}}
+
+    def where_installed(self) -> WordRules:
+        """Return the rules without the dictionaries that are not installed."""
+        return WordRules(
+            self.chinese if self.chinese == "characters" or _installed(_PACKAGES[self.chinese]) else "characters",
+            self.others if self.others == "spaces" or _installed(_PACKAGES[self.others]) else "spaces",
+        )
 
     def apply_to(self, text: str) -> bool:
         """Return whether any word of a text comes from a dictionary."""
@@ -124,10 +148,10 @@ def resolve_words(chinese: ChineseWords, others: OtherWords) -> WordRules:
     """
     # Only look for the packages: importing one takes as long as opening a model.
     icu, jieba = _installed("icu4py"), _installed("rjieba")
-    for asked, package, there in (("jieba", "rjieba", jieba), ("icu", "icu4py", icu)):
+    for asked, there in (("jieba", jieba), ("icu", icu)):
         if not there and asked in (chinese, others):
             setting = "chinese_words" if asked == chinese else "words"
-            raise MissingExtra(package, "words", f"tokenizer.{setting} = '{asked}'")
+            raise MissingExtra(_PACKAGES[asked], "words", f"tokenizer.{setting} = '{asked}'")
     if chinese == "auto":
         chinese = "jieba" if jieba else "icu" if icu else "characters"
     if others == "auto":

@@ -23,6 +23,7 @@ _CASED_KINDS: Final = ("characters", "regex", "kmer", "words")
 KMER_SIZES: Final = range(2, 17)
 _DEFAULT_K: Final = 6
 
+_ONE_CHARACTER: Final = (*map(chr, range(1, 127)), "é", "λ", "ж", "ا", "क", "中", "€")
 _ROLES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 ChineseWords = Literal["auto", "jieba", "icu", "characters"]
@@ -198,7 +199,9 @@ def _check_pattern(pattern: str) -> None:
     from tokenizers import Regex, normalizers
 
     try:
-        empty = normalizers.Replace(Regex(rf"\A(?:{pattern})(?=\x01)"), "x").normalize_str("\x01") != "\x01"
+        # A match before the only character of a text, which therefore has none: of '(?=a)' only before an a.
+        before = normalizers.Replace(Regex(rf"\A(?:{pattern})(?=[\s\S]\z)"), "xx")
+        empty = any(before.normalize_str(text) != text for text in _ONE_CHARACTER)
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ValueError(
@@ -206,4 +209,6 @@ def _check_pattern(pattern: str) -> None:
             f"give a valid one, or one of {', '.join(PATTERNS)}"
         ) from None
     if empty:
-        raise ValueError("pattern matches the empty text, which cannot be a token; use + in place of *")
+        raise ValueError(
+            "pattern matches the empty text, which cannot be a token; use + in place of *, and let it take a character"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,23 +67,30 @@ class Tokenizer:
         token_types: bool = True,
         chinese_words: ChineseWords = "auto",
         words: OtherWords = "auto",
+        recorded_words: WordRules | None = None,
     ) -> None:
         """Wrap a tokenizer of the `tokenizers` library.
 
         special_tokens: the token of each role (pad, unk, cls, sep, mask); max_length: maximum tokens per sequence,
         special tokens included; token_types: whether models of this tokenizer take token_type_ids; chinese_words: word
         segmentation of Chinese; words: of other scripts without spaces. A library that is named and not installed is an
-        error only where a text needs it.
+        error only where a text needs it. recorded_words: what 'auto' stands for; without a library of these, see
+        `check_words`.
         """
         self._library = library
         self._special_tokens = dict(special_tokens)
         self._json = library_to_json(library)
         self.max_length = max_length
         self.token_types = token_types
-        installed = resolve_words("auto", "auto")
+        auto = recorded_words or resolve_words("auto", "auto")
+        usable = auto.where_installed()
         self.words = WordRules(
-            installed.chinese if chinese_words == "auto" else chinese_words,
-            installed.others if words == "auto" else words,
+            usable.chinese if chinese_words == "auto" else chinese_words,
+            usable.others if words == "auto" else words,
+        )
+        self._recorded_words = WordRules(
+            auto.chinese if chinese_words == "auto" else chinese_words,
+            auto.others if words == "auto" else words,
         )
         self.kind = str(self._json["model"]["type"])
         vocabulary = library.get_vocab(with_added_tokens=True)
@@ -116,6 +124,7 @@ class Tokenizer:
             token_types="token_type_ids" in inputs if isinstance(inputs, list) else loaded.token_types,
             chinese_words=chinese_words,
             words=words,
+            recorded_words=WordRules.from_config(loaded.config),
         )
 
     def save(self, folder: Path | str, max_length: int | None = None, token_types: bool | None = None) -> None:
@@ -130,7 +139,19 @@ class Tokenizer:
             self._special_tokens,
             self.max_length if max_length is None else max_length,
             self.token_types if token_types is None else token_types,
+            self._recorded_words,
         )
+
+    def check_words(self, texts: Sequence[str]) -> None:
+        """Raise MissingExtra if the dictionary for the words of a text is recorded in the folder and not installed.
+
+        Token ids do not depend on it. Used where words are: in scores, in held-out loss.
+        """
+        if self._recorded_words == self.words:
+            return
+        for text in texts:
+            if self._recorded_words.apply_to(text):
+                deque(self._recorded_words.words(text), maxlen=0)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -179,7 +200,7 @@ class Tokenizer:
 
     def with_json(self, tokenizer_json: TokenizerJson) -> Tokenizer:
         """Return a tokenizer of another tokenizer.json, with the special tokens and limits of this one."""
-        return _rebuild(tokenizer_json, self._special_tokens, self.max_length, self.token_types, self.words)
+        return _rebuild(tokenizer_json, *self._how)
 
     @property
     def mask_token(self) -> str:
@@ -293,7 +314,11 @@ class Tokenizer:
 
     def __reduce__(self) -> Any:
         # Worker processes get the vocabulary, not the tables of the fast encoder.
-        return _rebuild, (self._json, self._special_tokens, self.max_length, self.token_types, self.words)
+        return _rebuild, (self._json, *self._how)
+
+    @property
+    def _how(self) -> tuple[dict[str, str], int | None, bool, WordRules]:
+        return self._special_tokens, self.max_length, self.token_types, self._recorded_words
 
 
 def _rebuild(
@@ -304,7 +329,7 @@ def _rebuild(
     words: WordRules,
 ) -> Tokenizer:
     library = library_from_json(tokenizer_json, "a tokenizer")
-    return Tokenizer(library, special_tokens, max_length, token_types, words.chinese, words.others)
+    return Tokenizer(library, special_tokens, max_length, token_types, recorded_words=words)
 
 
 def _without_spaces_between_chinese(text: str) -> str:

@@ -143,7 +143,7 @@ def _text_path(value: Any, depth: int = 3) -> str | None:
 def _as_text(value: Any, path: str, encoding: str) -> str:
     if isinstance(value, str):
         return value
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # null of tables
         return ""
     if isinstance(value, bytes):
         try:

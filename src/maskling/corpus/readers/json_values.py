@@ -34,6 +34,9 @@ def read_rows(blocks: Iterator[str], lead: str | None, longest: int) -> Iterator
             yield from _read_object(reader, lead)
         else:
             yield reader.line, reader.value(), False
+        # Some programs write a comma after each row, as in a list.
+        if reader.peek() == ",":
+            reader.step()
 
 
 def _read_object(reader: _Reader, lead: str) -> Iterator[tuple[int, Any, bool]]:

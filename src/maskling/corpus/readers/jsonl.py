@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -22,6 +23,7 @@ LONGEST_LINE = 1 << 28
 # Two lines are looked for in this many characters to tell the forms apart.
 _PROBE = 1 << 20
 _BOM = "\ufeff"
+_AFTER_VALUE = re.compile(r"[ \t]*,?[ \t]*")
 
 
 def read_jsonl(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:
@@ -80,16 +82,18 @@ def _read_lines(
         if not text:
             continue
         try:
-            row = _parse(text)
+            rows = _parse_line(text)
         except ValueError as error:
             report.add_fault(f"line {number:,} {error}")
             continue
-        if _is_action(row):
-            report.notes["lines are actions of an Elasticsearch file, without text"] += 1
-            continue
-        document = read_row(row, f"line {number:,}", f"{source.name}:{number}", source, settings, report)
-        if document is not None:
-            yield document
+        for index, row in enumerate(rows, start=1):
+            if _is_action(row):
+                report.notes["lines are actions of an Elasticsearch file, without text"] += 1
+                continue
+            name = f"{source.name}:{number}" + (f".{index}" if index > 1 else "")
+            document = read_row(row, f"line {number:,}", name, source, settings, report)
+            if document is not None:
+                yield document
 
 
 def _read_values(
@@ -137,15 +141,41 @@ def _is_json(text: str) -> bool:
     return True
 
 
+def _parse_line(line: str) -> list[Any]:
+    """Parse a line: one value, or several with or without commas. Raises ValueError with what is wrong."""
+    try:
+        return [_parse(line)]
+    except ValueError:
+        values = _parse_several(line)
+        if values is None:
+            raise
+        return values
+
+
+def _parse_several(line: str) -> list[Any] | None:
+    """Return the objects of a line, each of which may be followed by a comma; None if the line is anything else."""
+    decoder, values, at = json.JSONDecoder(strict=False), [], 0
+    while at < len(line):
+        try:
+            value, at = decoder.raw_decode(line, at)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(value, dict):
+            return None
+        values.append(value)
+        at = _AFTER_VALUE.match(line, at).end()  # type: ignore[union-attr]  # it matches the empty text
+    return values
+
+
 def _parse(line: str) -> Any:
     """Parse a line. Raises ValueError with what is wrong."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
         pass
-    # NaN and lone surrogates are not JSON, but Python and JavaScript write them.
+    # NaN, lone surrogates, and tabs in texts are not JSON, but other programs write them.
     try:
-        return json.loads(line)
+        return json.loads(line, strict=False)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     except ValueError as error:

@@ -113,7 +113,9 @@ def lines(file: OpenFile) -> Iterator[tuple[int, str]]:
         for number, line in enumerate(split_into_lines(decode(stream, settings, report), MAX_LINE_LENGTH), 1):
             yield number, line.removesuffix("\n")
     if report.read_as:
-        file.warnings.append(f"{file.path} was read as {report.read_as}; save it as UTF-8 if that is wrong")
+        file.warnings.append(
+            f"{file.path} was read as {report.read_as}; if that is wrong, set columns.encoding, or save it as UTF-8"
+        )
     if report.replaced_bytes:
         file.warnings.append(
             f"{file.path}: {report.replaced_bytes:,} bytes were not UTF-8 and were replaced; name its "

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskling.console import counted
 from maskling.corpus.filters import NOT_ALPHABETIC, TOO_SHORT
+from maskling.data import mask_rates
 from maskling.data.manifest import Manifest
+from maskling.data.mask_rates import MaskRates
+from maskling.data.shards import open_shards
 from maskling.tokenizer.changes import ScriptChanges
 from maskling.tokenizer.segmentation import CHINESE
+from maskling.tokenizer.tokenizer import Tokenizer
 
 MUCH_UNKNOWN = 0.005
 MUCH_CHANGED = 0.003
@@ -156,6 +161,12 @@ class Prepared:
         """Fraction of unknown tokens in the train split."""
         return self.manifest.unknown_tokens / max(1, self.train_tokens)
 
+    @functools.cached_property
+    def mask_rates(self) -> MaskRates | None:
+        """The rates that maskings meet on this text, measured on first use; None if it is too short for an example."""
+        shards = open_shards(self.folder)
+        return mask_rates.measure(shards, Tokenizer.load(shards.tokenizer_folder, *self.manifest.word_rules))
+
     @property
     def _kind(self) -> str | None:
         made = self.manifest.made_from
@@ -191,6 +202,7 @@ class Prepared:
                 )
             )
         lines += self._unsegmented()
+        lines += self.mask_rates.warnings if self.mask_rates is not None else []
         bad = self.manifest.text.bad_files
         lines += [f"{file.name}: {file.problem}" for file in bad[:SHOWN_BAD_FILES]]
         if self.manifest.text.num_bad_files > SHOWN_BAD_FILES:

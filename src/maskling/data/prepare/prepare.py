@@ -59,6 +59,7 @@ from maskling.files import remove_partial, url_refusal
 from maskling.metrics import entropy
 from maskling.tokenizer.changes import ScriptChanges
 from maskling.tokenizer.normalization import for_language
+from maskling.tokenizer.segmentation import resolve_words
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
@@ -87,9 +88,11 @@ def _prepare(sources: Sequence[str], folder: Path, settings: PrepareSettings) ->
     report = ReadReport()
     expanded = expand(sources, report, any_suffix=settings.corpus.format != "auto")
     found = _without_outputs(folder, expanded)
-    given = given_tokenizer(settings.tokenizer)
+    rules = resolve_words(settings.tokenizer.chinese_words, settings.tokenizer.words)
+    with_rules = settings.tokenizer.model_copy(update={"chinese_words": rules.chinese, "words": rules.others})
+    given = given_tokenizer(with_rules)
     made = made_from(found, report, settings, given.fingerprint if given is not None else None)
-    tokenizer_settings = for_language(settings.tokenizer, settings.corpus.language)
+    tokenizer_settings = for_language(with_rules, settings.corpus.language)
     settings = settings.model_copy(update={"tokenizer": tokenizer_settings})
     if folder.is_dir():
         check_free(folder)  # before a lock file is left in a folder that holds other things
