@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from maskling.errors import SettingsError
+from maskling.finetuning.device_batch import DeviceBatch
 from maskling.finetuning.finetune import open_training_data
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.model.device import Compute
@@ -72,3 +73,29 @@ def test_lower_layers_learn_more_slowly(recipe_of: Callable[..., FinetuneRecipe]
     layers = engine.module.encoder.config.num_layers
     assert moved["encoder.layers.0.attention_norm.bias"] == pytest.approx(0.5**layers, rel=1e-2)
     assert moved["encoder.embedding_norm.bias"] == pytest.approx(0.5 ** (layers + 1), rel=1e-2)
+
+
+@pytest.mark.parametrize("setting", ["balanced", "O=0.5,B-ANIMAL=3"])
+def test_the_loss_of_tags_weighs_as_in_torch(recipe_of: Callable[..., FinetuneRecipe], setting: str) -> None:
+    quiet = {"encoder.dropout": 0, "encoder.head_dropout": 0, "data.max_length": 10}
+    engine, plain = (
+        engine_of(recipe_of("tag", {**quiet, **extra}, "bert")) for extra in ({"task.class_weights": setting}, {})
+    )
+    tags = [tag for record in engine.task._data.train for tag in record.tags]
+    names = engine.task._data.head.labels
+    given = {"O": 0.5, "B-ANIMAL": 3.0}
+    weights = torch.tensor(
+        [len(tags) / (len(names) * tags.count(name)) if setting == "balanced" else given.get(name, 1) for name in names]
+    )
+    module = engine.module.eval()
+    for batch, other in zip(
+        engine.task.batch_builder(Ranks())(0).batches, plain.task.batch_builder(Ranks())(0).batches, strict=True
+    ):
+        found = engine.task.terms(module, batch, module.encoder, torch.device("cpu"))["loss"]
+        inputs = DeviceBatch.of(other, torch.device("cpu"))
+        hidden = module.encoder(inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.attention_pattern)
+        logits = module.tag(hidden, torch.from_numpy(other.targets.positions(other.first_positions)))
+        labels = torch.from_numpy(other.targets.labels)
+        expected = torch.nn.functional.cross_entropy(logits, labels, weight=weights, reduction="sum")
+        torch.testing.assert_close(found.sum, expected)
+        assert found.count == len(labels)

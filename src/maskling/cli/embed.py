@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import Texts, check_out_file, read_texts
+from maskling.adapters import adapters_on
+from maskling.cli.inputs import BaseModelFolder, Texts, check_out_file, read_texts
 from maskling.console import Console, counted
 from maskling.grouping import grouped
 
@@ -44,6 +45,7 @@ def embed(
         int | None,
         Parameter(help="pool the states of this layer instead of the last; 0 is the embeddings", metavar="N"),
     ] = None,
+    base: BaseModelFolder = None,
     json: Annotated[bool, Parameter(help="one line of JSON per text on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     dtype: Annotated[
@@ -68,7 +70,7 @@ def embed(
     from maskling.model.sentence_transformers import normalizes, read_pooling
     from maskling.train.distributed import device_of_rank, join_ranks
 
-    with join_ranks(device) as ranks:
+    with adapters_on(base), join_ranks(device) as ranks:
         # Only rank 0 reads: standard input belongs to it, and a file may be on its machine only.
         texts = read_texts(text, file) if ranks.is_main else None
         loaded = load(model, device=device_of_rank(device, ranks), dtype=dtype)

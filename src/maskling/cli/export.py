@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskling.adapters import adapters_on
 from maskling.cli.format import byte_size
-from maskling.cli.inputs import check_out_folder
+from maskling.cli.inputs import BaseModelFolder, check_out_folder
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -36,13 +37,15 @@ def export(
     language: Annotated[
         str | None, Parameter(help="languages for the model card, such as en or en,de", metavar="CODES")
     ] = None,
+    base: BaseModelFolder = None,
     json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
 ) -> None:
     """Write a model for other programs.
 
     Writes config.json, model.safetensors, tokenizer files and a model card, in the layout of transformers and
     sentence-transformers. A run is exported with its best weights; an older folder is converted to the current layout
-    and keeps its card. The folder is loaded back, and export fails unless its outputs are the same.
+    and keeps its card; a PEFT adapter is merged with its base model. The folder is loaded back, and export fails unless
+    its outputs are the same.
 
     --format onnx writes a graph for any batch size and sequence length, with the same checks; --fp16 and --int8
     make it smaller. maskling can load such a folder too.
@@ -69,12 +72,14 @@ def export(
             raise SettingsError(
                 "--step needs --format hf; export the checkpoint in that format first, then that folder as onnx"
             )
-        _onnx(find_model(model), out, int8, fp16, encoder, console)
+        with adapters_on(base):
+            _onnx(find_model(model), out, int8, fp16, encoder, console)
         set_card_metadata(out, metadata)
         return
     left_out: tuple[str, ...] = ()
     if step is None:
-        left_out = export_folder(find_model(model), out)
+        with adapters_on(base):
+            left_out = export_folder(find_model(model), out)
     elif (model / "config.toml").is_file():
         export_checkpoint(model, step, out)
     else:

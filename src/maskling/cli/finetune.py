@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from maskling.adapters import adapters_on
+from maskling.cli.inputs import BaseModelFolder
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.cli.train import STOPPED, check_run_folder
 from maskling.console import Console
@@ -44,6 +46,7 @@ def finetune(
         bool,
         Parameter(help="random weights in the model's shape, to measure what pretraining contributes", negative=()),
     ] = False,
+    base: BaseModelFolder = None,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
     force_new: Annotated[bool, Parameter(help="start anew; an existing run is moved to RUN.1, not deleted")] = False,
     show: Annotated[bool, Parameter(help="print every setting and its origin, and stop")] = False,
@@ -75,7 +78,8 @@ def finetune(
         "seed": seed,
     }
     values = {name: None if value is None else str(value) for name, value in named.items()}
-    resolved = read_finetune_recipe(setting_layers(config, settings, **values))
+    with adapters_on(base):
+        resolved = read_finetune_recipe(setting_layers(config, settings, **values))
     recipe = resolved.settings
     if show:
         for line in setting_lines(resolved):
@@ -95,7 +99,7 @@ def finetune(
     from maskling.finetuning.finetune import finetune as run
 
     report = RunReport(console, recipe.train.log_every, metrics_line)
-    with stop_requested(report.announce_stop) as stop:
+    with adapters_on(base), stop_requested(report.announce_stop) as stop:
         for event in run(recipe, out, stop=stop, force_new=force_new):
             report.show(event)
     return STOPPED if report.stopped else 0

@@ -16,7 +16,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TypeAlias, cast
+
+from cyclopts import Parameter
 
 from maskling.cli.options import Pairs, setting_layers
 from maskling.errors import CorpusError, SettingsError
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from maskling.data.labelled.columns import Columns
 
 
+BaseModelFolder = Annotated[
+    Path | None,
+    Parameter(help="base model of a PEFT adapter; default: the one that the adapter names", metavar="FOLDER"),
+]
 SOURCES = "files, folders, globs, URLs, - for standard input, python-docs:, hf:NAME[:CONFIG[:SPLIT]]"
 # More of standard input than this is copied to a temporary file.
 _SPOOL_BYTES = 64 << 20

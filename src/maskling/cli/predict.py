@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from maskling.adapters import adapters_on
 from maskling.cli.format import shortened
-from maskling.cli.inputs import check_out_file, column_settings
+from maskling.cli.inputs import BaseModelFolder, check_out_file, column_settings
 from maskling.cli.options import SettingPairs
 from maskling.cli.prediction_files import check_format, prediction_writer
 from maskling.console import Console, counted
@@ -50,6 +51,7 @@ def predict(
         ),
     ] = None,
     json: Annotated[bool, Parameter(help="one line of JSON per record on stdout")] = False,
+    base: BaseModelFolder = None,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
     settings: SettingPairs = (),
 ) -> None:
@@ -74,7 +76,8 @@ def predict(
     from maskling.infer.model import load
     from maskling.infer.predict import predict_all
 
-    loaded = load(model, device=device)
+    with adapters_on(base):
+        loaded = load(model, device=device)
     scorer = loaded.need_task_scorer("predict")
     kind, pairs = scorer.head_config.kind, scorer.head_config.answer_settings.pairs
     labels = scorer.head_config.labels

@@ -13,6 +13,7 @@ from typing import Any
 from maskling.cli.format import byte_size, duration, score_lines, size, table
 from maskling.console import Console, counted
 from maskling.train.events import (
+    CrossValidated,
     Evaluated,
     Evaluating,
     Event,
@@ -77,6 +78,10 @@ class RunReport:
                 console.clear()
                 for line in final_metrics_lines(event):
                     console.note(line)
+            case CrossValidated():
+                console.clear()
+                for line in cross_validated_lines(event):
+                    console.note(line)
             case Finished():
                 console.clear()
                 self.stopped = event.stopped
@@ -91,8 +96,9 @@ def started_lines(event: Started) -> list[str]:
     resumed = "" if event.resumed_from is None else f"; resuming from step {event.resumed_from:,}"
     epochs = event.steps * event.examples_per_step / max(1, event.examples_per_epoch)
     known = event.baseline
+    trained = "" if event.trained is None else f", {size(event.trained)} of them trained,"
     return [
-        f"model     {size(event.parameters)} parameters on {event.description}",
+        f"model     {size(event.parameters)} parameters{trained} on {event.description}",
         f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples per epoch",
         *([f"{known.name:<8}  {known.loss:.2f}, loss of guessing by {known.knows}"] if known else []),
         *([f"memory    {byte_size(event.memory)} expected"] if event.memory else []),
@@ -141,6 +147,17 @@ def final_metrics_lines(event: FinalMetrics) -> list[str]:
     numbers = [[name, f"{value:.4f}"] for name, value in event.measured.items() if value is not None]
     head = f"{event.role}: {event.source}, {counted(event.records, 'record')}, step {event.step:,}"
     return [head, *table(numbers), *score_lines(event.details)]
+
+
+def cross_validated_lines(event: CrossValidated) -> list[str]:
+    """Return the mean and standard deviation of each metric over the folds, and the metric of each fold."""
+    rows = [["", "mean", "deviation", *(f"fold {number}" for number in range(1, len(event.folds) + 1))]]
+    for name, mean in event.mean.items():
+        numbers = [mean, event.deviation[name], *(fold.get(name) for fold in event.folds)]
+        if mean is not None:
+            rows.append([name, *("" if value is None else f"{value:.4f}" for value in numbers)])
+    head = f"{len(event.folds)} folds of {event.source}, {counted(event.records, 'record')}"
+    return [head, *table(rows, heads=True)]
 
 
 def finished_lines(event: Finished) -> list[str]:

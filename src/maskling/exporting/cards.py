@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from maskling.adapters import is_adapter
 from maskling.errors import ModelError
 from maskling.exporting.card_metadata import Measured, with_metadata
 from maskling.files import atomic_write
@@ -275,8 +276,10 @@ def extended_card(card: str, extension: Extension) -> str:
 
 
 def read_card(folder: Path) -> str | None:
-    """Return the card of a model folder, None if it has none."""
+    """Return the card of a model folder, None if it has none; that of an adapter is not the merged model's."""
     card = folder / "README.md"
+    if is_adapter(folder):
+        return None
     return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None
 
 

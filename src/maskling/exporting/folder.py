@@ -220,16 +220,17 @@ def encoder_config_json(config: ModelConfig) -> dict[str, Any]:
 
 
 def _check_encoder(module: MaskedLM, tokenizer: Tokenizer, pooling: Pooling, aside: Path, out: Path) -> None:
-    expected = finite_logits(_states(module), str(out))
+    expected = finite_logits(encoder_probe_states(module), str(out))
     loaded = build_encoder(aside, seed=0).to(next(module.parameters()).device)
-    check_same_logits(expected, _states(loaded), str(out))
+    check_same_logits(expected, encoder_probe_states(loaded), str(out))
     if read_pooling(aside) != pooling:
         raise ModelError(f"{out} was not written: read back, its pooling differed; this is a bug in maskling")
     check_tokenizer(tokenizer, aside, out)
 
 
 @torch.no_grad()
-def _states(module: MaskedLM) -> dict[str, Tensor]:
+def encoder_probe_states(module: MaskedLM) -> dict[str, Tensor]:
+    """Return the hidden states of an encoder on a fixed batch."""
     with encoded_probe(module) as probe:
         return {"encoder": probe.hidden[:, probe.columns].cpu()}
 

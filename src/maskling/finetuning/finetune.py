@@ -5,13 +5,16 @@ for event in finetune(recipe, run_dir): ...
 
 from __future__ import annotations
 
+import os
+import statistics
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from maskling.data.labelled.checks import unseen_labels
 from maskling.data.labelled.columns import Columns
 from maskling.errors import SettingsError
+from maskling.files import atomic_write, write_json
 from maskling.finetuning.kinds.answer import AnswerQuestions
 from maskling.finetuning.kinds.classify import Classify, ClassifyPairs
 from maskling.finetuning.kinds.kind import HeadTask
@@ -25,8 +28,9 @@ from maskling.infer.forward import default_batch_tokens
 from maskling.infer.model import Model
 from maskling.infer.task_logits import window_logits
 from maskling.model.tasks.config import HeadConfig
-from maskling.train.events import Event, FinalMetrics
+from maskling.train.events import CrossValidated, Event, FinalMetrics, Finished, Metrics, Started, Warned
 from maskling.train.run import run_training
+from maskling.train.run_folder import set_aside
 from maskling.train.task import TrainingData
 
 
@@ -36,10 +40,62 @@ def finetune(
     """Fine-tune the model of `recipe.encoder.path`, or resume the run in `run_dir`.
 
     Ranks, stopping, bit-identical resume and exceptions are as in `pretrain`. `FinalMetrics` of the best weights,
-    which are in `run_dir/model`, come just before `Finished`.
+    which are in `run_dir/model`, come just before `Finished`. With `recipe.data.folds` there is one run per fold, in
+    `run_dir/fold-1` and so on, and `CrossValidated` comes last.
     """
+    run_dir = Path(run_dir)
+    if recipe.data.folds is not None and recipe.data.fold is None:
+        return _cross_validate(recipe, run_dir, stop, force_new)
+    if not force_new and (run_dir / "fold-1" / "config.toml").is_file():
+        raise SettingsError(f"{run_dir} holds a cross-validation; give another --out, or its data.folds to resume it")
     recipe = recipe if force_new else _with_hold_out(recipe, run_dir)
     return run_training(recipe, run_dir, open_training_data, stop, force_new)
+
+
+def _cross_validate(
+    recipe: FinetuneRecipe, run_dir: Path, stop: Callable[[], bool], force_new: bool
+) -> Iterator[Event]:
+    """Run the folds one after the other; those that are finished are kept. Writes `run_dir/results.json`."""
+    folds = recipe.data.folds
+    assert folds is not None
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError("data.folds: torchrun trains one fold at a time; choose it with data.fold")
+    if not force_new and (run_dir / "checkpoints").is_dir():
+        raise SettingsError(f"{run_dir} holds a run without folds; give another --out, or --force-new")
+    runs = [recipe.model_copy(update={"data": recipe.data.model_copy(update={"fold": n + 1})}) for n in range(folds)]
+    if force_new:
+        open_training_data(runs[0])  # a command that cannot train must not move a good run away
+        if aside := set_aside(run_dir):
+            yield Warned(f"the run that was in {run_dir} is now in {aside}")
+    found: list[FinalMetrics] = []
+    for number, one in enumerate(runs, 1):
+        for event in run_training(one, run_dir / f"fold-{number}", open_training_data, stop):
+            if number == 1 and isinstance(event, Started):
+                with atomic_write(run_dir / "config.toml") as file:
+                    file.write(recipe.to_toml().encode())
+            if isinstance(event, FinalMetrics) and event.role == "test":
+                found.append(event)
+            yield event
+            if isinstance(event, Finished) and event.stopped:
+                return
+    done = _over_folds(found, Path(recipe.data.train).name)
+    tree = {"folds": folds, "records": done.records, "mean": done.mean, "deviation": done.deviation}
+    write_json(run_dir / "results.json", {**tree, "by_fold": done.folds})
+    yield done
+
+
+def _over_folds(found: Sequence[FinalMetrics], source: str) -> CrossValidated:
+    """Return the mean and the standard deviation of each metric; None if a fold does not have it."""
+    mean: Metrics = {}
+    deviation: Metrics = {}
+    for name in found[0].measured:
+        values = [one.measured.get(name) for one in found]
+        known = [float(value) for value in values if value is not None]
+        whole = len(known) == len(found)
+        mean[name] = statistics.fmean(known) if whole else None
+        deviation[name] = statistics.stdev(known) if whole else None
+    folds = [dict(one.measured) for one in found]
+    return CrossValidated(source, sum(one.records for one in found), folds, mean, deviation)
 
 
 def _with_hold_out(recipe: FinetuneRecipe, run_dir: Path) -> FinetuneRecipe:

@@ -1,4 +1,4 @@
-"""Held-out records of a run without a dev file: drawn in groups, and in the proportions of the labels.
+"""Held-out records of a run without a dev file, and folds: drawn in groups, and in the proportions of the labels.
 
 Records of one context, or of equal texts, stay together: in both parts they would make the scores too high. Each label
 is held out in its share, and at least one group of records with it stays in train.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -29,11 +30,7 @@ def split_held_out(records: Sequence[_T], fraction: float, seed: int, at_most: i
         one = " of one context or text" if len(groups) == 1 < len(records) else ""
         raise DataError(f"{len(records)} records{one} are too few to hold some out; give more, or a --dev file")
     order = [groups[index] for index in Shuffle(len(groups), seed, "held out")[np.arange(len(groups))].tolist()]
-    strata: dict[Hashable, list[list[int]]] = defaultdict(list)
-    for group in order:
-        strata[_stratum(records[group[0]])].append(group)
-    if len(strata) > _MOST_STRATA * len(order):
-        strata = {None: order}
+    strata = _strata(records, order)
     quotas = _quotas({key: sum(map(len, some)) for key, some in strata.items()}, count)
     out: set[int] = set()
     for key, some in strata.items():
@@ -55,6 +52,65 @@ def split_held_out(records: Sequence[_T], fraction: float, seed: int, at_most: i
     )
 
 
+@dataclass(frozen=True)
+class Fold(Generic[_T]):
+    """Records split for one fold of a cross-validation, in file order.
+
+    kept: number of records that belong to the fold but are in train, as no other record has their label.
+    """
+
+    train: list[_T]
+    test: list[_T]
+    kept: int
+
+
+def split_fold(records: Sequence[_T], folds: int, fold: int, seed: int) -> Fold[_T]:
+    """Return the records of fold number `fold`, 1 for the first, and those of the other folds.
+
+    Groups of records stay together, and each label is in every fold in its share. A group is in one fold only, except
+    that the only group with a label is in train always. Raises DataError for fewer groups than folds.
+    """
+    groups = _groups(records)
+    if len(groups) < folds:
+        raise DataError(f"data.folds = {folds}, but there are only {len(groups)} different records; lower it")
+    order = [groups[index] for index in Shuffle(len(groups), seed, "folds")[np.arange(len(groups))].tolist()]
+    sizes, own = [0] * folds, set[int]()
+    for some in _strata(records, order).values():
+        in_stratum = [0] * folds
+        # The largest groups first, so that the small ones even out the folds.
+        for group in sorted(some, key=len, reverse=True):
+            index = min(range(folds), key=lambda one: (in_stratum[one], sizes[one]))
+            in_stratum[index] += len(group)
+            sizes[index] += len(group)
+            if index == fold - 1:
+                own.update(group)
+    known = {name for index, record in enumerate(records) if index not in own for name in label_names(record)}
+    kept = {
+        index
+        for group in order
+        if group[0] in own and not known.issuperset(_names_of(records, group))
+        for index in group
+    }
+    test = own - kept
+    if not test:
+        raise DataError(f"fold {fold} of {folds} has no record whose label others have; lower data.folds")
+    return Fold(
+        [record for index, record in enumerate(records) if index not in test],
+        [record for index, record in enumerate(records) if index in test],
+        len(kept),
+    )
+
+
+def _names_of(records: Sequence[Any], group: Sequence[int]) -> set[str]:
+    return {name for index in group for name in label_names(records[index])}
+
+
+def label_names(record: Any) -> tuple[str, ...]:
+    """Return the labels of a text, or the tags of a sentence."""
+    label = getattr(record, "label", None)
+    return (label,) if isinstance(label, str) else _names(record)
+
+
 def split_randomly(records: Sequence[_T], fraction: float, seed: int, at_most: int) -> tuple[list[_T], list[_T]]:
     """Return training and held-out records, drawn one by one. Raises DataError for too few records."""
     count = min(at_most, max(1, round(len(records) * fraction)))
@@ -65,6 +121,14 @@ def split_randomly(records: Sequence[_T], fraction: float, seed: int, at_most: i
         [record for index, record in enumerate(records) if index not in out],
         [record for index, record in enumerate(records) if index in out],
     )
+
+
+def _strata(records: Sequence[Any], groups: list[list[int]]) -> dict[Hashable, list[list[int]]]:
+    """Return the groups of records by what is held out in its share, all under None if there are too many kinds."""
+    strata: dict[Hashable, list[list[int]]] = defaultdict(list)
+    for group in groups:
+        strata[_stratum(records[group[0]])].append(group)
+    return strata if len(strata) <= _MOST_STRATA * len(groups) else {None: groups}
 
 
 def _groups(records: Sequence[Any]) -> list[list[int]]:

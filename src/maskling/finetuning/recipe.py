@@ -11,6 +11,7 @@ from pydantic import Field
 from maskling.config import Layer, Resolved, Settings, one_of, reject_unused, resolve
 from maskling.data.labelled.columns import Columns
 from maskling.data.packing import PACKINGS, BestFitPacking
+from maskling.errors import SettingsError
 from maskling.finetuning.kinds import KINDS
 from maskling.finetuning.kinds.classify import Classify
 from maskling.finetuning.kinds.kind import TaskSettings
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 else:
     AnyTaskSettings, AnyPacking = one_of(KINDS), one_of(PACKINGS)
     AnyOptimizer, AnySchedule = one_of(OPTIMIZERS), one_of(SCHEDULES)
+
+
+# Factor of the default learning rate with LoRA.
+_LORA_RATE = 10
 
 
 class EncoderSettings(Settings):
@@ -62,6 +67,23 @@ class EncoderSettings(Settings):
     )
 
 
+class LoraSettings(Settings):
+    """The [lora] section: train low-rank matrices beside frozen weights, and the head (Hu et al. 2021)."""
+
+    rank: int | None = Field(
+        None, ge=1, description="rank of the matrices; default: no LoRA, the weights of the encoder are trained"
+    )
+    alpha: float | None = Field(
+        None, gt=0, description="what the matrices add is multiplied by alpha / rank; default: twice the rank"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the input of the matrices")
+    targets: str | None = Field(
+        None,
+        description="layers to adapt, by the ends of their names in transformers, separated by commas; all-linear: all "
+        "in the encoder; default: query,value, or Wqkv for a ModernBERT",
+    )
+
+
 class LabelledSettings(Settings):
     """The [data] section of fine-tuning."""
 
@@ -76,6 +98,13 @@ class LabelledSettings(Settings):
         description="how records are held out: 'grouped' keeps equal texts and the questions of one context together, "
         "and takes each label in its share; 'random': one by one",
     )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="cross-validation: split train into this many folds, and train once per fold, which is the test "
+        "file of a run on the others",
+    )
+    fold: int | None = Field(None, ge=1, description="run only this fold, 1 for the first; default: all")
     max_length: int | None = Field(
         None,
         ge=8,
@@ -109,8 +138,14 @@ class FinetuneRecipe(RunSettings):
         "columns.label_names": None,
         "columns.sentence": None,
         "data.hold_out": "random",
+        "data.folds": None,
+        "data.fold": None,
         "encoder.frozen_layers": None,
         "encoder.layer_decay": 1.0,
+        "lora.rank": None,
+        "lora.alpha": None,
+        "lora.dropout": 0.0,
+        "lora.targets": None,
         "task.class_weights": None,
     }
 
@@ -119,6 +154,7 @@ class FinetuneRecipe(RunSettings):
     )
     task: AnyTaskSettings = Classify()
     encoder: EncoderSettings = EncoderSettings()
+    lora: LoraSettings = LoraSettings()
     data: LabelledSettings = LabelledSettings()
     columns: Columns = Columns()
     packing: AnyPacking = BestFitPacking()
@@ -151,14 +187,30 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
         folder = find_model(path)
         config = from_hugging_face(read_config(folder), str(folder))
         rate = learning_rate(config, KINDS.get(kind or "", Classify))
+        rate *= _LORA_RATE if any(_has_rank(layer) for layer in layers) else 1
         for_size = [Layer("the size of the encoder", {"optimizer": {"lr": rate}})]
     for_task = [Layer(f"what suits {kind}", dict(KINDS[kind].usual))] if kind in KINDS and KINDS[kind].usual else []
     resolved = resolve(FinetuneRecipe, [_defaults(), *for_size, *for_task, *layers])
     if resolved.settings.task.kind == "similarity":
         reject_unused(resolved, ["encoder.head_dropout"], "similarity training has no head")
+    if resolved.settings.lora.rank is None:
+        reject_unused(resolved, ["lora."], "without lora.rank there is no LoRA")
+    elif resolved.settings.encoder.fresh:
+        raise SettingsError("lora.rank adapts pretrained weights, and --from-scratch has none; leave one of them out")
+    _check_folds(resolved)
     if resolved.settings.train.steps:
         reject_unused(resolved, ["train.epochs"], "train.steps sets the length of the run")
     return resolved
+
+
+def _check_folds(resolved: Resolved[FinetuneRecipe]) -> None:
+    data = resolved.settings.data
+    if data.folds is None:
+        reject_unused(resolved, ["data.fold"], "without data.folds there are no folds")
+    elif data.test is not None:
+        raise SettingsError("data.folds: each fold is the test file of the others; leave out --test")
+    elif data.fold is not None and data.fold > data.folds:
+        raise SettingsError(f"data.fold = {data.fold}, but there are {data.folds} folds; lower it")
 
 
 def learning_rate(config: ModelConfig, kind: type[TaskSettings]) -> float:
@@ -176,6 +228,11 @@ def learning_rate(config: ModelConfig, kind: type[TaskSettings]) -> float:
 def _path(layer: Layer) -> str | None:
     encoder = layer.tree.get("encoder")
     return str(encoder["path"]) if isinstance(encoder, Mapping) and encoder.get("path") else None
+
+
+def _has_rank(layer: Layer) -> bool:
+    lora = layer.tree.get("lora")
+    return isinstance(lora, Mapping) and lora.get("rank") is not None
 
 
 def _kind(layer: Layer) -> str | None:

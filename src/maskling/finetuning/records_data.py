@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from maskling.adapters import is_adapter
 from maskling.errors import SettingsError
-from maskling.finetuning.hold_out import split_held_out, split_randomly
+from maskling.finetuning.hold_out import split_fold, split_held_out, split_randomly
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.model.folder import encoder_config
@@ -28,7 +29,8 @@ _DEFAULT_MAX_LENGTH = 512
 class RecordsData(TrainingData[FinetuneRecipe]):
     """A model folder with its tokenizer, and records.
 
-    dev: the records that select the best weights; dev_name: their source. test: None if there are none.
+    dev: the records that select the best weights; dev_name: their source. test: None if there are none; test_name:
+    their source.
     warnings: problems found in the records.
     """
 
@@ -37,6 +39,7 @@ class RecordsData(TrainingData[FinetuneRecipe]):
     dev: Records
     test: Records | None
     dev_name: str
+    test_name: str
 
     def __init__(self, recipe: FinetuneRecipe) -> None:
         """Open the model folder. Raises SettingsError, ModelError or TokenizerError."""
@@ -45,13 +48,31 @@ class RecordsData(TrainingData[FinetuneRecipe]):
         if not recipe.data.train:
             raise SettingsError("data.train: name the training file, with --train FILE")
         self.folder = find_model(recipe.encoder.path)
+        if recipe.lora.rank is not None and is_adapter(self.folder):
+            raise SettingsError(
+                f"lora.rank: {self.folder} is an adapter; merge it first: maskling export {self.folder} --out NEW"
+            )
         self.tokens = Tokenizer.load(self.folder)
         self.tokenizer, self.path = self.tokens.fingerprint, recipe.data.train
         self.warnings: list[str] = []
+        self.test, self.test_name = None, Path(recipe.data.test or "").name
 
     def initial_weights_id(self, recipe: FinetuneRecipe, known: str | None) -> str | None:
         """Return the checksum of the weights training begins with, None if only their shape is used."""
         return None if recipe.encoder.fresh else weights_fingerprint(str(self.folder), known)
+
+    def split_fold(self, recipe: FinetuneRecipe, records: Sequence[_T]) -> tuple[list[_T], list[_T]]:
+        """Split records into those to train on and those of the fold that this run is tested on."""
+        data = recipe.data
+        assert data.folds is not None
+        assert data.fold is not None
+        found = split_fold(records, data.folds, data.fold, recipe.seed)
+        self.test_name = f"fold {data.fold} of {data.folds} of {Path(data.train).name}"
+        if found.kept:
+            self.warnings.append(
+                f"{found.kept:,} records of {self.test_name} stay in train: no other record has their label"
+            )
+        return found.train, found.test
 
     def hold_out(self, recipe: FinetuneRecipe, records: Sequence[_T], at_most: int) -> tuple[list[_T], list[_T]]:
         """Split records into train and held-out dev records, for a run without a dev file."""

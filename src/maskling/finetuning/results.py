@@ -11,16 +11,22 @@ from safetensors import SafetensorError
 
 from maskling.config import flatten
 from maskling.errors import CheckpointError
+from maskling.exporting.adapter import export_adapter
 from maskling.exporting.cards import TaskFacts
 from maskling.files import checksum, fingerprint, read_json, write_json
 from maskling.finetuning.kinds.kind import Records
+from maskling.finetuning.layers import lora_of
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData
+from maskling.model.masked_lm import MaskedLM
+from maskling.model.tasks.config import Pooling
+from maskling.model.tasks.model import TaskModel
 from maskling.train.events import Details, Evaluating, Event, FinalMetrics, Metrics, finite_metrics
 from maskling.train.task import Best, Criterion
 
 # The key of results.json for scores per label.
 _DETAILS = "details"
+_AFTER_FULL_DISK = "an earlier model there was kept; make room on the disk, and run the same command again"
 # Settings that hold paths, or properties of one machine.
 _LOCAL_SETTINGS = ("system.", "encoder.path", "data.train", "data.dev", "data.test")
 
@@ -40,10 +46,10 @@ def write_best_model(
     out, files, train = run_dir / "model", recipe.data, recipe.train
     measured_on = data.dev_name
     metrics = {name: value for name, value in dev.items() if value is not None}
-    if test and files.test is not None:
+    if test and data.test is not None:
         metrics = {f"{name}, dev": value for name, value in metrics.items()}
         metrics |= {f"{name}, test": value for name, value in test.items() if value is not None}
-        measured_on = f"{measured_on} (which selected the weights) and {Path(files.test).name}"
+        measured_on = f"{measured_on} (which selected the weights) and {data.test_name}"
     settings = flatten(recipe.model_dump())
     facts = TaskFacts(
         name=run_dir.resolve().name,
@@ -64,11 +70,22 @@ def write_best_model(
     try:
         export(out, facts)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{out} could not be written: {error}; an earlier model there was kept; make room on the disk, and run the "
-            f"same command again"
-        ) from None
+        raise CheckpointError(f"{out} could not be written: {error}; {_AFTER_FULL_DISK}") from None
     return out
+
+
+def write_adapter(
+    run_dir: Path, recipe: FinetuneRecipe, data: RecordsData, module: MaskedLM | TaskModel, pooling: Pooling = "mean"
+) -> None:
+    """Write `run_dir/adapter` if the run trains with LoRA. Raises CheckpointError on a full disk."""
+    lora, out, longest = lora_of(recipe), run_dir / "adapter", recipe.data.max_length
+    if lora is None:
+        return
+    assert longest is not None
+    try:
+        export_adapter(module, lora, data.folder, data.tokens, out, longest, pooling)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{out} could not be written: {error}; {_AFTER_FULL_DISK}") from None
 
 
 def report_results(
@@ -98,25 +115,27 @@ def report_results(
         details = measure_dev()
     results["dev"] |= {_DETAILS: details} if details else {}
     yield FinalMetrics(step, "dev", data.dev_name, len(data.dev), dev, details)
-    if path is not None and test is not None:
+    if test is not None:
         weights = run_dir / "model" / "model.safetensors"
-        key = [_records_checksum(Path(path), test), checksum(weights)]
+        key = [_records_checksum(path, test), checksum(weights)]
         before = _measured_before(run_dir / "results.json", key)
         if before is None:
-            yield Evaluating(step, Path(path).name)
+            yield Evaluating(step, data.test_name)
             metrics, details = measure_test()
             before = finite_metrics(metrics), details
             key[1] = checksum(weights)
         metrics, details = before
-        results["test"] = {"from": Path(path).name, "records": len(test), "of": key, **metrics}
+        results["test"] = {"from": data.test_name, "records": len(test), "of": key, **metrics}
         results["test"] |= {_DETAILS: details} if details else {}
-        yield FinalMetrics(step, "test", Path(path).name, len(test), metrics, details)
+        yield FinalMetrics(step, "test", data.test_name, len(test), metrics, details)
     write_json(run_dir / "results.json", results)
 
 
-def _records_checksum(path: Path, records: Records) -> str:
-    """Return the checksum of a file, or, of several files, a fingerprint of the records read from them."""
-    return checksum(path) if path.is_file() else fingerprint([str(record) for record in records])
+def _records_checksum(path: str | None, records: Records) -> str:
+    """Return the checksum of a file, or a fingerprint of the records of a fold or of several files."""
+    if path is not None and Path(path).is_file():
+        return checksum(Path(path))
+    return fingerprint([str(record) for record in records])
 
 
 def _details_before(path: Path, results: dict[str, Any]) -> Details | None:

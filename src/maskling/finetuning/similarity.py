@@ -29,16 +29,17 @@ from maskling.files import fingerprint
 from maskling.finetuning.device_batch import DeviceBatch
 from maskling.finetuning.kinds.kind import Records
 from maskling.finetuning.kinds.similarity import Similarity
-from maskling.finetuning.layers import freeze
+from maskling.finetuning.layers import choose_trained
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData, complete_lengths
-from maskling.finetuning.results import report_results, write_best_model
+from maskling.finetuning.results import report_results, write_adapter, write_best_model
 from maskling.finetuning.similarity_eval import CRITERIA, similarity_metrics
 from maskling.finetuning.task import RecordsTask, evaluation_compute
 from maskling.model.activation_checkpointing import checkpoint_activations
 from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import build_encoder, encoder_config, pool_rows
+from maskling.model.lora import merged_lora
 from maskling.model.masked_lm import MaskedLM
 from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
@@ -68,7 +69,8 @@ class SimilarityData(RecordsData):
         train = self._read(recipe, data.train)
         self.form: SimilarityForm = train.form
         self.train = train.records
-        self.test = None
+        if data.fold is not None:
+            self.train, self.test = self.split_fold(recipe, self.train)
         self.dev_form: SimilarityForm = train.form
         self.test_form: SimilarityForm = train.form
         if data.dev is None:
@@ -168,7 +170,7 @@ class SimilarityTask(RecordsTask[MaskedLM]):
     def _build(self, fresh: bool) -> MaskedLM:
         encoder = self.recipe.encoder
         model = build_encoder(self._data.folder, self.recipe.seed, fresh=fresh, dropout=encoder.dropout)
-        freeze(model, encoder)
+        choose_trained(model, self.recipe)
         return model
 
     def batch_builder(self, ranks: Ranks, skipped_ranges: SkippedRanges = ()) -> Callable[[int], StepBatches]:
@@ -217,7 +219,8 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         return similarity_metrics(module, compute, ranks, form, encoded, pad, self.recipe)
 
     def write(self, run_dir: Path, module: MaskedLM, best: Best | None) -> Path:
-        """Write `run_dir/model`."""
+        """Write `run_dir/model`, and with LoRA `run_dir/adapter`."""
+        write_adapter(run_dir, self.recipe, self._data, module, self._pooling)
         return self._write(run_dir, module, self._card_metrics(best), {})
 
     def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
@@ -242,9 +245,10 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         data = self._data
 
         def export(out: Path, facts: TaskFacts) -> None:
-            export_sentence_encoder(
-                module, data.config, data.tokens, out, facts, self._pooling, data.form, normalizes(data.folder)
-            )
+            with merged_lora(module):
+                export_sentence_encoder(
+                    module, data.config, data.tokens, out, facts, self._pooling, data.form, normalizes(data.folder)
+                )
 
         return write_best_model(run_dir, self.recipe, data, dev, test, export)
 
@@ -268,7 +272,8 @@ def step_vectors(
             vectors.append(checkpoint_activations(_encode, batch.input_ids, batch, encode, pooling))
     if not vectors:
         # A rank without rows has no vectors, but the training loop needs something to differentiate.
-        vectors = [module.word.weight[:0].float()]
+        trained = next(parameter for parameter in module.parameters() if parameter.requires_grad)
+        vectors = [trained.flatten()[:0].view(0, module.config.hidden_size).float()]
     return _gather(torch.cat(vectors), step, ranks)
 
 

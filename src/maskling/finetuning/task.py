@@ -25,14 +25,15 @@ from maskling.exporting.folder import export_task_model
 from maskling.files import checksum, fingerprint
 from maskling.finetuning.device_batch import DeviceBatch
 from maskling.finetuning.kinds.kind import HeadTask, Logits, Records
-from maskling.finetuning.layers import freeze, layer_scales
+from maskling.finetuning.layers import choose_trained, layer_scales
 from maskling.finetuning.recipe import FinetuneRecipe
 from maskling.finetuning.records_data import RecordsData, complete_lengths
-from maskling.finetuning.results import report_results, write_best_model
+from maskling.finetuning.results import report_results, write_adapter, write_best_model
 from maskling.infer.task_logits import TorchTaskScorer, logit_counts, window_logits
 from maskling.model.config import flops_per_token
 from maskling.model.device import Compute
 from maskling.model.folder import encoder_config
+from maskling.model.lora import merged_lora
 from maskling.model.tasks.folder import build_task_model, read_task_folder
 from maskling.model.tasks.model import TaskModel
 from maskling.objectives.losses import Encode, Term
@@ -172,7 +173,7 @@ class FinetuneTask(RecordsTask[TaskModel]):
             pooling=encoder.pooling,
             answer_settings=head.answer_settings,
         ).model
-        freeze(model, encoder)
+        choose_trained(model, self.recipe)
         return model
 
     def encoder(self, module: TaskModel) -> torch.nn.Module:
@@ -211,12 +212,14 @@ class FinetuneTask(RecordsTask[TaskModel]):
         return logits_over_ranks(module, compute, ranks, encoded, self._data.tokens.special.pad, tokens)
 
     def write(self, run_dir: Path, module: TaskModel, best: Best | None) -> Path:
-        """Write `run_dir/model`."""
+        """Write `run_dir/model`, and with LoRA `run_dir/adapter`."""
         dev = {} if best is None else best.numbers
+        write_adapter(run_dir, self.recipe, self._data, module)
         return write_best_model(run_dir, self.recipe, self._data, dev, {}, partial(self._export, module))
 
     def _export(self, module: TaskModel, out: Path, facts: TaskFacts) -> None:
-        export_task_model(module, self._data.tokens, out, facts)
+        with merged_lora(module):
+            export_task_model(module, self._data.tokens, out, facts)
 
     def finish(self, run_dir: Path, best: Best | None, compute: Compute) -> Iterator[Event]:
         """Measure the finished model on the test records, once, and write results.json."""
@@ -308,13 +311,15 @@ class LabelledData(RecordsData):
         data = recipe.data
         self.task = task
         self.train = self._read(recipe, data.train)
+        self.test = self._read(recipe, data.test) if data.test is not None else None
+        if data.fold is not None:
+            self.train, self.test = self.split_fold(recipe, self.train)
         if data.dev is None:
             self.train, self.dev = self.hold_out(recipe, self.train, _MOST_HELD_OUT)
         else:
             self.dev, self.dev_name = self._read(recipe, data.dev), Path(data.dev).name
-        self.test = self._read(recipe, data.test) if data.test is not None else None
         self.head = task.head(self.train)
-        for path, records in ((data.dev, self.dev), (data.test, self.test)):
+        for path, records in ((data.dev, self.dev), (data.test or self.test_name, self.test)):
             if records is not None:
                 task.check_evaluable(records, self.head, path)
         self.warnings += task.warnings(self.train, {"dev": self.dev} | ({"test": self.test} if self.test else {}))

@@ -18,8 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from maskling.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, base_folder, is_adapter
 from maskling.errors import ModelError
 from maskling.files import atomic_write, disk_error, read_json, write_json
+from maskling.model.adapter import adapted_config, merge_adapter
 from maskling.model.attention import AttentionPattern
 from maskling.model.build import build_masked_lm, build_without_init
 from maskling.model.config import BertConfig, ModelConfig
@@ -102,7 +104,17 @@ def write_weights(module: MaskedLM, folder: Path) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the config.json of a model folder. Raises ModelError if it is missing or not a JSON object."""
+    """Return the config.json of a model folder, or of an adapter merged with its base model.
+
+    Raises ModelError if it is missing or not a JSON object, or if the base model of an adapter is not found.
+    """
+    if is_adapter(folder):
+        own = _read_config(folder) if (folder / "config.json").is_file() else None
+        return adapted_config(folder, _read_config(base_folder(folder)), own, _read_adapter(folder))
+    return _read_config(folder)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         hf_config = read_json(path, _MAX_CONFIG_BYTES)
@@ -122,7 +134,9 @@ def weight_shapes(folder: Path) -> dict[str, list[int]]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return every weight by its name in the file, memory-mapped rather than copied."""
+    """Return every weight by its name in the file, memory-mapped rather than copied; an adapter's are merged."""
+    if is_adapter(folder):
+        return merge_adapter(folder, read_weights(base_folder(folder)), _read_adapter(folder))
     weights: dict[str, Tensor] = {}
     for name in _weight_files(folder):
         path = folder / name
@@ -135,6 +149,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     if quantized is not None:
         raise ModelError(f"{folder} has {quantized}, so its weights are quantized, which {NOT_QUANTIZED}")
     return weights
+
+
+def _read_adapter(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of an adapter. Raises ModelError if there is no file of them, or a whole model beside it."""
+    if any((folder / name).exists() for whole in (SAFETENSORS, TORCH) for name in (whole, f"{whole}.index.json")):
+        raise ModelError(
+            f"{folder} holds both a model and an adapter ({ADAPTER_CONFIG}); move one of them to a folder of its own"
+        )
+    path = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
+        raise ModelError(f"{folder} has {ADAPTER_CONFIG} but no {ADAPTER_WEIGHTS[0]}; copy the whole folder again")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
 def _weight_files(folder: Path) -> list[str]:

@@ -68,6 +68,7 @@ def training_memory(
     activation_checkpointing: bool = False,
     onednn: bool = False,
     process_bytes: int = PROCESS_BYTES,
+    trained_parameters: int | None = None,
 ) -> TrainingMemory:
     """Estimate the memory of training with micro-batches of `rows` rows of `seq` tokens.
 
@@ -77,7 +78,7 @@ def training_memory(
     other memory, the head has no kernel of its own, and attention with dropout has a fused one. bmm: whether attention
     keeps its matrix, see `attention.kernel_name`. activation_checkpointing: whether only the inputs of layers are kept,
     see `maskling.model.activation_checkpointing`. onednn: whether oneDNN computes the products, see
-    `device.has_onednn_bf16`.
+    `device.has_onednn_bf16`. trained_parameters: only these have gradients and moments; default: all.
     """
     vocab, width, tokens = config.vocab_size, config.hidden_size, rows * seq
     weights = 4 * num_parameters(config)
@@ -95,12 +96,15 @@ def training_memory(
     # Logits, the same in fp32, their softmax, and which are higher than the label's.
     evaluation = vocab * min(predictions, LOGITS_BYTES / (8 * vocab)) * (11 if dtype_bytes == 2 else 9)
     moments = 2 * weights - (2 - hidden_moments) * 4 * in_matrices
+    gradients = weights
+    if trained_parameters is not None:
+        gradients, moments = 4 * trained_parameters, 8 * trained_parameters
     return TrainingMemory(
         process=process_bytes,
         kernels=_KERNEL_BYTES if onednn else 0,
         weights=weights + (in_matrices * 2 if dtype_bytes == 2 else 0),
         moments=moments // ranks,
-        gradients=weights // ranks,
+        gradients=gradients // ranks,
         activations=round((1 + _WASTE) * tokens * per_token),
         workspace=4 * tokens * widest * dtype_bytes,
         head=round(head),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from maskling.adapters import file_of
 from maskling.errors import ModelError
 from maskling.files import read_json
 from maskling.model.config import ModelConfig
@@ -30,7 +31,7 @@ def read_pooling(folder: Path) -> Pooling:
     for kind in _module_kinds(folder):
         if kind not in ("Transformer", "Pooling", "Normalize"):
             raise ModelError(f"{folder}/{MODULES} has a layer of type {kind}, which is not supported")
-    settings = _read_json(folder / POOLING, {})
+    settings = _read_json(file_of(folder, POOLING), {})
     named = settings.get("pooling_mode")  # sentence-transformers 6; a list of names, or one
     modes = [named] if isinstance(named, str) else named or []
     if not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
@@ -52,7 +53,7 @@ def normalizes(folder: Path) -> bool:
 
 def _module_kinds(folder: Path) -> list[str]:
     """Return the class names in modules.json, without their packages. Raises ModelError if it is damaged."""
-    modules = _read_json(folder / MODULES, [])
+    modules = _read_json(file_of(folder, MODULES), [])
     if not all(isinstance(module, dict) and isinstance(module.get("type"), str) for module in modules):
         raise ModelError(f"{folder / MODULES} has a layer without a type; copy the whole folder again")
     return [module["type"].rpartition(".")[2] for module in modules]
@@ -63,7 +64,7 @@ def trained_max_length(folder: Path) -> int | None:
 
     Raises ModelError if the file that would is damaged.
     """
-    length = _read_json(folder / TRANSFORMER, {}).get("max_seq_length")
+    length = _read_json(file_of(folder, TRANSFORMER), {}).get("max_seq_length")
     if length is None:
         return None
     if type(length) is not int or length < 1:

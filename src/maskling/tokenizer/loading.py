@@ -18,6 +18,7 @@ from typing import Any, Final
 import tokenizers
 from tokenizers import AddedToken, Regex, models, pre_tokenizers, processors
 
+from maskling.adapters import base_folder, is_adapter
 from maskling.errors import TokenizerError
 from maskling.files import read_bounded
 from maskling.tokenizer import older, pipeline
@@ -83,6 +84,9 @@ def load_tokenizer_files(path: Path, add_missing: bool = False) -> LoadedTokeniz
     add_missing: add the special tokens that masked language modelling needs and the tokenizer lacks.
     """
     if path.is_dir():
+        files = ("tokenizer.json", "vocab.txt", "vocab.json", *MODEL_NAMES)
+        if is_adapter(path) and not any((path / name).is_file() for name in files):
+            path = base_folder(path)
         return _load_folder(path, add_missing)
     if path.is_file():
         return _load_file(path, add_missing)

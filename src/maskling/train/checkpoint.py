@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import TypeAdapter
 
+from maskling.adapters import base_folder, is_adapter
 from maskling.errors import CheckpointError
 from maskling.files import atomic_folder, checksum, fingerprint, read_json, recover_folder, remove_partial, write_json
 from maskling.model.locate import model_folder
@@ -171,7 +172,9 @@ def weights_fingerprint(init: str | None, known: str | None = None) -> str | Non
         return None
     if not model_folder(init).exists():
         return known
-    files = sorted(path for path in model_folder(init).glob("*") if path.suffix in (".safetensors", ".bin"))
+    folder = model_folder(init)
+    folders = [folder, base_folder(folder)] if is_adapter(folder) else [folder]
+    files = [path for found in folders for path in sorted(found.glob("*")) if path.suffix in (".safetensors", ".bin")]
     return fingerprint([[path.name, checksum(path)] for path in files]) if files else None
 
 

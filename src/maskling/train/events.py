@@ -61,7 +61,7 @@ class Started:
 
     description: device, threads, dtype and attention kernel in use. tokens: of the training text.
     baseline: loss of guessing by frequency, if known. resumed_from: step of the checkpoint that the run resumes from.
-    memory: expected peak in bytes.
+    memory: expected peak in bytes. trained: number of parameters that are trained, if not all are.
     """
 
     description: str
@@ -73,6 +73,7 @@ class Started:
     steps: int
     resumed_from: int | None
     memory: int | None = None
+    trained: int | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,21 @@ class FinalMetrics:
 
 
 @dataclass(frozen=True)
+class CrossValidated:
+    """All folds of a cross-validation are done.
+
+    folds: metrics of each fold's own records, in order. records: number of them in all. mean, deviation: over the
+    folds, by metric; the deviation is that of a sample (divided by the number of folds - 1).
+    """
+
+    source: str
+    records: int
+    folds: list[Metrics]
+    mean: Metrics
+    deviation: Metrics
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run is over: all steps taken, stopped early, or interrupted with a checkpoint at `step`.
 
@@ -192,4 +208,16 @@ class Finished:
     empty: int = 0
 
 
-Event = Measuring | Replanned | Started | Step | Evaluating | Evaluated | Saved | Warned | FinalMetrics | Finished
+Event = (
+    Measuring
+    | Replanned
+    | Started
+    | Step
+    | Evaluating
+    | Evaluated
+    | Saved
+    | Warned
+    | FinalMetrics
+    | CrossValidated
+    | Finished
+)

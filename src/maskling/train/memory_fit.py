@@ -57,12 +57,13 @@ def fit_to_memory(
     *,
     micro_batch_tokens: int | None = None,
     process_bytes: int | None = None,
+    trained_parameters: int | None = None,
 ) -> MemoryFit:
     """Choose what the task's [system] settings leave open.
 
     config: of the encoder, None for a module of another kind. micro_batch_tokens: as the run used them so far, if the
     settings leave them open: dropout is drawn per micro-batch, and free memory changes. process_bytes: memory of the
-    process besides the weights; measured by default, with the weights in memory.
+    process besides the weights; measured by default, with the weights in memory. trained_parameters: None for all.
     Ranks see different free memory and must agree: rank 0 decides.
     """
     recipe, row_tokens = task.recipe, task.row_tokens
@@ -95,6 +96,7 @@ def fit_to_memory(
             activation_checkpointing=recomputes,
             onednn=has_onednn_bf16(compute),
             process_bytes=process,
+            trained_parameters=trained_parameters,
         )
 
     recomputes = system.checkpoint_activations == "always"

@@ -87,7 +87,10 @@ def _run(
 
     encoder = task.encoder(module)
     config = encoder.config if isinstance(encoder, MaskedLM) else None
-    fit = fit_to_memory(task, config, compute, ranks, micro_batch_tokens=resume.micro_batch_tokens)
+    trained = trained_parameters(module)
+    fit = fit_to_memory(
+        task, config, compute, ranks, micro_batch_tokens=resume.micro_batch_tokens, trained_parameters=trained
+    )
     # From here on there is one recipe, the engine's; only config.toml shows [system] as it was requested.
     task = task.with_recipe(resume.recipe.with_system(fit.system))
     if not resume.resumed:
@@ -130,7 +133,7 @@ def _run(
         ranks.barrier()
         parameters = sum(parameter.numel() for parameter in module.parameters())
         resumed_from = state.step if resume.resumed else None
-        started = started_event(engine.task, fit, description, parameters, resumed_from)
+        started = started_event(engine.task, fit, description, parameters, resumed_from, trained)
         ending = yield from loop.run([*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
             yield from loop.finalize()
@@ -174,7 +177,12 @@ def setup_device(system: SystemSettings) -> Compute:
 
 
 def started_event(
-    task: AnyTask, fit: MemoryFit, description: str, parameters: int, resumed_from: int | None = None
+    task: AnyTask,
+    fit: MemoryFit,
+    description: str,
+    parameters: int,
+    resumed_from: int | None = None,
+    trained: int | None = None,
 ) -> Started:
     """Return the event that opens a run. description: of the device, see `MemoryFit.describe`."""
     supply = task.supply()
@@ -188,7 +196,15 @@ def started_event(
         steps=task.recipe.train.steps,
         resumed_from=resumed_from,
         memory=fit.memory.total if fit.memory else None,
+        trained=trained,
     )
+
+
+def trained_parameters(module: Module) -> int | None:
+    """Return the number of parameters that are trained, None if all are."""
+    if all(parameter.requires_grad for parameter in module.parameters()):
+        return None
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _with_checkpointing(description: str, fit: MemoryFit) -> str:

@@ -279,7 +279,7 @@ def check_run_folder(out: Path) -> None:
     """Raise SettingsError if `out` is a URL, or holds anything but a run, which a run there would mix with."""
     if (refusal := url_refusal(out)) is not None:
         raise SettingsError(refusal)
-    if not out.is_dir() or any((out / name).exists() for name in ("config.toml", "checkpoints")):
+    if not out.is_dir() or any((out / name).exists() for name in ("config.toml", "checkpoints", "fold-1")):
         return
     names = [path.name for path in out.iterdir() if path.name != "measuring"]
     if others := sorted(name for name in names if not name.startswith(".") and not name.endswith(ASIDE)):

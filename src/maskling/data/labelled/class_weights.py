@@ -8,14 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.data.labelled.records import LabelSet, TextRecord, label_names
+from maskling.data.labelled.records import LabelSet, TaggedRecord, TextRecord, label_names, record_tags
 from maskling.errors import SettingsError, suggestion
 
 BALANCED = "balanced"
 
 
-def class_weights(setting: str, records: Sequence[TextRecord], labels: LabelSet, several: bool) -> NDArray[np.float32]:
-    """Return a weight per class: (classes,) float32.
+def class_weights(
+    setting: str, records: Sequence[TextRecord] | Sequence[TaggedRecord], labels: LabelSet, several: bool
+) -> NDArray[np.float32]:
+    """Return a weight per class, or per tag of words: (classes,) float32.
 
     setting: 'balanced', or 'spam=5,ham=1', where other classes have 1. several: a record may have several labels; then
     the weights are those of records with a label against records without it (torch's pos_weight). Balanced weights are
@@ -23,11 +25,15 @@ def class_weights(setting: str, records: Sequence[TextRecord], labels: LabelSet,
     """
     if setting != BALANCED:
         return _given(setting, labels)
-    counts = Counter(name for record in records for name in label_names(record))
+    counts = Counter(name for record in records for name in _names(record))
     found = np.array([max(1, counts[name]) for name in labels.names], np.float64)
-    total = len(records)
+    total = len(records) if several else counts.total()
     weights = np.maximum(total - found, 1) / found if several else total / (len(labels) * found)
     return weights.astype(np.float32)
+
+
+def _names(record: TextRecord | TaggedRecord) -> Sequence[str]:
+    return record_tags(record) if isinstance(record, TaggedRecord) else label_names(record)
 
 
 def _given(setting: str, labels: LabelSet) -> NDArray[np.float32]:

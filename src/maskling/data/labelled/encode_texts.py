@@ -181,18 +181,21 @@ class WordTargets(Targets):
     token_positions: (n,) int64, position of the first token of each such word in its window.
     words: (n,) int64, index of the word among the words of all records, concatenated.
     labels: (n,) int64, IGNORED for words without a tag.
+    scales: (n,) float32, factors of the loss by tag; None if all tags weigh the same.
     """
 
     count: Int64Array
     token_positions: Int64Array
     words: Int64Array
     labels: Int64Array
+    scales: NDArray[np.float32] | None = None
 
     def take(self, which: Int64Array) -> WordTargets:
         """Return the words of some windows."""
         count = self.count[which]
         some = ragged(offsets_of(self.count)[which], count)
-        return WordTargets(count, self.token_positions[some], self.words[some], self.labels[some])
+        scales = None if self.scales is None else self.scales[some]
+        return WordTargets(count, self.token_positions[some], self.words[some], self.labels[some], scales)
 
     @property
     def total(self) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from maskling.arrays import offsets_of
 from maskling.data.labelled.checks import check_tagged
+from maskling.data.labelled.class_weights import class_weights
 from maskling.data.labelled.columns import Columns
 from maskling.data.labelled.encode_tags import encode_tagged, tag_targets
 from maskling.data.labelled.encode_texts import IGNORED, EncodedRecords
@@ -37,6 +39,11 @@ class Tag(HeadTask):
 
     small_rate: ClassVar[float] = 1e-3
     kind: Literal["tag"] = "tag"
+    class_weights: str | None = Field(
+        None,
+        description="weights of tags in the loss: 'balanced', inversely proportional to their frequency in train, or "
+        "as in 'O=0.5,B-PER=2'; default: all 1",
+    )
 
     def read(self, path: str, columns: Columns) -> RecordFile:
         return read_records(path, "tag", columns)
@@ -59,21 +66,28 @@ class Tag(HeadTask):
         self, records: Records, tokenizer: Tokenizer, max_length: int, head: HeadConfig, *, targets: bool
     ) -> EncodedRecords[Any]:
         made = encode_tagged(records, tokenizer, max_length)
-        return EncodedRecords(
-            made.windows,
-            tag_targets(records, LabelSet(head.labels), made) if targets else made.words,
-            made.cut,
-            made.words,
-        )
+        found = made.words
+        if targets:
+            labels = LabelSet(head.labels)
+            found = tag_targets(records, labels, made)
+            if self.class_weights is not None:
+                weights = class_weights(self.class_weights, records, labels, several=False)
+                scales = np.where(found.labels == IGNORED, np.float32(1), weights[np.maximum(found.labels, 0)])
+                found = replace(found, scales=scales.astype(np.float32))
+        return EncodedRecords(made.windows, found, made.cut, made.words)
 
     def loss(self, model: TaskModel, hidden: Tensor, batch: DeviceBatch) -> Tensor:
-        """Return the cross-entropy of the tags, summed over words."""
+        """Return the cross-entropy of the tags, summed over words, each times the weight of its tag."""
         import torch.nn.functional as F
 
         targets = batch.source.targets
         positions = batch.on_device(targets.positions(batch.source.first_positions))
         logits = model.tag(hidden, positions).float()
-        return F.cross_entropy(logits, batch.on_device(targets.labels), ignore_index=IGNORED, reduction="sum")
+        labels = batch.on_device(targets.labels)
+        if targets.scales is None:
+            return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
+        return (losses * batch.on_device(targets.scales)).sum()
 
     def criterion(self, head: HeadConfig) -> Criterion:
         """Return F1 of whole entities, or accuracy for tags that do not mark entities."""
