@@ -13,11 +13,11 @@ from maskling.cli.inputs import (
     check_out_folder,
     check_sources,
     corpus_settings,
-    read_texts,
     reading_report,
     visible_names,
 )
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
+from maskling.cli.texts import read_texts
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
