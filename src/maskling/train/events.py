@@ -61,7 +61,7 @@ class Started:
 
     description: device, threads, dtype and attention kernel in use. tokens: of the training text.
     baseline: loss of guessing by frequency, if known. resumed_from: step of the checkpoint that the run resumes from.
-    memory: expected peak in bytes.
+    memory: expected peak in bytes. source: path of the training data. budget: the time budget, if there is one.
     """
 
     description: str
@@ -73,6 +73,8 @@ class Started:
     steps: int
     resumed_from: int | None
     memory: int | None = None
+    source: str = ""
+    budget: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Step:
     is None if the batch has no prediction at all; no weight has changed then.
     facts: further values of the task (the mask rate). tokens_per_second: real tokens, padding not counted.
     fill: real tokens / positions. mfu: model FLOPs utilization: floating-point operations of the model per second over
-    those that the device's matrix products reach, if known.
+    those that the device's matrix products reach; None on a CPU, where other programs and its clock change the latter.
     """
 
     step: int

@@ -130,7 +130,7 @@ def _run(
         ranks.barrier()
         parameters = sum(parameter.numel() for parameter in module.parameters())
         resumed_from = state.step if resume.resumed else None
-        started = started_event(engine.task, fit, description, parameters, resumed_from)
+        started = started_event(engine.task, fit, description, parameters, data.path, resumed_from)
         ending = yield from loop.run([*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
             yield from loop.finalize()
@@ -174,9 +174,9 @@ def setup_device(system: SystemSettings) -> Compute:
 
 
 def started_event(
-    task: AnyTask, fit: MemoryFit, description: str, parameters: int, resumed_from: int | None = None
+    task: AnyTask, fit: MemoryFit, description: str, parameters: int, source: str, resumed_from: int | None = None
 ) -> Started:
-    """Return the event that opens a run. description: of the device, see `MemoryFit.describe`."""
+    """Return the event that opens a run. description: of the device, see `MemoryFit.describe`. source: of the data."""
     supply = task.supply()
     return Started(
         description=_with_checkpointing(description, fit),
@@ -188,6 +188,8 @@ def started_event(
         steps=task.recipe.train.steps,
         resumed_from=resumed_from,
         memory=fit.memory.total if fit.memory else None,
+        source=source,
+        budget=task.recipe.train.budget,
     )
 
 

@@ -123,6 +123,9 @@ class TrainSettings(Settings):
 class PretrainSettings(TrainSettings):
     """The [train] section of pretraining."""
 
+    epochs: float | None = Field(
+        None, gt=0, description="passes over the training text, instead of steps; default: as many as the steps make"
+    )
     pair_weight: float = Field(1.0, ge=0, description="weight of the pair loss relative to the masked-token loss")
 
 
@@ -171,6 +174,21 @@ class SystemSettings(Settings):
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _TIME = re.compile(rf"(?=.)(?:{_NUMBER}h)?\s*(?:{_NUMBER}m(?:in)?)?\s*(?:{_NUMBER}s)?")
+
+
+def check_budget_unit(budget: str | None) -> None:
+    """Raise SettingsError for a time budget without a unit: seconds are hardly ever meant. Old runs may have one."""
+    if budget is not None and re.fullmatch(_NUMBER, budget.strip()):
+        number = budget.strip()
+        raise SettingsError(
+            f"train.budget: '{number}' needs a unit: '{number}m' for minutes, '{number}h' for hours, or '{number}s' "
+            f"for seconds"
+        )
+
+
+def same_budget(one: str | None, other: str | None) -> bool:
+    """Return whether two time budgets are equal, '90' (as in old runs) and '90s' among them; False without one."""
+    return one is not None and other is not None and seconds(one) == seconds(other)
 
 
 def seconds(text: str) -> float:
