@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from maskling.errors import SettingsError, settings_by_name, suggestion
 from maskling.files import read_toml
@@ -81,9 +81,9 @@ def resolve(model: type[_S], layers: Iterable[Layer]) -> Resolved[_S]:
     for layer in layers:
         _merge(tree, layer.tree, layer.origin, origins, ())
     try:
-        settings = model.model_validate(tree)
+        settings = TypeAdapter(model).validate_python(tree)
     except ValidationError as error:
-        raise SettingsError(_explain(model, error, origins)) from None
+        raise SettingsError(explain(model, error, origins)) from None
     return Resolved(settings, {path: origins.get(path, "default") for path in flatten(settings.model_dump())})
 
 
@@ -170,7 +170,7 @@ def _allows_none(model: type[BaseModel], key: str) -> bool:
     return type(None) in get_args(model.model_fields[key].annotation)
 
 
-def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
+def explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
     """Return one line per invalid setting: its path, what is wrong with it, and where it was set."""
     messages: dict[str, list[str]] = {}
     suffixes: dict[str, str] = {}

@@ -306,6 +306,6 @@ def _metavar(kind: Any, extra: Parameter) -> str:
         return f" {extra.metavar}"
     if get_origin(kind) is Literal:
         return f" {'|'.join(get_args(kind))}"
-    if get_origin(kind) is list:
+    if get_origin(kind) in (list, tuple):
         return f" {_METAVARS[get_args(kind)[0]]} ..."
     return f" {_METAVARS[kind]}"

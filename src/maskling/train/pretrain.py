@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from maskling.data import mask_rates
 from maskling.data.assemble import Batch
@@ -284,7 +284,7 @@ def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -
 
 def _with_model(recipe: Recipe, model: ModelConfig) -> Recipe:
     try:
-        return Recipe.model_validate(recipe.model_dump() | {"model": model.model_dump()})
+        return TypeAdapter(Recipe).validate_python(recipe.model_dump() | {"model": model.model_dump()})
     except ValueError as error:
         raise SettingsError(_first_message(error)) from None
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from maskling.config import Settings, flatten, load_toml, resolve
+from maskling.config import Settings, explain, flatten, load_toml, resolve
 from maskling.errors import SettingsError
 from maskling.files import ASIDE, fingerprint, url_refusal
 
@@ -217,6 +217,24 @@ class RunSettings(Settings, ABC):
 
     added: ClassVar[Mapping[str, Any]] = {}
     """Settings that earlier versions did not have, by path, with the value that stands for what those did."""
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise SettingsError(explain(type(self), error, {})) from None
+
+        # Not a way of its own to validate, which pydantic would otherwise take when it reads JSON or a tree.
+        __init__.__pydantic_base_init__ = True
+
+        @classmethod
+        def model_validate(cls, obj: Any, **options: Any) -> Self:
+            try:
+                return super().model_validate(obj, **options)
+            except ValidationError as error:
+                raise SettingsError(explain(cls, error, {})) from None
 
     if TYPE_CHECKING:
         # Every kind of run has these fields, and declares them in the order of the file.
