@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -46,6 +47,7 @@ class RunReport:
         self._numbers = format_metrics
         self._steps = 0
         self._hints = False
+        self._majority: dict[str, float] = {}
 
     def announce_stop(self) -> None:
         """Announce that the run will stop after the current step or evaluation."""
@@ -67,6 +69,7 @@ class RunReport:
                     )
             case Started():
                 self._steps = event.steps
+                self._majority = dict(event.baseline.scores) if event.baseline else {}
                 self._hints = event.budget is None and event.resumed_from is None
                 for line in started_lines(event):
                     console.note(line)
@@ -87,7 +90,7 @@ class RunReport:
                 console.doing(evaluating_line(event, self._steps))
             case Evaluated():
                 console.clear()
-                console.note(evaluated_line(event, self._steps, self._numbers), good="best so far")
+                console.note(evaluated_line(event, self._steps, self._numbers, self._majority), good="best so far")
             case Saved():
                 # The path is in the last line; a line per checkpoint would hide the losses.
                 console.detail(f"step {event.step:,} written to {event.path} in {event.write_seconds:.1f} s")
@@ -116,9 +119,18 @@ def started_lines(event: Started) -> list[str]:
         f"model     {size(event.parameters)} parameters on {event.description}",
         f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples per epoch{source}",
         *([f"{known.name:<8}  {known.loss:.2f}, loss of guessing by {known.knows}"] if known else []),
+        *(
+            [f"majority  {_scores(known.scores)} if '{known.label}' is always predicted"]
+            if known and known.scores
+            else []
+        ),
         *([f"memory    {byte_size(event.memory)} expected"] if event.memory else []),
         f"run       {counted(event.steps, 'step')}, {epochs:.3g} epochs{resumed}",
     ]
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return "   ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
 def replanned_line(event: Replanned) -> str:
@@ -146,10 +158,15 @@ def evaluating_line(event: Evaluating, steps: int) -> str:
     return f"{_position('held-out', event.step, steps)}   measuring{f' on {event.source}' if event.source else ''}"
 
 
-def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Metrics], str]) -> str:
-    """Return the line of held-out metrics after a step."""
+def evaluated_line(
+    event: Evaluated, steps: int, numbers: Callable[[Metrics], str], majority: Mapping[str, float] | None = None
+) -> str:
+    """Return the line of held-out metrics after a step. majority: metrics of always predicting the same label."""
+    shown = numbers(event.measured)
+    for name, value in (majority or {}).items():
+        shown = re.sub(rf"(?<!\w)({name} [\d.]+)", rf"\1 (majority {value:.4f})", shown, count=1)
     best = "   best so far" if event.best else ""
-    return f"{_position('held-out', event.step, steps)}   {numbers(event.measured)}{best}"
+    return f"{_position('held-out', event.step, steps)}   {shown}{best}"
 
 
 def _position(what: str, step: int, steps: int) -> str:

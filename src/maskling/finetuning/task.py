@@ -136,6 +136,10 @@ class FinetuneTask(RecordsTask[TaskModel]):
         self._task = data.task
         self.criterion = self._task.criterion(data.head)
         self.baseline = self._task.baseline(data.train, data.head)
+        if self.baseline is not None:
+            majority = self._task.majority(data.dev, data.head)
+            label = str(majority.pop("label", ""))
+            self.baseline = replace(self.baseline, label=label, scores=majority)
 
     @cached_property
     def _train(self) -> EncodedRecords[Any]:

@@ -25,13 +25,16 @@ class Baseline:
     """Loss of a model that only uses the frequency of each answer; a useful model is below it.
 
     name: of the baseline; loss: nats per prediction of the task's first term; knows: what it uses, such as 'token
-    frequencies'; else_causes: why a loss could stay there, besides a bad learning rate.
+    frequencies'; else_causes: why a loss could stay there, besides a bad learning rate. label, scores: of tasks with
+    labels the most frequent one of the held-out records, and the metrics of always predicting it.
     """
 
     name: str
     loss: float
     knows: str
     else_causes: str = ""
+    label: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
