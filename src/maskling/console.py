@@ -35,6 +35,18 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+_SINGULAR = {"have": "has", "are": "is", "were": "was", "repeat": "repeats", "occur": "occurs"}
+
+
+def agreeing(count: int, phrase: str) -> str:
+    """Return '2 lines are left out' for 2 and 'lines are left out', and '1 line is left out' for 1."""
+    if count != 1:
+        return f"{count:,} {phrase}"
+    noun, space, rest = phrase.partition(" ")
+    verbs = re.compile(rf"\b({'|'.join(_SINGULAR)})\b")
+    return f"1 {noun.removesuffix('s')}{space}{verbs.sub(lambda found: _SINGULAR[found[0]], rest)}"
+
+
 @contextlib.contextmanager
 def with_verbosity(verbosity: Verbosity) -> Iterator[None]:
     """Set the verbosity of every console within the block."""

@@ -242,6 +242,12 @@ def _setting_text(value: Any) -> str:
 _METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
+_SECTION_HELP = {
+    "corpus": "how text is read, such as --corpus.encoding gbk; see the reference",
+    "columns": "columns of labelled files, such as --columns.text review; see the reference",
+}
+
+
 @dataclass(frozen=True)
 class ParameterInfo:
     """An argument or an option of a verb. names: as typed; usage: of an argument, '[TEXT ...]'; metavar: ' N', or ''.
@@ -258,15 +264,17 @@ class ParameterInfo:
     is_path: bool = False
 
 
-def parameters_of(function: Callable[..., Any]) -> list[ParameterInfo]:
+def parameters_of(function: Callable[..., Any], verb: str = "") -> list[ParameterInfo]:
     """Return the arguments and the options of a verb, from the signature that `bind` parses words with."""
     hints = get_type_hints(function, include_extras=True)
     found = []
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
         if hint == SettingPairs:
-            text = "any setting; see the reference or 'maskling config'"
-            found.append(ParameterInfo(("--SECTION.KEY",), text, True, " VALUE"))
+            sections = [section for section, _ in _SETTINGS.get(verb, [_CORPUS])] if verb else [""]
+            for section in sections:
+                what = _SECTION_HELP.get(section, "any setting; see the reference or 'maskling config'")
+                found.append(ParameterInfo((f"--{section or 'SECTION'}.KEY",), what, True, " VALUE"))
             continue
         kind, extra = _type_and_parameter(hint)
         text = extra.help or ""

@@ -163,7 +163,7 @@ def evaluated_line(
 ) -> str:
     """Return the line of held-out metrics after a step. majority: metrics of always predicting the same label."""
     shown = numbers(event.measured)
-    for name, value in (majority or {}).items():
+    for name, value in list((majority or {}).items())[:1]:
         shown = re.sub(rf"(?<!\w)({name} [\d.]+)", rf"\1 (majority {value:.4f})", shown, count=1)
     best = "   best so far" if event.best else ""
     return f"{_position('held-out', event.step, steps)}   {shown}{best}"

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from maskling.arrays import offsets_of
+from maskling.console import agreeing
 from maskling.data.labelled.batches import LabelledBatch, LabelledExamples
 from maskling.data.labelled.encode_texts import EncodedRecords
 from maskling.data.shards import ragged
@@ -84,7 +85,7 @@ class RecordsTask(Task[FinetuneRecipe, _Module], ABC):
         """Problems of the records, and how many of them are truncated."""
         cut = {"train": self._train.cut, "dev": self._dev.cut}
         truncated = [
-            f"{count:,} records of {name} are longer than {self.row_tokens} tokens and are cut; "
+            f"{agreeing(count, f'records of {name} are longer than {self.row_tokens} tokens and are cut')}; "
             f"--data.max-length raises the limit"
             for name, count in cut.items()
             if count

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from maskling.console import counted
 from maskling.errors import ModelError, SettingsError
 from maskling.infer.forward import ModelRunner, check_texts
 from maskling.model.device import Precision, pick_device
@@ -168,7 +169,7 @@ class Model(ModelRunner):
         )
         if embedded.cut:
             warnings.warn(
-                f"{embedded.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",
+                f"{embedded.cut:,} of {counted(len(many), 'text')} longer than {self.max_length:,} tokens and cut",
                 stacklevel=2,
             )
         return embedded.vectors[0] if isinstance(texts, str) else embedded.vectors

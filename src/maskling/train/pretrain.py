@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from maskling.console import agreeing
 from maskling.data import mask_rates
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
@@ -156,8 +157,9 @@ class Pretraining(Task[Recipe, MaskedLM]):
         before, now = encoder_config(self._init_folder).vocab_size, self.recipe.model.vocab_size
         if before >= now:
             return []
+        rows = agreeing(now - before, "rows were")
         return [
-            f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {now - before:,} rows were "
+            f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {rows} "
             f"added to the embedding and the output layer, each the mean of the others"
         ]
 

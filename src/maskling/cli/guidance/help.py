@@ -39,7 +39,7 @@ def verb_help(verb: str, function: Callable[..., Any]) -> list[str]:
     from maskling.cli.options import parameters_of
 
     *about, example = _paragraphs(function)
-    parameters = parameters_of(function)
+    parameters = parameters_of(function, verb)
     arguments = [one for one in parameters if not one.is_option]
     options = [(f"{', '.join(one.names)}{one.metavar}", one.help) for one in parameters if one.is_option]
     usage = ["maskling", verb, *(one.usage for one in arguments), "[OPTIONS]"]

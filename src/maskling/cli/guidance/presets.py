@@ -40,7 +40,9 @@ def presets(
         for line in preset_text(found).splitlines():
             console.result(line)
         return
+    # The smallest of the default family first.
     facts = [_facts(one, vocab_size) for one in preset_names()]
+    facts.sort(key=lambda one: (not one["name"].startswith("modern"), one["parameters"], one["name"]))
     console.data(facts)
     rows = [["preset", "parameters", "memory", "tokens", "batch", "steps"]]
     for one in facts:
