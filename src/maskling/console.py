@@ -36,6 +36,8 @@ def counted(count: int, what: str) -> str:
 
 
 _SINGULAR = {"have": "has", "are": "is", "were": "was", "repeat": "repeats", "occur": "occurs"}
+# Only after the noun, because they are nouns too.
+_SINGULAR_FIRST = {"end": "ends", "hold": "holds", "overlap": "overlaps"}
 
 
 def agreeing(count: int, phrase: str) -> str:
@@ -43,8 +45,10 @@ def agreeing(count: int, phrase: str) -> str:
     if count != 1:
         return f"{count:,} {phrase}"
     noun, space, rest = phrase.partition(" ")
+    first, gap, others = rest.partition(" ")
     verbs = re.compile(rf"\b({'|'.join(_SINGULAR)})\b")
-    return f"1 {noun.removesuffix('s')}{space}{verbs.sub(lambda found: _SINGULAR[found[0]], rest)}"
+    rest = verbs.sub(lambda found: _SINGULAR[found[0]], f"{_SINGULAR_FIRST.get(first, first)}{gap}{others}")
+    return f"1 {noun.removesuffix('s')}{space}{rest}"
 
 
 @contextlib.contextmanager
