@@ -74,7 +74,7 @@ def test_presets_are_listed_with_size_memory_and_purpose(maskling: Command, monk
         assert said.code == 0
         assert max(map(len, said.out.splitlines())) <= columns
         assert all(name in said.out for name in preset_names())
-    facts = {one["name"]: one for one in json.loads(maskling("presets", "--json").out)}
+    facts = {one["name"]: one for one in map(json.loads, maskling("presets", "--json").out.splitlines())}
     assert set(facts) == set(preset_names())
     # BERT base: 110 M (Devlin et al. 2019, section 3), ModernBERT base: 149 M at 50,368 tokens (Warner et al. 2024).
     assert facts["bert-base"]["parameters"] == pytest.approx(110e6, rel=0.02)

@@ -19,7 +19,7 @@ def presets(
     vocab_size: Annotated[int, Parameter(help="size of the vocabulary that parameters and memory are counted for")] = (
         30_000
     ),
-    json: Annotated[bool, Parameter(help="the presets as JSON on stdout")] = False,
+    json: Annotated[bool, Parameter(help="one line of JSON per preset on stdout")] = False,
 ) -> None:
     """List the presets of 'train': parameters, memory, and what each is for.
 
@@ -43,7 +43,8 @@ def presets(
     # The smallest of the default family first.
     facts = [_facts(one, vocab_size) for one in preset_names()]
     facts.sort(key=lambda one: (not one["name"].startswith("modern"), one["parameters"], one["name"]))
-    console.data(facts)
+    for one in facts:
+        console.data(one)
     rows = [["preset", "parameters", "memory", "tokens", "batch", "steps"]]
     for one in facts:
         mark = " *" if one["name"] == DEFAULT_PRESET else ""
