@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -210,3 +211,87 @@ def test_what_would_change_nothing_or_mix_with_other_files_is_refused(made: Path
 def test_a_model_without_the_head_is_refused_before_text_is_read(made: Path):
     with pytest.raises(maskling.MasklingError, match="head"):
         maskling.evaluate(made / "tuned", made / "nowhere.txt")
+
+
+def test_a_model_shows_itself_in_one_line(made: Path):
+    shown = repr(maskling.load(made / "run"))
+    assert "\n" not in shown
+    assert len(shown) < 250
+    assert str(made / "run" / "model") in shown
+    assert "parameters" in shown
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda model: model.embed(None), "texts is None"),
+        (lambda model: model.embed(b"text"), "texts is b'text'"),
+        (lambda model: model.fill(["a [MASK]", 3]), "item 1 of the texts is 3"),
+        (lambda model: model.fill(None), "texts is None"),
+        (lambda model: model.score([float("nan")]), "item 0 of the texts is nan"),
+        (lambda model: model.search(["a"], None), "texts is None"),
+        (lambda model: model.generate(3), "text is 3; give one text"),
+        (lambda model: model.attention(None), "text is None; give one text"),
+        (lambda model: model.layers(["a"]), "give one text"),
+    ],
+)
+def test_what_is_not_a_text_is_an_error_in_words(made: Path, call, complaint: str):
+    with pytest.raises(maskling.MasklingError, match=complaint):
+        call(maskling.load(made / "run"))
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (
+            lambda: maskling.Recipe.model_validate({"train": {"step": 3}}),
+            "train.step: there is no such setting",
+        ),
+        (lambda: maskling.Recipe(train={"lr": 3}), "did you mean 'optimizer.lr'"),
+        (lambda: maskling.Recipe(masking={"kind": "tokens"}), "there is no kind 'tokens'; did you mean 'token'"),
+        (lambda: maskling.Recipe(train={"steps": "many"}), "train.steps: should be a whole number, not 'many'"),
+    ],
+)
+def test_a_recipe_with_a_wrong_setting_is_an_error_in_words(make, complaint: str):
+    with pytest.raises(maskling.MasklingError, match=complaint):
+        make()
+
+
+def test_a_recipe_is_made_copied_and_read_as_before():
+    recipe = maskling.Recipe(seed=3, train={"steps": 5})
+    assert maskling.Recipe.model_validate(recipe.model_dump()) == recipe
+    assert maskling.Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert maskling.Recipe.model_validate(recipe) is recipe
+
+
+def test_results_become_rows(made: Path):
+    model = maskling.load(made / "run")
+    filled = model.fill(["The [MASK] [MASK].", "A [MASK]."], top_k=2)
+    rows = maskling.to_dicts(filled)
+    assert [(row["index"], row["mask"]) for row in rows] == [(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (1, 0)]
+    assert rows[2]["word"] == filled[0][1][0].word
+    assert rows[2]["probability"] == filled[0][1][0].probability
+    assert [row["filled"] for row in maskling.to_dicts(filled[1])] == [one.text for one in filled[1][0]]
+    joint = model.fill("The [MASK] [MASK].", joint=True, top_k=2)
+    assert [row["words"] for row in maskling.to_dicts(joint)] == [list(one.words) for one in joint]
+    scored = model.score(["one", "two words"])
+    assert [row["total"] for row in maskling.to_dicts(scored)] == [one.total for one in scored]
+    hits = maskling.to_dicts(model.search(["one", "two"], ["a", "b"], top_k=2))
+    assert [row["index"] for row in hits] == [0, 0, 1, 1]
+    label = maskling.load(made / "tuned").predict(["one", "two"])
+    assert [row["label"] for row in maskling.to_dicts(label)] == [one.label for one in label]
+    for nothing in (3, "text", [1]):
+        with pytest.raises(maskling.MasklingError, match="not a result"):
+            maskling.to_dicts(nothing)
+
+
+def test_results_become_a_data_frame(made: Path, monkeypatch: pytest.MonkeyPatch):
+    scored = maskling.load(made / "run").score(["one", "two words"])
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(maskling.MasklingError, match=r"pip install 'maskling\[pandas\]'"):
+        maskling.to_pandas(scored)
+    monkeypatch.undo()
+    pytest.importorskip("pandas")
+    frame = maskling.to_pandas(scored)
+    assert list(frame["text"]) == ["one", "two words"]
+    assert frame["total"].tolist() == [one.total for one in scored]

@@ -15,8 +15,10 @@ from maskling.cli.options import SettingPairs
 _INTRODUCTION = """\
 # Commands
 
-`maskling --help` lists the verbs, `maskling VERB --help` shows the options of one, `maskling --version` the version.
-Results go to stdout, progress and warnings to stderr; with `--json` stdout carries JSON and nothing else.
+`maskling --help` lists the verbs, `maskling VERB --help` shows the options of one, `maskling --version` (`-V`) the
+version. Results go to stdout, progress and warnings to stderr; with `--json` stdout carries JSON and nothing else.
+Every verb takes `--quiet` (`-q`) and `--verbose` (`-v`); `-o` is short for `--out` and `-k` for `--top-k`. See also
+[The command line](../guides/command-line.md).
 
 Exit codes: 0 success, 2 an error that you can fix (the message says how), 1 an internal error, 130 stopped by Ctrl-C or
 SIGTERM.

@@ -55,11 +55,13 @@ def _preset(name: str) -> str:
     lines = resources.files("maskling.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8").splitlines()
     about = " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
     tree = tomllib.loads("\n".join(lines))
-    base = tree.pop("extends", None)
+    base, purpose = tree.pop("extends", None), tree.pop("about")
     comments = _comments(lines)
     rows = [[f"`{path}`", f"`{value(found)}`", prose(comments.get(path, ""))] for path, found in flatten(tree).items()]
     extends = f" Extends [`{base}`](#{base})." if base else ""
-    return f"\n## {name}\n\n{prose(about)}{extends}\n\n{table(('setting', 'value', 'source'), rows)}"
+    return (
+        f"\n## {name}\n\n{prose(about)}{extends} For {prose(purpose)}.\n\n{table(('setting', 'value', 'source'), rows)}"
+    )
 
 
 def _comments(lines: list[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ here are those of the code; `train` starts from a preset, which overrides some o
 _OF_TRAIN = """
 ## train
 
-Used by `maskling train` and `maskling init`; `maskling inspect --example` takes those that define an example.
+Used by `maskling train` and `maskling config`; `maskling inspect --example` takes those that define an example.
 """
 _OF_FINETUNE = """
 ## finetune

@@ -9,9 +9,10 @@
     model.fill("The quick brown [MASK] jumps over the lazy dog.")
 
 Each function does what a command does: `prepare`, `pretrain` (`maskling train`), `finetune`, `evaluate`, `compare`,
-`export` and `serve_app` (`maskling serve`); `load` opens a model for filling masks, embeddings and the rest. `Recipe`
-holds every setting of a pretraining run, `Tokenizer` reads and writes any tokenizer folder, and the classes of events
-are what `prepare`, `pretrain` and `finetune` yield. Everything else may move between releases.
+`export` and `serve_app` (`maskling serve`); `load` opens a model for filling masks, embeddings and the rest, and
+`to_pandas` and `to_dicts` make a table of their results. `Recipe` holds every setting of a pretraining run, `Tokenizer`
+reads and writes any tokenizer folder, and the classes of events are what `prepare`, `pretrain` and `finetune` yield.
+Everything else may move between releases.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from maskling.version import __version__
 if TYPE_CHECKING:
     from maskling.data.prepare.events import Prepared
     from maskling.errors import MasklingError
+    from maskling.infer.frames import to_dicts, to_pandas
     from maskling.infer.model import Model
     from maskling.tokenizer.tokenizer import Tokenizer
     from maskling.train.events import Evaluated, Evaluating, FinalMetrics, Finished, Saved, Started, Step, Warned
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 # OpenMP reads its settings once, when torch is loaded; this is the last point that is certainly before that.
 stop_openmp_spinning()
 
-# Classes, imported on first use so that `import maskling` loads nothing heavy.
+# Classes and functions, imported on first use so that `import maskling` loads nothing heavy.
 _CLASSES = {
     "Evaluated": "maskling.train.events",
     "Evaluating": "maskling.train.events",
@@ -61,6 +63,8 @@ _CLASSES = {
     "Step": "maskling.train.events",
     "Tokenizer": "maskling.tokenizer.tokenizer",
     "Warned": "maskling.train.events",
+    "to_dicts": "maskling.infer.frames",
+    "to_pandas": "maskling.infer.frames",
 }
 
 __all__ = [
@@ -89,6 +93,8 @@ __all__ = [
     "prepare",
     "pretrain",
     "serve_app",
+    "to_dicts",
+    "to_pandas",
 ]
 
 

@@ -13,11 +13,11 @@ from functools import reduce
 from operator import or_
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from maskling.errors import SettingsError, suggestion
+from maskling.errors import SettingsError, settings_by_name, suggestion
 from maskling.files import read_toml
 
 _S = TypeVar("_S", bound="Settings")
@@ -81,9 +81,9 @@ def resolve(model: type[_S], layers: Iterable[Layer]) -> Resolved[_S]:
     for layer in layers:
         _merge(tree, layer.tree, layer.origin, origins, ())
     try:
-        settings = model.model_validate(tree)
+        settings = TypeAdapter(model).validate_python(tree)
     except ValidationError as error:
-        raise SettingsError(_explain(model, error, origins)) from None
+        raise SettingsError(explain(model, error, origins)) from None
     return Resolved(settings, {path: origins.get(path, "default") for path in flatten(settings.model_dump())})
 
 
@@ -170,7 +170,7 @@ def _allows_none(model: type[BaseModel], key: str) -> bool:
     return type(None) in get_args(model.model_fields[key].annotation)
 
 
-def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
+def explain(model: type[BaseModel], error: ValidationError, origins: Mapping[str, str]) -> str:
     """Return one line per invalid setting: its path, what is wrong with it, and where it was set."""
     messages: dict[str, list[str]] = {}
     suffixes: dict[str, str] = {}
@@ -183,8 +183,7 @@ def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[st
         origin = origins.get(f"{path}.kind" if chosen_kind else path)
         suffixes[path] = f" (from {origin})" if origin else ""
         if problem["type"] == "extra_forbidden":
-            close = suggestion(keys[-1], known) or f"; there are {', '.join(known)}"
-            message = f"there is no such setting{close}"
+            message = f"there is no such setting{_did_you_mean(model, path, known)}"
         elif problem["type"] == "missing":
             message = "this setting is required"
         elif chosen_kind:
@@ -205,6 +204,15 @@ def _explain(model: type[BaseModel], error: ValidationError, origins: Mapping[st
     return "\n".join(
         f"{path}: {_joined(found)}{suffixes[path]}" if path else found[0] for path, found in messages.items()
     )
+
+
+def _did_you_mean(model: type[BaseModel], path: str, known: Sequence[str]) -> str:
+    """Return what a setting that does not exist may have been meant to be: one of its section, or of another."""
+    elsewhere = [other for other in settings_by_name(path, setting_paths(model), exact=True) if other != path]
+    if close := suggestion(path.rpartition(".")[2], known):
+        return close
+    other_names = "' or '".join(elsewhere)
+    return f"; did you mean '{other_names}'?" if elsewhere else f"; there are {', '.join(known)}"
 
 
 def _joined(messages: Sequence[str]) -> str:
@@ -246,6 +254,33 @@ def _walk(model: type[BaseModel] | None, parts: list[str]) -> tuple[list[str], l
 def _kind(model: type[BaseModel]) -> Any:
     field = model.model_fields.get("kind")
     return field.default if field else None
+
+
+def setting_paths(model: type[BaseModel]) -> list[str]:
+    """Return the dotted path of every setting, those of each kind of a section included."""
+    paths = []
+    for name, field in model.model_fields.items():
+        inner = _models(field.annotation)
+        paths += [f"{name}.{path}" for one in inner for path in setting_paths(one)] if inner else [name]
+    return list(dict.fromkeys(paths))
+
+
+def setting_choices(model: type[BaseModel], path: str) -> list[str]:
+    """Return the values that a setting may have, as text, if they are few: those of a Literal or a bool, the kinds."""
+    found, fields = [model], []
+    for part in path.split("."):
+        fields = [one.model_fields[part] for one in found if part in one.model_fields]
+        found = [inner for field in fields for inner in _models(field.annotation)]
+    choices = [choice for field in fields for choice in _choices(field.annotation)]
+    return list(dict.fromkeys(choices))
+
+
+def _choices(annotation: Any) -> list[str]:
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

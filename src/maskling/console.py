@@ -1,21 +1,23 @@
 """Console output, the only module that prints: results on stdout, all else on stderr, from rank 0 only.
 
-On a terminal, progress is a bar redrawn in place. In a log file a bar would be noise, so the same
-report is one plain line every few seconds.
+On a terminal, progress is a bar redrawn in place, and errors, warnings and bars have colours unless NO_COLOR is set. In
+a log file a bar would be noise, so the same report is one plain line every few seconds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Literal, TextIO, TypeAlias
 
 # Names and texts come from files; a newline or an escape code in one must not overwrite the screen.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if chr(code) != "\t"}
@@ -23,6 +25,9 @@ _ERASE = "\r\x1b[K"
 _BAR = 24
 _BLOCKS, _PLAIN_BLOCKS = "━─", "#-"
 _REDRAW_SECONDS = 0.1
+_RED, _YELLOW, _GREEN, _CYAN, _NO_COLOUR = "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[36m", "\x1b[0m"
+
+Verbosity: TypeAlias = Literal["quiet", "normal", "verbose"]
 
 
 def counted(count: int, what: str) -> str:
@@ -30,8 +35,39 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+_SINGULAR = {"have": "has", "are": "is", "were": "was", "repeat": "repeats", "occur": "occurs"}
+# Only after the noun, because they are nouns too.
+_SINGULAR_FIRST = {"end": "ends", "hold": "holds", "overlap": "overlaps"}
+
+
+def agreeing(count: int, phrase: str) -> str:
+    """Return '2 lines are left out' for 2 and 'lines are left out', and '1 line is left out' for 1."""
+    if count != 1:
+        return f"{count:,} {phrase}"
+    noun, space, rest = phrase.partition(" ")
+    first, gap, others = rest.partition(" ")
+    verbs = re.compile(rf"\b({'|'.join(_SINGULAR)})\b")
+    rest = verbs.sub(lambda found: _SINGULAR[found[0]], f"{_SINGULAR_FIRST.get(first, first)}{gap}{others}")
+    return f"1 {noun.removesuffix('s')}{space}{rest}"
+
+
+@contextlib.contextmanager
+def with_verbosity(verbosity: Verbosity) -> Iterator[None]:
+    """Set the verbosity of every console within the block."""
+    before, Console.verbosity = Console.verbosity, verbosity
+    try:
+        yield
+    finally:
+        Console.verbosity = before
+
+
 class Console:
-    """Output of one command. With `as_json`, stdout carries JSON and nothing else."""
+    """Output of one command. With `as_json`, stdout carries JSON and nothing else.
+
+    verbosity: of the process. 'quiet' leaves out notes and progress; 'verbose' adds what `detail` and `trace` print.
+    """
+
+    verbosity: ClassVar[Verbosity] = "normal"
 
     def __init__(
         self,
@@ -48,6 +84,7 @@ class Console:
         self._terminal = (
             self._err is not None and self._err.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
         )
+        self._colours = self._terminal and not os.environ.get("NO_COLOR")
         self._last = float("-inf")
         self._bar = ""
 
@@ -63,17 +100,35 @@ class Console:
             self.clear()
             self._print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False), self._out)
 
-    def note(self, text: str) -> None:
-        """Print a line about the work on stderr."""
-        if self._is_main:
-            bar = self._bar
-            self.clear()
-            self._print(printable(text), self._err)
-            self._show(bar)
+    def note(self, text: str, good: str = "") -> None:
+        """Print a line about the work on stderr. good: a part of it that is good news, which has a colour."""
+        if self._is_main and self.verbosity != "quiet":
+            self._say(text, good, _GREEN)
+
+    def detail(self, text: str) -> None:
+        """Print a line about the work on stderr, only with --verbose."""
+        if self.verbosity == "verbose":
+            self.note(text)
+
+    def trace(self, text: str) -> None:
+        """Print the traceback of an error on stderr, only with --verbose."""
+        if self.verbosity == "verbose":
+            for line in text.rstrip().splitlines():
+                self.note(line)
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr."""
-        self.note(f"warning: {text}")
+        if self._is_main:
+            self._say(f"warning: {text}", "warning:", _YELLOW)
+
+    def _say(self, text: str, part: str, colour: str) -> None:
+        bar = self._bar
+        self.clear()
+        self._print(self._coloured(printable(text), part, colour), self._err)
+        self._show(bar)
+
+    def _coloured(self, line: str, part: str, colour: str) -> str:
+        return line.replace(part, f"{colour}{part}{_NO_COLOUR}", 1) if self._colours and part else line
 
     def warn_each(self, problems: Iterable[str]) -> None:
         """Print a warning per problem with the files that were read."""
@@ -86,7 +141,7 @@ class Console:
             if self._terminal:
                 self._write(_ERASE)  # erase the bar that the failed verb may have drawn
             for line in lines[:1]:
-                self._print(f"error: {printable(line)}", self._err)
+                self._print(self._coloured(f"error: {printable(line)}", "error:", _RED), self._err)
             for line in lines[1:]:
                 self._print(f"       {printable(line)}", self._err)
 
@@ -103,7 +158,7 @@ class Console:
         text: fields separated by three spaces; a narrow terminal drops those before the last first.
         share: start the line of a log with the finished share in percent.
         """
-        if not self._is_main:
+        if not self._is_main or self.verbosity == "quiet":
             return
         now = time.monotonic()
         if self._terminal:
@@ -115,7 +170,7 @@ class Console:
 
     def doing(self, text: str) -> None:
         """Show work of unknown length on a terminal, until the next line."""
-        if self._is_main and self._terminal:
+        if self._is_main and self._terminal and self.verbosity != "quiet":
             self._show_bar(text, None)
 
     def clear(self) -> None:
@@ -132,7 +187,8 @@ class Console:
     def _show(self, bar: str) -> None:
         if bar:
             self._bar = bar
-            self._write(_ERASE + bar)
+            coloured = re.sub(f"{_BLOCKS[0]}+", lambda found: f"{_CYAN}{found[0]}{_NO_COLOUR}", bar, count=1)
+            self._write(_ERASE + (coloured if self._colours else bar))
 
     def _write(self, text: str) -> None:
         self._put(text, self._err)

@@ -82,6 +82,50 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
+# Names in other programs, by the last part of their names here.
+_NAMES_ELSEWHERE = {
+    "learning_rate": "lr",
+    "max_lr": "lr",
+    "num_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "max_steps": "steps",
+    "num_steps": "steps",
+    "train_batch_size": "batch_size",
+    "per_device_train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "micro_batch_tokens",
+    "gradient_checkpointing": "checkpoint_activations",
+    "grad_clip": "clip",
+    "max_grad_norm": "clip",
+    "warmup_steps": "warmup",
+    "warmup_ratio": "warmup",
+    "max_length": "seq_length",
+    "max_seq_length": "seq_length",
+    "mlm_probability": "rate",
+    "mask_rate": "rate",
+    "early_stopping": "patience",
+    "num_workers": "workers",
+    "num_hidden_layers": "num_layers",
+    "num_attention_heads": "num_heads",
+    "precision": "dtype",
+    "bf16": "dtype",
+}
+
+
+def settings_by_name(word: str, paths: Sequence[str], exact: bool = False, shown: int = 3) -> list[str]:
+    """Return the dotted settings whose last part is `word`, or is similar to it unless `exact`; at most `shown`.
+
+    Names of the same thing in other programs are known, as 'learning_rate' for 'lr'.
+    """
+    name = word.replace("-", "_").rpartition(".")[2].lower()
+    lasts = {path.rpartition(".")[2] for path in paths}
+    if name not in lasts:
+        name = _NAMES_ELSEWHERE.get(name, name)
+    if name not in lasts and not exact:
+        close = difflib.get_close_matches(name, sorted(lasts), n=1, cutoff=0.75)
+        name = close[0] if close else name
+    return [path for path in paths if path.rpartition(".")[2] == name][:shown]
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out: Python's and numpy's, and torch's on any device."""
     if isinstance(error, MemoryError):

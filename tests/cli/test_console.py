@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskling.cli.format import byte_size, duration, size, table
-from maskling.console import Console, bar_line, columns_of, counted, printable
+from maskling.console import Console, agreeing, bar_line, columns_of, counted, printable
 
 
 class Terminal(io.StringIO):
@@ -27,6 +27,7 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
     return Terminal()
 
 
@@ -150,3 +151,18 @@ def test_only_rank_0_prints(monkeypatch: pytest.MonkeyPatch):
     console.progress("d", 1, 2)
     console.stopped()
     assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "phrase", "expected"),
+    [
+        (1, "bytes were not valid text and were replaced", "1 byte was not valid text and was replaced"),
+        (2000, "bytes were not valid text", "2,000 bytes were not valid text"),
+        (1, "lines repeat the header and are left out", "1 line repeats the header and is left out"),
+        (1, "documents have no text (null or an empty list)", "1 document has no text (null or an empty list)"),
+        (0, "texts", "0 texts"),
+        (1, "texts", "1 text"),
+    ],
+)
+def test_a_count_and_its_verb_agree(count: int, phrase: str, expected: str):
+    assert agreeing(count, phrase) == expected

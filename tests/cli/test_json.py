@@ -35,7 +35,9 @@ COMMANDS = {
     "export": ["export", "runs/mine", "--out", "exported"],
     "tokenizer": ["tokenizer", "books", "--out", "tok", "--tokenizer.vocab-size", "90"],
     "tokenizer-show": ["tokenizer", "--show"],
-    "init": ["init", "train.toml", "--preset", "small"],
+    "config": ["config", "train.toml", "--preset", "small"],
+    "presets": ["presets"],
+    "preset": ["presets", "small"],
 }
 
 

@@ -79,7 +79,7 @@ def test_an_archive_is_read_member_by_member(archives: Path, name: str) -> None:
         *(f"{name}/in/one.txt:1", f"{name}/in/two.csv:2", f"{name}/in/two.csv:3", f"{name}/in/deep/three.jsonl.gz:1"),
         *(f"{name}/in/four.parquet:1", f"{name}/wiki_00:1"),
     ]
-    assert problems == [f"{archives / name}: 1 files in it left out, no reader for .png"]
+    assert problems == [f"{archives / name}: 1 file in it left out, no reader for .png"]
     for done, (position, _) in enumerate(found, start=1):
         assert read(str(archives / name), position)[0] == found[done:]
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_one_line(archives: Path, tmp_path: Path) -> None
     assert "outer.zip: docs.zip: is an archive in an archive; unpack the outer one first (and 2 more" in problems[0]
     with zipfile.ZipFile(tmp_path / "none.zip", "w") as archive:
         archive.writestr("a.png", b"\x89PNG")
-    with pytest.raises(CorpusError, match=r"has no text; nothing kept; 1 files in it left out, no reader for \.png"):
+    with pytest.raises(CorpusError, match=r"has no text; nothing kept; 1 file in it left out, no reader for \.png"):
         read(str(tmp_path / "none.zip"))
 
 

@@ -139,7 +139,7 @@ def test_a_malformed_cell_of_many_lines_is_left_out_whole(read_file: Any) -> Non
 
 def test_the_header(read_file: Any) -> None:
     assert texts(read_file, "a.csv", "\ufeffid,text\n1,x\n\ufeffid,text\n2,y\n")[0] == ["x", "y"]
-    assert "1 lines repeat the header" in texts(read_file, "a.csv", "id,text\n1,x\nid,text\n")[1][0]
+    assert "1 line repeats the header" in texts(read_file, "a.csv", "id,text\n1,x\nid,text\n")[1][0]
     assert "several columns named 'text'" in texts(read_file, "a.csv", "text,text\na,b\n")[1][0]
     assert (
         "has no field 'text'; its fields: 1, One; set corpus.text_field (to its index, from 0, if"

@@ -44,7 +44,7 @@ def test_rows_are_streamed(hub: list[Any]) -> None:
         ("org/name:3", "three"),
     ]
     assert hub == [("org/name", None, "train", True), ("wikitext", "wikitext-2-raw-v1", "test", True)]
-    assert "hf:org/name: 1 documents have no text (null or an empty list)" in report.problems()
+    assert "hf:org/name: 1 document has no text (null or an empty list)" in report.problems()
     assert not report.bad_files
     found = [d for _, d in read_documents(sources, CorpusSettings(text_field="meta.title"), ReadReport())]
     assert [d.text for d in found] == ["A", "B", "C"] * 2

@@ -80,7 +80,7 @@ def test_lists_and_messages_are_joined_by_blank_lines(read_file: Any) -> None:
     ]
     documents, report = read_file("a.jsonl", "\n".join(map(json.dumps, rows)).encode())
     assert [d.text for d in documents] == ["One.\n\nTwo.", "Hello.\n\nHi.", "A\n\nB\n\nC", "D", ""]
-    assert "1 documents have no text" in report.problems()[0]
+    assert "1 document has no text" in report.problems()[0]
     documents, _ = read_file(
         "a.jsonl", json.dumps({"m": [{"body": "A"}, {"body": "B"}]}).encode() + b"\n{}", text_field="m.body"
     )

@@ -57,7 +57,7 @@ def test_a_bad_line_is_reported_and_the_others_are_kept(read_file: Any, line: st
 def test_many_bad_lines_are_one_line_with_a_count(read_file: Any) -> None:
     _, report = read_file("a.jsonl", lines(*[{"body": "x"}] * 1003, {"text": "y"}))
     assert report.bad_files[0].num_faults == 1003
-    assert "(and 1,002 more like it); 1 documents kept" in report.problems()[0]
+    assert "(and 1,002 more like it); 1 document kept" in report.problems()[0]
 
 
 def test_what_python_and_javascript_write_beside_the_standard_is_read(read_file: Any) -> None:

@@ -169,7 +169,7 @@ def test_sequences(read_file: Any) -> None:
             ("three", ""),
             ("four", "ACGT"),
         ]
-        assert "1 documents have no text" in report.problems()[0]
+        assert "1 document has no text" in report.problems()[0]
     assert len(read_file("a.fasta.gz", gzip.compress(fasta))[0]) == 4
     documents, report = read_file("a.fa", b"ACGT\n>x\nAC\n")
     assert ([d.text for d in documents], report.bad_files[0].faults) == (

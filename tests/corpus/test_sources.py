@@ -83,7 +83,7 @@ def test_special_sources_pass_through() -> None:
         ("nowhere/b.txt", "nor a folder"),
         ("*.zzz", "no file matches"),
         ("empty", "has no file in a readable format"),
-        ("unknown", "has 1 files, but none in a readable format"),
+        ("unknown", "has 1 file, but none in a readable format"),
     ],
 )
 def test_what_is_missing_is_named(folder: Path, name: str, says: str) -> None:

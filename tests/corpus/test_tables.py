@@ -78,7 +78,7 @@ def test_parquet_by_column_and_struct(read_file: Any) -> None:
 def test_bad_parquet(read_file: Any) -> None:
     documents, report = read_file("a.parquet", parquet({"text": ["a", None, "c"]}))
     assert [d.text for d in documents] == ["a", "", "c"]
-    assert report.problems()[0].endswith("1 documents have no text (null or an empty list)")
+    assert report.problems()[0].endswith("1 document has no text (null or an empty list)")
     assert not report.bad_files
     assert "has no field 'text'; its fields: body" in read_file("a.parquet", parquet({"body": ["a"]}))[1].problems()[0]
     assert "is not a complete Parquet file" in read_file("a.parquet", parquet({"text": ["a"]})[:-20])[1].problems()[0]

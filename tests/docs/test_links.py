@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from maskling.cli.inputs import corpus_settings
-from maskling.cli.main import verb_and_rest, verbs
+from maskling.cli.main import split_verbosity, verb_and_rest, verb_function
 from maskling.cli.options import Pairs, bind, setting_layers
 from maskling.config import Layer, Settings, flatten, resolve
 from maskling.data.prepare.settings import PrepareSettings
@@ -94,10 +94,9 @@ def test_links_resolve(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_commands_parse(page: Path) -> None:
-    known = verbs()
     for command in commands(page):
-        verb, words = verb_and_rest(shlex.split(command, comments=True)[1:])
-        bound = bind(verb, known[verb], words)
+        verb, words = verb_and_rest(split_verbosity(shlex.split(command, comments=True)[1:])[0])
+        bound = bind(verb, verb_function(verb), words)
         _resolve(verb, bound.arguments.get("settings", ()), bound.arguments.get("preset"))
 
 
@@ -107,11 +106,11 @@ def _resolve(verb: str, pairs: Pairs, preset: str | None) -> None:
         resolve(PrepareSettings, given)
     elif verb == "tokenizer":
         resolve(TokenizerTrainingSettings, given)
-    elif verb in ("train", "init"):
+    elif verb in ("train", "config"):
         read_recipe(given)
     elif verb == "finetune":
         read_finetune_recipe(given)
-    elif verb in ("evaluate", "tokenizer extend"):
+    elif verb in ("evaluate", "tokenizer extend", "fill", "embed", "score", "search"):
         corpus_settings(pairs, ["text"], "")
     elif verb == "inspect":
         of_text = [pair for pair in pairs if pair[0].startswith("corpus.")]

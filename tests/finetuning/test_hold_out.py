@@ -73,7 +73,7 @@ def test_a_tag_of_one_sentence_stays_in_train() -> None:
 
 
 def test_nothing_to_hold_out() -> None:
-    with pytest.raises(DataError, match="1 records are too few"):
+    with pytest.raises(DataError, match="1 record is too few"):
         split_held_out(texts(["a"]), 0.1, 0, 9)
     with pytest.raises(DataError, match="3 records of one context or text are too few"):
         split_held_out([QuestionRecord(str(number), "?", "c") for number in range(3)], 0.1, 0, 9)

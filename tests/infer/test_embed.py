@@ -92,7 +92,7 @@ def test_one_text_gives_one_vector(model: Model) -> None:
 
 
 def test_texts_that_are_cut_are_said(model: Model) -> None:
-    with pytest.warns(UserWarning, match="1 of 2 texts were longer than 23 tokens"):
+    with pytest.warns(UserWarning, match="1 of 2 texts longer than 23 tokens"):
         model.embed(["fox", "fox " * 40])
 
 

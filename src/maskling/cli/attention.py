@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import table
-from maskling.cli.inputs import check_out_file, read_one_text
+from maskling.cli.inputs import check_out_file
+from maskling.cli.texts import read_one_text
 from maskling.console import Console
 
 
@@ -34,7 +35,7 @@ def attention(
     console = Console(as_json=json)
     text = read_one_text(text)
     if out is not None:
-        check_out_file(out)
+        check_out_file(out, suffixes=(".npz",))
 
     from maskling.infer.attention_maps import attention_maps
     from maskling.infer.model import load

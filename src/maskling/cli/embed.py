@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from maskling.adapters import adapters_on
-from maskling.cli.inputs import BaseModelFolder, Texts, check_out_file, read_texts
+from maskling.cli.inputs import BaseModelFolder, check_out_file
+from maskling.cli.options import SettingPairs
+from maskling.cli.texts import FILE_HELP, TEXT_FIELD_HELP, Texts, read_texts
 from maskling.console import Console, counted
 from maskling.grouping import grouped
 
@@ -32,7 +34,8 @@ def embed(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *text: Annotated[str, Parameter(help="texts, each in quotes; - alone is standard input")],
-    file: Annotated[Path | None, Parameter(help="read texts from this file, one per line; - is standard input")] = None,
+    file: Annotated[Path | None, Parameter(help=FILE_HELP)] = None,
+    text_field: Annotated[str | None, Parameter(help=TEXT_FIELD_HELP, metavar="NAME")] = None,
     out: Annotated[Path | None, Parameter(help="write a (texts, hidden) float32 array to this .npy file")] = None,
     pooling: Annotated[
         Literal["cls", "mean"] | None,
@@ -52,6 +55,7 @@ def embed(
         Literal["auto", "fp32", "bf16"],
         Parameter(help="precision of the calculation: fp32, or bf16 for speed; auto: the faster one"),
     ] = "fp32",
+    settings: SettingPairs = (),
 ) -> None:
     """Embed texts as vectors.
 
@@ -63,7 +67,7 @@ def embed(
     """
     console = Console(as_json=json)
     if out is not None:
-        check_out_file(out, [file] if file else [])
+        check_out_file(out, [file] if file else [], suffixes=(".npy",))
 
     from maskling.infer.embed import Pooled, embed_chunks, embed_shares
     from maskling.infer.model import load
@@ -72,7 +76,7 @@ def embed(
 
     with adapters_on(base), join_ranks(device) as ranks:
         # Only rank 0 reads: standard input belongs to it, and a file may be on its machine only.
-        texts = read_texts(text, file) if ranks.is_main else None
+        texts = read_texts(text, file, settings, text_field) if ranks.is_main else None
         loaded = load(model, device=device_of_rank(device, ranks), dtype=dtype)
         scaled = normalizes(loaded.folder) if normalize is None else normalize
         how = Pooled(pooling or read_pooling(loaded.folder), scaled, layer)

@@ -40,7 +40,7 @@ def export(
     base: BaseModelFolder = None,
     json: Annotated[bool, Parameter(help="print the result as JSON on stdout")] = False,
 ) -> None:
-    """Write a model for other programs.
+    """Write a model for other programs, as a Hugging Face folder or ONNX.
 
     Writes config.json, model.safetensors, tokenizer files and a model card, in the layout of transformers and
     sentence-transformers. A run is exported with its best weights; an older folder is converted to the current layout

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import shortened, table
-from maskling.cli.inputs import Texts, read_texts
+from maskling.cli.options import SettingPairs
+from maskling.cli.texts import FILE_HELP, TEXT_FIELD_HELP, Texts, read_texts
 from maskling.console import Console, counted
 from maskling.errors import SettingsError, TokenizerError
 from maskling.grouping import grouped
@@ -27,7 +28,8 @@ def fill(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *text: Annotated[str, Parameter(help="texts with [MASK] in them, each in quotes; - alone is standard input")],
-    file: Annotated[Path | None, Parameter(help="read texts from this file, one per line; - is standard input")] = None,
+    file: Annotated[Path | None, Parameter(help=FILE_HELP)] = None,
+    text_field: Annotated[str | None, Parameter(help=TEXT_FIELD_HELP, metavar="NAME")] = None,
     top_k: Annotated[int, Parameter(help="number of candidates per mask")] = 5,
     targets: Annotated[
         list[str] | None, Parameter(help="choose among these words only", consume_multiple=True, metavar="WORD ...")
@@ -36,6 +38,7 @@ def fill(
     whole_words: Annotated[bool, Parameter(help="choose among whole words only")] = False,
     json: Annotated[bool, Parameter(help="one line of JSON per text on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
+    settings: SettingPairs = (),
 ) -> None:
     """Fill the masks of a text.
 
@@ -51,7 +54,7 @@ def fill(
             f"--targets has '{shortened(masked, 60)}', which has a mask in it: give the text before --targets, and "
             f"words after it"
         )
-    texts = read_texts(text, file)
+    texts = read_texts(text, file, settings, text_field)
 
     from maskling.infer.model import load
 

@@ -38,6 +38,8 @@ def finetune(
     test: Annotated[Path | None, Parameter(help="records to evaluate once, at the end", metavar="FILE")] = None,
     out: Annotated[Path | None, Parameter(help="run folder; an unfinished run there resumes", metavar="FOLDER")] = None,
     epochs: Annotated[float | None, Parameter(help="passes over the training records; default: 3")] = None,
+    steps: Annotated[int | None, Parameter(help="optimizer steps, instead of epochs")] = None,
+    batch_size: Annotated[int | None, Parameter(help="records per step; default: 32")] = None,
     lr: Annotated[float | None, Parameter(help="peak learning rate; default: by the model's size")] = None,
     seed: Annotated[
         int | None, Parameter(help="seed of the head's initial weights, the order of records, and dropout")
@@ -53,7 +55,7 @@ def finetune(
     json: Annotated[bool, Parameter(help="one line of JSON per event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
-    """Fine-tune for classification, sentence pairs, regression, NER/POS or question answering.
+    """Fine-tune for classification, sentence pairs, regression, NER/POS, QA or embeddings.
 
     With --task similarity, train text vectors instead. Files are JSON Lines, CSV, TSV, CoNLL columns or SQuAD's JSON.
     The best weights by --dev are written to OUT/model, for 'maskling predict' and transformers. Ctrl-C stops with a
@@ -74,6 +76,8 @@ def finetune(
         "data__dev": dev,
         "data__test": test,
         "train__epochs": epochs,
+        "train__steps": steps,
+        "train__batch_size": batch_size,
         "optimizer__lr": lr,
         "seed": seed,
     }

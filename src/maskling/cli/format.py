@@ -74,7 +74,7 @@ def score_lines(details: Mapping[str, Any]) -> list[str]:
     lines = []
     if majority := details.get("majority"):
         scores = "   ".join(f"{name} {value:.4f}" for name, value in majority.items() if name != "label")
-        lines.append(f"  always '{majority['label']}': {scores}")
+        lines.append(f"  majority ('{majority['label']}' always): {scores}")
     labels = details.get("labels", {})
     if 0 < len(labels) <= _LABELS_SHOWN:
         rows = [["", "precision", "recall", "f1", "records"]]

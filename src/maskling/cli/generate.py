@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import read_one_text
+from maskling.cli.texts import read_one_text
 from maskling.console import Console
 
 

@@ -32,7 +32,7 @@ def inspect(
     json: Annotated[bool, Parameter(help="one JSON object on stdout")] = False,
     settings: SettingPairs = (),
 ) -> None:
-    """Show anything that is read or written here.
+    """Show what is in text, prepared data, a tokenizer, a run or a model.
 
     Text files, a tokenizer, prepared data, a masked example, a checkpoint, a run, or a model. Settings choose how text
     is read (--corpus.plain line) or how an example is masked (--masking.kind span).

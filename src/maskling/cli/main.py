@@ -15,13 +15,14 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from maskling.cli import EXIT_DONE, EXIT_STOPPED, EXIT_USER_ERROR, VERBS
-from maskling.cli.options import bind, overview, verb_help
-from maskling.console import Console
+from maskling.cli import EXIT_DONE, EXIT_STOPPED, EXIT_USER_ERROR, FORMER_NAMES, GROUPS, VERBS
+from maskling.cli.guidance.help import overview, verb_help
+from maskling.console import Console, Verbosity, with_verbosity
 from maskling.errors import MasklingError, SettingsError, is_out_of_memory, suggestion
 from maskling.version import __version__
 
@@ -57,10 +58,11 @@ def run(words: Sequence[str], exits: bool = False) -> int:
     exits: the process exits next, so a later Ctrl-C ends it at once, with the same exit code; otherwise the signal
     handlers are restored.
     """
-    console = Console()
-    with _stop_signals_handled(restore=not exits) as stop:
+    words, verbosity = split_verbosity(words)
+    with _stop_signals_handled(restore=not exits) as stop, with_verbosity(verbosity):
+        console = Console()
         try:
-            code = _exit_code(list(words), console)
+            code = _exit_code(words, console)
         except KeyboardInterrupt:
             # Set first: from here on another signal must not raise.
             stop.exit_code = code = EXIT_STOPPED
@@ -69,9 +71,14 @@ def run(words: Sequence[str], exits: bool = False) -> int:
     return code
 
 
-def verbs() -> dict[str, Callable[..., Any]]:
-    """Return the function of each verb. Quick, because verbs import what they need only when they run."""
-    return {verb: _function(verb) for verb in VERBS}
+def split_verbosity(words: Sequence[str]) -> tuple[list[str], Verbosity]:
+    """Take --quiet and --verbose out of a command line, wherever they stand before a bare `--`."""
+    end = list(words).index("--") if "--" in words else len(words)
+    quiet = any(word in ("-q", "--quiet") for word in words[:end])
+    verbose = any(word in ("-v", "--verbose") for word in words[:end])
+    taken = ("-q", "--quiet", "-v", "--verbose")
+    rest = [word for index, word in enumerate(words) if index >= end or word not in taken]
+    return rest, "quiet" if quiet else "verbose" if verbose else "normal"
 
 
 def verb_and_rest(words: Sequence[str]) -> tuple[str, list[str]]:
@@ -79,18 +86,17 @@ def verb_and_rest(words: Sequence[str]) -> tuple[str, list[str]]:
     two_words = " ".join(words[:2])
     if len(words) > 1 and two_words in VERBS:
         return two_words, list(words[2:])
-    return (words[0], list(words[1:])) if words else ("--help", [])
+    return (FORMER_NAMES.get(words[0], words[0]), list(words[1:])) if words else ("--help", [])
 
 
 def _exit_code(words: list[str], console: Console) -> int:
     """Run a command line, print the error it ends with, if any, and return the exit code."""
     try:
         return _run(words, console)
-    except SettingsError as error:
-        console.error(*str(error).split("\n"))  # one line per setting
-        return EXIT_USER_ERROR
     except MasklingError as error:
-        console.error(str(error))
+        console.trace(traceback.format_exc())
+        lines = str(error).split("\n") if isinstance(error, SettingsError) else [str(error)]  # one line per setting
+        console.error(*lines)
         return EXIT_USER_ERROR
     except BrokenPipeError:
         # The reader of our output has exited (`maskling fill ... | head`). Python would complain again at exit.
@@ -98,6 +104,7 @@ def _exit_code(words: list[str], console: Console) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except OSError as error:
+        console.trace(traceback.format_exc())
         console.error(_os_error_message(error))
         return EXIT_USER_ERROR
     except (MemoryError, RuntimeError) as error:
@@ -122,27 +129,30 @@ def _run(words: list[str], console: Console) -> int:
         words = [*words[1:], "--help"]
     first, rest = verb_and_rest(words)
     if first in ("--help", "-h"):
-        for line in overview(verbs(), ABOUT, EXAMPLE):
+        for line in overview(GROUPS, ABOUT, EXAMPLE):
             console.result(line)
         return EXIT_DONE
-    if first == "--version":
+    if first in ("--version", "-V"):
         console.result(__version__)
         return EXIT_DONE
     if first not in VERBS:
-        close = suggestion(first, [*VERBS, "--help", "--version"])
-        raise SettingsError(f"maskling has no verb '{first}'{close} (the verbs are {', '.join(VERBS)})")
-    function = _function(first)
+        close = suggestion(first, [*VERBS, *FORMER_NAMES, "--help", "--version"])
+        raise SettingsError(f"maskling has no verb '{first}'" + (close or "; 'maskling --help' lists the verbs"))
+    function = verb_function(first)
     options = rest[: rest.index("--")] if "--" in rest else rest
     if "--help" in options or "-h" in options:
         for line in verb_help(first, function):
             console.result(line)
         return EXIT_DONE
+    from maskling.cli.options import bind
+
     bound = bind(first, function, rest)
     result = function(*bound.args, **bound.kwargs)
     return result if isinstance(result, int) else EXIT_DONE
 
 
-def _function(verb: str) -> Callable[..., Any]:
+def verb_function(verb: str) -> Callable[..., Any]:
+    """Return the function of a verb. Quick, because verbs import what they need only when they run."""
     module, name = VERBS[verb].split(":")
     function: Callable[..., Any] = getattr(import_module(module), name)
     return function

@@ -1,12 +1,12 @@
-"""The command line: binding words to a verb's function, settings as options, and help."""
+"""The command line: binding words to a verb's function, settings as options, and what is known of a verb's options."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import shutil
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -23,14 +23,18 @@ from cyclopts import (
 )
 
 from maskling.cli.format import table
-from maskling.errors import SettingsError, suggestion
+from maskling.errors import SettingsError, settings_by_name, suggestion
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from maskling.config import Layer, Resolved
 
 # cyclopts takes a lone "-" (standard input) for an option. No argument can hold a zero byte, so it stands in.
 _DASH = "\0"
 _COMMAND = "verb"  # the name of every command inside cyclopts, because a verb may have two words
+# Short names, where a verb has the option.
+SHORT_NAMES = {"-o": "--out", "-k": "--top-k"}
 _TYPE_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -39,7 +43,7 @@ def bind(verb: str, function: Callable[..., Any], words: Sequence[str]) -> inspe
 
     Raises SettingsError, in one line, for words that the verb does not accept.
     """
-    rest, pairs = split_settings(words)
+    rest, pairs = split_settings(_with_long_names(words, function))
     app = App(
         name="maskling",
         help_flags=(),
@@ -67,7 +71,7 @@ def _error_message(error: CycloptsError, verb: str) -> str:
         case UnknownOptionError():
             word = error.token.keyword or error.token.value
             names = [name for argument in error.argument_collection or () for name in argument.names]
-            return f"{verb} has no option {word}{suggestion(word, names) or f'; {see_help}'}"
+            return f"{verb} has no option {word}{_suggested_option(word, names, verb) or f'; {see_help}'}"
         case MissingArgumentError() if error.argument is not None:
             name = error.keyword or error.argument.name
             positional = error.argument.field_info.kind is not inspect.Parameter.KEYWORD_ONLY
@@ -86,6 +90,75 @@ def _error_message(error: CycloptsError, verb: str) -> str:
         case RepeatArgumentError():
             return f"{error.token.keyword} is given twice; give it once"
     return " ".join(str(error).split())
+
+
+def _with_long_names(words: Sequence[str], function: Callable[..., Any]) -> list[str]:
+    """Replace short names of the options that the verb has."""
+    known = {f"--{name.replace('_', '-')}" for name in inspect.signature(function).parameters}
+    end = list(words).index("--") if "--" in words else len(words)
+    return [
+        SHORT_NAMES[word] if index < end and SHORT_NAMES.get(word) in known else word
+        for index, word in enumerate(words)
+    ]
+
+
+# Where the settings of a verb are defined: (section, class); '' for all sections.
+_CORPUS = ("corpus", "maskling.corpus.settings:CorpusSettings")
+_COLUMNS = ("columns", "maskling.data.labelled.columns:Columns")
+_SETTINGS = {
+    "prepare": [("", "maskling.data.prepare.settings:PrepareSettings")],
+    "tokenizer": [("", "maskling.data.prepare.tokenizer_stage:TokenizerTrainingSettings")],
+    "train": [("", "maskling.train.recipe:Recipe")],
+    "config": [("", "maskling.train.recipe:Recipe")],
+    "inspect": [("", "maskling.train.recipe:Recipe"), _CORPUS],
+    "finetune": [("", "maskling.finetuning.recipe:FinetuneRecipe")],
+    "evaluate": [_CORPUS, _COLUMNS],
+    "predict": [_COLUMNS],
+}
+
+
+def settings_of(verb: str, function: Callable[..., Any]) -> list[str]:
+    """Return the dotted paths of the settings that a verb takes, '_' in their names; empty if it takes none."""
+    if SettingPairs not in get_type_hints(function, include_extras=True).values():
+        return []
+    from maskling.config import setting_paths
+
+    return [
+        f"{section}.{path}" if section else path
+        for section, model in _setting_models(verb)
+        for path in setting_paths(model)
+    ]
+
+
+def setting_choices_of(verb: str, setting: str) -> list[str]:
+    """Return the values that a setting of a verb may have, if they are few."""
+    from maskling.config import setting_choices
+
+    path = setting.replace("-", "_")
+    return [
+        choice
+        for section, model in _setting_models(verb)
+        for choice in setting_choices(model, path.removeprefix(f"{section}.") if section else path)
+    ]
+
+
+def _setting_models(verb: str) -> list[tuple[str, type[BaseModel]]]:
+    found = [(section, where.split(":")) for section, where in _SETTINGS.get(verb, [_CORPUS])]
+    return [(section, getattr(import_module(module), name)) for section, (module, name) in found]
+
+
+def _suggested_option(word: str, names: Sequence[str], verb: str) -> str:
+    """Return '; did you mean --X?' for an option that a verb does not have, by its own options and its settings."""
+    from maskling.cli import VERBS
+
+    module, name = VERBS[verb].split(":")
+    paths = settings_of(verb, getattr(import_module(module), name))
+    close = suggestion(word, names)
+    if paths and (by_name := settings_by_name(word.lstrip("-"), paths, exact=bool(close))):
+        last = f"--{by_name[0].rpartition('.')[2].replace('_', '-')}"
+        options = [last] if last in names else [f"--{path.replace('_', '-')}" for path in by_name]
+        return f"; did you mean {' or '.join(options)}?"
+    return close
 
 
 def _restore_dashes(value: Any) -> Any:
@@ -164,63 +237,63 @@ def _setting_text(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# Help. Not cyclopts' own: it needs rich, which takes `maskling train --help` from 0.14 to 0.30 s of processor time, and
-# it has no place for --SECTION.KEY and wraps the example, which is there to be copied.
+# What help, the reference and shell completion show of a verb's parameters.
 
-_MIN_WIDTH, _MAX_WIDTH = 40, 100
 _METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
-def overview(verbs: dict[str, Callable[..., Any]], about: str, example: str) -> list[str]:
-    """Return the lines of `maskling --help`: one per verb."""
-    rows = [(verb, _paragraphs(function)[0].rstrip(".")) for verb, function in verbs.items()]
-    return [
-        "maskling VERB ...",
-        "",
-        *_wrap(about),
-        "",
-        *_two_columns(rows),
-        "",
-        *_wrap("'maskling VERB --help' shows the options of a verb, 'maskling --version' the version."),
-        *_example_lines(example),
-    ]
+_SECTION_HELP = {
+    "corpus": "how text is read, such as --corpus.encoding gbk; see the reference",
+    "columns": "columns of labelled files, such as --columns.text review; see the reference",
+}
 
 
-def verb_help(verb: str, function: Callable[..., Any]) -> list[str]:
-    """Return the lines of `maskling VERB --help`: usage, description, arguments, options, and a working example."""
-    *about, example = _paragraphs(function)
-    arguments, options = _parameters(function)
-    usage = ["maskling", verb, *(shown for shown, _, _ in arguments), "[OPTIONS]"]
-    lines = [" ".join(usage)]
-    for paragraph in about:
-        lines += ["", *_wrap(paragraph)]
-    if arguments:
-        lines += ["", *_two_columns([(name, text) for _, name, text in arguments])]
-    lines += ["", *_two_columns([*options, ("--help", "show this help")])]
-    return lines + _example_lines(example.removeprefix("Example:").strip())
+@dataclass(frozen=True)
+class ParameterInfo:
+    """An argument or an option of a verb. names: as typed; usage: of an argument, '[TEXT ...]'; metavar: ' N', or ''.
+
+    choices: the values that it may have, if they are few. is_path: whether the value is a file or a folder.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    is_option: bool
+    metavar: str = ""
+    usage: str = ""
+    choices: tuple[str, ...] = ()
+    is_path: bool = False
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """Return (usage, name, help) of each argument, and (usage, help) of each option."""
+def parameters_of(function: Callable[..., Any], verb: str = "") -> list[ParameterInfo]:
+    """Return the arguments and the options of a verb, from the signature that `bind` parses words with."""
     hints = get_type_hints(function, include_extras=True)
-    arguments, options = [], []
+    found = []
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
         if hint == SettingPairs:
-            options.append(("--SECTION.KEY VALUE", "any setting; see the reference or 'maskling init'"))
+            sections = [section for section, _ in _SETTINGS.get(verb, [_CORPUS])] if verb else [""]
+            for section in sections:
+                what = _SECTION_HELP.get(section, "any setting; see the reference or 'maskling config'")
+                found.append(ParameterInfo((f"--{section or 'SECTION'}.KEY",), what, True, " VALUE"))
             continue
         kind, extra = _type_and_parameter(hint)
         text = extra.help or ""
         if parameter.default not in (parameter.empty, None, False, ()):
             text += f" (default {parameter.default})"
-        name = parameter.name.upper()
+        is_path = kind is Path or (extra.metavar or "").startswith(("FILE", "FOLDER", "SOURCE"))
+        choices = tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
         if parameter.kind is parameter.KEYWORD_ONLY:
-            options.append((f"--{parameter.name.replace('_', '-')}{_metavar(kind, extra)}", text))
-        elif parameter.kind is parameter.VAR_POSITIONAL:
-            arguments.append((f"[{name} ...]", name, text))
-        else:
-            arguments.append((name if parameter.default is parameter.empty else f"[{name}]", name, text))
-    return arguments, options
+            name = f"--{parameter.name.replace('_', '-')}"
+            short = next((short for short, long in SHORT_NAMES.items() if long == name), None)
+            names = (short, name) if short else (name,)
+            found.append(ParameterInfo(names, text, True, _metavar(kind, extra), "", choices, is_path))
+            continue
+        name = parameter.name.upper()
+        usage = f"[{name} ...]" if parameter.kind is parameter.VAR_POSITIONAL else name
+        if parameter.default is not parameter.empty:
+            usage = f"[{name}]"
+        found.append(ParameterInfo((name,), text, False, "", usage, choices, True))
+    return found
 
 
 def _type_and_parameter(hint: Any) -> tuple[Any, Parameter]:
@@ -241,35 +314,6 @@ def _metavar(kind: Any, extra: Parameter) -> str:
         return f" {extra.metavar}"
     if get_origin(kind) is Literal:
         return f" {'|'.join(get_args(kind))}"
-    if get_origin(kind) is list:
+    if get_origin(kind) in (list, tuple):
         return f" {_METAVARS[get_args(kind)[0]]} ..."
     return f" {_METAVARS[kind]}"
-
-
-def _paragraphs(function: Callable[..., Any]) -> list[str]:
-    return [" ".join(part.split()) for part in (inspect.getdoc(function) or "").split("\n\n")]
-
-
-def _two_columns(rows: list[tuple[str, str]]) -> Iterator[str]:
-    indent = min(max(len(name) for name, _ in rows) + 4, 26)
-    for name, text in rows:
-        first, *rest = textwrap.wrap(text, _width() - indent) or [""]
-        if len(name) + 4 > indent:
-            yield f"  {name}"
-            yield " " * indent + first
-        else:
-            yield f"  {name}".ljust(indent) + first
-        yield from (" " * indent + line for line in rest)
-
-
-def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, _width(), break_long_words=False, break_on_hyphens=False)
-
-
-def _example_lines(example: str) -> list[str]:
-    # Never wrapped, so that it can be copied.
-    return ["", "Example:", *(f"  {line.strip()}" for line in example.split(" && "))]
-
-
-def _width() -> int:
-    return max(_MIN_WIDTH, min(_MAX_WIDTH, shutil.get_terminal_size().columns))

@@ -13,6 +13,7 @@ from maskling.cli.format import shortened
 from maskling.cli.inputs import BaseModelFolder, check_out_file, column_settings
 from maskling.cli.options import SettingPairs
 from maskling.cli.prediction_files import check_format, prediction_writer
+from maskling.cli.texts import is_text
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -26,7 +27,13 @@ def predict(
         Parameter(help="fine-tuned model: a run of 'maskling finetune', or a Hugging Face folder with a task head"),
     ],
     /,
-    *files: Annotated[str, Parameter(help="JSONL, CSV, TSV, .txt, CoNLL or SQuAD files; -: standard input")],
+    *files: Annotated[
+        str,
+        Parameter(
+            help="JSONL, CSV, TSV, Parquet, .txt, CoNLL or SQuAD files, also compressed; -: standard input; or a text, "
+            "in quotes"
+        ),
+    ],
     text: Annotated[
         list[str] | None,
         Parameter(help="predict on this text instead of files; a pair has a tab between its texts", metavar="TEXT"),
@@ -67,8 +74,13 @@ def predict(
     console = Console(as_json=json)
     if out is not None:
         check_out_file(out, files)
+    if asked := [one for one in files if is_text(one)]:
+        text, files = [*asked, *(text or ())], tuple(one for one in files if not is_text(one))
     if files and text:
         raise SettingsError("give files or --text, not both")
+    for one in files:
+        if one != "-" and "." not in one and not Path(one).exists():
+            raise SettingsError(f"{one}: there is no such file; to predict on this text give --text '{one}'")
     if not files and not text and (sys.stdin is None or sys.stdin.isatty()):
         raise SettingsError("there is nothing to predict on: give FILES, - for standard input, or --text TEXT")
 

@@ -37,7 +37,7 @@ def report(
     console = Console()
     loaded = [read_run(run) for run in runs]
     path = out if out is not None else runs[0] / "report.html"
-    check_out_file(path)
+    check_out_file(path, suffixes=(".html", ".htm"))
     write_report(loaded, path)
     for run in loaded:
         if run.unreadable:

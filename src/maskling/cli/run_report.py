@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -27,7 +28,12 @@ from maskling.train.events import (
     Step,
     Warned,
 )
+from maskling.train.settings import seconds
 
+# Seconds: a shorter budget gives no useful model; a longer run without a budget is announced, after so many steps.
+_SHORT_BUDGET = 60
+_LONG_RUN = 30 * 60
+_HINT_STEP = 20
 # Scripts read these names; they stay when a class is renamed.
 _JSON_NAMES: dict[type[Event], str] = {FinalMetrics: "judged"}
 
@@ -41,6 +47,8 @@ class RunReport:
         self._log_every = log_every
         self._numbers = format_metrics
         self._steps = 0
+        self._hints = False
+        self._majority: dict[str, float] = {}
 
     def announce_stop(self) -> None:
         """Announce that the run will stop after the current step or evaluation."""
@@ -55,8 +63,15 @@ class RunReport:
         match event:
             case Measuring():
                 console.note(f"measuring how many steps fit into {event.budget}, for {duration(event.seconds)}")
+                if seconds(event.budget) < _SHORT_BUDGET:
+                    console.warn(
+                        f"{event.budget} is enough to see that everything works, but not for a useful model; give "
+                        f"minutes or hours, such as 30m"
+                    )
             case Started():
                 self._steps = event.steps
+                self._majority = dict(event.baseline.scores) if event.baseline else {}
+                self._hints = event.budget is None and event.resumed_from is None
                 for line in started_lines(event):
                     console.note(line)
             case Replanned():
@@ -65,13 +80,21 @@ class RunReport:
             case Step():
                 last = event.step == event.steps
                 console.progress(step_line(event), event.step, event.steps, last=last, share=False)
+                if self._hints and event.step >= min(_HINT_STEP, event.steps // 2):
+                    self._hints = False
+                    if event.seconds_left > _LONG_RUN:
+                        console.note(
+                            f"these {counted(event.steps, 'step')} take about {duration(event.seconds_left)}; to set "
+                            f"the time instead, press Ctrl-C and give --budget, such as --budget 30m, and another --out"
+                        )
             case Evaluating():
                 console.doing(evaluating_line(event, self._steps))
             case Evaluated():
                 console.clear()
-                console.note(evaluated_line(event, self._steps, self._numbers))
+                console.note(evaluated_line(event, self._steps, self._numbers, self._majority), good="best so far")
             case Saved():
-                pass  # the path is in the last line; a line per checkpoint would hide the losses
+                # The path is in the last line; a line per checkpoint would hide the losses.
+                console.detail(f"step {event.step:,} written to {event.path} in {event.write_seconds:.1f} s")
             case Warned():
                 console.warn(event.text)
             case FinalMetrics():
@@ -97,13 +120,23 @@ def started_lines(event: Started) -> list[str]:
     epochs = event.steps * event.examples_per_step / max(1, event.examples_per_epoch)
     known = event.baseline
     trained = "" if event.trained is None else f", {size(event.trained)} of them trained,"
+    source = f", from {event.source}" if event.source else ""
     return [
         f"model     {size(event.parameters)} parameters{trained} on {event.description}",
-        f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples per epoch",
+        f"data      {size(event.tokens)} tokens, {size(event.examples_per_epoch)} examples per epoch{source}",
         *([f"{known.name:<8}  {known.loss:.2f}, loss of guessing by {known.knows}"] if known else []),
+        *(
+            [f"majority  {_scores(known.scores)} if '{known.label}' is always predicted"]
+            if known and known.scores
+            else []
+        ),
         *([f"memory    {byte_size(event.memory)} expected"] if event.memory else []),
         f"run       {counted(event.steps, 'step')}, {epochs:.3g} epochs{resumed}",
     ]
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return "   ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
 def replanned_line(event: Replanned) -> str:
@@ -131,10 +164,15 @@ def evaluating_line(event: Evaluating, steps: int) -> str:
     return f"{_position('held-out', event.step, steps)}   measuring{f' on {event.source}' if event.source else ''}"
 
 
-def evaluated_line(event: Evaluated, steps: int, numbers: Callable[[Metrics], str]) -> str:
-    """Return the line of held-out metrics after a step."""
+def evaluated_line(
+    event: Evaluated, steps: int, numbers: Callable[[Metrics], str], majority: Mapping[str, float] | None = None
+) -> str:
+    """Return the line of held-out metrics after a step. majority: metrics of always predicting the same label."""
+    shown = numbers(event.measured)
+    for name, value in list((majority or {}).items())[:1]:
+        shown = re.sub(rf"(?<!\w)({name} [\d.]+)", rf"\1 (majority {value:.4f})", shown, count=1)
     best = "   best so far" if event.best else ""
-    return f"{_position('held-out', event.step, steps)}   {numbers(event.measured)}{best}"
+    return f"{_position('held-out', event.step, steps)}   {shown}{best}"
 
 
 def _position(what: str, step: int, steps: int) -> str:

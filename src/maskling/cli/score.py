@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from maskling.cli.format import table
-from maskling.cli.inputs import read_texts
+from maskling.cli.options import SettingPairs
+from maskling.cli.texts import FILE_HELP, TEXT_FIELD_HELP, read_texts
 from maskling.console import Console, counted
 from maskling.grouping import grouped
 
@@ -24,7 +25,8 @@ def score(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
     *text: Annotated[str, Parameter(help="texts, each in quotes; - alone is standard input")],
-    file: Annotated[Path | None, Parameter(help="read texts from this file, one per line; - is standard input")] = None,
+    file: Annotated[Path | None, Parameter(help=FILE_HELP)] = None,
+    text_field: Annotated[str | None, Parameter(help=TEXT_FIELD_HELP, metavar="NAME")] = None,
     method: Annotated[
         Literal["original", "within-word-l2r"],
         Parameter(help="mask one token at a time, or also the rest of its word"),
@@ -37,6 +39,7 @@ def score(
         Literal["fp32", "bf16"], Parameter(help="precision of the calculation; bf16 is faster and less exact")
     ] = "fp32",
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
+    settings: SettingPairs = (),
 ) -> None:
     """Score texts by their likelihood under a model.
 
@@ -46,7 +49,7 @@ def score(
     Example: maskling score runs/mine "The dog barks at the cat." "The dog bark at the cat."
     """
     console = Console(as_json=json)
-    texts = read_texts(text, file)
+    texts = read_texts(text, file, settings, text_field)
 
     from maskling.infer.model import load
     from maskling.infer.score import ScoreTotals, score_texts

@@ -9,7 +9,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskling.cli.format import shortened, table
-from maskling.cli.inputs import check_out_folder, check_sources, read_texts
+from maskling.cli.inputs import check_out_folder, check_sources
+from maskling.cli.options import SettingPairs
+from maskling.cli.texts import file_reading, is_text, read_texts
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -17,12 +19,20 @@ from maskling.errors import SettingsError
 def search(
     model: Annotated[Path, Parameter(help="a run, an export, or a Hugging Face folder")],
     /,
-    *file: Annotated[str, Parameter(help="texts to search, one per line; other formats are read as in 'prepare'")],
+    *file: Annotated[
+        str,
+        Parameter(
+            help="texts to search, one per line; other formats are read as in 'prepare'; or the query, in quotes"
+        ),
+    ],
     query: Annotated[
         list[str] | None, Parameter(help="text to search for; may be given several times", metavar="TEXT")
     ] = None,
     queries: Annotated[
         Path | None, Parameter(help="search for each line of this file; - is standard input", metavar="FILE")
+    ] = None,
+    text_field: Annotated[
+        str | None, Parameter(help="field or column with the text; default: text", metavar="NAME")
     ] = None,
     top_k: Annotated[int, Parameter(help="number of results per query")] = 5,
     index: Annotated[
@@ -31,6 +41,7 @@ def search(
     ] = None,
     json: Annotated[bool, Parameter(help="one line of JSON per query on stdout")] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or mps")] = "auto",
+    settings: SettingPairs = (),
 ) -> None:
     """Find the texts nearest in meaning to a query.
 
@@ -40,6 +51,12 @@ def search(
 
     Example: maskling search runs/mine books/ --query "A dog that would not leave."
     """
+    if asked := [one for one in file if is_text(one)]:  # a text among the files is what to search for
+        query = [*asked, *(query or ())]
+        file = tuple(one for one in file if not is_text(one))
+    for one in file:
+        if "." not in one and not set(one) & set("/:*?[") and not Path(one).exists():
+            raise SettingsError(f"{one}: there is no such file; to search for this text give --query '{one}'")
     if bool(query) == (queries is not None):
         raise SettingsError("give the text to search for, with --query TEXT or with --queries FILE")
     if top_k < 1:
@@ -51,6 +68,7 @@ def search(
             else "give the files to search, or --index FOLDER"
         )
     check_sources(file)
+    reading = file_reading(settings, text_field, "skip")
     searched = list(query) if query else list(read_texts((), queries))
     folder = index or Path(f"{file[0].rstrip('/')}.index")
     check_out_folder(folder)
@@ -67,7 +85,7 @@ def search(
         def on_progress(done: int, total: int | None) -> None:
             console.progress(f"embedding   {counted(done, 'text')}", done, total)
 
-        indexed = build_index(loaded, file, folder, report=report, on_progress=on_progress)
+        indexed = build_index(loaded, file, folder, reading=reading, report=report, on_progress=on_progress)
         console.clear()
         console.warn_each(report.problems())
         if indexed.texts:

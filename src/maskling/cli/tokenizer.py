@@ -13,11 +13,11 @@ from maskling.cli.inputs import (
     check_out_folder,
     check_sources,
     corpus_settings,
-    read_texts,
     reading_report,
     visible_names,
 )
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
+from maskling.cli.texts import read_texts
 from maskling.console import Console, counted
 from maskling.errors import SettingsError
 
@@ -170,6 +170,10 @@ def tokenizer_extend(
         console.result(line)
     if len(done.words) > _MAX_SHOWN:
         console.result(f"  and {len(done.words) - _MAX_SHOWN:,} more")
+    if text and named is None and whole is None and len(done.words) < count:
+        console.note(
+            f"fewer than {count:,}: no other word saves tokens and occurs {min_count:,} times or more (--min-count)"
+        )
     console.note(
         f"{out} written and loaded back: {counted(len(done.words), 'new token')}, {done.vocab_size:,} in total"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.inputs import check_out_file, check_out_folder
+from maskling.cli.inputs import check_out_folder
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console
 from maskling.errors import SettingsError
@@ -26,16 +26,20 @@ def train(
         Path | None, Parameter(help="run folder; an unfinished run in it is resumed", metavar="FOLDER")
     ] = None,
     preset: Annotated[
-        str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
+        str | None, Parameter(help="named settings to start from; 'maskling presets' lists them", metavar="NAME")
     ] = None,
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
     init: Annotated[
         Path | None, Parameter(help="model to start from: its weights, architecture and tokenizer", metavar="FOLDER")
     ] = None,
-    seed: Annotated[int | None, Parameter(help="seed of weights, order, masks and dropout")] = None,
     budget: Annotated[
-        str | None, Parameter(help="time for the run, such as 4m or 2h; sets train.steps", metavar="TIME")
+        str | None, Parameter(help="time for the run, such as 4m or 2h, instead of steps", metavar="TIME")
     ] = None,
+    epochs: Annotated[float | None, Parameter(help="passes over the text, instead of steps")] = None,
+    steps: Annotated[int | None, Parameter(help="optimizer steps; default: those of the preset")] = None,
+    batch_size: Annotated[int | None, Parameter(help="rows per step; default: that of the preset")] = None,
+    lr: Annotated[float | None, Parameter(help="peak learning rate; default: that of the preset")] = None,
+    seed: Annotated[int | None, Parameter(help="seed of weights, order, masks and dropout")] = None,
     force_new: Annotated[bool, Parameter(help="start anew; an existing run is renamed to RUN.1, not deleted")] = False,
     show: Annotated[
         bool, Parameter(help="print every setting, its origin, and a description of the run, without training")
@@ -48,14 +52,24 @@ def train(
     Ctrl-C stops with a checkpoint; the same command resumes from it and ends with the same weights.
 
     Any setting is also an option, such as --train.steps 10000 or --masking.rate 0.2; --show lists them all, and
-    'maskling init' writes them into a file for --config.
+    'maskling config' writes them into a file for --config.
 
     Example: maskling train --preset small --data data/ --out runs/mine --budget 30m
     """
     from maskling.train.recipe import read_recipe
 
     console = Console(as_json=json)
-    named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget}
+    named = {
+        "preset": preset,
+        "init": init,
+        "seed": seed,
+        "data__path": data,
+        "train__budget": budget,
+        "train__epochs": epochs,
+        "train__steps": steps,
+        "train__batch_size": batch_size,
+        "optimizer__lr": lr,
+    }
     resolved = read_recipe(setting_layers(config, settings, **{name: _word(value) for name, value in named.items()}))
     if show:
         for line in setting_lines(resolved):
@@ -64,8 +78,10 @@ def train(
         if resolved.origins["data.path"] != "default" and Path(resolved.settings.data.path).exists():
             _describe_run(resolved.settings, console)
         return 0
-    if out is None:
-        raise SettingsError("training needs --out FOLDER; for example: maskling train --data data/ --out runs/mine")
+    for what, missing in (("--data FOLDER", resolved.origins["data.path"] == "default"), ("--out FOLDER", out is None)):
+        if missing:
+            raise SettingsError(f"training needs {what}; for example: maskling train --data data/ --out runs/mine")
+    assert out is not None
     check_run_folder(out)
     if resolved.settings.init is not None and not (out / "config.toml").exists():
         from maskling.model.locate import find_model
@@ -117,35 +133,3 @@ def check_run_folder(out: Path) -> None:
 
 def _word(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def init(
-    out: Annotated[Path, Parameter(help="file to write")] = Path("train.toml"),
-    *,
-    preset: Annotated[
-        str | None, Parameter(help="named settings to start from, such as small or bert-base", metavar="NAME")
-    ] = None,
-    force: Annotated[bool, Parameter(help="overwrite an existing file")] = False,
-    json: Annotated[bool, Parameter(help="print the written settings as JSON on stdout")] = False,
-    settings: SettingPairs = (),
-) -> None:
-    """Write a settings file to edit.
-
-    It holds every setting of a run with its value and description, for 'maskling train --config'. Settings given here,
-    such as --train.steps 5000, are in it.
-
-    Example: maskling init train.toml --preset small
-    """
-    from maskling.errors import SettingsError
-    from maskling.files import atomic_write
-    from maskling.train.recipe import commented_toml, read_recipe
-
-    check_out_file(out)
-    if out.exists() and not force:
-        raise SettingsError(f"{out} exists already; choose another name, or --force to overwrite it")
-    resolved = read_recipe(setting_layers(None, settings, preset=preset))
-    with atomic_write(out) as file:
-        file.write(commented_toml(resolved.settings).encode())
-    console = Console(as_json=json)
-    console.note(f"{out} written; edit it, then: maskling train --config {out} --data data/ --out runs/mine")
-    console.data({"file": str(out), "settings": resolved.settings.model_dump(mode="json")})

@@ -19,6 +19,7 @@ from typing import IO, BinaryIO, cast
 
 import zstandard
 
+from maskling.console import agreeing, counted
 from maskling.corpus.document import Source
 from maskling.errors import CorpusError
 
@@ -204,7 +205,7 @@ class _Gzip(io.RawIOBase):
     def _ignore(self, rest: bytes) -> None:
         # Tapes and some programs pad with zeros, which gunzip does not mention either.
         if rest.strip(b"\0") and self._report is not None:
-            self._report.notes["stretch of bytes after the end of the compressed data was ignored"] += 1
+            self._report.notes["stretches of bytes after the end of the compressed data were ignored"] += 1
         while self._raw.read(1 << 16):
             pass
 
@@ -304,11 +305,11 @@ class FileReport:
         parts = []
         if self.faults:
             more = f" (and {self.num_faults - 1:,} more like it)" if self.num_faults > 1 else ""
-            kept = f"; {self.documents:,} documents kept" if self.documents else "; nothing kept"
+            kept = f"; {counted(self.documents, 'document')} kept" if self.documents else "; nothing kept"
             parts.append(f"{self.faults[0]}{more}{kept}")
         if self.replaced_bytes:
-            parts.append(f"{self.replaced_bytes:,} bytes were not valid text and were replaced")
-        parts += [f"{count:,} {note}" for note, count in self.notes.items()]
+            parts.append(agreeing(self.replaced_bytes, "bytes were not valid text and were replaced"))
+        parts += [agreeing(count, note) for note, count in self.notes.items()]
         if self.read_as:
             parts.append(f"read as {self.read_as}")
         return f"{self.name}: {'; '.join(parts)}" if parts else None

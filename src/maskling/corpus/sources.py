@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from maskling.console import counted
 from maskling.corpus.archives import is_junk
 from maskling.corpus.document import ARCHIVE_PROTOCOLS
 from maskling.corpus.document import Source as Source
@@ -82,7 +83,7 @@ def _expand_folder(name: str, report: ReadReport, any_suffix: bool) -> Iterator[
     known = [file for file in map(_local, files) if _known(file, report, any_suffix)]
     if not known:
         suffixes = ", ".join(sorted(SUFFIXES))
-        held = f"{len(files):,} files, but none" if files else "no file"
+        held = f"{counted(len(files), 'file')}, but none" if files else "no file"
         raise CorpusError(
             f"{name}: this folder has {held} in a readable format ({suffixes}); "
             "name files themselves to read them as plain text"

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import Field, field_validator
 
 from maskling.config import Settings
+from maskling.console import agreeing
 
 Form = Literal["csv", "tsv"]
 LONGEST_FIELD: Final = 1 << 28
@@ -264,7 +265,8 @@ class _Feed:
         else:
             fault = str(error) if isinstance(error, _BadQuoteError) else _BAD_QUOTE
         left = self._line - first
-        return Row(first, self._line, None, fault + (f"; {left:,} lines after it are left out" if left else ""))
+        after = f"; {agreeing(left, 'lines after it are left out')}" if left else ""
+        return Row(first, self._line, None, fault + after)
 
     def _looks_like_rows(self, lines: Sequence[str]) -> bool:
         """Return whether nearly all lines have the width of the table, and numbers where it has them."""

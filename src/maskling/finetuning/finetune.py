@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from maskling.console import counted
 from maskling.data.labelled.checks import unseen_labels
 from maskling.data.labelled.columns import Columns
 from maskling.errors import SettingsError
@@ -139,7 +140,7 @@ def evaluate_labelled(model: Model, path: str, columns: Columns) -> tuple[FinalM
     encoded = task.encode(records, model.tokenizer, model.max_length, head, targets=False)
     logits = window_logits(scorer, encoded.windows, encoded.detail, default_batch_tokens(model.compute))
     if encoded.cut:
-        warnings = [*warnings, f"{encoded.cut:,} of {len(records):,} records were too long and were cut"]
+        warnings = [*warnings, f"{encoded.cut:,} of {counted(len(records), 'record')} too long and cut"]
     measured, details = (read(records, encoded, logits, head) for read in (task.metrics, task.details))
     return FinalMetrics(0, "test", path, len(records), measured, details), warnings
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from maskling.console import agreeing
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord
 from maskling.errors import DataError
 from maskling.randomness import Shuffle
@@ -28,7 +29,8 @@ def split_held_out(records: Sequence[_T], fraction: float, seed: int, at_most: i
     groups = _groups(records)
     if count >= len(records) or len(groups) < 2:
         one = " of one context or text" if len(groups) == 1 < len(records) else ""
-        raise DataError(f"{len(records)} records{one} are too few to hold some out; give more, or a --dev file")
+        found = agreeing(len(records), f"records{one} are too few to hold some out")
+        raise DataError(f"{found}; give more, or a --dev file")
     order = [groups[index] for index in Shuffle(len(groups), seed, "held out")[np.arange(len(groups))].tolist()]
     strata = _strata(records, order)
     quotas = _quotas({key: sum(map(len, some)) for key, some in strata.items()}, count)
@@ -115,7 +117,7 @@ def split_randomly(records: Sequence[_T], fraction: float, seed: int, at_most: i
     """Return training and held-out records, drawn one by one. Raises DataError for too few records."""
     count = min(at_most, max(1, round(len(records) * fraction)))
     if count >= len(records):
-        raise DataError(f"{len(records)} records are too few to hold some out; give more, or a --dev file")
+        raise DataError(f"{agreeing(len(records), 'records are too few to hold some out')}; give more, or a --dev file")
     out = set(Shuffle(len(records), seed, "held out")[np.arange(count)].tolist())
     return (
         [record for index, record in enumerate(records) if index not in out],

@@ -19,7 +19,7 @@ from maskling.model.config import ModelConfig
 from maskling.model.locate import find_model
 from maskling.train.optimizer import OPTIMIZERS, AdamW
 from maskling.train.schedule import SCHEDULES, LinearSchedule
-from maskling.train.settings import MICRO_BATCH_TOKENS, RunSettings, SystemSettings, TrainSettings
+from maskling.train.settings import MICRO_BATCH_TOKENS, RunSettings, SystemSettings, TrainSettings, check_budget_unit
 
 if TYPE_CHECKING:
     from maskling.data.packing import Packing as AnyPacking
@@ -193,6 +193,7 @@ def read_finetune_recipe(layers: Sequence[Layer]) -> Resolved[FinetuneRecipe]:
     resolved = resolve(FinetuneRecipe, [_defaults(), *for_size, *for_task, *layers])
     if resolved.settings.task.kind == "similarity":
         reject_unused(resolved, ["encoder.head_dropout"], "similarity training has no head")
+    check_budget_unit(resolved.settings.train.budget)
     if resolved.settings.lora.rank is None:
         reject_unused(resolved, ["lora."], "without lora.rank there is no LoRA")
     elif resolved.settings.encoder.fresh:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from maskling.adapters import is_adapter
+from maskling.console import counted
 from maskling.errors import SettingsError
 from maskling.finetuning.hold_out import split_fold, split_held_out, split_randomly
 from maskling.finetuning.kinds.kind import Records
@@ -78,7 +79,7 @@ class RecordsData(TrainingData[FinetuneRecipe]):
         """Split records into train and held-out dev records, for a run without a dev file."""
         split = split_held_out if recipe.data.hold_out == "grouped" else split_randomly
         train, dev = split(records, recipe.data.dev_fraction, recipe.seed, at_most)
-        self.dev_name = f"{len(dev):,} records held out of {Path(recipe.data.train).name}"
+        self.dev_name = f"{counted(len(dev), 'record')} held out of {Path(recipe.data.train).name}"
         self.warnings.append(f"no --dev was given: {self.dev_name} select the best weights")
         return train, dev
 

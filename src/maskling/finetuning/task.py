@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from maskling.arrays import offsets_of
+from maskling.console import agreeing
 from maskling.data.labelled.batches import LabelledBatch, LabelledExamples
 from maskling.data.labelled.encode_texts import EncodedRecords
 from maskling.data.shards import ragged
@@ -85,7 +86,7 @@ class RecordsTask(Task[FinetuneRecipe, _Module], ABC):
         """Problems of the records, and how many of them are truncated."""
         cut = {"train": self._train.cut, "dev": self._dev.cut}
         truncated = [
-            f"{count:,} records of {name} are longer than {self.row_tokens} tokens and are cut; "
+            f"{agreeing(count, f'records of {name} are longer than {self.row_tokens} tokens and are cut')}; "
             f"--data.max-length raises the limit"
             for name, count in cut.items()
             if count
@@ -137,6 +138,10 @@ class FinetuneTask(RecordsTask[TaskModel]):
         self._task = data.task
         self.criterion = self._task.criterion(data.head)
         self.baseline = self._task.baseline(data.train, data.head)
+        if self.baseline is not None:
+            majority = self._task.majority(data.dev, data.head)
+            label = str(majority.pop("label", ""))
+            self.baseline = replace(self.baseline, label=label, scores=majority)
 
     @cached_property
     def _train(self) -> EncodedRecords[Any]:

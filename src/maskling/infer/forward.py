@@ -106,8 +106,10 @@ def default_batch_tokens(compute: Compute) -> int:
     return CPU_BATCH_TOKENS if compute.device.type == "cpu" else BATCH_TOKENS
 
 
-def check_texts(texts: Iterable[object]) -> list[str]:
-    """Return texts as a list. Raises SettingsError, with the index, for what is no text, such as None or NaN."""
+def check_texts(texts: object) -> list[str]:
+    """Return texts as a list. Raises SettingsError, with the index, for what is not a text, such as None or NaN."""
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes):
+        raise SettingsError(f"texts is {texts!r}; give a text, or a list of texts")
     found: list[str] = []
     for index, text in enumerate(texts):
         if not isinstance(text, str):

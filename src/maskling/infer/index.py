@@ -54,6 +54,8 @@ PART_TEXTS: Final = 4096
 # Parts of long texts hold fewer, so that thousands of books are not held in memory.
 PART_CHARACTERS: Final = 1 << 23
 _BEGUN: Final = "begun.json"
+# How files are read: in plain text each line is a text.
+_READING: Final = CorpusSettings(plain="line")
 # An index names its files and its parts: of ten million texts some 200 kB.
 _MAX_BYTES: Final = 64 << 20
 
@@ -187,21 +189,22 @@ def build_index(
     files: Sequence[str],
     folder: Path | str,
     part_texts: int = PART_TEXTS,
+    reading: CorpusSettings = _READING,
     report: ReadReport | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> Indexed:
     """Embed the texts of files and write the index to `folder`.
 
-    files: read as in `prepare`, except that in plain text each line is a text. An existing index of the same model and
-    files is kept, and the result is empty; any other index is replaced when the new one is complete. Parts that a
-    stopped call has finished are not embedded again.
+    files: read as in `prepare`; reading: how, by default with each line of plain text as a text. An existing index of
+    the same model and files is kept, and the result is empty; any other index is replaced when the new one is complete.
+    Parts that a stopped call has finished are not embedded again.
     report: collects the problems of the files. on_progress: called after each batch and each part with the texts that
     are done and, as their total is not known, None.
     Raises CorpusError if there is no text, DataError if `folder` holds anything but an index or another process is
     building it.
     """
     folder = Path(folder)
-    made_from = index_identity(model, files)
+    made_from = index_identity(model, files, reading)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / INDEX).is_file():
             raise DataError(f"{folder} holds other things than an index; give another folder with --index")
@@ -221,7 +224,7 @@ def build_index(
     with _locked(aside, folder):
         recover_folder(folder)
         _begin(aside, made_from | {"part_texts": part_texts, "part_characters": PART_CHARACTERS})
-        documents = read_documents(expand(files, report), CorpusSettings(plain="line"), report or ReadReport())
+        documents = read_documents(expand(files, report), reading, report or ReadReport())
         pooling = read_pooling(model.folder)
         for batch in grouped(
             (document for _, document in documents), lambda document: len(document.text), PART_CHARACTERS, part_texts
@@ -247,8 +250,8 @@ def build_index(
     return Indexed(texts, cut)
 
 
-def index_identity(model: Model, files: Sequence[str]) -> dict[str, Any]:
-    """Return what an index is made from: the model and the checksums of the files.
+def index_identity(model: Model, files: Sequence[str], reading: CorpusSettings = _READING) -> dict[str, Any]:
+    """Return what an index is made from: the model, the checksums of the files, and how they are read if not as usual.
 
     Raises CorpusError if a file is missing, SettingsError for standard input.
     """
@@ -256,9 +259,12 @@ def index_identity(model: Model, files: Sequence[str]) -> dict[str, Any]:
         raise SettingsError("standard input cannot be searched, because it can be read only once; save it to a file")
     sources = [source.location for source in expand(files)]
     sums = [checksum(Path(source)) if Path(source).is_file() else None for source in sources]
+    usual, read = _READING.model_dump(mode="json"), reading.model_dump(mode="json")
+    changed = {name: value for name, value in read.items() if value != usual[name]}
     return {
         "model": model_identity(model),
         "files": [{"name": name, "checksum": sum_} for name, sum_ in zip(sources, sums, strict=True)],
+        **({"reading": changed} if changed else {}),
     }
 
 
@@ -269,7 +275,8 @@ def is_current(folder: Path, made_from: dict[str, Any]) -> bool:
         sums = [[file["checksum"] or file["name"] for file in one["files"]] for one in (found, made_from)]
     except (DataError, KeyError, TypeError):
         return False
-    return bool(found["model"] == made_from["model"] and sums[0] == sums[1])
+    same_reading = found.get("reading") == made_from.get("reading")
+    return bool(same_reading and found["model"] == made_from["model"] and sums[0] == sums[1])
 
 
 def _locked(aside: Path, folder: Path) -> AbstractContextManager[None]:

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from maskling.errors import ModelError
-from maskling.infer.forward import ModelRunner
+from maskling.console import counted
+from maskling.errors import ModelError, SettingsError
+from maskling.infer.forward import ModelRunner, check_texts
 from maskling.model.device import Precision, pick_device
 from maskling.model.folder import check_vocabulary, read_folder
 from maskling.model.inference_weights import optimize_for_inference
 from maskling.model.locate import find_model
 from maskling.model.masked_lm import MaskedLM
+from maskling.model.memory import num_parameters
 from maskling.model.onnx import find_graph
 from maskling.model.sentence_transformers import max_sequence_length, normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
@@ -50,6 +52,15 @@ class Model(ModelRunner):
 
     folder: Path = Path()
     task_scorer: TaskScorer | None = None
+
+    def __repr__(self) -> str:
+        config, tokens = self.module.config, self.tokenizer.vocab_size
+        size = f"{num_parameters(config):,} parameters, {config.num_layers} layers of {config.hidden_size}"
+        head = "" if self.task_scorer is None else f", for '{self.task_scorer.head_config.kind}'"
+        return (
+            f"<maskling.Model {str(self.folder)!r}: {config.kind}, {size}, {tokens:,} tokens in the vocabulary, "
+            f"{self.max_length:,} per text, {self.compute.description}{head}>"
+        )
 
     @property
     def contents(self) -> str:
@@ -145,7 +156,7 @@ class Model(ModelRunner):
         """
         from maskling.infer.embed import embed_texts
 
-        many = [texts] if isinstance(texts, str) else texts
+        many = [texts] if isinstance(texts, str) else check_texts(texts)
         pooling = read_pooling(self.folder) if pooling is None else pooling
         embedded = embed_texts(
             self,
@@ -158,7 +169,7 @@ class Model(ModelRunner):
         )
         if embedded.cut:
             warnings.warn(
-                f"{embedded.cut:,} of {len(many):,} texts were longer than {self.max_length:,} tokens and were cut",
+                f"{embedded.cut:,} of {counted(len(many), 'text')} longer than {self.max_length:,} tokens and cut",
                 stacklevel=2,
             )
         return embedded.vectors[0] if isinstance(texts, str) else embedded.vectors
@@ -171,7 +182,7 @@ class Model(ModelRunner):
         """Return the texts nearest to a query, or to each of several, pooled as the folder says. See also `Index`."""
         from maskling.infer.search import search_texts
 
-        queries = [query] if isinstance(query, str) else query
+        queries = [query] if isinstance(query, str) else check_texts(query)
         found = search_texts(self, texts, queries, pooling=read_pooling(self.folder), top_k=top_k)
         return found[0] if isinstance(query, str) else found
 
@@ -205,6 +216,8 @@ class Model(ModelRunner):
         """
         from maskling.infer.generate import Sampling, Unmasking, generate_texts
 
+        if text is not None:
+            _check_text(text)
         unmasking = Unmasking(Sampling(temperature, top_k, top_p), order, steps, no_repeat, seed)
         return generate_texts(self, text, unmasking, length=length, count=count)
 
@@ -215,6 +228,7 @@ class Model(ModelRunner):
         """
         from maskling.infer.attention_maps import attention_maps
 
+        _check_text(text)
         maps = attention_maps(self, text)
         if maps.cut:
             warnings.warn(self._cut_warning(), stacklevel=2)
@@ -227,6 +241,7 @@ class Model(ModelRunner):
         """
         from maskling.infer.attention_maps import layer_states
 
+        _check_text(text)
         states, cut = layer_states(self, text)
         if cut:
             warnings.warn(self._cut_warning(), stacklevel=2)
@@ -298,6 +313,12 @@ class Model(ModelRunner):
                 f"'maskling finetune {self.folder} --task classify --train FILE --out FOLDER'"
             )
         return self.task_scorer
+
+
+def _check_text(text: object) -> None:
+    """Raise SettingsError for what is not one text."""
+    if not isinstance(text, str):
+        raise SettingsError(f"text is {text!r}; give one text")
 
 
 def load(path: str | os.PathLike[str], device: str = "auto", dtype: Precision = "fp32", *, mmap: bool = True) -> Model:

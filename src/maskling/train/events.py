@@ -25,13 +25,16 @@ class Baseline:
     """Loss of a model that only uses the frequency of each answer; a useful model is below it.
 
     name: of the baseline; loss: nats per prediction of the task's first term; knows: what it uses, such as 'token
-    frequencies'; else_causes: why a loss could stay there, besides a bad learning rate.
+    frequencies'; else_causes: why a loss could stay there, besides a bad learning rate. label, scores: of tasks with
+    labels the most frequent one of the held-out records, and the metrics of always predicting it.
     """
 
     name: str
     loss: float
     knows: str
     else_causes: str = ""
+    label: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Started:
     description: device, threads, dtype and attention kernel in use. tokens: of the training text.
     baseline: loss of guessing by frequency, if known. resumed_from: step of the checkpoint that the run resumes from.
     memory: expected peak in bytes. trained: number of parameters that are trained, if not all are.
+    source: path of the training data. budget: the time budget, if there is one.
     """
 
     description: str
@@ -74,6 +78,8 @@ class Started:
     resumed_from: int | None
     memory: int | None = None
     trained: int | None = None
+    source: str = ""
+    budget: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Step:
     is None if the batch has no prediction at all; no weight has changed then.
     facts: further values of the task (the mask rate). tokens_per_second: real tokens, padding not counted.
     fill: real tokens / positions. mfu: model FLOPs utilization: floating-point operations of the model per second over
-    those that the device's matrix products reach, if known.
+    those that the device's matrix products reach; None on a CPU, where other programs and its clock change the latter.
     """
 
     step: int

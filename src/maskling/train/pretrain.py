@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from maskling.console import agreeing
 from maskling.data import mask_rates
 from maskling.data.assemble import Batch
 from maskling.data.examples import Examples
@@ -82,8 +84,16 @@ class PretrainingData(TrainingData[Recipe]):
         self.path = str(prepared.shards.folder)
 
     def complete_recipe(self, recipe: Recipe, saved: Recipe | None) -> Recipe:
-        """Fill in a model that fits the tokenizer."""
-        return complete_model_config(recipe, self._init_folder, self._prepared.tokenizer, saved)
+        """Fill in a model that fits the tokenizer, and the steps of `train.epochs`."""
+        return self._with_steps(complete_model_config(recipe, self._init_folder, self._prepared.tokenizer, saved))
+
+    def _with_steps(self, recipe: Recipe) -> Recipe:
+        train = recipe.train
+        if train.epochs is None or train.budget is not None:
+            return recipe
+        examples = self._prepared.examples(recipe)
+        steps = math.ceil(train.epochs * examples.num_examples / examples.examples_per_step(train.batch_size))
+        return recipe.with_train(train.model_copy(update={"steps": max(1, steps)}))
 
     def initial_weights_id(self, recipe: Recipe, known: str | None) -> str | None:
         """Return the checksum of the weights in `recipe.init`."""
@@ -147,8 +157,9 @@ class Pretraining(Task[Recipe, MaskedLM]):
         before, now = encoder_config(self._init_folder).vocab_size, self.recipe.model.vocab_size
         if before >= now:
             return []
+        rows = agreeing(now - before, "rows were")
         return [
-            f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {now - before:,} rows were "
+            f"{self._init_folder} has rows for {before:,} tokens and its tokenizer {now:,}: {rows} "
             f"added to the embedding and the output layer, each the mean of the others"
         ]
 
@@ -228,7 +239,7 @@ def describe_run(recipe: Recipe) -> Started:
     grown = max(0, (resident_bytes() or 0) - before)
     process_bytes = 0 if compute.device.type == "cuda" else PROCESS_BYTES + grown
     fit = fit_to_memory(task, model, compute, Ranks(), process_bytes=process_bytes)
-    return started_event(task, fit, fit.describe(compute, 1), num_parameters(model))
+    return started_event(task, fit, fit.describe(compute, 1), num_parameters(model), text.path)
 
 
 def complete_model_config(
@@ -275,7 +286,7 @@ def _for_tokenizer(config: ModelConfig, tokenizer: Tokenizer, has_pairs: bool) -
 
 def _with_model(recipe: Recipe, model: ModelConfig) -> Recipe:
     try:
-        return Recipe.model_validate(recipe.model_dump() | {"model": model.model_dump()})
+        return TypeAdapter(Recipe).validate_python(recipe.model_dump() | {"model": model.model_dump()})
     except ValueError as error:
         raise SettingsError(_first_message(error)) from None
 

@@ -29,6 +29,7 @@ from maskling.train.settings import (
     PretrainSettings,
     RunSettings,
     SystemSettings,
+    check_budget_unit,
     read_settings,
 )
 
@@ -50,7 +51,12 @@ DEFAULT_PRESET = "modern-mini"
 class Recipe(RunSettings):
     """All settings of a pretraining run."""
 
-    not_the_result: ClassVar[Mapping[str, set[str]]] = {"": {"preset", "init"}, "data": {"path", "verify"}}
+    # train.epochs decides nothing by itself: it sets train.steps when the size of the data is known.
+    not_the_result: ClassVar[Mapping[str, set[str]]] = {
+        "": {"preset", "init"},
+        "data": {"path", "verify"},
+        "train": {"epochs"},
+    }
 
     preset: str | None = Field(None, description="named settings to start from")
     seed: int = Field(0, ge=0, lt=1 << 63, description="seed of weights, order, masks and dropout")
@@ -101,8 +107,12 @@ def read_recipe(layers: Sequence[Layer] = (), default_preset: str | None = DEFAU
 def _checked(resolved: Resolved[Recipe]) -> Resolved[Recipe]:
     if resolved.settings.init is not None:
         reject_unused(resolved, ["model."], "the shape of the model comes from the folder of init")
-    if resolved.settings.train.budget is not None:
-        reject_unused(resolved, ["train.steps"], "train.budget sets the steps")
+    train = resolved.settings.train
+    check_budget_unit(train.budget)
+    if train.budget is not None:
+        reject_unused(resolved, ["train.steps", "train.epochs"], "train.budget sets the steps")
+    if train.epochs is not None:
+        reject_unused(resolved, ["train.steps"], "train.epochs sets the steps")
     return resolved
 
 
@@ -143,9 +153,20 @@ def preset_name(wanted: str) -> str:
 
 def preset_layers(name: str) -> list[Layer]:
     """Return the settings of a preset, after those of the preset it extends."""
-    tree = tomllib.loads((_folder() / f"{name}.toml").read_text(encoding="utf-8"))
-    base = tree.pop("extends", None)
+    tree = tomllib.loads(preset_text(name))
+    base, _ = tree.pop("extends", None), tree.pop("about")
     return [*(preset_layers(base) if base else []), Layer(f"preset {name}", {"preset": name, **tree})]
+
+
+def preset_text(name: str) -> str:
+    """Return the file of a preset, with the sources of its values."""
+    text: str = (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+    return text
+
+
+def preset_about(name: str) -> str:
+    """Return what a preset is for, in a few words."""
+    return str(tomllib.loads(preset_text(name))["about"])
 
 
 def _kinds() -> Layer:

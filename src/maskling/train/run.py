@@ -133,7 +133,7 @@ def _run(
         ranks.barrier()
         parameters = sum(parameter.numel() for parameter in module.parameters())
         resumed_from = state.step if resume.resumed else None
-        started = started_event(engine.task, fit, description, parameters, resumed_from, trained)
+        started = started_event(engine.task, fit, description, parameters, data.path, resumed_from, trained)
         ending = yield from loop.run([*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
             yield from loop.finalize()
@@ -181,10 +181,11 @@ def started_event(
     fit: MemoryFit,
     description: str,
     parameters: int,
+    source: str,
     resumed_from: int | None = None,
     trained: int | None = None,
 ) -> Started:
-    """Return the event that opens a run. description: of the device, see `MemoryFit.describe`."""
+    """Return the event that opens a run. description: of the device, see `MemoryFit.describe`. source: of the data."""
     supply = task.supply()
     return Started(
         description=_with_checkpointing(description, fit),
@@ -197,6 +198,8 @@ def started_event(
         resumed_from=resumed_from,
         memory=fit.memory.total if fit.memory else None,
         trained=trained,
+        source=source,
+        budget=task.recipe.train.budget,
     )
 
 

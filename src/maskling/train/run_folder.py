@@ -19,7 +19,7 @@ from maskling.errors import CheckpointError, DataError, SettingsError
 from maskling.files import atomic_write, flush_folder, lock_folder, read_json, write_json
 from maskling.train import checkpoint
 from maskling.train.checkpoint import Checkpoint, State
-from maskling.train.settings import R, RunSettings, read_settings
+from maskling.train.settings import R, RunSettings, read_settings, same_budget
 from maskling.train.task import TrainingData
 from maskling.train.timing import adopt_plan
 from maskling.version import __version__
@@ -118,8 +118,7 @@ def refuse_other_run(run_dir: Path, saved: R | None, recipe: R, data_path: str, 
     if found.recipe == wanted.recipe:
         return
     differences = saved.differences(recipe) if saved else []
-    same_budget = saved is not None and saved.train.budget is not None and saved.train.budget == recipe.train.budget
-    if same_budget:
+    if saved is not None and same_budget(saved.train.budget, recipe.train.budget):
         differences = [each for each in differences if each[0] != "train.steps"]
     if not differences:
         raise CheckpointError(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from maskling.config import Settings, flatten, load_toml, resolve
+from maskling.config import Settings, explain, flatten, load_toml, resolve
 from maskling.errors import SettingsError
 from maskling.files import ASIDE, fingerprint, url_refusal
 
@@ -123,6 +123,9 @@ class TrainSettings(Settings):
 class PretrainSettings(TrainSettings):
     """The [train] section of pretraining."""
 
+    epochs: float | None = Field(
+        None, gt=0, description="passes over the training text, instead of steps; default: as many as the steps make"
+    )
     pair_weight: float = Field(1.0, ge=0, description="weight of the pair loss relative to the masked-token loss")
 
 
@@ -173,6 +176,21 @@ _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _TIME = re.compile(rf"(?=.)(?:{_NUMBER}h)?\s*(?:{_NUMBER}m(?:in)?)?\s*(?:{_NUMBER}s)?")
 
 
+def check_budget_unit(budget: str | None) -> None:
+    """Raise SettingsError for a time budget without a unit: seconds are hardly ever meant. Old runs may have one."""
+    if budget is not None and re.fullmatch(_NUMBER, budget.strip()):
+        number = budget.strip()
+        raise SettingsError(
+            f"train.budget: '{number}' needs a unit: '{number}m' for minutes, '{number}h' for hours, or '{number}s' "
+            f"for seconds"
+        )
+
+
+def same_budget(one: str | None, other: str | None) -> bool:
+    """Return whether two time budgets are equal, '90' (as in old runs) and '90s' among them; False without one."""
+    return one is not None and other is not None and seconds(one) == seconds(other)
+
+
 def seconds(text: str) -> float:
     """Parse '90', '90s', '4m' or '1h30m' as seconds. Raises ValueError for anything else, and for zero."""
     text = text.strip().lower()
@@ -199,6 +217,24 @@ class RunSettings(Settings, ABC):
 
     added: ClassVar[Mapping[str, Any]] = {}
     """Settings that earlier versions did not have, by path, with the value that stands for what those did."""
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise SettingsError(explain(type(self), error, {})) from None
+
+        # Not a way of its own to validate, which pydantic would otherwise take when it reads JSON or a tree.
+        __init__.__pydantic_base_init__ = True
+
+        @classmethod
+        def model_validate(cls, obj: Any, **options: Any) -> Self:
+            try:
+                return super().model_validate(obj, **options)
+            except ValidationError as error:
+                raise SettingsError(explain(cls, error, {})) from None
 
     if TYPE_CHECKING:
         # Every kind of run has these fields, and declares them in the order of the file.

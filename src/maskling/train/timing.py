@@ -20,7 +20,7 @@ from maskling.train import checkpoint
 from maskling.train.checkpoint import State
 from maskling.train.engine import Engine
 from maskling.train.schedule import Schedule
-from maskling.train.settings import USUAL_EVALUATIONS, R, TrainSettings, seconds
+from maskling.train.settings import USUAL_EVALUATIONS, R, TrainSettings, same_budget, seconds
 from maskling.train.step import take_step
 from maskling.train.task import Durations, StepBatches
 
@@ -37,12 +37,12 @@ _PRODUCT_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Throughput:
-    """seconds: of this step. tokens_per_second: padding not counted, over all ranks. mfu: of one rank's device."""
+    """seconds: of this step. tokens_per_second: padding not counted, over all ranks. mfu: of one rank, if known."""
 
     seconds: float
     tokens_per_second: float
     seconds_left: float
-    mfu: float
+    mfu: float | None
 
 
 class ThroughputMeter:
@@ -67,15 +67,25 @@ class ThroughputMeter:
         speed = self._tokens / self._step_seconds
         evaluations = train.num_evaluations(train.steps) - (step - 1) // train.interval(train.steps)
         left = (train.steps - step) * self._step_seconds + evaluations * evaluation_seconds
-        return Throughput(took, speed, left, speed * batches.flops_per_token / self._peak)
+        return Throughput(took, speed, left, self._utilization(speed * batches.flops_per_token))
+
+    def _utilization(self, flops: float) -> float | None:
+        """Return the share of the peak; steps that are faster than the measured peak are the better measurement."""
+        if self._peak is None:
+            return None
+        self._peak = max(self._peak, flops)
+        return flops / self._peak
 
 
-def peak_flops(compute: Compute) -> float:
+def peak_flops(compute: Compute) -> float | None:
     """Measure the floating-point operations per second of a large matrix product on this device, the best of some.
 
-    Smaller ones do not reach it: on two cores with AMX 1.6 TFLOP/s at 1024 x 1024, 2.9 at 2048 x 2048.
+    None on a CPU: its clock and the programs beside it change from minute to minute, and a measurement at the start,
+    while another program ran, made later steps reach 171 % of the "peak".
     """
-    size = 2048 if compute.device.type == "cpu" else 8192
+    if compute.device.type == "cpu":
+        return None
+    size = 8192
     a = torch.ones(size, size, dtype=compute.dtype, device=compute.device)
     best, begun = float("inf"), time.perf_counter()
     for _ in range(_MAX_PRODUCTS):
@@ -254,7 +264,7 @@ def adopt_plan(recipe: R, saved: R | None, state: State | None) -> R:
 
     saved: the recipe in the folder; state: of the checkpoint to resume from, which may have been replanned.
     """
-    if recipe.train.budget is None or saved is None or saved.train.budget != recipe.train.budget:
+    if saved is None or not same_budget(saved.train.budget, recipe.train.budget):
         return recipe
     plan = {"steps": saved.train.steps, "evaluations": recipe.train.evaluations or saved.train.evaluations}
     adopted = recipe.with_train(recipe.train.model_copy(update=plan))

@@ -90,8 +90,8 @@ def test_what_dev_has_and_train_lacks_or_has_already_is_said():
 def test_a_text_with_two_labels_and_an_empty_one_are_named():
     train = [*texts({"a": 5, "b": 5}), TextRecord("a:20", "text 1 ", None, "b"), TextRecord("a:21", " ", None, "b")]
     said = check_texts(train, {})
-    assert "1 texts occur with different labels: a:1, a:20" in said
-    assert "1 texts are empty: a:21" in said
+    assert "1 text occurs with different labels: a:1, a:20" in said
+    assert "1 text is empty: a:21" in said
 
 
 def test_minus_one_is_asked_about_where_the_others_count_from_0():
@@ -153,7 +153,7 @@ def test_questions_without_answers_and_shared_contexts_are_said():
         QuestionRecord("q3", "?", "d", (), True),
     ]
     said = check_questions(train, {"dev": train[:1]})
-    assert "1 questions have no answer and are not marked impossible: q2" in said
+    assert "1 question has no answer and is not marked impossible: q2" in said
     assert "1 of the 1 contexts of dev are also in train; their scores are too high" in said
 
 

@@ -54,8 +54,8 @@ def test_encodings_and_repeated_headers(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
     found = read_records(str(tmp_path / "a.csv"), "classify", Columns(encoding="cp1252"))
     assert [record.text for record in found.records] == ["Café", "bar", "zoo"]
-    assert "1 lines repeat the header" in found.warnings[0]
-    assert any("windows-1252" in warning for warning in read_records(str(tmp_path / "a.csv"), "classify").warnings)
+    assert "1 line repeats the header" in found.warnings[0]
+    assert any("columns.encoding" in warning for warning in read_records(str(tmp_path / "a.csv"), "classify").warnings)
 
 
 def test_rows_within_one_object_of_json(tmp_path: Path) -> None:

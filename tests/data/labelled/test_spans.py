@@ -96,7 +96,7 @@ def test_offsets_in_utf16_units_are_recognised(tmp_path: Path) -> None:
         tagged = dict(zip(record.words, record.tags, strict=True))
         assert (tagged["Rome"], tagged["and"], tagged["Paris"]) == ("B-LOC", "O", "B-LOC")
     warnings = read(tmp_path, [{"text": text, "label": wide}]).warnings
-    assert "1 texts have offsets in UTF-16 units (a.jsonl:1)" in warnings[0]
+    assert "1 text has offsets in UTF-16 units (a.jsonl:1)" in warnings[0]
     (record,) = read(tmp_path, [studio({"start": 5, "end": 9, "text": "Rome", "labels": ["LOC"]}, text=text)]).records
     assert dict(zip(record.words, record.tags, strict=True))["Rome"] == "B-LOC"
 
@@ -107,9 +107,9 @@ def test_spans_that_cut_words_and_spans_that_overlap_are_counted(tmp_path: Path)
     (record,) = found.records
     assert record.tags == ("B-B", "I-B", "O")
     said = "\n".join(found.warnings)
-    assert "1 spans end within a word" in said
+    assert "1 span ends within a word" in said
     assert "3 spans overlap a longer one and are left out" in said
-    assert "1 spans hold no word" in said
+    assert "1 span holds no word" in said
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_texts_that_annotators_left_out_are_counted(tmp_path: Path) -> None:
     other = {**one, "annotations": [{**one["annotations"][0], "was_cancelled": True}, *one["annotations"] * 2]}
     found = read(tmp_path, [one, {**one, "annotations": []}, other], "a.json")
     assert len(found.records) == 2
-    assert any("1 texts have no annotation" in warning for warning in found.warnings)
-    assert any("1 texts have several annotations" in warning for warning in found.warnings)
+    assert any("1 text has no annotation" in warning for warning in found.warnings)
+    assert any("1 text has several annotations" in warning for warning in found.warnings)
 
 
 def test_brat_has_its_text_beside_it(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_brat_has_its_text_beside_it(tmp_path: Path) -> None:
     for path in (folder / "one.ann", tmp_path / "corpus"):
         found = read_records(str(path), "tag")
         assert [(record.words, record.tags) for record in found.records] == expected
-        assert any("1 spans are discontinuous" in warning for warning in found.warnings)
+        assert any("1 span is discontinuous" in warning for warning in found.warnings)
     (folder / "one.txt").unlink()
     with pytest.raises(DataError, match=r"one\.ann has spans of .*one\.txt, which does not exist"):
         read_records(str(folder / "one.ann"), "tag")

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 
+from maskling.console import agreeing, counted
 from maskling.data.labelled.records import QuestionRecord, TaggedRecord, TextRecord, label_names, record_tags
 from maskling.errors import listing
 from maskling.metrics.entities import entities, marks_entities, split_tag, unmarked
@@ -71,7 +72,7 @@ def check_questions(train: Sequence[QuestionRecord], others: Mapping[str, Sequen
     unanswered = [record for record in train if not record.impossible and not record.answers]
     if unanswered:
         warnings.append(
-            f"{len(unanswered):,} questions have no answer and are not marked impossible: {_ids(unanswered)}"
+            f"{agreeing(len(unanswered), 'questions have no answer and are not marked impossible')}: {_ids(unanswered)}"
         )
     contexts = {record.context for record in train}
     for name, records in others.items():
@@ -105,7 +106,9 @@ def typos(counts: Mapping[str, int]) -> list[str]:
         if plain[one] == plain[other] or (counts[rare] * RATIO <= counts[common] and _are_near(rare, common)):
             warnings.append(f"'{rare}' ({counts[rare]:,}) may be '{common}' ({counts[common]:,}) misspelt")
     more = len(warnings) - _TYPOS_SHOWN
-    return warnings if more <= 0 else [*warnings[:_TYPOS_SHOWN], f"and {more:,} more labels may be misspelt like these"]
+    if more <= 0:
+        return warnings
+    return [*warnings[:_TYPOS_SHOWN], f"and {counted(more, 'more label')} may be misspelt like these"]
 
 
 def unseen_labels(
@@ -137,13 +140,13 @@ def contradictions(records: Sequence[TextRecord]) -> list[str]:
         labels[_key(record)].add(record.label)
     some = [record for record in records if len(labels[_key(record)]) > 1]
     texts = {_key(record) for record in some}
-    return [f"{len(texts):,} texts occur with different labels: {_ids(some)}"] if some else []
+    return [f"{agreeing(len(texts), 'texts occur with different labels')}: {_ids(some)}"] if some else []
 
 
 def empty_texts(records: Sequence[TextRecord]) -> list[str]:
     """Warn of records without text."""
     some = [record for record in records if not record.text.strip()]
-    return [f"{len(some):,} texts are empty: {_ids(some)}"] if some else []
+    return [f"{agreeing(len(some), 'texts are empty')}: {_ids(some)}"] if some else []
 
 
 def leaks(is_in_train: Sequence[bool], where: str, what: str) -> list[str]:

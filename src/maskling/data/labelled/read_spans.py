@@ -14,6 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
+from maskling.console import agreeing
 from maskling.data.labelled.columns import TEXT_COLUMNS, Columns
 from maskling.data.labelled.encode_tags import words_in
 from maskling.data.labelled.read_labels import named_tags
@@ -81,7 +82,8 @@ class SpanParser:
 
     def warnings(self) -> list[str]:
         """Return a line per kind of problem."""
-        return [f"{self._file.path}: {count:,} {what} ({self._first[what]})" for what, count in self._notes.items()]
+        counted = [(agreeing(count, what), self._first[what]) for what, count in self._notes.items()]
+        return [f"{self._file.path}: {what} ({first})" for what, first in counted]
 
     def note(self, what: str, id_: str) -> None:
         """Count a problem. id_: where it is."""

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import orjson
 
+from maskling.console import agreeing
 from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Source
 from maskling.corpus.opening import READ_ERRORS, FileReport, open_bytes
@@ -118,7 +119,7 @@ def lines(file: OpenFile) -> Iterator[tuple[int, str]]:
         )
     if report.replaced_bytes:
         file.warnings.append(
-            f"{file.path}: {report.replaced_bytes:,} bytes were not UTF-8 and were replaced; name its "
+            f"{file.path}: {agreeing(report.replaced_bytes, 'bytes were not UTF-8 and were replaced')}; name its "
             "encoding with columns.encoding"
         )
 
@@ -271,7 +272,7 @@ def table_rows(file: OpenFile, columns: Columns) -> Iterator[tuple[int, Fields]]
             continue
         yield row.last, dict(zip(header or map(str, range(len(checked.cells))), checked.cells, strict=True))
     if repeats:
-        file.warnings.append(f"{file.path}: {repeats:,} lines repeat the header and are left out")
+        file.warnings.append(f"{file.path}: {agreeing(repeats, 'lines repeat the header and are left out')}")
 
 
 def _header(file: OpenFile, row: Row) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskling.console import counted
+from maskling.console import agreeing, counted
 from maskling.corpus.filters import NOT_ALPHABETIC, TOO_SHORT
 from maskling.data import mask_rates
 from maskling.data.manifest import Manifest
@@ -207,7 +207,7 @@ class Prepared:
         lines += [f"{file.name}: {file.problem}" for file in bad[:SHOWN_BAD_FILES]]
         if self.manifest.text.num_bad_files > SHOWN_BAD_FILES:
             more = self.manifest.text.num_bad_files - SHOWN_BAD_FILES
-            lines.append(f"{more:,} more files had problems; manifest.json names them")
+            lines.append(f"{more:,} more {'file' if more == 1 else 'files'} had problems; manifest.json names them")
         short = {reason: self.manifest.text.rejected.get(reason, 0) for reason in (TOO_SHORT, NOT_ALPHABETIC)}
         if sum(short.values()) > MUCH_REJECTED * self.manifest.text.read:
             counts = " and ".join(
@@ -219,7 +219,7 @@ class Prepared:
             )
         if self.manifest.text.replaced_bytes:
             lines.append(
-                f"{self.manifest.text.replaced_bytes:,} bytes were not valid text and were replaced; "
+                f"{agreeing(self.manifest.text.replaced_bytes, 'bytes were not valid text and were replaced')}; "
                 f"see corpus.encoding and corpus.errors"
             )
         lines += [f"{count:,} {note}" for note, count in self.manifest.text.notes.items()]

@@ -171,16 +171,23 @@ class Classify(HeadTask):
         predicted = np.array(head.labels)[scores.argmax(1)].tolist()
         names = list(dict.fromkeys([*head.labels, *truth]))
         by_label = classification.label_scores(truth, predicted, names)
-        most = Counter(truth).most_common(1)[0][0]
-        guess = [most] * len(truth)
         return {
             "labels": {name: asdict(one) for name, one in by_label.items()},
             "confusion": {"labels": names, "counts": classification.confusion(truth, predicted, names).tolist()},
-            "majority": {
-                "label": most,
-                "accuracy": classification.accuracy(truth, guess),
-                "macro_f1": classification.macro_f1(truth, guess),
-            },
+            "majority": self.majority(records, head),
+        }
+
+    def majority(self, records: Records, head: HeadConfig) -> Details:
+        """Return the most frequent label and the scores of always predicting it; empty for several labels per text."""
+        if head.kind == "multi-label":
+            return {}
+        truth = [label_names(record)[0] for record in records]
+        most = Counter(truth).most_common(1)[0][0]
+        guess = [most] * len(truth)
+        return {
+            "label": most,
+            "accuracy": classification.accuracy(truth, guess),
+            "macro_f1": classification.macro_f1(truth, guess),
         }
 
     def _class_metrics(self, truth: np.ndarray, predicted: np.ndarray, _names: tuple[str, ...]) -> Metrics:

@@ -92,6 +92,10 @@ class HeadTask(TaskSettings, ABC):
         """Return scores per label, and what else does not fit in a row of metrics; nothing for tasks without labels."""
         return {}
 
+    def majority(self, _records: Records, _head: HeadConfig) -> Details:
+        """Return the most frequent 'label' of records and the scores of always predicting it; empty without labels."""
+        return {}
+
     def label_names(self, _records: Records) -> Iterable[str]:
         """Yield the labels of records, for tasks that choose among names."""
         return ()

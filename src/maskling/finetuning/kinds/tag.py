@@ -107,9 +107,7 @@ class Tag(HeadTask):
         """Return the scores of each type of entities, or of each tag and the confusion matrix if tags mark none."""
         predicted = _predicted(records, encoded, logits, head)
         truth = [record_tags(record) for record in records]
-        most = Counter(tag for tags in truth for tag in tags).most_common(1)[0][0]
-        guess = [(most,) * len(tags) for tags in truth]
-        majority = {"label": most, "accuracy": token_accuracy(truth, guess)}
+        majority = self.majority(records, head)
         if marks_entities(head.labels):
             by_type = entity_scores(truth, predicted).per_type
             return {"labels": {name: asdict(one) for name, one in by_type.items()}, "majority": majority}
@@ -121,6 +119,12 @@ class Tag(HeadTask):
             "confusion": {"labels": names, "counts": confusion(true, found, names).tolist()},
             "majority": majority,
         }
+
+    def majority(self, records: Records, _head: HeadConfig) -> Details:
+        """Return the most frequent tag and the accuracy of always predicting it."""
+        truth = [record_tags(record) for record in records]
+        most = Counter(tag for tags in truth for tag in tags).most_common(1)[0][0]
+        return {"label": most, "accuracy": token_accuracy(truth, [(most,) * len(tags) for tags in truth])}
 
     def baseline(self, records: Records, _head: HeadConfig) -> Baseline | None:
         """Return the entropy of the tags."""
