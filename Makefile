@@ -62,6 +62,7 @@ docs: setup
 
 # Build, check and try the packages of a release; upload nothing.
 release: setup
+	$(PIP) install -e ".[release]"
 	$(BIN)/python release.py
 
 format: setup

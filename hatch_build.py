@@ -13,7 +13,8 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 IMAGE = re.compile(r"(!\[[^\]]*\]\()(?![a-z]+:|#)([^)\s]+)\)")
-LINK = re.compile(r"((?<!!)\[[^\]]*\]\()(?![a-z]+:|#)([^)\s]+)\)")
+# The text of a link may be an image.
+LINK = re.compile(r"((?<!!)\[(?:!\[[^\]]*\]\([^)]*\)|[^\[\]])*\]\()(?![a-z]+:|#)([^)\s]+)\)")
 
 
 def with_absolute_links(text: str, repository: str, version: str) -> str:

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 48, 130, 16, 40
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 48, 160, 16, 40
 STYLE = "font: 13px system-ui, sans-serif; fill: #808690"
 
 
