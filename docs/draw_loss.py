@@ -37,9 +37,7 @@ def draw(records: list[dict[str, float]], lines: dict[str, float]) -> str:
     for loss in range(int(top) + 1):
         parts.append(f'<text x="{LEFT - 10}" y="{y(loss) + 4}" text-anchor="end">{loss}</text>')
     for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(
-            f'<text x="{x(last * share)}" y="{HEIGHT - 18}" text-anchor="middle">{last * share:,.0f}</text>'
-        )
+        parts.append(f'<text x="{x(last * share)}" y="{HEIGHT - 18}" text-anchor="middle">{last * share:,.0f}</text>')
     parts.append(f'<text x="{end + 6}" y="{HEIGHT - 18}" dx="22">steps</text>')
     parts.append(f'<path d="M{LEFT} {TOP}V{y(0)}H{end}" fill="none" stroke="#808690"/>')
     for name, loss in lines.items():

@@ -58,7 +58,9 @@ def test_the_site_is_built_without_dead_links_and_finds_chinese(tmp_path: Path) 
     index = (tmp_path / "site" / "search.json").read_text(encoding="utf-8")
     assert "我需要哪种模型" in index
     for page in (tmp_path / "site").rglob("*.html"):
-        assert not re.search(r'(?:src|href)="https?://(?!example\.org)[^"]*\.(?:js|css|woff2?)"', page.read_text("utf-8"))
+        assert not re.search(
+            r'(?:src|href)="https?://(?!example\.org)[^"]*\.(?:js|css|woff2?)"', page.read_text("utf-8")
+        )
 
 
 def test_the_description_of_the_package_has_absolute_links() -> None:
@@ -67,5 +69,5 @@ def test_the_description_of_the_package_has_absolute_links() -> None:
     text = "[a](docs/x.md#y) ![b](docs/b.png) [c](https://a.b) [d](#here) [![e](e.png)](f.md)"
     assert hook.with_absolute_links(text, "https://e.org/m", "1.0") == (
         "[a](https://e.org/m/blob/v1.0/docs/x.md#y) ![b](https://e.org/m/raw/v1.0/docs/b.png) [c](https://a.b) "
-        "[d](#here) [![e](https://e.org/m/raw/v1.0/e.png)](f.md)"
+        "[d](#here) [![e](https://e.org/m/raw/v1.0/e.png)](https://e.org/m/blob/v1.0/f.md)"
     )
