@@ -6,7 +6,7 @@
 #   docker run --rm -v "$PWD:/work" maskling prepare my-texts --out data
 #   docker run --rm -v "$PWD:/work" -p 127.0.0.1:8000:8000 maskling serve runs/mine --host 0.0.0.0
 
-ARG PYTHON=3.12
+ARG PYTHON=3.11
 FROM python:${PYTHON}-slim
 
 # The last part of the address of torch's package index: cpu, cu130, ...; behind a mirror, give the whole address.

@@ -1,4 +1,4 @@
-# make demo   install maskling, then run every step from text to filled masks, on text this machine already has
+# make demo   install maskling, then run every step from text to filled masks, on text that is already on this machine
 # make test   install the development tools too, then run the tests
 # make docs   write the reference pages, and build the documentation site with search in build/site
 # make check  what CI runs: format, lint, types, import contracts, generated docs, tests
