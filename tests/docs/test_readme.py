@@ -52,6 +52,7 @@ def texts(folder: Path, words: tuple[str, ...], between: str) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(part), encoding="utf-8")
 
 
+@pytest.mark.timeout(900)  # a dozen commands, which take minutes on a busy machine
 @pytest.mark.parametrize(
     ("readme", "words", "between"),
     [("README.md", ENGLISH, " "), ("README.zh-CN.md", CHINESE, "")],
