@@ -40,6 +40,9 @@ def train(
     show: Annotated[
         bool, Parameter(help="print every setting, its origin, and a description of the run, without training")
     ] = False,
+    log: Annotated[
+        str | None, Parameter(help="tracker to log to: tensorboard, wandb, mlflow or trackio", metavar="NAME")
+    ] = None,
     json: Annotated[bool, Parameter(help="print one line of JSON per event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
@@ -55,7 +58,7 @@ def train(
     from maskling.train.recipe import read_recipe
 
     console = Console(as_json=json)
-    named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget}
+    named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget, "train__log": log}
     resolved = read_recipe(setting_layers(config, settings, **{name: _word(value) for name, value in named.items()}))
     if show:
         for line in setting_lines(resolved):

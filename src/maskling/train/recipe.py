@@ -50,7 +50,11 @@ DEFAULT_PRESET = "modern-mini"
 class Recipe(RunSettings):
     """All settings of a pretraining run."""
 
-    not_the_result: ClassVar[Mapping[str, set[str]]] = {"": {"preset", "init"}, "data": {"path", "verify"}}
+    not_the_result: ClassVar[Mapping[str, set[str]]] = {
+        "": {"preset", "init"},
+        "data": {"path", "verify"},
+        "evaluate": {"samples"},
+    }
 
     preset: str | None = Field(None, description="named settings to start from")
     seed: int = Field(0, ge=0, lt=1 << 63, description="seed of weights, order, masks and dropout")
