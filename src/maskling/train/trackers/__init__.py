@@ -83,6 +83,7 @@ class TrackerFollower:
         known = own if isinstance(own, dict) else {}
         # What was logged so far: the last step, and how many lines of it.
         self._step, self._lines = _count(known.get("step"), -1), _count(known.get("lines"), 0)
+        self._repeated = 0  # lines of that step that the run is about to repeat
         module, kind, _ = _TRACKERS[name]
         try:
             made = getattr(import_module(module), kind)
@@ -106,14 +107,17 @@ class TrackerFollower:
                 seen[number] = seen.get(number, 0) + 1
                 if number > self._step or (number == self._step and seen[number] > self._lines):
                     self._log(tracker, record)
-            if step == self._step:
-                self._lines = seen.get(step, 0)
+            self._repeated = max(0, self._lines - seen.get(self._step, 0))
         except Exception as error:
             self._fail(error)
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Log a new line, unless the tracker has its step from before the run was resumed."""
-        if self._tracker is None or int(record["step"]) < self._step:
+        step = int(record["step"])
+        if self._tracker is None or step < self._step:
+            return
+        if step == self._step and self._repeated:
+            self._repeated -= 1
             return
         try:
             self._log(self._tracker, record)
@@ -134,7 +138,9 @@ class TrackerFollower:
         if values:
             time = record.get("time")
             tracker.log(step, values, float(time) if isinstance(time, int | float) else None)
-        self._lines = self._lines + 1 if step == self._step else 1
+        if step != self._step:
+            self._lines = self._repeated = 0
+        self._lines += 1
         self._step = step
         self._saved[self._name] = {"id": tracker.id, "step": step, "lines": self._lines}
         # Not flushed to the disk: losing it costs a doubled line at worst, and it is written as often as the log.
