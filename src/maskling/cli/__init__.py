@@ -18,6 +18,7 @@ VERBS = {
     "attention": "maskling.cli.attention:attention",
     "inspect": "maskling.cli.inspect:inspect",
     "report": "maskling.cli.report:report",
+    "watch": "maskling.cli.report:watch",
     "export": "maskling.cli.export:export",
     "serve": "maskling.cli.serve:serve",
     "extend": "maskling.cli.extend:extend",

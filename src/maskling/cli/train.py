@@ -58,7 +58,14 @@ def train(
     from maskling.train.recipe import read_recipe
 
     console = Console(as_json=json)
-    named = {"preset": preset, "init": init, "seed": seed, "data__path": data, "train__budget": budget, "train__log": log}
+    named = {
+        "preset": preset,
+        "init": init,
+        "seed": seed,
+        "data__path": data,
+        "train__budget": budget,
+        "train__log": log,
+    }
     resolved = read_recipe(setting_layers(config, settings, **{name: _word(value) for name, value in named.items()}))
     if show:
         for line in setting_lines(resolved):

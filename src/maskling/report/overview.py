@@ -98,8 +98,10 @@ def _count(facts: Entry, name: str) -> str:
 
 def _tokens(run: LoadedRun) -> str:
     facts, steps = run.status.facts, number(run.steps[-1], "step") or 0.0
-    per_step, per_epoch, each = tokens_per_step(run), number(facts, "examples_per_epoch"), number(
-        facts, "examples_per_step"
+    per_step, per_epoch, each = (
+        tokens_per_step(run),
+        number(facts, "examples_per_epoch"),
+        number(facts, "examples_per_step"),
     )
     seen = f"{steps * per_step:,.0f}" if per_step else ""
     epochs = f"{steps * each / per_epoch:.3g} epochs" if per_epoch and each else ""

@@ -115,7 +115,8 @@ def _metrics_table(runs: Sequence[LoadedRun]) -> list[tuple[str, list[str]]]:
     row("best at step", [f"{number(run.best, 'step') or 0:,.0f}" if run.best else "" for run in runs])
     names: dict[str, None] = {}
     for run in runs:
-        names |= dict.fromkeys(name for name, value in (run.best or {}).items() if isinstance(value, float))
+        found = (run.best or {}).items()
+        names |= dict.fromkeys(name for name, value in found if isinstance(value, float) and name != "time")
     for name in names:
         row(name.replace("_", " "), [_metric_cell(run.best or {}, name) for run in runs])
     return rows

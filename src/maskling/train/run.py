@@ -145,7 +145,7 @@ def _run(
                 yield from loop.engine.task.finish(run_dir, loop.state.best, compute)
         finished = loop.finished_event(time.perf_counter() - began, ending)
         finished = replace(finished, memory=peak_bytes(compute.device))
-        status.end("stopped" if finished.stopped else "finished", memory=finished.memory, step=finished.step)
+        status.end("stopped" if finished.stopped else "finished", memory=finished.memory, last_step=finished.step)
         yield finished
 
 

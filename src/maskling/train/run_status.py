@@ -56,7 +56,9 @@ class StatusRecorder:
         before = _read(self._path)
         old = before.get("sessions")
         resumed = event.resumed_from is not None
-        self._sessions = [entry for entry in old if isinstance(entry, dict)] if resumed and isinstance(old, list) else []
+        self._sessions = (
+            [entry for entry in old if isinstance(entry, dict)] if resumed and isinstance(old, list) else []
+        )
         last = self._sessions[-1] if self._sessions else {}
         if last.get("state") == "running":  # killed
             last["state"] = "died"

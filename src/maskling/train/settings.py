@@ -194,7 +194,17 @@ def seconds(text: str) -> float:
 # Location, monitoring and speed of a run: none of it changes the final weights.
 _NOT_THE_RESULT = {
     "": {"system"},
-    "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "on_full_disk", "spike", "plateau_after", "log"},
+    "train": {
+        "budget",
+        "save_every",
+        "keep",
+        "log_every",
+        "on_nonfinite",
+        "on_full_disk",
+        "spike",
+        "plateau_after",
+        "log",
+    },
 }
 
 

@@ -28,7 +28,7 @@ class WeightsAndBiases:
             dir=str(run_dir),
             config=dict(settings),
             resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=os.environ.get("WANDB_MODE", "offline"),
             settings=wandb.Settings(console="off", silent=True, disable_git=True, disable_code=True),
         )
 
