@@ -108,7 +108,7 @@ def test_the_page_is_self_contained(runs: Path) -> None:
     assert "import " not in page[page.index('id="data"') :].split("</script>")[0]
     assert "default-src 'none'" in page
     data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])  # type: ignore[index]
-    assert data[0]["curves"][0]["y"] == [9.0, 8.0, 7.0]
+    assert data["charts"][0]["curves"][0]["y"] == [9.0, 8.0, 7.0]
     assert len(page) < 150_000
 
 
@@ -141,7 +141,7 @@ def test_a_real_run_and_its_page_beside_it(maskling: Command, here: Path) -> Non
     entries = [json.loads(line) for line in Path("runs/mine/metrics.jsonl").read_text().splitlines()]
     last = [entry["mlm_loss"] for entry in entries if entry["kind"] == "evaluation"][-1]
     data = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])  # type: ignore[index]
-    assert [curve["y"][-1] for curve in data[0]["curves"] if curve["name"] == "held-out"] == [last]
+    assert [curve["y"][-1] for curve in data["charts"][0]["curves"] if curve["name"] == "held-out"] == [last]
 
 
 def test_mistakes(maskling: Command, runs: Path) -> None:
@@ -154,3 +154,96 @@ def test_mistakes(maskling: Command, runs: Path) -> None:
     assert "is a folder" in maskling("report", runs / "two", "--out", runs / "folder").complaint
     with pytest.raises(CheckpointError, match="is not a run"):
         read_run(runs / "nowhere")
+
+
+SAMPLES = [["the ", ["cat", "dog", 0.25], " sleeps"]]
+
+
+def test_filled_sentences_and_status_are_in_the_page(runs: Path) -> None:
+    samples = {"kind": "samples", "step": 10, "samples": SAMPLES}
+    write(runs / "one", [step(10, 8.0), evaluation(10, 7.5), samples, {**samples, "samples": [[7, ["a"]], "x"]}])
+    status = {
+        "parameters": 1234567,
+        "sessions": [{"state": "finished", "began": 1e9, "ended": 1e9 + 125, "memory": 2e9}],
+    }
+    (runs / "one" / "status.json").write_text(json.dumps(status))
+    page = page_of([read_run(runs / "one")])
+    assert "<dt>parameters</dt><dd>1,234,567</dd>" in page
+    assert "<dt>time</dt><dd>2 min 05 s</dd>" in page
+    assert "<dt>peak memory</dt><dd>2.00 GB</dd>" in page
+    write(runs / "one", [step(10, 8.0), evaluation(10, 7.5), samples])
+    page = page_of([read_run(runs / "one")])
+    assert "<td>the <b>cat</b> sleeps</td>" in page
+    assert '<td>the <ins class="wrong" title="25 %">dog</ins> sleeps</td>' in page
+
+
+@pytest.mark.parametrize(
+    ("session", "state"),
+    [
+        ({"state": "running", "process": 999_999_999}, "died"),
+        ({"state": "stopped"}, "stopped"),
+        ({"state": "failed", "problem": "no space"}, "failed"),
+        ({"state": 3}, "stopped"),
+    ],
+)
+def test_the_state_of_a_run_is_known_from_outside(runs: Path, session: dict[str, Any], state: str) -> None:
+    import os
+    import platform
+
+    (runs / "one" / "status.json").write_text(json.dumps({"sessions": [{"host": platform.node(), **session}]}))
+    os.utime(runs / "one" / "status.json", (1e9, 1e9))
+    os.utime(runs / "one" / "metrics.jsonl", (1e9, 1e9))
+    assert read_run(runs / "one").state == state
+
+
+def test_a_run_of_an_older_version_ends_with_its_last_step(runs: Path) -> None:
+    write(runs / "one", [step(40, 8.0)])
+    assert read_run(runs / "one").state == "finished"
+
+
+def test_a_correlation_is_no_percentage_anywhere(runs: Path) -> None:
+    write(runs / "one", [step(10, 8.0), evaluation(10, 7.5, mcc=0.0751, accuracy=0.5)])
+    run = read_run(runs / "one")
+    assert {chart.title: chart.percent for chart in charts_of([run])}["held-out mcc"] is False
+    assert "<tr><th>mcc</th><td>0.0751</td></tr>" in page_of([run])
+    assert "<tr><th>accuracy</th><td>50.0 %</td></tr>" in page_of([run])
+
+
+def test_the_page_notes_that_training_and_evaluation_hide_different_shares(runs: Path) -> None:
+    run = read_run(runs / "one")
+    rates = (run.settings["masking.rate"], run.settings["evaluate.rate"])
+    assert bool(charts_of([run])[0].note) == (rates[0] != rates[1])
+
+
+def test_the_page_reloads_itself_only_while_it_is_told_to(runs: Path) -> None:
+    run = read_run(runs / "one")
+    assert '"reload": null' in page_of([run])
+    assert '"reload": 2.0' in page_of([run], 2.0)
+
+
+def test_watching_a_finished_and_a_dead_run(maskling: Command, here: Path, runs: Path) -> None:
+    said = maskling("watch", "runs/mine", "--html")
+    assert said.code == 0
+    assert "the run finished" in said.out
+    assert '"reload": null' in (here / "runs" / "mine" / "report.html").read_text(encoding="utf-8")
+    (runs / "one" / "status.json").write_text('{"sessions": [{"state": "failed", "problem": "no space"}]}')
+    said = maskling("watch", runs / "one")
+    assert (said.code, "failed at step 20 of 40: no space" in said.out) == (2, True)
+
+
+def test_only_new_whole_lines_are_followed(tmp_path: Path) -> None:
+    from maskling.report.follow import LogFollower
+
+    path = tmp_path / "metrics.jsonl"
+    follower = LogFollower(path)
+    assert follower.read() == []
+    lines = [json.dumps(step(number, 1.0)) + "\n" for number in (1, 2, 3)]
+    path.write_text(lines[0] + lines[1][:20])
+    assert [entry["step"] for entry in follower.read()] == [1]
+    with path.open("a") as file:
+        file.write(lines[1][20:])
+    assert [entry["step"] for entry in follower.read()] == [2]
+    aside = tmp_path / "aside"  # as a run that resumes after step 2 writes its log anew
+    aside.write_text("".join(lines))
+    aside.replace(path)
+    assert [entry["step"] for entry in follower.read()] == [3]

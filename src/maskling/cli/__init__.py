@@ -10,6 +10,7 @@ VERBS = {
     "evaluate": "maskling.cli.evaluate:evaluate",
     "compare": "maskling.cli.compare:compare",
     "report": "maskling.cli.report:report",
+    "watch": "maskling.cli.report:watch",
     "inspect": "maskling.cli.inspect:inspect",
     "fill": "maskling.cli.fill:fill",
     "predict": "maskling.cli.predict:predict",
@@ -43,6 +44,7 @@ GROUPS = {
         "evaluate": "Evaluate a model on text it was not trained on",
         "compare": "Compare models on text they were not trained on",
         "report": "Write a page of charts for one run or several",
+        "watch": "Watch a run while another process trains it",
         "inspect": "Show what is in text, prepared data, a tokenizer, a run or a model",
     },
     "Use": {

@@ -52,6 +52,9 @@ def finetune(
     config: Annotated[Path | None, Parameter(help="settings file (TOML)", metavar="FILE")] = None,
     force_new: Annotated[bool, Parameter(help="start anew; an existing run is moved to RUN.1, not deleted")] = False,
     show: Annotated[bool, Parameter(help="print every setting and its origin, and stop")] = False,
+    log: Annotated[
+        str | None, Parameter(help="tracker to log to: tensorboard, wandb, mlflow or trackio", metavar="NAME")
+    ] = None,
     json: Annotated[bool, Parameter(help="one line of JSON per event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
@@ -79,6 +82,7 @@ def finetune(
         "train__steps": steps,
         "train__batch_size": batch_size,
         "optimizer__lr": lr,
+        "train__log": log,
         "seed": seed,
     }
     values = {name: None if value is None else str(value) for name, value in named.items()}

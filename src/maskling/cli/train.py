@@ -44,6 +44,9 @@ def train(
     show: Annotated[
         bool, Parameter(help="print every setting, its origin, and a description of the run, without training")
     ] = False,
+    log: Annotated[
+        str | None, Parameter(help="tracker to log to: tensorboard, wandb, mlflow or trackio", metavar="NAME")
+    ] = None,
     json: Annotated[bool, Parameter(help="print one line of JSON per event on stdout")] = False,
     settings: SettingPairs = (),
 ) -> int:
@@ -69,6 +72,7 @@ def train(
         "train__steps": steps,
         "train__batch_size": batch_size,
         "optimizer__lr": lr,
+        "train__log": log,
     }
     resolved = read_recipe(setting_layers(config, settings, **{name: _word(value) for name, value in named.items()}))
     if show:

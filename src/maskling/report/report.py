@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,6 +13,7 @@ from typing import Any, Final, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from maskling.files import atomic_write
+from maskling.report.overview import is_fraction, overview, shown_metric, times_of, tokens_per_step
 from maskling.report.runs import Entry, LoadedRun, number
 from maskling.version import __version__
 
@@ -20,8 +22,9 @@ Style = Literal["line", "faint", "dots", "dashed"]
 # Points per curve; of longer curves, neighbours are averaged.
 MAX_POINTS: Final = 1500
 # Keys of an evaluation without a chart: counts, and values that follow from others.
-_NOT_CHARTED: Final = ("step", "predictions", "pairs", "perplexity", "unigram_entropy", "kind", "best")
-_FRACTIONS: Final = ("top1", "top5", "pair_accuracy")
+_NOT_CHARTED: Final = ("step", "predictions", "pairs", "perplexity", "unigram_entropy", "kind", "best", "time")
+# Evaluations whose filled sentences are shown.
+_SAMPLES_SHOWN: Final = 8
 _TRAINING_TITLES: Final = {
     "lr": "learning rate",
     "gradient_norm": "gradient norm",
@@ -54,16 +57,20 @@ class Chart:
     curves: list[Curve]
     log: bool = False
     percent: bool = False
+    note: str = ""
 
 
-def write_report(runs: Sequence[LoadedRun], out: Path) -> None:
-    """Write the report of `runs` to `out`."""
+def write_report(runs: Sequence[LoadedRun], out: Path, reload_seconds: float | None = None) -> None:
+    """Write the report of `runs` to `out`. reload_seconds: see `page_of`."""
     with atomic_write(out) as file:
-        file.write(page_of(runs).encode("utf-8", "replace"))
+        file.write(page_of(runs, reload_seconds).encode("utf-8", "replace"))
 
 
-def page_of(runs: Sequence[LoadedRun]) -> str:
-    """Return the report of `runs` as HTML."""
+def page_of(runs: Sequence[LoadedRun], reload_seconds: float | None = None) -> str:
+    """Return the report of `runs` as HTML.
+
+    reload_seconds: the page reloads itself this often, because it is written again while a run goes on.
+    """
     environment = Environment(
         loader=PackageLoader("maskling.report", "page"),
         undefined=StrictUndefined,
@@ -77,7 +84,20 @@ def page_of(runs: Sequence[LoadedRun]) -> str:
         names=[run.name for run in runs],
         metrics=_metrics_table(runs),
         differing=_differing(runs),
-        data=_for_script(charts),
+        overview=overview(runs),
+        states=[run.state for run in runs],
+        samples=[(run.name, _samples_of(run)) for run in runs if run.samples],
+        data=_for_script(
+            {
+                "charts": charts,
+                "runs": [run.name for run in runs],
+                "tokens": [tokens_per_step(run) for run in runs],
+                "hours": [[_every(values, 300) for values in times_of(run)] for run in runs],
+                "reload": reload_seconds,
+            }
+        ),
+        written=time.strftime("%Y-%m-%d %H:%M:%S"),
+        reload_seconds=reload_seconds,
         version=__version__,
         read=lambda name: files("maskling.report").joinpath("page", name).read_text(encoding="utf-8"),
         shown=_shown,
@@ -92,25 +112,50 @@ def _metrics_table(runs: Sequence[LoadedRun]) -> list[tuple[str, list[str]]]:
         if any(values):
             rows.append((name, list(values)))
 
-    steps = [number(run.steps[-1], "step") or 0 for run in runs]
-    row("steps", [f"{n:,.0f} of {run.settings['train.steps']:,}" for n, run in zip(steps, runs, strict=True)])
     row("best at step", [f"{number(run.best, 'step') or 0:,.0f}" if run.best else "" for run in runs])
     names: dict[str, None] = {}
     for run in runs:
-        names |= dict.fromkeys(name for name, value in (run.best or {}).items() if isinstance(value, float))
+        found = (run.best or {}).items()
+        names |= dict.fromkeys(name for name, value in found if isinstance(value, float) and name != "time")
     for name in names:
         row(name.replace("_", " "), [_metric_cell(run.best or {}, name) for run in runs])
-    speeds = [sorted(filter(None, (number(entry, "tokens_per_second") for entry in run.steps))) for run in runs]
-    row("tokens per second", [f"{some[len(some) // 2]:,.0f}" if some else "" for some in speeds])
-    row("ran on", [str(run.machine.get("compute", "")) for run in runs])
-    row("processor", [str(run.machine.get("processor", "")) for run in runs])
-    row("torch", [str(run.machine.get("torch", "")) for run in runs])
     return rows
 
 
 def _metric_cell(entry: Entry, name: str) -> str:
-    value = number(entry, name)
-    return "" if value is None else f"{value:,.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return shown_metric(name, number(entry, name))
+
+
+def _samples_of(run: LoadedRun) -> list[list[tuple[str, list[Any]]]]:
+    """Return for each sample its texts at a few evaluations: (step, parts)."""
+    chosen = list({entry.get("step"): entry for entry in run.samples}.values())
+    if len(chosen) > _SAMPLES_SHOWN:
+        last = len(chosen) - 1
+        chosen = [chosen[round(index * last / (_SAMPLES_SHOWN - 1))] for index in range(_SAMPLES_SHOWN)]
+    found: list[list[tuple[str, list[Any]]]] = []
+    for entry in chosen:
+        samples = entry.get("samples")
+        for index, sample in enumerate(samples if isinstance(samples, list) else []):
+            if index == len(found):
+                found.append([])
+            parts = [part for part in sample if _is_part(part)] if isinstance(sample, list) else []
+            found[index].append((f"{number(entry, 'step') or 0:,.0f}", parts))
+    return found
+
+
+def _is_part(part: Any) -> bool:
+    """Return whether a part of a sample is a text, or answer, guess and probability."""
+    if isinstance(part, str):
+        return True
+    if not isinstance(part, list) or len(part) != 3:
+        return False
+    return isinstance(part[0], str) and isinstance(part[1], str) and isinstance(part[2], int | float)
+
+
+def _every(values: list[float], most: int) -> list[float]:
+    """Return at most about `most` of the values, the last among them."""
+    width = -(-len(values) // most) or 1
+    return values[::width] + (values[-1:] if (len(values) - 1) % width else [])
 
 
 def _differing(runs: Sequence[LoadedRun]) -> list[tuple[str, list[Any]]]:
@@ -141,8 +186,7 @@ def charts_of(runs: Sequence[LoadedRun]) -> list[Chart]:
     for name in _evaluated_names(runs):
         title = _HELD_OUT_TITLES.get(name, f"held-out {name.replace('_', ' ')}")
         curves = _curves(runs, name, "dots", title, evaluations=True)
-        percent = name in _FRACTIONS or all(0 <= value <= 1 for curve in curves for value in curve.y)
-        charts.append(Chart(title, curves, percent=percent))
+        charts.append(Chart(title, curves, percent=is_fraction(name)))
     for name, title in _TRAINING_TITLES.items():
         charts.append(Chart(title, _curves(runs, name, "line", title), log=name == "gradient_norm"))
     rates = _curves(runs, "mask_rate", "line", "mask rate")
@@ -156,23 +200,40 @@ def _losses(runs: Sequence[LoadedRun]) -> Chart:
     curves = _curves(runs, "loss", "faint", "training", both=True)
     for name in ("mlm_loss", "loss"):
         curves += _curves(runs, name, "dots", "held-out", both=True, evaluations=True)
-    return Chart("loss, nats per prediction", [*curves, *_unigrams(runs)])
+    labelled = all("task.kind" in run.settings for run in runs)
+    title = "loss" if labelled else "loss, nats per prediction"
+    return Chart(title, [*curves, *_unigrams(runs)], note=_mask_note(runs))
+
+
+def _mask_note(runs: Sequence[LoadedRun]) -> str:
+    """Explain why the held-out loss can lie below the training loss."""
+    for run in runs:
+        trained, held_out = run.settings.get("masking.rate"), run.settings.get("evaluate.rate")
+        if isinstance(trained, float) and isinstance(held_out, float) and trained != held_out:
+            harder = "so held-out loss can lie below" if trained > held_out else "so held-out loss can lie above"
+            return (
+                f"Training hides {100 * trained:.3g} % of the tokens, evaluations {100 * held_out:.3g} %: "
+                f"the more is hidden, the harder, {harder} training loss. Compare held-out with held-out."
+            )
+    return ""
 
 
 def _unigrams(runs: Sequence[LoadedRun]) -> list[Curve]:
-    """Return lines of the unigram entropy, a single one if all runs have the same."""
+    """Return lines of the unigram entropy, one per distinct value."""
     entropies = {
         index: entropy
         for index, run in enumerate(runs)
         if (entropy := next((number(entry, "unigram_entropy") for entry in run.evaluations), None)) is not None
     }
     lasts = [number(run.steps[-1], "step") or 0.0 for run in runs]
-    if len(entropies) == len(runs) and len(set(entropies.values())) == 1:
-        return [Curve("unigram", -1, "dashed", [0.0, max(lasts)], [entropies[0]] * 2)]
-    return [
-        Curve(f"{runs[index].name} unigram", index, "dashed", [0.0, lasts[index]], [entropy] * 2)
-        for index, entropy in entropies.items()
-    ]
+    curves = []
+    for value in dict.fromkeys(entropies.values()):
+        same = [index for index, entropy in entropies.items() if entropy == value]
+        everywhere = len(same) == len(runs)
+        name = "unigram" if everywhere else f"{', '.join(runs[index].name for index in same)} unigram"
+        end = max(lasts) if everywhere else max(lasts[index] for index in same)
+        curves.append(Curve(name, same[0] if len(same) == 1 < len(runs) else -1, "dashed", [0.0, end], [value] * 2))
+    return curves
 
 
 def _evaluated_names(runs: Sequence[LoadedRun]) -> list[str]:
@@ -232,5 +293,6 @@ def _chart_json(chart: Chart) -> dict[str, Any]:
         "title": chart.title,
         "log": chart.log,
         "percent": chart.percent,
+        "note": chart.note,
         "curves": [vars(curve) for curve in chart.curves],
     }

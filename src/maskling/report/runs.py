@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,14 @@ from maskling.config import flatten, load_toml
 from maskling.console import counted
 from maskling.errors import CheckpointError
 from maskling.files import read_json
+from maskling.train.run_status import RunStatus, State, read_status
 
 if TYPE_CHECKING:
     from maskling.train.settings import RunSettings
 
 Entry = dict[str, Any]
+# A run of an older version, which has no status.json, counts as running if its log is this recent.
+_SILENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class LoadedRun:
     """A run to report on.
 
     facts: names and values for a person; settings: all settings by dotted path; steps, evaluations: entries of the
-    metrics journal; unreadable: number of damaged lines in it.
+    metrics journal; unreadable: number of damaged lines in it. samples: held-out sentences as filled at evaluations.
+    modified: time of the last line.
     """
 
     name: str
@@ -34,6 +38,21 @@ class LoadedRun:
     steps: list[Entry]
     evaluations: list[Entry]
     unreadable: int
+    samples: list[Entry] = field(default_factory=list)
+    status: RunStatus = field(default_factory=lambda: RunStatus({}, [], 0.0))
+    folder: Path = Path()
+    modified: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """State of the run now; of a run of an older version, what its log shows."""
+        known = self.status.state
+        if known != "unknown":
+            return known
+        last = self.steps[-1]
+        if (number(last, "step") or 0.0) >= (number(last, "steps") or math.inf):
+            return "finished"
+        return "running" if self.status.silent < _SILENCE_SECONDS else "stopped"
 
     @property
     def best(self) -> Entry | None:
@@ -60,6 +79,10 @@ def read_run(folder: Path) -> LoadedRun:
         steps=steps,
         evaluations=[entry for entry in entries if entry.get("kind") == "evaluation"],
         unreadable=unreadable,
+        samples=[entry for entry in entries if entry.get("kind") == "samples"],
+        status=read_status(folder),
+        folder=folder,
+        modified=_modified(folder / "metrics.jsonl"),
     )
 
 
@@ -110,6 +133,13 @@ def number(entry: Entry, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _machine(path: Path) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class Engine:
         with self.sharded.unsharded() if self.sharded else contextlib.nullcontext():
             return self.task.evaluate(self.module, self.compute, self.ranks)
 
+    def samples(self) -> list[list[Any]]:
+        """Return a few held-out sentences as the current weights fill them. All ranks call this together."""
+        with self.sharded.unsharded() if self.sharded else contextlib.nullcontext():
+            return self.task.samples(self.module, self.compute)
+
     def whole_module(self) -> Module:
         """Return the module as a single process has it, on rank 0. All ranks call this together."""
         return self.sharded.gather() if self.sharded else self.module

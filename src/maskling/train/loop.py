@@ -305,6 +305,7 @@ class TrainingLoop:
         self._state = replace(self._state, before=metrics[self._task.criterion.name])
         event = Evaluated(0, metrics, best=False)
         self._outputs.log(event)
+        self._outputs.log_samples(0, self._engine.samples())
         return event
 
     def _measure(self) -> Metrics:
@@ -313,7 +314,7 @@ class TrainingLoop:
     def _evaluate(self, step: int) -> Evaluated:
         """Evaluate the weights after `step`, and note whether they are the best so far."""
         began, criterion, before = time.perf_counter(), self._task.criterion, self._state.best
-        metrics = self._measure()
+        metrics, samples = self._measure(), self._engine.samples()
         self._clock.record_evaluation(time.perf_counter() - began)
         self._state = replace(self._state, evaluated=step)
         value = metrics[criterion.name]
@@ -324,6 +325,7 @@ class TrainingLoop:
         else:
             self._state = replace(self._state, since_best=self._state.since_best + 1)
         self._outputs.log(event)
+        self._outputs.log_samples(step, samples)
         return event
 
 

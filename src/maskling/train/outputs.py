@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
+from maskling.config import flatten
 from maskling.errors import CheckpointError
 from maskling.files import atomic_write
 from maskling.train import checkpoint
@@ -25,12 +26,13 @@ from maskling.train.checkpoint import Checkpoint, Snapshot, State
 from maskling.train.engine import Engine
 from maskling.train.events import Evaluated, Event, Saved, Step, Warned
 from maskling.train.task import Best
+from maskling.train.trackers import TrackerFollower
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # Fields of metrics.jsonl that depend on the machine; all others are equal in an interrupted and resumed run.
-TIMING = ("tokens_per_second", "seconds_left", "mfu")
+TIMING = ("tokens_per_second", "seconds_left", "mfu", "time")
 
 
 class RunOutputs:
@@ -47,11 +49,17 @@ class RunOutputs:
         self._card_outdated = False
         self._lost_lines = 0
         self._pending_warnings: list[str] = []
+        self._tracker: TrackerFollower | None = None
+        if self._is_main and train.log is not None:
+            settings = flatten(engine.recipe.model_dump(mode="json"))
+            self._tracker = TrackerFollower(train.log, run_dir, settings, self._pending_warnings.append)
         self.restart_at(step)
 
     def restart_at(self, step: int) -> None:
         """Continue after `step`: discard the metrics of later steps."""
         self._metrics_log = MetricsLog(self._run_dir / "metrics.jsonl", step) if self._is_main else None
+        if self._tracker is not None and self._metrics_log is not None:
+            self._tracker.restart_at(step, _lines(self._metrics_log.path))
         self._exported = None
 
     def mark_card_outdated(self) -> None:
@@ -65,10 +73,20 @@ class RunOutputs:
 
     def log(self, event: Step | Evaluated) -> None:
         """Write a line of metrics; if that fails and the run is to continue, note a warning."""
+        self._write_line(_record(event))
+
+    def log_samples(self, step: int, samples: Sequence[Sequence[Any]]) -> None:
+        """Write the line of held-out sentences as the weights after `step` fill them."""
+        if samples:
+            self._write_line({"kind": "samples", "step": step, "samples": samples})
+
+    def _write_line(self, record: dict[str, Any]) -> None:
         if self._metrics_log is None:
             return
         try:
-            self._metrics_log.write(event)
+            written = self._metrics_log.write(record)
+            if self._tracker is not None:
+                self._tracker.log(written)
         except CheckpointError as error:
             if self._stops:
                 raise
@@ -130,6 +148,8 @@ class RunOutputs:
     def close(self) -> None:
         """Wait for the checkpoint that is being written."""
         self._writer.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
     def _report(self, writes: Sequence[CheckpointWrite], last: bool = False) -> Iterator[Event]:
         """Yield an event per checkpoint. last: no other will follow, so a missing one is an error."""
@@ -231,16 +251,14 @@ class MetricsLog:
         with atomic_write(path) as file:
             file.write(b"".join(kept))
 
-    def write(self, event: Step | Evaluated) -> None:
-        """Write the line of an event. Raises CheckpointError if it cannot be written; then nothing of it remains."""
-        if isinstance(event, Step):
-            self._append({"kind": "step", **event.flat()})
-        else:
-            self._append({"kind": "evaluation", "step": event.step, **event.measured, "best": event.best})
+    def write(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a line, with the time; return what was written.
 
-    def _append(self, record: dict[str, Any]) -> None:
+        Raises CheckpointError if it cannot be written; then nothing of it remains.
+        """
         # JSON has no NaN; null is what every reader of it understands.
         plain = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
+        plain["time"] = round(time.time(), 1)
         line = json.dumps(plain).encode() + b"\n"
         try:
             with self.path.open("ab", buffering=0) as file:
@@ -258,6 +276,14 @@ class MetricsLog:
                 f"{self.path} could not be written: {error.strerror}; make room on the disk, and the same command "
                 f"resumes from the last checkpoint"
             ) from None
+        return plain
+
+
+def _record(event: Step | Evaluated) -> dict[str, Any]:
+    """Return the line of metrics of an event."""
+    if isinstance(event, Step):
+        return {"kind": "step", **event.flat()}
+    return {"kind": "evaluation", "step": event.step, **event.measured, "best": event.best}
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -28,6 +28,7 @@ from maskling.model.memory import PROCESS_BYTES, num_parameters
 from maskling.model.resize import resize_vocabulary
 from maskling.objectives.losses import Encode, TensorBatch, Term, loss_terms
 from maskling.objectives.measure import measure_masked_lm
+from maskling.objectives.samples import Samples
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.train.checkpoint import weights_fingerprint
 from maskling.train.distributed import Ranks
@@ -183,6 +184,8 @@ class Pretraining(Task[Recipe, MaskedLM]):
             tokens=self._prepared.shards.split("train").num_tokens,
             examples_per_epoch=self._examples.num_examples,
             examples_per_step=self._examples.examples_per_step(self.recipe.train.batch_size),
+            documents=self._prepared.shards.split("train").num_documents,
+            vocabulary=self._prepared.tokenizer.vocab_size,
         )
 
     def first_module(self) -> MaskedLM:
@@ -216,6 +219,16 @@ class Pretraining(Task[Recipe, MaskedLM]):
         measured = measure_masked_lm(module, self._validation[0], compute, ranks.all_reduce)
         entropy = self._prepared.unigram_entropy
         return {**asdict(measured), "perplexity": measured.perplexity, "unigram_entropy": entropy}
+
+    @cached_property
+    def _samples(self) -> Samples:
+        # Rank 0 writes the log, and has the first of the batches.
+        batches = self._validation[0] if self._ranks.is_main else ()
+        return Samples(batches, self._prepared.tokenizer, self.recipe.evaluate.samples)
+
+    def samples(self, module: MaskedLM, compute: Compute) -> list[list[Any]]:
+        """Fill the first held-out examples."""
+        return self._samples.fill(module, compute)
 
     def write(self, run_dir: Path, module: MaskedLM, best: Best | None) -> Path:
         """Write `run_dir/model`."""

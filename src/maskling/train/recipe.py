@@ -56,6 +56,7 @@ class Recipe(RunSettings):
         "": {"preset", "init"},
         "data": {"path", "verify"},
         "train": {"epochs"},
+        "evaluate": {"samples"},
     }
 
     preset: str | None = Field(None, description="named settings to start from")

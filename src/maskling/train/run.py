@@ -33,8 +33,10 @@ from maskling.train.run_folder import (
     set_aside,
     write_env,
 )
+from maskling.train.run_status import StatusRecorder, recorded_status
 from maskling.train.settings import R, SystemSettings, seconds
 from maskling.train.task import AnyTask, TrainingData
+from maskling.train.trackers import check_tracker
 
 
 def run_training(
@@ -50,6 +52,7 @@ def run_training(
     Otherwise, and in what it raises, as `pretrain`, which calls this; so does fine-tuning.
     """
     run_dir = Path(run_dir)
+    check_tracker(recipe.train.log)
     with join_ranks(recipe.system.device, recipe.system.rank_timeout) as ranks, contextlib.ExitStack() as held:
         began = time.perf_counter()
         if ranks.is_main and not force_new:
@@ -64,7 +67,8 @@ def run_training(
             held.enter_context(lock_run_folder(run_dir))
         # In a frame of its own: its module and engine may refer to the process group, which is destroyed at the end of
         # this block, and have to be gone by then.
-        yield from _run(recipe, run_dir, data, compute, ranks, stop, began)
+        with recorded_status(run_dir, ranks.is_main) as status:
+            yield from _run(recipe, run_dir, data, compute, ranks, stop, began, status)
 
 
 def _run(
@@ -75,6 +79,7 @@ def _run(
     ranks: Ranks,
     stop: Callable[[], bool],
     began: float,
+    status: StatusRecorder,
 ) -> Iterator[Event]:
     """Find the resume point, fit to memory, build the engine, and run the training loop."""
     resume = find_resume_point(run_dir, recipe, data, ranks)
@@ -134,13 +139,17 @@ def _run(
         parameters = sum(parameter.numel() for parameter in module.parameters())
         resumed_from = state.step if resume.resumed else None
         started = started_event(engine.task, fit, description, parameters, data.path, resumed_from, trained)
+        supply = engine.task.supply()
+        status.start(started, {"documents": supply.documents, "vocabulary": supply.vocabulary})
         ending = yield from loop.run([*map(Warned, warnings), started], stop)
         if ending is Ending.DONE:
             yield from loop.finalize()
             if ranks.is_main:
                 yield from loop.engine.task.finish(run_dir, loop.state.best, compute)
         finished = loop.finished_event(time.perf_counter() - began, ending)
-        yield replace(finished, memory=peak_bytes(compute.device))
+        finished = replace(finished, memory=peak_bytes(compute.device))
+        status.end("stopped" if finished.stopped else "finished", memory=finished.memory, last_step=finished.step)
+        yield finished
 
 
 def _finish_again(

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from maskling.config import Settings, explain, flatten, load_toml, resolve
 from maskling.errors import SettingsError
 from maskling.files import ASIDE, fingerprint, url_refusal
+from maskling.train.trackers import TrackerName
 
 if TYPE_CHECKING:
     from maskling.train.optimizer import OptimizerSettings
@@ -76,6 +77,9 @@ class TrainSettings(Settings):
         "stop",
         description="if a checkpoint or a line of metrics cannot be written: stop, or warn and continue training",
     )
+    log: TrackerName | None = Field(
+        None, description="experiment tracker to log to besides metrics.jsonl: tensorboard, wandb, mlflow or trackio"
+    )
     spike: float = Field(
         8.0, ge=0, description="warn of a loss this many standard deviations above its running mean; 0 never warns"
     )
@@ -134,6 +138,9 @@ class EvaluateSettings(Settings):
 
     rate: float = Field(0.15, gt=0, lt=1, description="fraction of tokens to predict")
     examples: int | None = Field(2000, ge=1, description="validation examples to use; none: all of them")
+    samples: int = Field(
+        4, ge=0, le=100, description="held-out sentences that each evaluation fills and logs, for the report; 0: none"
+    )
 
 
 class SystemSettings(Settings):
@@ -205,7 +212,17 @@ def seconds(text: str) -> float:
 # Location, monitoring and speed of a run: none of it changes the final weights.
 _NOT_THE_RESULT = {
     "": {"system"},
-    "train": {"budget", "save_every", "keep", "log_every", "on_nonfinite", "on_full_disk", "spike", "plateau_after"},
+    "train": {
+        "budget",
+        "save_every",
+        "keep",
+        "log_every",
+        "on_nonfinite",
+        "on_full_disk",
+        "spike",
+        "plateau_after",
+        "log",
+    },
 }
 
 

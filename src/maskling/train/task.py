@@ -54,11 +54,13 @@ class Criterion:
 
 @dataclass(frozen=True)
 class DataCounts:
-    """Amount of training data. tokens: of the training text."""
+    """Amount of training data. tokens: of the training text. documents, vocabulary: for pretraining."""
 
     tokens: int
     examples_per_epoch: int
     examples_per_step: int
+    documents: int | None = None
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,10 @@ class Task(ABC, Generic[R, M]):
 
         All ranks call this together, so they may share the work. Only called if it `evaluates`.
         """
+
+    def samples(self, _module: M, _compute: Compute) -> list[list[Any]]:
+        """Fill a few held-out sentences for the log, as `Samples.fill`. Draws no random number and changes nothing."""
+        return []
 
     @abstractmethod
     def write(self, run_dir: Path, module: M, best: Best | None) -> Path:
