@@ -63,8 +63,9 @@ def conll_sentences(file: OpenFile, columns: Columns, names: Sequence[str] = ())
     """Yield the sentences of columns of words and tags, with a blank line after each sentence.
 
     The first column is the word and the last its tag, unless `columns` gives other indices, from 0. Where the first
-    numbers the words (GermEval), the second is the word; CoNLL-U (.conllu) has the form and the universal part of speech. A single column holds words without tags. names: of tags that are
-    numbers. A line that cannot be read leaves out its sentence, if bad rows are skipped.
+    numbers the words (GermEval), the second is the word; CoNLL-U (.conllu) has the form and the universal part of
+    speech. A single column holds words without tags. names: of tags that are numbers. A line that cannot be read leaves
+    out its sentence, if bad rows are skipped.
     Raises DataError with the file and line.
     """
     conllu = file.source.suffix == ".conllu"
