@@ -29,7 +29,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
-TEST = re.compile(r"(?:tests/)?(\w+/test_\w+\.py)(?:::(test_\w+))?")
+TEST = re.compile(r"(?:tests/)?((?!tests/)(?:\w+/)+test_\w+\.py)(?:::(test_\w+))?")
 # A setting in prose: `train.steps`, `corpus.filters.min_characters`.
 SETTING = re.compile(r"(?:maskling .*--)?(?:--)?([a-z]+(?:\.[a-z0-9_-]+)+)")
 FILES = (".py", ".md", ".json", ".jsonl", ".toml", ".npy", ".safetensors", ".txt", ".zst", ".model", "/")

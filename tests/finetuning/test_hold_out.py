@@ -77,3 +77,12 @@ def test_nothing_to_hold_out() -> None:
         split_held_out(texts(["a"]), 0.1, 0, 9)
     with pytest.raises(DataError, match="3 records of one context or text are too few"):
         split_held_out([QuestionRecord(str(number), "?", "c") for number in range(3)], 0.1, 0, 9)
+
+
+def test_a_label_of_one_record_stays_in_train() -> None:
+    records = texts([*(f"rare {number}" for number in range(30)), *("a", "b") * 10])
+    for seed in range(5):
+        train, dev = split_held_out(records, 0.2, seed, 10_000)
+        assert {record.label for record in dev} <= {record.label for record in train} == {r.label for r in records}
+    train, dev = split_held_out(texts([f"rare {number}" for number in range(30)]), 0.2, 0, 10_000)
+    assert (len(train), len(dev)) == (24, 6)

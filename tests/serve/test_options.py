@@ -74,6 +74,8 @@ def test_token_ids_are_taken_between_cls_and_sep_alone(client: Client, opened: O
         ("regress", "/", {"inputs": "a", "parameters": {"function_to_apply": "none"}}),
         ("tag", "/", {"inputs": "a", "parameters": {"ignore_labels": ["O"], "stride": None}}),
         ("plain", "/", {"inputs": "a", "parameters": None}),
+        ("pairs", "/predict", {"inputs": ["a", "b"], "truncate": True}),
+        ("pairs", "/rerank", {"query": "a", "texts": ["b"], "truncate": True, "truncation_direction": "Right"}),
     ],
 )
 def test_null_and_what_is_done_anyway_pass(client: Client, kind: str, path: str, body: dict[str, Any]) -> None:
@@ -219,3 +221,22 @@ def test_models_that_cannot_rank_say_so(client: Client, kind: str, said: str) ->
     answer = client(kind).post("/rerank", json={"query": "a", "texts": ["b"]})
     assert answer.status_code == 422
     assert said in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "body", "said"),
+    [
+        ("classify", "/predict", {"inputs": "a", "truncate": True}, "truncate: only false is supported"),
+        ("plain", "/embed", {"inputs": "a", "prompt_name": "query"}, "prompt_name: not supported; leave it out"),
+        (
+            "tag",
+            "/",
+            {"inputs": "a", "parameters": {"aggregation_strategy": "bogus"}},
+            "parameters.aggregation_strategy: input should be 'none', 'simple', 'first', 'average' or 'max'",
+        ),
+    ],
+)
+def test_errors_name_the_field_and_nothing_of_pydantic(
+    client: Client, kind: str, path: str, body: dict[str, Any], said: str
+) -> None:
+    assert client(kind).post(path, json=body).json()["error"] == said

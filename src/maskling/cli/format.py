@@ -77,7 +77,7 @@ def score_lines(details: Mapping[str, Any]) -> list[str]:
         lines.append(f"  majority ('{majority['label']}' always): {scores}")
     labels = details.get("labels", {})
     if 0 < len(labels) <= _LABELS_SHOWN:
-        rows = [["", "precision", "recall", "f1", "records"]]
+        rows = [["", "precision", "recall", "f1", "support"]]
         for name, one in labels.items():
             rows.append([name, *(f"{one[key]:.4f}" for key in ("precision", "recall", "f1")), f"{one['support']:,}"])
         lines += table(rows, heads=True)

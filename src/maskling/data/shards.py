@@ -280,8 +280,8 @@ class MappedShards:
         """Return one of the four arrays of a shard. Raises DataError if its file is missing or has changed.
 
         Reading a mapped file that has become shorter would end the process by a signal, without a word (SIGBUS). So the
-        file is looked at before each use, which takes a microsecond; copying from the disk instead of mapping it would
-        cost a system call for each span.
+        file is looked at before each use, one system call without reading; copying from the disk instead of mapping it
+        would also copy each span.
         """
         shard = self.shards[index]
         if isinstance(shard, ShardArrays):

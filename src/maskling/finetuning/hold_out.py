@@ -45,9 +45,8 @@ def split_held_out(records: Sequence[_T], fraction: float, seed: int, at_most: i
     if not out:
         smallest = min(order, key=len)
         out.update(smallest)
-    out -= _alone(records, out)
-    if not out:
-        out.update(order[0])
+    # Where every held-out record is alone with its label, there is nothing better to hold out.
+    out = out - _alone(records, out) or out
     return (
         [record for index, record in enumerate(records) if index not in out],
         [record for index, record in enumerate(records) if index in out],
@@ -174,7 +173,7 @@ def _quotas(sizes: dict[Hashable, int], count: int) -> dict[Hashable, int]:
 
 
 def _alone(records: Sequence[Any], out: set[int]) -> set[int]:
-    """Return the held-out records with a label, of several, or a tag that no training record has."""
+    """Return the held-out records with a label or tag that no training record has."""
     known = {name for index, record in enumerate(records) if index not in out for name in _names(record)}
     return {index for index in out if not known.issuperset(_names(records[index]))}
 
@@ -183,4 +182,4 @@ def _names(record: Any) -> tuple[str, ...]:
     if isinstance(record, TaggedRecord):
         return record.tags or ()
     label = getattr(record, "label", None)
-    return label if isinstance(label, tuple) else ()
+    return label if isinstance(label, tuple) else (label,) if isinstance(label, str) else ()

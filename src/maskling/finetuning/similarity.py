@@ -140,7 +140,10 @@ class SimilarityTask(RecordsTask[MaskedLM]):
         self._ranks, self._task = ranks, data.task
         self.criterion = CRITERIA[data.dev_form]
         if data.form != "scored":
-            guess = math.log(min(recipe.train.batch_size, len(data.train)))
+            anchors = min(recipe.train.batch_size, len(data.train))
+            # The hard negatives of all anchors are candidates for each.
+            negatives = sum(len(record.negatives) for record in data.train) / len(data.train)
+            guess = math.log(anchors * (1 + negatives))
             self.baseline = Baseline("guessing", guess, "the number of texts per step")
 
     @property

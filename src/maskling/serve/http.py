@@ -233,5 +233,9 @@ def _reworded(problem: dict[str, Any]) -> str:
             return f"more than {problem['ctx']['max_length']:,} items; send them in several requests"
         case "string_type" if "a text" in problem["loc"]:
             return "input should be a text or a list of texts"
+        case "value_error":
+            return str(problem["ctx"]["error"])
+        case "none_required":
+            return "not supported; leave it out"
     message = str(problem["msg"])
     return message[0].lower() + message[1:]

@@ -90,7 +90,7 @@ class TagParameters(StrictRequest):
     their mean or their most certain token, or (simple) from each token by itself.
     """
 
-    aggregation_strategy: Literal["none"] | Strategy | None = None
+    aggregation_strategy: Literal["none", Strategy] | None = None
     ignore_labels: Annotated[list[Literal["O"]], Field(min_length=1, max_length=1)] | None = None
     stride: None = None
 

@@ -15,7 +15,6 @@ from maskling.serve.answers import Rank, RerankAnswer
 from maskling.serve.http import (
     MAX_TEXTS,
     ErrorAnswer,
-    OnlyFalse,
     OpenAIErrorAnswer,
     Positive,
     StrictRequest,
@@ -37,13 +36,14 @@ class RerankRequest(StrictRequest):
     """As in text-embeddings-inference.
 
     raw_scores: changes nothing for a regressor, whose number is the score; a classifier has probabilities only.
+    truncate: changes nothing; of a pair that is too long, the longer text is cut at its end.
     """
 
     query: str
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS, fail_fast=True)]
     raw_scores: bool | None = None
     return_text: bool | None = None
-    truncate: OnlyFalse = None
+    truncate: bool | None = None
     truncation_direction: TruncationDirection = None
 
 

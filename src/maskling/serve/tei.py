@@ -69,7 +69,7 @@ class SimilarityRequest(StrictRequest):
 class PredictRequest(StrictRequest):
     """inputs: a text, a pair, or a list of lists of one text or two; for a tagger, lists of words.
 
-    Long texts are read in windows, so truncate is only there to be false, and raw_scores too.
+    Long texts are read in windows, so truncate is only there to be false, and raw_scores too. Pairs are always cut.
     """
 
     inputs: Any
@@ -138,6 +138,7 @@ def tei_router(queued: QueuedService) -> APIRouter:
         __base__=PredictRequest,
         __doc__=PredictRequest.__doc__,
         inputs=(Annotated[Any, WithJsonSchema(inputs_schema(service))], ...),
+        truncate=(bool | None if service.takes_pairs else OnlyFalse, None),
     )
     routes.add_api_route(
         "/predict",

@@ -226,3 +226,18 @@ def test_hard_negatives_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", "anchor,positive,negative,score\na,b,c,1\nd,e,f,2\n")
     with pytest.raises(DataError, match=r"a\.csv:2 has a score and a hard negative"):
         read_similar(path, Columns())
+
+
+@pytest.mark.parametrize(
+    "form", ["0 1 0", "0,1,0", "0, 1, 0", "0;1;0", "0.0 1.0 0.0", "tensor([0, 1, 0])", "array([0, 1, 0], dtype=int64)"]
+)
+def test_one_hot_labels_without_brackets_or_as_printed(tmp_path: Path, form: str) -> None:
+    other = form.replace("1", "2").replace("0", "1", 1).replace("2", "0")
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["text", "labels"], ["a", form], ["b", other]])
+    assert labels_of(str(tmp_path / "a.csv")) == [("1",), ("0",)]
+
+
+def test_sets_as_python_prints_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "text,labels\na,\"{'joy', 'fear'}\"\nb,set()\nc,frozenset({'joy'})\n")
+    assert labels_of(path) == [("joy", "fear"), (), ("joy",)]

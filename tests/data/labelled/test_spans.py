@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,22 @@ def test_spans_of_whole_words_come_back_as_entities(text: str, data: st.DataObje
     # The same text may also stand at the offset read the other way.
     if text.count(text[start:end]) == 1:
         assert (entity.first, entity.last) == (first, last + 1)
+
+
+@pytest.mark.parametrize(
+    ("spans", "said"),
+    [
+        ({"ORG": [1, 2]}, "has 1 for a span of 'ORG', but [start, last] is expected"),
+        ({"ORG": {"EU": 5}}, "has 5 for a span of 'ORG'"),
+        ({"ORG": {"EU": [[0, 1, 2]]}}, r"has [0, 1, 2] for a span of 'ORG'"),
+        ([5], "has 5 where a span [start, end, type] is expected"),
+        ([None], "has None where a span"),
+        ([{"start": 0, "end": 2, "label": {"name": "ORG"}}], "has {'name': 'ORG'} for the type of a span"),
+        ([{"start": 0, "end": 2, "label": " "}], "has ' ' for the type of a span"),
+    ],
+)
+def test_spans_of_another_form_are_refused_with_their_line(tmp_path: Path, spans: Any, said: str) -> None:
+    rows = [{"text": TEXT, "label": [[0, 2, "ORG"]]}, {"text": TEXT, "label": spans}]
+    with pytest.raises(DataError, match=re.escape(said)) as error:
+        read(tmp_path, rows)
+    assert f"{tmp_path}/a.jsonl:2 " in str(error.value)

@@ -167,7 +167,7 @@ def test_what_is_no_header_is_kept(tmp_path, text):
     ("text", "expected"),
     [
         # GermEval: a comment has another number of columns than words.
-        ("#\thttp://x [2009]\n1\tJim\tB-PER\n2\tran\tO\n", (("1", "2"), ("B-PER", "O"))),
+        ("#\thttp://x [2009]\n1\tJim\tB-PER\n2\tran\tO\n", (("Jim", "ran"), ("B-PER", "O"))),
         # The same number: its tag is none that a word has.
         ("#\thttp://x [2009]\nJim\tB-PER\nran\tO\n", (("Jim", "ran"), ("B-PER", "O"))),
         ("#\tthe first\n#\tthe second\nJim\tB-PER\n#\tO\nran\tO\n", (("Jim", "#", "ran"), ("B-PER", "O", "O"))),
@@ -211,3 +211,30 @@ def test_a_txt_with_columns_of_tags_is_read_for_prediction_as_for_training(tmp_p
 def test_a_txt_of_texts_is_texts(tmp_path, text):
     ((first, *_),) = RecordReader(written(tmp_path, "test.txt", text), "tag", known=("O", "B-X"))
     assert first == TextRecord("test.txt:1", text.splitlines()[0])
+
+
+GERMEVAL = "#\thttp://x [2009]\n1\tSchartau\tB-PER\tO\n2\tsagte\tO\tO\n\n1\tPeter\tB-PER\tB-LOC\n2\tBree\tI-PER\tO\n\n"
+
+
+def test_a_column_that_numbers_the_words_is_no_column_of_words(tmp_path):
+    path = written(tmp_path, "g.tsv", GERMEVAL)
+    found = read_records(path, "tag", Columns(label="2"))
+    assert parts(found.records) == [
+        (("Schartau", "sagte"), ("B-PER", "O")),
+        (("Peter", "Bree"), ("B-PER", "I-PER")),
+    ]
+    assert "the first column numbers the words" in found.warnings[0]
+    assert [record.tags for record in read_records(path, "tag").records] == [("O", "O"), ("B-LOC", "O")]
+    assert [record.words for record in read_records(path, "tag", Columns(text="0")).records] == [("1", "2")] * 2
+    # Numbers may be words.
+    numbers = written(tmp_path, "n.tsv", "1\tCD\tB-X\n3\tCD\tO\n\n")
+    assert parts(read_records(numbers, "tag").records) == [(("1", "3"), ("B-X", "O"))]
+
+
+def test_webanno_is_named(tmp_path):
+    text = "#FORMAT=WebAnno TSV 3.3\n#T_SP=x|value\n\n\n#Text=EU is\n1-1\t0-2\tEU\tORG\t\n1-2\t3-5\tis\t_\t\n\n"
+    path = written(tmp_path, "w.tsv", text)
+    with pytest.raises(DataError, match="WebAnno's TSV"):
+        read_records(path, "tag")
+    found = read_records(path, "tag", Columns(text="2", label="3")).records
+    assert parts(found) == [(("EU", "is"), ("ORG", "_"))]

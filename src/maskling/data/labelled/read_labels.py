@@ -19,6 +19,10 @@ _FALSE: Final = frozenset(("0", "0.0", "false", "False", "FALSE"))
 # The value of a label that is not given, in datasets of the Hugging Face hub.
 _NOT_GIVEN: Final = -1
 _BRACKETS: Final = {"[": "]", "(": ")", "{": "}"}
+# "tensor([0, 1])", "array([0, 1], dtype=int64)", "{'joy'}" and "set()" as Python prints them.
+_PRINTED = re.compile(r"(?:tensor|array|set|frozenset)\((.*?)(?:,\s*dtype=[\w.'\"]+)?\)", re.DOTALL)
+# "0 1 0" and "0,1,0": a place for each label.
+_BITS = re.compile(r"[01](?:\.0)?(?P<between>[ ,;|])\s*[01](?:\.0)?(?:(?P=between)\s*[01](?:\.0)?)*")
 _ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,'"]+?|)\s*(?:,|$)""", re.DOTALL)
 _SPACED_ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s'"]+)(?:\s+|$)""", re.DOTALL)
 
@@ -94,7 +98,8 @@ def label_name(value: Any, column: str | None) -> str:
         case float() if value.is_integer():
             return str(int(value))
         case _:
-            raise BadRowError(f"has {type_name(value)} for a label in '{column}'; to learn numbers, use --task regress")
+            remedy = "to learn numbers, use --task regress" if isinstance(value, float) else "give a name or a number"
+            raise BadRowError(f"has {type_name(value)} for a label in '{column}'; {remedy}")
 
 
 def named_tags(values: Sequence[str], names: Sequence[str], column: str | None) -> tuple[str, ...]:
@@ -149,9 +154,14 @@ def type_name(value: Any) -> str:
 def list_in_text(text: str) -> list[str] | None:
     """Return the items of a list that was written as text, None for another text.
 
-    "['joy', 'anger']" as Python and pandas write it, '["joy"]' as JSON, "['joy' 'anger']" and "[0 1]" as NumPy does.
+    "['joy', 'anger']" as Python and pandas write it, '["joy"]' as JSON, "['joy' 'anger']" and "[0 1]" as NumPy does,
+    "tensor([0, 1])" as PyTorch does, and "0 1 0" without brackets.
     """
     text = text.strip()
+    if _BITS.fullmatch(text):
+        return re.findall("[01]", text.replace(".0", ""))
+    if (printed := _PRINTED.fullmatch(text)) is not None:
+        text = printed[1].strip() or "[]"
     if len(text) < 2 or _BRACKETS.get(text[0]) != text[-1]:
         return None
     body = text[1:-1].strip()

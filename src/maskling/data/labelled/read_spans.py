@@ -22,7 +22,7 @@ from maskling.data.labelled.records import TaggedRecord
 from maskling.data.labelled.tables import BadRowError, Fields, OpenFile, lines
 from maskling.errors import DataError
 
-_FIELDS: Final = ("entities", "spans", "label", "labels", "ner", "annotations", "tags")
+_FIELDS: Final = ("entities", "spans", "label", "labels", "ner", "annotations", "annotation", "tags")
 _STARTS: Final = ("start", "start_offset", "startOffset", "start_char", "begin")
 _ENDS: Final = ("end", "end_offset", "endOffset", "end_char")
 _TYPES: Final = ("label", "labels", "type", "entity_group", "entity_type", "entity", "tag", "category")
@@ -119,15 +119,17 @@ class SpanParser:
     def _spans(self, values: Any) -> Iterator[_Span]:
         """Yield the spans of a field: a list, or CLUENER's {type: {text: [[start, last], ...]}}."""
         if isinstance(values, Mapping):
-            for type_, found in values.items():
-                for surface, places in found.items():
-                    for start, last in places:
-                        yield _Span(_index(start), _index(last) + 1, str(type_), str(surface))
+            for type_, surface, place in _placed_by_type(values):
+                if not isinstance(place, list) or len(place) != 2:
+                    raise BadRowError(f"has {place!r} for a span of '{type_}', but [start, last] is expected")
+                yield _Span(_index(place[0]), _index(place[1]) + 1, self._type(type_), surface)
             return
         for value in values:
             if isinstance(value, Mapping):
                 yield from self._span_of_object(value)
                 continue
+            if not isinstance(value, list):
+                raise BadRowError(f"has {value!r} where a span [start, end, type] is expected")
             numbers = [part for part in value if isinstance(part, int) and not isinstance(part, bool)]
             others = [part for part in value if isinstance(part, str)]
             if len(numbers) < 2 or not others:
@@ -145,6 +147,8 @@ class SpanParser:
             yield _Span(_index(start), _index(end), self._type(type_), surface)
 
     def _type(self, value: Any) -> str:
+        if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
+            raise BadRowError(f"has {value!r} for the type of a span, but a name is needed")
         (name,) = named_tags((str(value).strip(),), self._names, "the type of a span")
         return name
 
@@ -257,16 +261,22 @@ def _parts(text: str, spans: Sequence[_Span]) -> Iterator[tuple[int, int]]:
 def _is_spans(value: Any) -> bool:
     """Return whether a field has spans: lists or objects with offsets, or CLUENER's objects of types."""
     if isinstance(value, Mapping):
-        inner = [
-            places for found in value.values() for places in (found.values() if isinstance(found, Mapping) else [0])
-        ]
-        return bool(inner) and all(isinstance(one, list) and one and isinstance(one[0], list) for one in inner)
+        inner = [*_placed_by_type(value)]
+        return bool(inner) and all(isinstance(place, list) for _, _, place in inner)
     if not isinstance(value, list) or not value:
         return False
     first = value[0]
     if isinstance(first, Mapping):
         return any(name in first for name in _STARTS)
     return isinstance(first, list) and sum(isinstance(part, int) for part in first) >= 2
+
+
+def _placed_by_type(values: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield type, text and place of CLUENER's {type: {text: [[start, last], ...]}}; what is no place, as it is."""
+    for type_, found in values.items():
+        for surface, places in found.items() if isinstance(found, Mapping) else [("", found)]:
+            for place in places if isinstance(places, list) else [places]:
+                yield type_, surface, place
 
 
 def _index(value: Any) -> int:

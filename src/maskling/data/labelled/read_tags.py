@@ -24,6 +24,7 @@ from maskling.metrics.entities import unmarked
 
 _SPACES = re.compile(r"[ \t]+")
 _DOCUMENT_MARK: Final = "-DOCSTART-"
+_WEBANNO: Final = "#FORMAT=WebAnno"
 # The layout of a file is found from its first lines.
 _SAMPLE_LINES: Final = 1000
 _NEARLY_ALL: Final = 0.95
@@ -61,9 +62,10 @@ def _strings(row: Fields, name: str) -> tuple[str, ...] | None:
 def conll_sentences(file: OpenFile, columns: Columns, names: Sequence[str] = ()) -> Iterator[TaggedRecord]:
     """Yield the sentences of columns of words and tags, with a blank line after each sentence.
 
-    The first column is the word and the last its tag, unless `columns` gives other indices, from 0; CoNLL-U (.conllu)
-    has the form and the universal part of speech. A single column holds words without tags. names: of tags that are
-    numbers. A line that cannot be read leaves out its sentence, if bad rows are skipped.
+    The first column is the word and the last its tag, unless `columns` gives other indices, from 0. Where the first
+    numbers the words (GermEval), the second is the word; CoNLL-U (.conllu) has the form and the universal part of
+    speech. A single column holds words without tags. names: of tags that are numbers. A line that cannot be read leaves
+    out its sentence, if bad rows are skipped.
     Raises DataError with the file and line.
     """
     conllu = file.source.suffix == ".conllu"
@@ -76,6 +78,17 @@ def conll_sentences(file: OpenFile, columns: Columns, names: Sequence[str] = ())
     numbered = lines(file)
     first = list(islice(numbered, _SAMPLE_LINES))
     layout = _ColumnLayout.of([line for _, line in first], tag_column)
+    if columns.text is None and first and first[0][1].startswith(_WEBANNO):
+        raise DataError(
+            f"{file.path} is WebAnno's TSV; export it as CoNLL 2003, or name its columns, from 0: --columns.text 2 "
+            f"--columns.label 3"
+        )
+    if columns.text is None and not conllu and layout is not None and layout.numbers_words([line for _, line in first]):
+        word_column = 1
+        file.warnings.append(
+            f"{file.path}: the first column numbers the words; words are read from the second and tags from the "
+            f"{'last' if columns.label is None else 'given'} (columns.text and columns.label choose others, from 0)"
+        )
     is_first = True
     for number, line in chain(first, numbered, [(0, "")]):
         cells = layout.cells(line) if layout is not None and line.strip() else []
@@ -213,6 +226,25 @@ class _ColumnLayout:
         while len(cells) > max(self.columns, 1) and not cells[-1].strip():
             cells.pop()
         return [cell.strip(" \t") for cell in cells]
+
+    def numbers_words(self, lines: Iterable[str]) -> bool:
+        """Return whether the first of three or more columns numbers the words of each sentence, 1, 2, 3, ..."""
+        if self.columns < 3:
+            return False
+        numbers: list[str] = []
+        longest = 0
+        for line in lines:
+            cells = self.cells(line)
+            if line.startswith(_DOCUMENT_MARK) or (line.startswith("#") and not cells[0].isdecimal()):
+                continue
+            if not line.strip():
+                numbers = []
+                continue
+            numbers.append(cells[0])
+            if numbers[-1] not in (str(len(numbers)), str(len(numbers) - 1)):
+                return False
+            longest = max(longest, len(numbers))
+        return longest > 1
 
     def is_comment(self, line: str, cells: Sequence[str], at_start: bool) -> bool:
         """Return whether a line comments on the sentence ('# id 7', '# text = ...'): '#' and '#1' may be words too."""
