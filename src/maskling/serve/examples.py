@@ -100,15 +100,15 @@ def main_script(service: Service) -> str:
     ids = tokenizer.ordinary_ids
     counts: Counter[str] = Counter()
     for id_ in ids[:: max(1, len(ids) // _SAMPLED_IDS)]:
-        letter = next((one for one in tokenizer.decode([int(id_)]) if one.isalpha()), "")
-        counts[unicodedata.name(letter, "").split(" ")[0]] += bool(letter)
+        letter = next(filter(str.isalpha, tokenizer.decode([int(id_)])), "")
+        if letter:
+            counts[unicodedata.name(letter, "").split(" ")[0]] += 1
     total = max(1, counts.total())
     if counts["HIRAGANA"] + counts["KATAKANA"] > 0.02 * total and counts["CJK"] > 0.05 * total:
         return "HIRAGANA"
     if counts["CJK"] > 0.2 * total:
         return "CJK"
-    name, count = counts.most_common(1)[0] if counts else ("LATIN", 0)
-    return name if count else "LATIN"
+    return counts.most_common(1)[0][0] if counts else "LATIN"
 
 
 class _Found:
@@ -126,12 +126,17 @@ class _Found:
 
     def add_texts(self, texts: Iterable[str], whole: bool = False) -> None:
         """Add texts. whole: they are sentences; otherwise the first sentences of the right length are taken."""
+        fragments = []
         for text in islice(texts, _LOOKED_AT):
             if len(self._texts) == _EXAMPLES:
                 return
-            short = " ".join(text.split()) if whole else self._shortened(text)
+            short = " ".join(text.split()) if whole else self._sentences(text)
             if short and short not in self._texts and self._readable(short):
                 self._texts.append(short)
+            elif not short and self._readable(fragment := _fragment(text)):
+                fragments.append(fragment)
+        if not self._texts:
+            self._texts = fragments[:_EXAMPLES]
 
     def add_records(self, records: Iterable[Any]) -> None:
         """Add labelled records."""
@@ -151,21 +156,24 @@ class _Found:
     def as_dict(self) -> dict[str, Any]:
         return {"texts": self._texts, "pairs": self._two, "questions": self._questions}
 
-    def _shortened(self, text: str) -> str:
+    def _sentences(self, text: str) -> str:
         """Return the first sentences up to a length that reads well, "" if there are none."""
         kept = ""
         for sentence in re.split(r"(?<=[.!?])\s+|(?<=[。！？])|\n+", text):
             if len(kept) >= 2 * self._shortest or len(kept) + len(sentence) > _LONGEST:
                 break
             kept = " ".join(f"{kept} {sentence}".split()) if sentence.isascii() else kept + sentence.strip()
-        if len(kept) < self._shortest and len(text) > _LONGEST:
-            kept = " ".join(text[:_LONGEST].split()[:-1])
         return kept if len(kept) >= self._shortest else ""
 
     def _readable(self, text: str) -> bool:
         ids = self._tokenizer.encode(text).ids
         unknown = int((ids == self._tokenizer.special.unk).sum()) if self._tokenizer.special.unk is not None else 0
         return 0 < len(ids) <= self._room and unknown <= _MAX_UNKNOWN * len(ids)
+
+
+def _fragment(text: str) -> str:
+    """Return the start of a text without sentences."""
+    return " ".join(text[:_LONGEST].split()) if len(text) <= _LONGEST else " ".join(text[:_LONGEST].split()[:-1])
 
 
 def _from_run(service: Service, found: _Found) -> str:
