@@ -76,7 +76,10 @@ export function Attention({ about, examples, shown: visible }) {
   </div>`;
 }
 
-const nameOf = ([layer, head]) => `${say("layer")} ${layer === "mean" ? say("average") : layer}, ${say("head")} ${head === "mean" ? say("average") : head}`;
+const nameOf = ([layer, head]) => [
+  layer === "mean" ? say("average of the layers") : say("layer {number}", { number: layer }),
+  head === "mean" ? say("average of the heads") : say("head {number}", { number: head }),
+].join(", ");
 
 /* Small pictures of all heads, a row per layer. One tab stop; arrow keys move, and choose. */
 function Overview({ answer, at, choose, habit }) {

@@ -79,8 +79,9 @@ function Replay({ found, text, mask }) {
   const chip = (index) => {
     const open = found.steps[index] > step;
     const continues = /^##/.test(found.tokens[index]);
-    return html`<span key=${index} class=${`chip ${open ? "open" : ""} ${found.steps[index] === step ? "new" : ""} ${continues ? "joined" : ""}`}>
-      <b>${open ? "–" : letters(found.tokens[index])}</b><small>${open ? "" : `${found.steps[index] + 1} · ${Math.round(100 * Math.exp(found.log_probabilities[index]))}%`}</small></span>`;
+    // An open one takes the room of its token already, so that nothing moves when it is filled.
+    return html`<span key=${index} class=${`chip ${open ? "open drawn" : ""} ${found.steps[index] === step ? "new" : ""} ${continues ? "joined" : ""}`}>
+      <b>${letters(found.tokens[index])}</b><small>${found.steps[index] + 1} · ${Math.round(100 * Math.exp(found.log_probabilities[index]))}%</small></span>`;
   };
   return html`<div>
     <div class="row">

@@ -99,8 +99,12 @@ const levelOf = (value) => LEVELS.filter((level) => value < level).length;
 /* The first example, and the same text with two neighbouring words swapped: the model should like it less. */
 function swapped(text) {
   const words = segments(text).filter((one) => one.isWord);
-  const at = Math.max(0, Math.floor(words.length / 2) - 1);
-  if (words.length < 3) return "";
+  const middle = words.length / 2 - 1;
+  const [at] = words.map((_, index) => index)
+    .filter((index) => index + 1 < words.length && words[index].text !== words[index + 1].text
+      && !text.slice(words[index].stop, words[index + 1].start).trim())
+    .sort((one, other) => Math.abs(one - middle) - Math.abs(other - middle));
+  if (at === undefined) return "";
   const [one, other] = [words[at], words[at + 1]];
   return text.slice(0, one.start) + other.text + text.slice(one.stop, other.start) + one.text + text.slice(other.stop);
 }
