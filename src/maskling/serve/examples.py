@@ -166,7 +166,7 @@ class _Found:
         return kept if len(kept) >= self._shortest else ""
 
     def _readable(self, text: str) -> bool:
-        ids = self._tokenizer.encode(text).ids
+        ids = self._tokenizer.encode(text, special_in_text=True).ids
         unknown = int((ids == self._tokenizer.special.unk).sum()) if self._tokenizer.special.unk is not None else 0
         return 0 < len(ids) <= self._room and unknown <= _MAX_UNKNOWN * len(ids)
 

@@ -6,6 +6,7 @@ import { say } from "./words.js";
 
 /* A text with its most telling word masked: the longest of those in the middle. */
 function masked(text, mask) {
+  if (text.includes(mask)) return { text, word: null };
   const words = segments(text).filter((one) => one.isWord);
   const inner = words.length > 2 ? words.slice(1, -1) : words;
   const [best] = [...inner].sort((one, other) => other.text.length - one.text.length || other.start - one.start);
@@ -144,7 +145,8 @@ function Difference({ one, other }) {
   const times = Math.exp(Math.min(700, Math.abs(difference)));
   return html`<p class="card difference"><b>${Math.abs(difference) < 0.005 ? say("A and B are equally probable")
     : say("{which} is more probable", { which: difference > 0 ? "A" : "B" })}</b>
-    <span class="number"> A − B = ${difference.toFixed(2)}, ${say("a factor of {times}", { times: times < 1e4 ? times.toPrecision(3) : times.toExponential(1) })}</span></p>`;
+    <span class="number"> A − B = ${(Math.round(100 * difference) / 100 || 0).toFixed(2)}${Math.abs(difference) >= 0.005
+      && `, ${say("a factor of {times}", { times: times < 1e4 ? times.toPrecision(3) : times.toExponential(1) })}`}</span></p>`;
 }
 
 /* The words in the letters of the text, each with its log-probability below. */
