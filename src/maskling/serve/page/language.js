@@ -24,8 +24,15 @@ export function Fill({ about, examples, shown: visible }) {
   const hidden = useRef(text === first.text ? [first.word] : []);
   const [state, run] = useAnswers(about);
   const count = (one) => one.split(mask).length - 1;
-  const fill = (given = text) => {
+  const align = (given) => {
     if (hidden.current.length !== count(given)) hidden.current = Array(count(given)).fill(null);
+  };
+  const type = (given) => {
+    align(given);
+    setText(given);
+  };
+  const fill = (given = text) => {
+    align(given);
     run("fill", { text: given, top_k: topK, whole_words: whole, ...(joint ? { joint } : {}) }, { hidden: [...hidden.current] });
   };
   const change = (given, words) => {
@@ -43,7 +50,7 @@ export function Fill({ about, examples, shown: visible }) {
     <p class="hint">${say("Click a word to mask it, or write {mask}; click a prediction to insert it.", { mask })}${
       about.task === "fill-mask" && origin(examples)}</p>
     <${Form} view="Fill" asked=${() => fill()} state=${state} label=${say("Fill")} disabled=${!text.trim()}
-      fields=${html`<div><${Field} label=${say("Text")} value=${text} set=${setText} />
+      fields=${html`<div><${Field} label=${say("Text")} value=${text} set=${type} />
         <${Words} text=${text} mask=${mask} hidden=${hidden.current} change=${change} /></div>`}>
       <${NumberField} label=${say("candidates")} value=${topK} set=${setTopK} min=${1} max=${100} />
       <${Check} label=${say("whole words")} value=${whole} set=${setWhole} />

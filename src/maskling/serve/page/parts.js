@@ -9,7 +9,7 @@ export function Form({ view, asked, state, label, disabled, fields, children }) 
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !disabled && !state.busy) asked();
   };
   return html`
-    <form onSubmit=${(event) => { event.preventDefault(); if (!disabled && !state.busy) asked(); }} onKeyDown=${keys}>
+    <form aria-busy=${!!state.busy} onSubmit=${(event) => { event.preventDefault(); if (!disabled && !state.busy) asked(); }} onKeyDown=${keys}>
       ${fields}
       <div class="row">
         <button type="submit" class="main" aria-disabled=${!!(state.busy || disabled)}>${label}</button>
