@@ -69,7 +69,7 @@ export function Attention({ about, examples, shown: visible }) {
       <${Another} examples=${examples.texts} take=${(one) => { setText(one); look(one); }} />
     <//>
     ${answer && html`<div class="looks" aria-busy=${!!state.busy}>
-      <${Overview} answer=${answer} at=${state.at} choose=${choose} habit=${habit} />
+      <${Overview} answer=${answer} at=${[layer, head]} choose=${choose} habit=${habit} />
       <${Words} key=${state.text} tokens=${answer.tokens} weights=${answer.weights} at=${state.at} />
     </div>
     ${answer.cut && html`<p class="hint">${say("The text was too long; its end was cut.")}</p>`}`}
