@@ -67,7 +67,7 @@ def serve(
 
         console.doing("loading the model")
         # Copied into memory: a file that is overwritten or cut must not change the model, or end the process.
-        services = []
+        services: list[Service] = []
         for path in (model, *([] if compare is None else [compare])):
             name = default_name(path)
             name = f"{name} (2)" if services and services[0].name == name else name
