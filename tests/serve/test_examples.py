@@ -71,7 +71,7 @@ def test_texts_of_the_held_out_data_of_a_run(tmp_path: Path) -> None:
     service = Service.of(load(run, device="cpu"), "run")
     found = example_inputs(service)
     assert found["origin"] == "held-out"
-    assert len(found["texts"]) == 8
+    assert 4 <= len(found["texts"]) <= 8
     known = {"".join(document.lower().split()) for document in documents}
     assert all(any("".join(text.lower().split()) in one for one in known) for text in found["texts"])
     # Another machine may not see the data; gone or damaged data are no error.
