@@ -227,13 +227,15 @@ def test_the_page_loads_nothing_from_other_sites_and_uses_existing_endpoints(cli
         for name in re.findall(r'(?:from|src=|href=) ?"(?:\./|page/)([^"]+)"', source):
             assert (PAGE / name).is_file(), f"{path}: {name}"
             assert serving.get(f"/page/{name}").status_code == 200
-        asked |= set(re.findall(r'\bask\("(\w+)"', source))
-    assert asked >= {"fill", "score", "embed", "attention", "predict", "info"}
+        asked |= set(re.findall(r'\b(?:ask|run)\("(\w+)"', source))
+    assert asked >= {"fill", "score", "similarity", "generate", "tokenize", "predict", "info", "examples"}
     # A model that fills masks is not described as one that predicts labels.
     assert {f"/{name}" for name in asked} - set(paths) == {"/predict"}
 
 
 def test_vendored_files_have_their_licences() -> None:
     vendored = PAGE / "vendor"
-    assert {path.name for path in vendored.iterdir()} == {"htm-preact.js", "LICENSE-htm", "LICENSE-preact"}
+    assert {path.name for path in vendored.iterdir()} == {
+        "htm-preact.js", "htm.module.js", "preact.module.js", "hooks.module.js", "LICENSE-htm", "LICENSE-preact"
+    }  # fmt: skip
     assert "Apache License" in Path(vendored / "LICENSE-htm").read_text()

@@ -19,6 +19,9 @@ def serve(
     model: Annotated[Path, Parameter(help="a run, an export, a fine-tuned model, or a Hugging Face folder")],
     /,
     *,
+    compare: Annotated[
+        Path | None, Parameter(help="a second model of the same task, which the page shows beside the first")
+    ] = None,
     host: Annotated[str, Parameter(help="address to listen on; 0.0.0.0 accepts other machines")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="port to listen on; 0 picks a free one")] = 8000,
     json: Annotated[bool, Parameter(help="print the address as JSON on stdout once the server is ready")] = False,
@@ -64,9 +67,13 @@ def serve(
 
         console.doing("loading the model")
         # Copied into memory: a file that is overwritten or cut must not change the model, or end the process.
-        opened = load(model, device=device, dtype=dtype, mmap=False)
-        service = Service.of(opened, default_name(model), truncate)
-        service.warm_up()
+        services: list[Service] = []
+        for path in (model, *([] if compare is None else [compare])):
+            name = default_name(path)
+            name = f"{name} (2)" if services and services[0].name == name else name
+            services.append(Service.of(load(path, device=device, dtype=dtype, mmap=False), name, truncate))
+            services[-1].warm_up()
+        service, *others = services
         address = url_of(listener)
 
         def on_ready() -> None:
@@ -78,7 +85,8 @@ def serve(
         batcher = Batcher()
         try:
             hosts = local_hosts(host, listener)
-            app = create_app(service, hosts, batcher, api_key=key, origins=origins)
+            other = others[0] if others else None
+            app = create_app(service, hosts, batcher, api_key=key, origins=origins, compared=other)
             serve_until_stopped(app, listener, on_ready)
         finally:
             batcher.close()

@@ -18,7 +18,7 @@ from torch import Tensor
 from maskling.arrays import Int64Array
 from maskling.errors import SettingsError
 from maskling.infer.fill import space_matters
-from maskling.infer.forward import ModelRunner, default_batch_tokens, encode_padded
+from maskling.infer.forward import ModelRunner, between_batches, default_batch_tokens, encode_padded
 from maskling.infer.masks import mask_pattern, word_of
 from maskling.randomness import bits, keys, uniforms
 from maskling.tokenizer.tokenizer import Tokenizer
@@ -39,17 +39,21 @@ class Generated:
     """A generated text.
 
     text: the whole text, given words unchanged; written: the text generated for each run of masks; tokens: its pieces;
-    log_probability: the sum over the pieces, each given the text when it was drawn.
+    log_probability: the sum over the pieces, each given the text when it was drawn. steps: the step that drew each
+    piece, from 0; log_probabilities: the log-probability of each piece.
     """
 
     text: str
     written: tuple[str, ...]
     tokens: tuple[str, ...]
     log_probability: float
+    steps: tuple[int, ...] = ()
+    log_probabilities: tuple[float, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data for JSON."""
-        return asdict(self) | {"written": list(self.written), "tokens": list(self.tokens)}
+        lists = ("written", "tokens", "steps", "log_probabilities")
+        return asdict(self) | {name: list(getattr(self, name)) for name in lists}
 
 
 @dataclass(frozen=True)
@@ -161,10 +165,13 @@ def generate_texts(
     at_once = max(1, _SCORES // (len(masks) * tokenizer.vocab_size))
     for first in range(0, count, at_once):
         samples = np.arange(first, min(first + at_once, count))
-        for row, log_probability in zip(*unmasking.run(runner, ids, starts, samples), strict=True):
+        rows, likelihood, drawn_in = unmasking.run(runner, ids, starts, samples)
+        for row, logs, steps in zip(rows, likelihood[:, masks], drawn_in[:, masks], strict=True):
             whole, written = prompt.filled(row, positions, tokenizer)
             tokens = tuple(map(tokenizer.token, row[masks].tolist()))
-            found.append(Generated(whole, written, tokens, float(log_probability)))
+            # Summed in the order of drawing, so that the sum has the same bits however many texts share a batch.
+            total = float(sum(logs[np.argsort(steps, kind="stable")].tolist()))
+            found.append(Generated(whole, written, tokens, total, tuple(steps.tolist()), tuple(logs.tolist())))
     return found
 
 
@@ -246,13 +253,14 @@ class Unmasking:
 
     def run(
         self, runner: ModelRunner, ids: Int64Array, starts: Sequence[int], samples: Int64Array
-    ) -> tuple[Int64Array, NDArray[np.float64]]:
+    ) -> tuple[Int64Array, NDArray[np.float64], Int64Array]:
         """Fill the masks of one text several times.
 
         ids: (n,) int64, with special tokens; samples: (count,) int64, the index of each sample; starts: positions
         where a word must start. Only ordinary tokens are drawn, never special or unused ones.
-        Returns (count, n) int64 ids, and (count,) float64 the sum of the log-probabilities of the drawn tokens, each
-        over the ordinary tokens and given the text before it was drawn. Sample i depends only on the seed and i.
+        Returns (count, n) int64 ids, (count, n) float64 the log-probability of each drawn token over the ordinary
+        tokens, given the text before it was drawn, and (count, n) int64 the step that drew it; 0 and -1 for given
+        tokens. Sample i depends only on the seed and i.
         """
         special, ordinary = runner.tokenizer.special, runner.tokenizer.ordinary_ids
         device = runner.compute.device
@@ -263,12 +271,13 @@ class Unmasking:
         count = len(samples)
         rows = np.tile(ids, (count, 1))
         unfilled = rows == special.mask
-        likelihood = np.zeros(count)
+        likelihood, drawn_in = np.zeros(rows.shape), np.full(rows.shape, -1, dtype=np.int64)
         key = keys(self.seed, "generate", 0, samples)
         masks = int(unfilled[0].sum())
         steps = min(self.steps or masks, masks)
         step = 0
         while unfilled.any():
+            between_batches()
             left = unfilled.sum(1)
             wanted = -(-left // max(1, steps - step))
             row, position = self._candidates(unfilled, wanted, key)
@@ -285,10 +294,10 @@ class Unmasking:
                 first = unfilled[which].sum() == left[which]
                 if wanted[which] and (first or tokens[index] not in self._repeats(rows, unfilled, which, where)):
                     rows[which, where], unfilled[which, where] = tokens[index], False
-                    likelihood[which] += log[index]
+                    likelihood[which, where], drawn_in[which, where] = log[index], step
                     wanted[which] -= 1
             step += 1
-        return rows, likelihood
+        return rows, likelihood, drawn_in
 
     def _candidates(
         self, unfilled: NDArray[np.bool_], wanted: Int64Array, key: NDArray[np.uint64]

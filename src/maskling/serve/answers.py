@@ -53,10 +53,12 @@ class TokenScore(BaseModel):
 
 
 class WordScore(BaseModel):
-    """A word with its log-probability."""
+    """A word with its log-probability. start, stop: its characters in the text."""
 
     word: str
     log_probability: Real
+    start: int | None = None
+    stop: int | None = None
 
 
 class TextScore(BaseModel):
@@ -78,6 +80,57 @@ class Attention(BaseModel):
     tokens: list[str]
     weights: list[list[list[list[Real]]]]
     cut: bool
+
+
+class HeadStatistics(BaseModel):
+    """Statistics of a head, see `AttentionMaps.summary`."""
+
+    layer: int
+    head: int
+    itself: Real
+    before: Real
+    after: Real
+    first: Real
+    last: Real
+    entropy: Real
+
+
+class HeadAttention(BaseModel):
+    """Attention weights (n, n) of one head, or a mean over heads; an overview of all (layers, heads, m, m)."""
+
+    tokens: list[str]
+    weights: list[list[Real]]
+    cut: bool
+    overview: list[list[list[list[Real]]]]
+    heads: list[HeadStatistics]
+
+
+class GeneratedText(BaseModel):
+    """A generated text. tokens: those drawn; steps: the step that drew each; log_probabilities: given the text then."""
+
+    text: str
+    written: list[str]
+    tokens: list[str]
+    log_probability: Real
+    steps: list[int]
+    log_probabilities: list[Real]
+
+
+class Question(BaseModel):
+    """A question, and a text that contains its answer."""
+
+    question: str
+    context: str
+
+
+class Examples(BaseModel):
+    """Inputs to try. origin: where they come from; script: the main script of the vocabulary."""
+
+    origin: str
+    script: str
+    texts: list[str]
+    pairs: list[tuple[str, str]]
+    questions: list[Question]
 
 
 class Token(BaseModel):
@@ -107,6 +160,7 @@ class Info(BaseModel):
     max_input_length: int
     runs_on: str
     version: str
+    compared: str | None
 
 
 class LabelScore(BaseModel):

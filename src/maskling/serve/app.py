@@ -47,9 +47,11 @@ def create_app(
     *,
     api_key: str | None = None,
     origins: Sequence[str] = (),
+    compared: Service | None = None,
 ) -> FastAPI:
     """Return the application that serves one model.
 
+    compared: a second model that the page shows beside it, with the same endpoints below /compare.
     hosts: the only accepted host names, see `AllowedHosts`; None accepts any. batcher: runs the model. api_key: the
     only accepted key; None accepts requests without one. origins: of web pages that may use the server (CORS).
     """
@@ -61,10 +63,18 @@ def create_app(
         docs_url=None,  # FastAPI's documentation pages load scripts from other sites, so there is one of our own
         redoc_url=None,
     )
-    queued = QueuedService(service, batcher)
-    for router in (native_router, hugging_face_router, openai_router, tei_router, rerank_router):
-        app.include_router(router(queued))
-    add_error_handlers(app)
+    # A server that other machines can reach may not show the texts that the model was made from.
+    name = None if compared is None else compared.name
+    _add_endpoints(app, QueuedService(service, batcher, shows_data=hosts is not None, compared=name))
+    if compared is not None:
+        if compared.task != service.task:
+            raise SettingsError(
+                f"{compared.name} is for {compared.task}, and {service.name} for {service.task}; compare models of the "
+                f"same task"
+            )
+        other = FastAPI(title=f"maskling: {compared.name}", openapi_url=None, docs_url=None, redoc_url=None)
+        _add_endpoints(other, QueuedService(compared, batcher))
+        app.mount("/compare", other)
     metrics = RequestMetrics(batcher)
     metrics.add_route(app)
 
@@ -95,6 +105,12 @@ def create_app(
     app.add_middleware(CountRequests, metrics=metrics)
     app.openapi = _with_limits(app.openapi, service, keyed=api_key is not None)  # type: ignore[method-assign]
     return app
+
+
+def _add_endpoints(app: FastAPI, queued: QueuedService) -> None:
+    for router in (native_router, hugging_face_router, openai_router, tei_router, rerank_router):
+        app.include_router(router(queued))
+    add_error_handlers(app)
 
 
 def _with_limits(schema: Callable[[], dict[str, Any]], service: Service, keyed: bool) -> Callable[[], dict[str, Any]]:

@@ -35,6 +35,7 @@ def _to_integer(value: Any) -> Any:
 # would not be in the JSON schema.
 Integer = Annotated[int, BeforeValidator(_to_integer)]
 Positive = Annotated[int, Field(ge=1), BeforeValidator(_to_integer)]
+FromZero = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_to_integer)]
 UpToThousand = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_to_integer)]
 
 

@@ -1,17 +1,30 @@
-"""maskling's own endpoints: fill with all options, pseudo-log-likelihood scores, and attention maps."""
+"""maskling's own endpoints: fill with all options, scores, generation, attention maps, and the page's examples."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
+from maskling.infer.generate import Order
 from maskling.infer.score import Method, Per
-from maskling.serve.answers import Attention, FilledText, JointlyFilledText, TextScore
+from maskling.serve.answers import (
+    Attention,
+    Examples,
+    FilledText,
+    GeneratedText,
+    HeadAttention,
+    JointlyFilledText,
+    TextScore,
+)
+from maskling.serve.examples import example_inputs
 from maskling.serve.http import (
     MASKED_TEXT,
     MAX_TEXTS,
+    FromZero,
+    Integer,
     StrictRequest,
     Targets,
     TextOrTexts,
@@ -21,6 +34,9 @@ from maskling.serve.http import (
     json_response,
 )
 from maskling.serve.queued import QueuedService
+from maskling.serve.service import GenerateOptions, HeadChoice
+
+HeadIndex = Literal["mean"] | FromZero
 
 
 class FillRequest(StrictRequest):
@@ -52,9 +68,30 @@ class ScoreRequest(StrictRequest):
 
 
 class AttentionRequest(StrictRequest):
-    """Arguments of `Model.attention`."""
+    """Arguments of `Model.attention`.
+
+    layer, head: return the weights (n, n) of this head alone, counted from 0, or of "mean", the mean over them; one
+    given without the other is that of the mean.
+    """
 
     text: str
+    layer: HeadIndex | None = None
+    head: HeadIndex | None = None
+
+
+class GenerateRequest(StrictRequest):
+    """Arguments of `Model.generate`. text: each mask is one token; without a mask, `length` tokens are appended."""
+
+    text: str = ""
+    length: UpToThousand | None = None
+    count: UpToThousand = 1
+    order: Order = "confidence"
+    temperature: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    top_k: UpToThousand | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.9
+    steps: UpToThousand | None = None
+    no_repeat: FromZero = 3
+    seed: Annotated[Integer, Field(ge=0, le=(1 << 53) - 1)] = 0
 
 
 def native_router(queued: QueuedService) -> APIRouter:
@@ -63,6 +100,7 @@ def native_router(queued: QueuedService) -> APIRouter:
     # Others get an error that names what the model is for.
     fills = queued.service.task == "fill-mask"
     filled_text = FilledText | JointlyFilledText
+    found: dict[str, Any] = {}
 
     @routes.post("/fill", response_model=filled_text | list[filled_text], include_in_schema=fills)
     async def fill(body: FillRequest) -> Response:
@@ -74,12 +112,37 @@ def native_router(queued: QueuedService) -> APIRouter:
     @routes.post("/score", response_model=TextScore | list[TextScore], include_in_schema=fills)
     async def score(body: ScoreRequest) -> Response:
         """Score texts by pseudo-log-likelihood."""
-        results = [one.as_dict(body.per) for one in await queued.score(as_list(body.text), body.method)]
+        results = []
+        for one in await queued.score(as_list(body.text), body.method):
+            results.append(one.as_dict(body.per))
+            if body.per == "word":
+                for word, (start, stop) in zip(results[-1]["words"], queued.service.word_spans(one), strict=False):
+                    word |= {"start": start, "stop": stop}
         return json_response(results if isinstance(body.text, list) else results[0])
 
-    @routes.post("/attention", response_model=Attention)
+    @routes.post("/generate", response_model=list[GeneratedText], include_in_schema=fills)
+    async def generate(body: GenerateRequest) -> Response:
+        """Generate texts by filling masks step by step, with the step that drew each token."""
+        options = GenerateOptions(**body.model_dump(exclude={"text"}))
+        return json_response([one.as_dict() for one in await queued.generate(body.text, options)])
+
+    @routes.post("/attention", response_model=Attention | HeadAttention)
     async def attention(body: AttentionRequest) -> Response:
-        """Return the attention of every head on a text: tokens, and weights (layers, heads, n, n)."""
-        return json_response(await queued.attention(body.text))
+        """Return the attention of every head on a text: tokens, and weights (layers, heads, n, n).
+
+        With a layer or a head: weights (n, n), an overview (layers, heads, m, m) of at most 24 rows, in which the
+        largest weight of each block is kept, and statistics of every head.
+        """
+        if body.layer is None and body.head is None:
+            return json_response(await queued.attention(body.text))
+        layer, head = (None if one in (None, "mean") else int(one) for one in (body.layer, body.head))
+        return json_response(await queued.attention_of(body.text, HeadChoice(layer, head)))
+
+    @routes.get("/examples", response_model=Examples)
+    async def examples() -> Response:
+        """Return texts to try: of the model's held-out data or its card, else in the script of its vocabulary."""
+        if not found:
+            found.update(await asyncio.to_thread(example_inputs, queued.service, queued.shows_data))
+        return json_response(found)
 
     return routes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from maskling.errors import SettingsError
+from maskling.infer.generate import DEFAULT_LENGTH, Generated
 from maskling.infer.predict import PredictInput
 from maskling.infer.results import Prediction
 from maskling.infer.score import Method, ScoredText
@@ -14,7 +15,10 @@ from maskling.serve import bounds
 from maskling.serve.batching import Batcher
 from maskling.serve.service import (
     MAX_ATTENTION_WEIGHTS,
+    MAX_CALCULATED_WEIGHTS,
     MAX_SCORE_TOKENS,
+    GenerateOptions,
+    HeadChoice,
     PredictOptions,
     Service,
     TextOrIds,
@@ -29,12 +33,16 @@ _R = TypeVar("_R")
 class QueuedService:
     """The methods of a Service, run through the batcher: each kind of call with the arguments that decide its results.
 
+    shows_data: whether clients may see texts of the data that the model was made from. compared: the
+    name of a second model, served below /compare.
     Raises SettingsError for a text with a lone surrogate and for a request beyond the limits in `bounds`, and what the
     methods raise.
     """
 
     service: Service
     batcher: Batcher
+    shows_data: bool = False
+    compared: str | None = None
 
     async def fill(
         self,
@@ -135,6 +143,29 @@ class QueuedService:
         await bounds.hold_memory(weights * bounds.VECTOR_BYTES)
         return (await self._run("attention", self.service.attention, [text], self._tokens))[0]
 
+    async def attention_of(self, text: str, choice: HeadChoice) -> dict[str, Any]:
+        bounds.check_lengths([text])
+        config = self.service.model.module.config
+        tokens = min(bounds.most_tokens(text), self.service.model.max_length)
+        weights = min(MAX_CALCULATED_WEIGHTS, config.num_layers * config.num_heads * tokens**2)
+        await bounds.hold_memory(3 * 4 * weights + tokens**2 * bounds.VECTOR_BYTES)
+        call = self.service.attention_of
+        return (await self._run(("attention", choice), lambda some: call(some, choice), [text], self._tokens))[0]
+
+    async def generate(self, text: str, options: GenerateOptions) -> list[Generated]:
+        bounds.check_lengths([text])
+        drawn = max(options.length or DEFAULT_LENGTH, self.service.count_masks(text))
+        read = min(self._tokens(text) + drawn, self.service.model.max_length)
+        await bounds.hold_memory(options.count * drawn * bounds.OBJECT_BYTES)
+        return (
+            await self._run(
+                ("generate", options),
+                lambda some: self.service.generate(some, options),
+                [text],
+                lambda _: options.count * min(options.steps or drawn, drawn) * read,
+            )
+        )[0]
+
     def _tokens(self, item: TextOrIds) -> int:
         """Return about the most tokens that the model reads of a text at once."""
         most = bounds.most_tokens(item) if isinstance(item, str) else len(item)
@@ -149,6 +180,7 @@ class QueuedService:
     ) -> list[_R]:
         _check_text(items)
         bounds.check_work([cost(item) for item in items])
+        kind = (self.service.name, kind)  # several models can share a batcher
         if self.service.alone:
             return await self.batcher.run(kind, lambda some: [call([one])[0] for one in some], items, cost)
         return await self.batcher.run(kind, call, items, cost)

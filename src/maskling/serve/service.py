@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from maskling.infer.aggregation import Strategy, tag_aggregated
 from maskling.infer.attention_maps import attention_maps
 from maskling.infer.embed import pool
 from maskling.infer.forward import batches_by_length, default_batch_tokens, encode
+from maskling.infer.generate import Generated, Order
 from maskling.infer.masks import mask_pattern
 from maskling.infer.model import Model
 from maskling.infer.predict import PredictInput, predict_all, predict_answers, questions_of, sentences_of
@@ -29,8 +30,12 @@ from maskling.model.sentence_transformers import normalizes, read_pooling
 from maskling.model.tasks.config import Pooling
 from maskling.version import __version__
 
-# Attention weights per response: 200 tokens in a model of 12 layers and 12 heads.
+# Attention weights per response: 200 tokens in a model of 12 layers and 12 heads; and weights to calculate for a
+# response with one head: 512 tokens in a model of 24 layers and 16 heads.
 MAX_ATTENTION_WEIGHTS: Final = 6_000_000
+MAX_CALCULATED_WEIGHTS: Final = 110_000_000
+# Rows and columns of the picture of a head in the overview.
+OVERVIEW_SIZE: Final = 24
 # Tokens of a scored text, each of which is masked in a sequence of its own.
 MAX_SCORE_TOKENS: Final = 1024
 
@@ -65,6 +70,29 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
+class GenerateOptions:
+    """How texts are generated, see `Model.generate`."""
+
+    length: int | None = None
+    count: int = 1
+    order: Order = "confidence"
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = 0.9
+    steps: int | None = None
+    no_repeat: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class HeadChoice:
+    """A head, or the mean of a layer's heads (head None), of a head over layers (layer None), or of all heads."""
+
+    layer: int | None
+    head: int | None
+
+
+@dataclass(frozen=True)
 class Service:
     """A model and the name it is served under. Methods take lists, so that requests can share a call; all are pure.
 
@@ -79,6 +107,11 @@ class Service:
     normalizing: bool
     alone: bool
     truncate: bool = False
+    # The attention maps of the last text, 75 MB for 512 tokens in 12 layers of 12 heads: whoever looks at one head
+    # looks at the next one, and the model would read the whole text again for each.
+    _looked_at: dict[str, tuple[dict[str, Any], NDArray[np.float16]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, model: Model, name: str, truncate: bool = False) -> Service:
@@ -275,20 +308,81 @@ class Service:
         )
         return first, last
 
+    def generate(self, texts: list[str], options: GenerateOptions) -> list[list[Generated]]:
+        """Generate texts for the masks of each text, or after it, see `Model.generate`."""
+        return [self.model.generate(text, **vars(options)) for text in texts]
+
+    def word_spans(self, scored: ScoredText) -> list[tuple[int, int]]:
+        """Return the first and the last character, exclusive, of each of `scored.words`; [] if they are not known."""
+        (encoded,) = self.model.tokenizer.encode_with_offsets([scored.text])
+        if not np.array_equal(encoded.ids, scored.ids):
+            return []
+        starts = scored.word_starts.copy()
+        starts[:1] = True
+        firsts = np.flatnonzero(starts)
+        lasts = np.append(firsts[1:], len(starts)) - 1
+        return list(zip(encoded.begins[firsts].tolist(), encoded.ends[lasts].tolist(), strict=True))
+
+    def attention_of(self, texts: list[str], choice: HeadChoice) -> list[dict[str, Any]]:
+        """Return the attention of one head on each text, or a mean over heads, with small pictures of all heads.
+
+        Raises SettingsError for a head that the model has not, and for a text with too many weights to calculate.
+        """
+        config = self.model.module.config
+        for name, chosen, size in (("layer", choice.layer, config.num_layers), ("head", choice.head, config.num_heads)):
+            if chosen is not None and chosen >= size:
+                raise SettingsError(f"{name} is {chosen}; this model has {name}s 0 to {size - 1}")
+        results = []
+        for text in texts:
+            if text not in self._looked_at:
+                self._check_attention(text, MAX_CALCULATED_WEIGHTS, "calculate at once; give a shorter text")
+                self._looked_at.clear()
+                maps = attention_maps(self.model, text)
+                common = {
+                    "tokens": list(maps.tokens),
+                    "cut": maps.cut,
+                    "overview": reduced(maps.weights, OVERVIEW_SIZE).round(3),
+                    "heads": maps.summary(),
+                }
+                self._looked_at[text] = common, maps.weights.astype(np.float16)
+            common, weights = self._looked_at[text]
+            layers = weights if choice.layer is None else weights[choice.layer, None]
+            heads = layers if choice.head is None else layers[:, choice.head, None]
+            results.append({**common, "weights": heads.mean((0, 1), dtype=np.float32).round(4)})
+        return results
+
+    def _check_attention(self, text: str, most: int, remedy: str) -> None:
+        config = self.model.module.config
+        tokens = len(self.model.tokenizer.encode(text, special_in_text=True).ids) + 2
+        tokens = min(tokens, self.model.max_length) if most == MAX_CALCULATED_WEIGHTS else tokens
+        if config.num_layers * config.num_heads * tokens**2 > most:
+            raise SettingsError(f"the attention maps of {tokens:,} tokens are too large to {remedy}")
+
     def attention(self, texts: list[str]) -> list[dict[str, Any]]:
         """Return the attention of every head on each text, to three digits: enough to look at, a third of the size.
 
         Raises SettingsError for a text whose maps are too large to send.
         """
-        config = self.model.module.config
         results = []
         for text in texts:
-            tokens = len(self.model.tokenizer.encode(text, special_in_text=True).ids) + 2
-            if config.num_layers * config.num_heads * tokens**2 > MAX_ATTENTION_WEIGHTS:
-                raise SettingsError(
-                    f"the attention maps of {tokens:,} tokens are too large to send; give a shorter text, or write "
-                    f"them to a file with 'maskling attention'"
-                )
+            remedy = (
+                "send; give a shorter text, ask for one layer and head, or write them to a file with "
+                "'maskling attention'"
+            )
+            self._check_attention(text, MAX_ATTENTION_WEIGHTS, remedy)
             maps = attention_maps(self.model, text)
             results.append({"tokens": list(maps.tokens), "weights": maps.weights.round(3), "cut": maps.cut})
         return results
+
+
+def reduced(weights: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Return maps of at most `size` rows and columns: the largest weight of each block of a larger map.
+
+    weights: (layers, heads, n, n) float32.
+    """
+    tokens = weights.shape[-1]
+    if tokens <= size:
+        return weights
+    starts = np.arange(size) * tokens // size
+    found: NDArray[np.float32] = np.maximum.reduceat(np.maximum.reduceat(weights, starts, axis=2), starts, axis=3)
+    return found

@@ -166,7 +166,7 @@ def tei_router(queued: QueuedService) -> APIRouter:
     @routes.get("/info", response_model=Info, responses=error_responses(body=False))
     async def info() -> Any:
         """Describe the model and its limits."""
-        return service.info()
+        return service.info() | {"compared": queued.compared}
 
     @routes.head("/health", include_in_schema=False)
     @routes.get("/health", response_model=dict[str, str], responses=error_responses(body=False))
