@@ -22,6 +22,7 @@ from typing import Any, Final
 
 _COMMON: Final = ("common", "en")
 DROP: Final = ""
+_SHORTEST_NAMESPACE: Final = 2
 # Wikis whose codes are not those of their languages, and languages written in the same words.
 _SAME: Final = {
     **{"simple": "en", "nds": "de", "als": "de", "bar": "de", "zh_classical": "zh", "zh_yue": "zh", "yue": "zh"},
@@ -34,7 +35,7 @@ class LanguageTables:
     """The tables of one language, with the English ones beneath them. Names are casefolded, with single spaces.
 
     templates: the pattern of each known template, `DROP` for those without text; prefixes: the same for names that
-    begin so, the longest first.
+    begin so; lengths: of the prefixes, the longest first.
     """
 
     language: str
@@ -46,7 +47,8 @@ class LanguageTables:
     disambiguation: frozenset[str]
     stop: frozenset[str]
     templates: Mapping[str, str]
-    prefixes: tuple[tuple[str, str], ...]
+    prefixes: Mapping[str, str]
+    lengths: tuple[int, ...]
 
     def pattern(self, template: str) -> str | None:
         """Return the pattern of a template by its normalized name, `DROP`, or None if it is not known."""
@@ -55,7 +57,11 @@ class LanguageTables:
             return found
         if template.endswith(" icon"):
             return DROP
-        return next((pattern for prefix, pattern in self.prefixes if template.startswith(prefix)), None)
+        for length in self.lengths:
+            found = self.prefixes.get(template[:length])
+            if found is not None:
+                return found
+        return None
 
 
 def normalized(name: str) -> str:
@@ -93,19 +99,32 @@ def language_tables(language: str, file: tuple[str, ...] = (), category: tuple[s
                 prefixes[known + (" " if name.endswith(" *") else "")] = pattern
             else:
                 templates[known] = pattern
+    # A dump of one language may hold pages of another, and a word for 'file' begins no label in any of them.
+    spaces = [_read(name) for name in _all_languages()]
+
+    def of_all(key: str) -> list[str]:
+        return [name for layer in spaces for name in layer.get(key, ()) if len(name) >= _SHORTEST_NAMESPACE]
+
     disambiguation = names("disambiguation")
     return LanguageTables(
         language=language,
         has_own=has_own or own == "en",
-        file=names("file", file),
-        category=names("category", category),
+        file=names("file", (*file, *of_all("file"))),
+        category=names("category", (*category, *of_all("category"))),
         interlanguage=names("interlanguage"),
         redirect=names("redirect"),
         disambiguation=disambiguation,
         stop=names("stop"),
         templates=dict.fromkeys(disambiguation, DROP) | templates,
-        prefixes=tuple(sorted(prefixes.items(), key=lambda item: (-len(item[0]), item[0]))),
+        prefixes=prefixes,
+        lengths=tuple(sorted(set(map(len, prefixes)), reverse=True)),
     )
+
+
+@cache
+def _all_languages() -> tuple[str, ...]:
+    names = (entry.name for entry in (files(__package__) / "tables").iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 @cache

@@ -13,9 +13,9 @@ from maskling.corpus.wikitext.marks import ANY_MARK, BOLD, BOTH, GAP, ITALIC, LI
 
 _OPENING: Final = "([（【〔「『《〈"
 _CLOSING: Final = ")]）】〕」』》〉"
-# Spaces and separators around what was left out. Bounded, so that a long run of them is not tried from each of its
-# places.
-_AROUND_GAP: Final = re.compile(rf"[ \t\xa0;,،؛，；、:：/·]{{0,20}}{GAP}[ \t\xa0;,،؛，；、:：/·{GAP}]*")
+# Spaces and separators that what was left out may leave behind.
+_SEPARATORS: Final = " \t\xa0;,،؛，；、:：/·"
+_AFTER_GAP: Final = re.compile(rf"[{_SEPARATORS}{GAP}]*")
 _SPACES: Final = " \t\xa0\u3000"
 _SPACE_RUN: Final = re.compile(rf"[{_SPACES}]*")
 _ENDS: Final = frozenset(".,;:!?…)]}%。！？，、；：»”’）」』،؛؟।")
@@ -127,10 +127,13 @@ def _without_quotes(line: str) -> str:
 def _without_gaps(line: str) -> str:
     done: list[str] = []
     position = 0
-    for found in _AROUND_GAP.finditer(line):
-        start = max(position, found.start())  # a bracket or spaces behind the last gap may be taken already
-        done.append(line[position:start])
-        position = _mend(done, line[start : found.end()], line, found.end())
+    while (place := line.find(GAP, position)) >= 0:
+        before = line[position:place].rstrip(_SEPARATORS)
+        start = position + len(before)
+        after = _AFTER_GAP.match(line, place)
+        end = after.end() if after is not None else place + 1
+        done.append(before)
+        position = _mend(done, line[start:end], line, end)
     done.append(line[position:])
     return "".join(done).strip(_SPACES)
 

