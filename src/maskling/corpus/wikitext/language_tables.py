@@ -25,8 +25,20 @@ DROP: Final = ""
 _SHORTEST_NAMESPACE: Final = 2
 # Wikis whose codes are not those of their languages, and languages written in the same words.
 _SAME: Final = {
-    **{"simple": "en", "nds": "de", "als": "de", "bar": "de", "zh_classical": "zh", "zh_yue": "zh", "yue": "zh"},
-    **{"wuu": "zh", "gan": "zh", "hak": "zh", "zh_min_nan": "zh", "be": "ru", "be_x_old": "ru", "arz": "ar"},
+    "simple": "en",
+    "nds": "de",
+    "als": "de",
+    "bar": "de",
+    "zh_classical": "zh",
+    "zh_yue": "zh",
+    "yue": "zh",
+    "wuu": "zh",
+    "gan": "zh",
+    "hak": "zh",
+    "zh_min_nan": "zh",
+    "be": "ru",
+    "be_x_old": "ru",
+    "arz": "ar",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 from maskling.corpus.wikitext.language_tables import LanguageTables
 from maskling.corpus.wikitext.lines import to_paragraphs
 from maskling.corpus.wikitext.marks import strip_marks

@@ -25,7 +25,19 @@ _INLINE: Final = frozenset(
     (
         *("b", "i", "u", "s", "em", "strong", "small", "big", "sub", "tt", "code", "kbd", "samp", "var", "cite", "q"),
         *("del", "ins", "strike", "font", "abbr", "dfn", "mark", "time", "data", "bdi", "bdo", "ruby", "rb", "rtc"),
-        *("wbr", "noinclude", "onlyinclude", "translate", "languages", "tvar", "nobr", "noindex", "a", "img", "acronym"),
+        *(
+            "wbr",
+            "noinclude",
+            "onlyinclude",
+            "translate",
+            "languages",
+            "tvar",
+            "nobr",
+            "noindex",
+            "a",
+            "img",
+            "acronym",
+        ),
         *("link", "meta", "button", "input", "form", "label", "blink", "basefont", "nobreak", "onlyinclude"),
     )
 )
@@ -78,4 +90,3 @@ class ClosingTags:
         match = _OPENING[name].search(self._text, start)
         self._openings[name] = match.start() if match is not None else None
         return self._openings[name]
-

@@ -18,14 +18,49 @@ from typing import Final
 _FIELD: Final = re.compile(r"\{([^{}]*)\}")
 _NUMBER: Final = re.compile(r"[-+−±]?[\d.,\s]*\d(?:[.,/⁄]\d+)?(?:e[-+]?\d+)?|\d+[+ ]\d+/\d+")
 _BETWEEN_NUMBERS: Final = {
-    **{"-": "–", "–": "–", "to": " to ", "to(-)": "–", "and": " and ", "and(-)": " and ", "or": " or "},
-    **{"x": " × ", "×": " × ", "by": " by ", "xx": " × ", "+/-": " ± ", "±": " ± ", "*": " × ", "&": " and "},
-    **{"bis": " bis ", "à": " à ", "et": " et ", "a": " a ", "y": " y ", "e": " e ", "до": " до ", "至": "至"},
+    "-": "–",
+    "–": "–",
+    "to": " to ",
+    "to(-)": "–",
+    "and": " and ",
+    "and(-)": " and ",
+    "or": " or ",
+    "x": " × ",
+    "×": " × ",
+    "by": " by ",
+    "xx": " × ",
+    "+/-": " ± ",
+    "±": " ± ",
+    "*": " × ",
+    "&": " and ",
+    "bis": " bis ",
+    "à": " à ",
+    "et": " et ",
+    "a": " a ",
+    "y": " y ",
+    "e": " e ",
+    "до": " до ",
+    "至": "至",
 }
 _UNITS: Final = {
-    **{"c": "°C", "f": "°F", "km2": "km²", "m2": "m²", "cm2": "cm²", "m3": "m³", "km3": "km³", "sqmi": "sq mi"},
-    **{"sqft": "sq ft", "sqm": "m²", "sqkm": "km²", "cuft": "cu ft", "cumi": "cu mi", "km/h": "km/h", "kph": "km/h"},
-    **{"in": "in", "°c": "°C", "°f": "°F"},
+    "c": "°C",
+    "f": "°F",
+    "km2": "km²",
+    "m2": "m²",
+    "cm2": "cm²",
+    "m3": "m³",
+    "km3": "km³",
+    "sqmi": "sq mi",
+    "sqft": "sq ft",
+    "sqm": "m²",
+    "sqkm": "km²",
+    "cuft": "cu ft",
+    "cumi": "cu mi",
+    "km/h": "km/h",
+    "kph": "km/h",
+    "in": "in",
+    "°c": "°C",
+    "°f": "°F",
 }
 _SUPERSCRIPTS: Final = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
 _RAISED: Final = frozenset("0123456789+-−=()")
@@ -108,7 +143,12 @@ def _convert(places: Sequence[str]) -> str:
         shown += f" {_UNITS.get(following.lower(), following)}"
         # 5 ft 10 in: a number and a unit again.
         again = places[index + 2 : index + 4]
-        if len(again) == 2 and len(again[0]) < 30 and _NUMBER.fullmatch(again[0]) and following in ("ft", "lb", "st", "mi", "yd", "oz"):
+        if (
+            len(again) == 2
+            and len(again[0]) < 30
+            and _NUMBER.fullmatch(again[0])
+            and following in ("ft", "lb", "st", "mi", "yd", "oz")
+        ):
             shown += " "
             index += 2
             continue
