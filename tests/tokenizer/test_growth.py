@@ -61,9 +61,7 @@ def test_usual_replacements_are_read(tmp_path: Path):
 @pytest.mark.parametrize("dotless", [False, True])
 @pytest.mark.parametrize("keep_spaces", [False, True])
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram", "bpe", "characters"])
-def test_the_steps_of_a_new_tokenizer_are_within_the_bounds(
-    kind: str, keep_spaces: bool, dotless: bool, lowercase: bool
-):
+def test_the_steps_of_a_new_tokenizer_are_within_the_bounds(kind: str, keep_spaces: bool, dotless: bool, lowercase: bool):
     choices = Normalization(kind, lowercase, dotless, True, kind == "wordpiece", keep_spaces)
     normalizer = as_json(unicode_normalizer(choices))
     library_from_json(library_to_json(tokenizers.Tokenizer(models.WordLevel())) | {"normalizer": normalizer}, "it")

@@ -107,8 +107,8 @@ class CorpusSettings(Settings):
     )
     language: str = Field(
         "auto",
-        description="language code for splitting sentences; 'auto': from the script. Also that of Wikipedia dumps whose "
-        "name does not say it",
+        description="language code for splitting sentences; 'auto': from the script. Also for Wikipedia dumps whose "
+        "name does not say theirs",
     )
     abbreviations: tuple[str, ...] = Field(
         (), description="additional abbreviations whose full stop does not end a sentence ('Abb.')"

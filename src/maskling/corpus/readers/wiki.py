@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,10 +115,10 @@ def _article(
 
 def _reason(page: Page, tables: LanguageTables, header: Header) -> str | None:
     """Return why a page is left out, before its text is looked at."""
-    if page.namespace not in (0, None) or (page.namespace is None and _has_namespace(page.title, header)):
-        return OTHER_NAMESPACE
     if page.is_redirect or (page.text is not None and is_redirect(page.text, tables)):
         return REDIRECT
+    if page.namespace not in (0, None) or (page.namespace is None and _has_namespace(page.title, header)):
+        return OTHER_NAMESPACE
     return NOT_WIKITEXT if page.model != "wikitext" else None
 
 
@@ -128,8 +128,7 @@ def _has_namespace(title: str, header: Header) -> bool:
     return bool(colon) and prefix in header.namespaces.values()
 
 
-def _count_templates(dropped: object, report: FileReport) -> None:
-    assert isinstance(dropped, dict)
+def _count_templates(dropped: Mapping[str, int], report: FileReport) -> None:
     for name, count in dropped.items():
         known = name in report.templates or len(report.templates) < _MOST_TEMPLATES
         report.templates[name if known else "other templates"] += count

@@ -82,8 +82,8 @@ class PageReader:
             elif name == "ns":
                 value = (self._until("</ns>", _LONGEST_VALUE) or "").strip()
                 page.namespace = int(value) if re.fullmatch(r"-?\d{1,6}", value) else None
-                if page.namespace not in (0, None):
-                    break
+            elif name == "revision" and page.namespace not in (0, None):
+                break
             elif name.rstrip("/") == "redirect":
                 page.is_redirect = True
                 break
@@ -108,13 +108,11 @@ class PageReader:
         return text
 
     def _read_header(self) -> Header:
-        parts: list[str] = []
         size = 0
         while "<page>" not in self._text and size < _LONGEST_HEADER and self._fill():
             size = len(self._text)
         start = self._text.find("<page>")
         text = self._text[: start if start >= 0 else _LONGEST_HEADER]
-        del parts
         database = re.search(r"<dbname>([^<>]{1,100})<", text)
         language = re.search(r'<mediawiki [^<>]{0,2000}xml:lang="([^"<>]{1,40})"', text)
         return Header(

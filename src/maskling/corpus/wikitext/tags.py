@@ -38,7 +38,7 @@ _INLINE: Final = frozenset(
             "img",
             "acronym",
         ),
-        *("link", "meta", "button", "input", "form", "label", "blink", "basefont", "nobreak", "onlyinclude"),
+        *("acronym", "link", "meta", "button", "input", "form", "label", "blink", "basefont", "nobreak"),
     )
 )
 # Every name that is a tag here; '<x>' of another name is text.

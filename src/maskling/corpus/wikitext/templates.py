@@ -143,12 +143,8 @@ def _convert(places: Sequence[str]) -> str:
         shown += f" {_UNITS.get(following.lower(), following)}"
         # 5 ft 10 in: a number and a unit again.
         again = places[index + 2 : index + 4]
-        if (
-            len(again) == 2
-            and len(again[0]) < 30
-            and _NUMBER.fullmatch(again[0])
-            and following in ("ft", "lb", "st", "mi", "yd", "oz")
-        ):
+        is_number = len(again) == 2 and len(again[0]) < 30 and _NUMBER.fullmatch(again[0]) is not None
+        if is_number and following in ("ft", "lb", "st", "mi", "yd", "oz"):
             shown += " "
             index += 2
             continue

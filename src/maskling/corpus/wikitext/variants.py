@@ -1,4 +1,4 @@
-"""Language variants in the text, '-{zh-hans:计算机;zh-hant:電腦}-': the text of one variant, chosen by a fallback chain.
+"""Language variants in the text, '-{zh-hans:计算机;zh-hant:電腦}-': one variant is chosen, by a fallback chain.
 
 Only what a page marks is chosen. The rest of a Chinese text stays in the script that it was written in.
 """
