@@ -69,10 +69,11 @@ class OpenFrames:
         return frame
 
     def unwind_to(self, depth: int) -> None:
-        """Give up the frames above a depth, and return what is in them as text."""
-        while len(self.stack) > depth:
-            frame = self.pop()
-            self.parts.append(GAP + _given_up(frame))
+        """Give up the frames above a depth, and return what is in them as text: each once, however deep it is."""
+        frames = self.stack[depth:]
+        del self.stack[depth:]
+        self.parts = self.stack[-1].parts if self.stack else self.top
+        self.parts += [GAP + _given_up(frame) for frame in frames]
 
     def find(self, kinds: frozenset[int], stops: frozenset[int], name: str = "") -> int | None:
         """Return the index of the innermost frame of a kind that nothing in `stops` hides."""

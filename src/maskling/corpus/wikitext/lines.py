@@ -90,6 +90,16 @@ class _Page:
             self._held = []
 
 
+def begins_heading(text: str, start: int) -> bool:
+    """Return whether the line that begins here, with '=', is a heading; comments may follow it."""
+    end = text.find("\n", start)
+    line = text[start : end if end >= 0 else len(text)].rstrip()
+    for _ in range(3):
+        if line.endswith("-->"):
+            line = line[: max(0, line.rfind("<!--"))].rstrip()
+    return len(line) > 2 and line.endswith("=")
+
+
 def _heading(line: str) -> tuple[int, str] | None:
     """Return the level and the text of a heading, or None if a line is none."""
     bare = line.replace(GAP, "").rstrip()

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from typing import Final
 
+from maskling.corpus.wikitext import tags
 from maskling.corpus.wikitext.frames import (
     DEEPEST,
     EXTERNAL,
@@ -37,16 +38,8 @@ from maskling.corpus.wikitext.frames import (
     OpenFrames,
 )
 from maskling.corpus.wikitext.language_tables import DROP, LanguageTables, normalized
+from maskling.corpus.wikitext.lines import begins_heading
 from maskling.corpus.wikitext.marks import BOLD, BOTH, GAP, ITALIC, LITERAL
-from maskling.corpus.wikitext.tags import (
-    ANY_TAG,
-    BLOCK_TAGS,
-    HIDDEN_STYLE,
-    PAIRED,
-    RAW_TAGS,
-    TABLE_TAGS,
-    ClosingTags,
-)
 from maskling.corpus.wikitext.templates import fill, superscript
 from maskling.corpus.wikitext.variants import chosen_text
 
@@ -76,7 +69,7 @@ class Scanner(OpenFrames):
     def __init__(self, text: str, tables: LanguageTables, variant: str, formulas: bool) -> None:
         self._text, self._tables, self._variant, self._formulas = text, tables, variant, formulas
         super().__init__()
-        self._closing = ClosingTags(text)
+        self._closing = tags.ClosingTags(text)
         self.dropped: Counter[str] = Counter()
         self.is_disambiguation = False
 
@@ -139,23 +132,22 @@ class Scanner(OpenFrames):
         frame.arguments.append("".join(frame.parts))
         frame.parts.clear()
         if frame.kind == LINK and len(frame.arguments) == 1:
-            frame.is_file = self._namespace(frame.arguments[0]) in self._tables.file
+            frame.is_file = _namespace(frame.arguments[0]) in self._tables.file
 
     def _line(self, start: int, end: int) -> None:
         """Handle a line break before a heading, a table or its end, or a blank line."""
-        token = self._text[start:end]
-        stack = self.stack
+        text, stack = self._text, self.stack
+        token = text[start:end]
         if token.endswith("{|"):
             self.parts.append("\n")
             self.push(TABLE, start)
         elif token.endswith("|}"):
-            index = self.find(TABLES, STOPS[TABLE])
-            if index is not None:
+            if (index := self.find(TABLES, STOPS[TABLE])) is not None:
                 self.unwind_to(index + 1)
                 self.pop()
             self.parts.append("\n\n")
-        elif end < len(self._text) and self._text[end] == "=":
-            if stack and self._begins_heading(end):
+        elif text.startswith("=", end):
+            if stack and begins_heading(text, end):
                 self.unwind_to(0)
             self.parts.append("\n")
         else:
@@ -163,22 +155,13 @@ class Scanner(OpenFrames):
                 self.unwind_to(len(stack) - 1)
             self.parts.append("\n")
 
-    def _begins_heading(self, start: int) -> bool:
-        end = self._text.find("\n", start)
-        line = self._text[start : end if end >= 0 else len(self._text)].rstrip()
-        for _ in range(3):
-            if line.endswith("-->"):
-                line = line[: max(0, line.rfind("<!--"))].rstrip()
-        return len(line) > 2 and line.endswith("=")
-
     def _open_braces(self, start: int, end: int) -> int:
         text, count = self._text, end - start
         if count == 2:
             simple = _SIMPLE_TEMPLATE.match(text, start)
             if simple is not None:
                 name = normalized(simple[1])
-                pattern = self._pattern(name)
-                if not pattern:
+                if not (pattern := self._pattern(name)):
                     self._drop(name, pattern, start, simple.end())
                     return simple.end()
             if text.startswith("{{!}}", start):
@@ -199,8 +182,7 @@ class Scanner(OpenFrames):
     def _close_braces(self, start: int, end: int) -> int:
         text, left = self._text, end - start
         if text[end - 1] == "-":
-            index = self.find(VARIANTS, STOPS[VARIANT])
-            if index is not None:
+            if (index := self.find(VARIANTS, STOPS[VARIANT])) is not None:
                 return self._close_variant(index, end)
             self.parts.append("}")
             return start + 1
@@ -219,8 +201,7 @@ class Scanner(OpenFrames):
                 left -= 2
                 self._template(frame, end - left)
         if left and text.startswith("-", end):
-            index = self.find(VARIANTS, STOPS[VARIANT])
-            if index is not None:
+            if (index := self.find(VARIANTS, STOPS[VARIANT])) is not None:
                 return self._close_variant(index, end + 1)
         if left:
             self.parts.append("}")
@@ -258,15 +239,12 @@ class Scanner(OpenFrames):
         arguments = frame.arguments
         whole = arguments[0] if arguments else "".join(frame.parts)
         name = normalized(whole[:200].replace(GAP, ""))
-        pattern = self._pattern(name)
-        if not pattern:
+        if not (pattern := self._pattern(name)):
             self._drop(name, pattern, frame.begin, end)
             return
         head, colon, rest = whole.partition(":")
         before = [rest] if colon and self._tables.pattern(normalized(head) + ":") == pattern else []
-        arguments = [*before, *frame.content()[1:]]
-        filled = fill(pattern, arguments)
-        self.parts.append(filled or GAP)
+        self.parts.append(fill(pattern, [*before, *frame.content()[1:]]) or GAP)
 
     def _open_brackets(self, start: int, end: int) -> None:
         text = self._text
@@ -288,13 +266,13 @@ class Scanner(OpenFrames):
             top = self.stack[-1] if self.stack else None
             if top is not None and top.kind == EXTERNAL:
                 left -= 2 if top.name == "[[" and left > 1 else 1
-                self._parts_of_external(self.pop())
+                self._close_external()
                 continue
             if left == 1:
                 index = self.find(EXTERNALS, STOPS[EXTERNAL])
                 if index is not None and whole == 1:
                     self.unwind_to(index + 1)
-                    self._parts_of_external(self.pop())
+                    self._close_external()
                 else:
                     self.parts.append("]" if whole != 2 else "")
                 return
@@ -308,12 +286,9 @@ class Scanner(OpenFrames):
             arguments = frame.content()
             self._emit_link(arguments[0], "|".join(arguments[1:]) if len(arguments) > 1 else None)
 
-    def _parts_of_external(self, frame: Frame) -> None:
-        self.parts.append("".join(frame.parts).strip(" \t") or GAP)
-
-    def _namespace(self, target: str) -> str:
-        prefix, colon, _ = target[:200].partition(":")
-        return normalized(prefix) if colon else ""
+    def _close_external(self) -> None:
+        label = "".join(self.pop().parts).strip(" \t")
+        self.parts.append(label or GAP)
 
     def _emit_link(self, target: str, label: str | None) -> None:
         """Put the text of a link in its place: its label, else its target; nothing for files and categories."""
@@ -323,7 +298,7 @@ class Scanner(OpenFrames):
             if stripped.startswith(":"):
                 target = stripped[1:]
             else:
-                space = self._namespace(stripped)
+                space = _namespace(stripped)
                 if space in tables.file or space in tables.category or space in tables.interlanguage:
                     self.parts.append(GAP)
                     return
@@ -347,21 +322,21 @@ class Scanner(OpenFrames):
             elif start:
                 self._drop_break()
             return close[1]
-        found = ANY_TAG.match(text, start)
+        found = tags.ANY_TAG.match(text, start)
         name = found[2].lower() if found is not None else ""
-        if found is None or name not in PAIRED:
+        if found is None or name not in tags.PAIRED:
             self.parts.append("<")
             return start + 1
         closes, attributes = bool(found[1]), found[3]
-        if name in RAW_TAGS and not closes:
+        if name in tags.RAW_TAGS and not closes:
             return self._raw(name, attributes, end)
-        if name in TABLE_TAGS or name in ("sup", "rt", "rp", "span", "div"):
+        if name in tags.TABLE_TAGS or name in ("sup", "rt", "rp", "span", "div"):
             self._paired(name, closes, attributes, start)
         elif name == "br":
             self.parts.append("\n")
-        elif name in BLOCK_TAGS:
+        elif name in tags.BLOCK_TAGS:
             self.parts.append("\n\n")
-        elif name in RAW_TAGS:
+        elif name in tags.RAW_TAGS:
             self.parts.append(GAP)
         return end
 
@@ -400,8 +375,8 @@ class Scanner(OpenFrames):
                 self.parts.append("\n\n")
             return
         within = bool(self.stack) and self.stack[-1].kind == TAG and self.stack[-1].name == name
-        hides = name in ("table", "rt", "rp") or within or HIDDEN_STYLE.search(attributes) is not None
-        if attributes.rstrip().endswith("/") or name in TABLE_TAGS - {"table"}:
+        hides = name in ("table", "rt", "rp") or within or tags.HIDDEN_STYLE.search(attributes) is not None
+        if attributes.rstrip().endswith("/") or name in tags.TABLE_TAGS - {"table"}:
             return
         if raised or hides:
             self.push(RAISED if raised else TAG, start, name)
@@ -417,3 +392,8 @@ class Scanner(OpenFrames):
             self.is_disambiguation = True
         self.parts.append(GAP)
         return end
+
+
+def _namespace(target: str) -> str:
+    prefix, colon, _ = target[:200].partition(":")
+    return normalized(prefix) if colon else ""
