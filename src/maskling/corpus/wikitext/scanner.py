@@ -51,7 +51,7 @@ OTHERS: Final = "other templates"
 _PLAIN: Final = r"[^\[\]{}|<>\n&'\ufdd0-\ufdd5]"
 # Every alternative begins with a literal character, by which the engine skips plain text ten times as fast.
 _TOKEN: Final = re.compile(
-    rf"\[\[({_PLAIN}{{1,300}})(?:\|({_PLAIN}{{1,500}}))?\]\](?!\])"
+    rf"\[\[(?!https?:|//)({_PLAIN}{{1,300}})(?:\|({_PLAIN}{{1,500}}))?\]\](?!\])"
     r"|\[\[?(?:(?:https?|ftps?|irc|gopher|svn|git)://|//|mailto:|news:)[^\s\[\]<>\"{}|]*"
     r"|\[\[+|\]\]*|''+|\{\{+|\}\}+|\||\}-"
     r"|\n(?:[ \t:*#;]{0,20}\{\||[ \t]{0,20}\|\}(?!\})|(?==)|(?=[ \t]{0,20}\n))"

@@ -62,13 +62,15 @@ class ClosingTags:
         """Return where the next closing tag begins and ends, or None without one.
 
         name: of a tag, or '-->'. An element that begins again before it is closed is not closed; nowiki may hold
-        anything.
+        anything, and comments hold others unless a heading stands between.
         """
         closing = self._closing(name, start)
-        if closing is None or name in ("nowiki", "-->"):
+        if closing is None or name == "nowiki":
             return closing
         again = self._opening(name, start)
-        return closing if again is None or again > closing[0] else None
+        if again is None or again > closing[0]:
+            return closing
+        return closing if name == "-->" and self._text.find("\n==", start, again) < 0 else None
 
     def _closing(self, name: str, start: int) -> tuple[int, int] | None:
         known = self._closings.get(name, (-1, -1))
@@ -87,6 +89,11 @@ class ClosingTags:
         known = self._openings.get(name, -1)
         if known is None or known >= start:
             return known
-        match = _OPENING[name].search(self._text, start)
-        self._openings[name] = match.start() if match is not None else None
-        return self._openings[name]
+        if name == "-->":
+            at = self._text.find("<!--", start)
+            found = at if at >= 0 else None
+        else:
+            match = _OPENING[name].search(self._text, start)
+            found = match.start() if match is not None else None
+        self._openings[name] = found
+        return found
