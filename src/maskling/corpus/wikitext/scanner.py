@@ -200,9 +200,9 @@ class Scanner(OpenFrames):
             else:
                 left -= 2
                 self._template(frame, end - left)
-        if left and text.startswith("-", end):
-            if (index := self.find(VARIANTS, STOPS[VARIANT])) is not None:
-                return self._close_variant(index, end + 1)
+        ends = bool(left) and text.startswith("-", end)
+        if ends and (index := self.find(VARIANTS, STOPS[VARIANT])) is not None:
+            return self._close_variant(index, end + 1)
         if left:
             self.parts.append("}")
         return end
