@@ -48,7 +48,7 @@ def database(path: Path) -> bytes:
 @pytest.mark.parametrize(
     ("suffix", "advice"),
     [
-        (".xml", "WikiExtractor"),
+        (".xml", "JSON Lines"),
         (".warc", "trafilatura"),
         (".wet", "trafilatura"),
         (".docx", "libreoffice"),
@@ -82,7 +82,6 @@ def test_formats_that_are_not_text_are_refused_by_name(read_file: Any, suffix: s
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (DUMP, "is XML, not plain text"),
         (b'<?xml version="1.0"?>\n<TEI><text>x</text></TEI>', "is XML, not plain text"),
         (WARC, "is a web archive (WARC), not text"),
         (b"%PDF-1.7\n%text", "is PDF, not text: convert it to text first"),
@@ -108,7 +107,8 @@ def test_a_database_is_refused(read_file: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("packed", [".gz", ".bz2"])
 def test_a_dump_is_never_read_as_text(read_file: Any, packed: str) -> None:
     content = gzip.compress(DUMP) if packed == ".gz" else bz2.compress(DUMP)
-    assert "'.xml' files are not read" in read_file(f"dewiki.xml{packed}", content)[1].problems()[0]
+    for name in (f"dewiki.xml{packed}", "dump", "dump.txt", "dump.log"):
+        assert [document.text for document in read_file(name, content)[0]] == ["A is a letter."]
     assert "'.warc' files are not read" in read_file("x.warc.gz", gzip.compress(WARC))[1].problems()[0]
     assert "'.wet' files are not read" in read_file("x.warc.wet.gz", gzip.compress(WARC))[1].problems()[0]
 

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from maskling.console import columns_of, printable
+from maskling.console import columns_of, counted, printable
 
+# Unknown templates of wikitext that are named.
+_SHOWN_TEMPLATES = 8
 _NUMBER = re.compile(r"[-+]?\d[\d,._]*([eE][-+]?\d+)?( ?[a-zA-Z%]{1,2})?")
 
 
@@ -87,3 +89,10 @@ def score_lines(details: Mapping[str, Any]) -> list[str]:
         rows += [[name, *map(str, row)] for name, row in zip(confusion["labels"], confusion["counts"], strict=True)]
         lines += table(rows, heads=True)
     return lines
+
+
+def unknown_templates(templates: Mapping[str, int], total: int) -> str:
+    """Return a line about the templates of wikitext that were left out without being known, the most frequent first."""
+    most = sorted(templates.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_TEMPLATES]
+    named = ", ".join(f"{name} {count:,}" for name, count in most)
+    return f"{counted(total, 'unknown template')} within text left out: {named}"

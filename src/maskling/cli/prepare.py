@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from maskling.cli.format import byte_size, size
+from maskling.cli.format import byte_size, size, unknown_templates
 from maskling.cli.inputs import SOURCES, check_out_folder, check_sources
 from maskling.cli.options import SettingPairs, setting_layers, setting_lines
 from maskling.console import Console, counted
@@ -29,7 +29,8 @@ def prepare(
     """Prepare text for training.
 
     Reads, cleans, deduplicates and tokenizes text, and trains a tokenizer on it unless --tokenizer.path gives one.
-    Reads plain text, JSON Lines, CSV, TSV, Parquet, HTML, Markdown and EPUB, also compressed as .gz, .bz2, .xz or .zst.
+    Reads plain text, JSON Lines, CSV, TSV, Parquet, HTML, Markdown, EPUB and Wikipedia dumps, also compressed as .gz,
+    .bz2, .xz or .zst.
 
     Every setting is an option too, such as --tokenizer.vocab-size 8000 or --corpus.plain line; --show lists them all.
     It can be stopped at any time; the same command resumes.
@@ -134,6 +135,7 @@ class PrepareReport:
                 "rejected": dict(text.rejected),
                 "encodings": dict(text.encodings),
                 "changes": dict(text.changes),
+                "unknown_templates": dict(text.templates),
                 "train_tokens": event.train_tokens,
                 "validation_tokens": event.validation_tokens,
                 "vocab_size": event.manifest.vocab_size,
@@ -156,4 +158,6 @@ def _changes(event: Prepared) -> list[str]:
         files = ", ".join(f"{counted(count, 'file')} read as {name}" for name, count in text.encodings.items())
         lines.append(f"  encodings   {files}; the others declare theirs or are UTF-8")
     lines += [f"  changed     {count:,} {kind}" for kind, count in text.changes.items()]
+    if text.num_templates:
+        lines.append(f"  templates   {unknown_templates(text.templates, text.num_templates)}")
     return lines

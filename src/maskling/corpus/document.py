@@ -70,9 +70,11 @@ class Document:
 
     id: unique within its source ("books.jsonl.gz:17"); source: the location it was read from.
     line_sentences: each line of `text` is one sentence already, and must not be split or joined.
+    language: for splitting sentences, where the source says it.
     """
 
     text: str
     id: str
     source: str
     line_sentences: bool = False
+    language: str | None = None

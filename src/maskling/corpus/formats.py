@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 import re
 from typing import Final
@@ -16,13 +17,14 @@ ARCHIVES: Final = (".zip", ".tar")
 SUFFIXES: Final = frozenset((*(suffix for reader in READERS.values() for suffix in reader.suffixes), *ARCHIVES))
 # The files of WikiExtractor have no suffix; in a folder they are known by name.
 _WIKI_NAME = re.compile(r"wiki_\d+")
+# Parts of dumps: enwiki-20260901-pages-articles1.xml-p1p41242.bz2.
+_DUMP_PART: Final = re.compile(r"\.xml-p\d+p\d+")
+_DUMP_INDEX: Final = re.compile(r"multistream-index\d*\.txt")
+_XML_SUFFIX: Final = ".xml"
 _BY_SUFFIX: Final = {suffix: name for name, reader in READERS.items() for suffix in reader.suffixes}
 
 _TO_TEXT = "save it as plain text, HTML or EPUB, for example with 'libreoffice --headless --convert-to txt'"
-_XML = (
-    "convert it to text or JSON Lines first; of a MediaWiki dump, give the folder that WikiExtractor writes from it, "
-    "or set corpus.format to plain to read the markup as text"
-)
+_XML = "convert it to text or JSON Lines first, or set corpus.format to plain to read the markup as text"
 _WARC = "extract the text first, for example with trafilatura, and give it as JSON Lines"
 _NO_TEXT = "leave it out"
 _TABLE = "save it as CSV or Parquet"
@@ -32,7 +34,7 @@ _MAIL = "write its messages as text files or JSON Lines, or set corpus.format to
 # What to do instead, by suffix.
 _REFUSED: Final = {
     ".pdf": "convert it to text first, for example with pdftotext",
-    **dict.fromkeys((".xml", ".sgml", ".sgm", ".rss", ".tei", ".tmx", ".xliff"), _XML),
+    **dict.fromkeys((_XML_SUFFIX, ".sgml", ".sgm", ".rss", ".tei", ".tmx", ".xliff"), _XML),
     **dict.fromkeys((".warc", ".arc", ".wet", ".wat"), _WARC),
     **dict.fromkeys((".doc", ".docx", ".docm", ".dot", ".dotx", ".odt", ".ott", ".rtf", ".pages", ".wpd"), _TO_TEXT),
     **dict.fromkeys((".ppt", ".pptx", ".odp", ".key"), _TO_TEXT),
@@ -95,6 +97,7 @@ _XML_MARKUP = re.compile(
     rb"|<[\w:.-]+\s[^<>]*\bxmlns(?::\w+)?\s*=",
     re.IGNORECASE,
 )
+_DUMP: Final = re.compile(rb"(?:<\?xml\b[^<>]*>\s*)?(?:<mediawiki\b|<page>\s*<title>)")
 _HTML_MARKUP = re.compile(
     rb"(?:<\?xml[^>]*>\s*|<!--.{0,5000}?-->\s*)*<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE | re.DOTALL
 )
@@ -104,7 +107,35 @@ _OFFICE_MEMBERS = (b"[Content_Types].xml", b"_rels/", b"word/", b"xl/", b"ppt/",
 
 def is_readable(source: Source) -> bool:
     """Return whether a file that was found in a folder or an archive has a reader."""
-    return source.suffix in SUFFIXES or (not source.suffix and bool(_WIKI_NAME.match(posixpath.basename(source.name))))
+    suffix = source.suffix
+    if suffix == _XML_SUFFIX:
+        return _may_be_dump(source)
+    return (
+        suffix in SUFFIXES
+        or bool(_DUMP_PART.fullmatch(suffix))
+        or (not suffix and bool(_WIKI_NAME.match(posixpath.basename(source.name))))
+    )
+
+
+def _may_be_dump(source: Source) -> bool:
+    """Return whether XML is a dump of MediaWiki, or cannot be looked into; the reader reports why, then."""
+    try:
+        head = read_head(source)
+    except (OSError, CorpusError):
+        return True
+    return not head or is_dump(head)
+
+
+def is_dump(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is an XML dump of MediaWiki."""
+    return bool(_DUMP.match(_as_utf8(head).lstrip()))
+
+
+def _as_utf8(head: bytes) -> bytes:
+    """Return the first bytes of a text in UTF-8 without a mark, if a mark says what they are in."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return head.decode("utf-16", "replace").encode("utf-8", "replace")
+    return head.removeprefix(codecs.BOM_UTF8)
 
 
 def find_reader(source: Source, settings: CorpusSettings) -> ReadFunction | str:
@@ -121,6 +152,10 @@ def find_reader(source: Source, settings: CorpusSettings) -> ReadFunction | str:
     name = _BY_SUFFIX.get(suffix)
     if name not in (None, "plain"):
         return READERS[name or ""].read
+    if _DUMP_INDEX.search(source.name.lower()):
+        raise CorpusError("is the index of a multistream dump, not text: leave it out, the dump is read without it")
+    if (suffix == _XML_SUFFIX and _may_be_dump(source)) or _DUMP_PART.fullmatch(suffix):
+        return READERS["wiki"].read
     if suffix in _REFUSED:
         raise CorpusError(f"'{suffix}' files are not read: {_REFUSED[suffix]}")
     return _recognised(read_head(source), named_text=name == "plain")
@@ -150,7 +185,9 @@ def _recognised(head: bytes, named_text: bool) -> ReadFunction | str:
     for magic, name in _READABLE:
         if head.startswith(magic):
             return READERS[name].read
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = _as_utf8(head).lstrip()
+    if _DUMP.match(text):
+        return READERS["wiki"].read
     if _DOC.match(text):
         return READERS["wikiextractor"].read
     if _HTML_MARKUP.match(text) and not named_text:

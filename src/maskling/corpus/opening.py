@@ -30,6 +30,8 @@ READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdErro
 # The first bytes of compressed data. The name may not have the suffix: downloads and exports often lack it.
 _MAGIC = {b"\x1f\x8b\x08": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 _HEAD_BYTES = 1 << 16
+# A block of a .bz2 is decompressed as a whole: fewer bytes of it give none.
+_BZ2_BYTES = 1 << 20
 
 
 @contextlib.contextmanager
@@ -79,6 +81,8 @@ def read_head(source: Source) -> bytes:
         once = source.opened is not None or source.location == "-"
         head = _peek(raw, _HEAD_BYTES) if once else raw.read(_HEAD_BYTES)
         compression = _compression_of(source, head)
+        if compression == ".bz2" and not once:
+            head += raw.read(_BZ2_BYTES - len(head))
     try:
         match compression:
             case ".gz":
@@ -257,6 +261,7 @@ class FileReport:
     A fault is one line: what was wrong and where. The first few are kept, all are counted.
     stop: raise the first fault instead of keeping it. member: of an archive, named before its faults.
     read_as: an encoding that nothing named.
+    left_out: documents that the reader left out, by reason; templates: unknown ones in wikitext, by name.
     notes: what is no fault but differs from the file, with a count ('documents without text').
     """
 
@@ -268,6 +273,8 @@ class FileReport:
     num_faults: int = 0
     faults: list[str] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    templates: Counter[str] = field(default_factory=Counter)
     read_as: str | None = None
     _stream: IO[bytes] | None = None
     _position: int = 0

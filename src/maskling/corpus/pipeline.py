@@ -69,7 +69,7 @@ def process_document(document: Document, settings: CorpusSettings) -> CleanDocum
     if document.line_sentences or settings.clean.spaces == "keep":
         sentences = split_lines(text)
     else:
-        sentences = split_sentences(text, settings.language, settings.abbreviations)
+        sentences = split_sentences(text, document.language or settings.language, settings.abbreviations)
     return CleanDocument(
         id=document.id,
         source=document.source,

@@ -56,11 +56,21 @@ def read_documents(
             if file.documents > done:
                 yield ReadPosition(index, file.documents), document
         if not file.documents and not file.num_faults:
-            file.add_fault("has no text")
+            _report_empty(file)
     if start == START and not report.documents:
         first = report.files[0].problem() if report.files else "no source was given"
         more = f" (and {len(report.files) - 1:,} more sources without text)" if len(report.files) > 1 else ""
         raise CorpusError(f"no document could be read: {first}{more}")
+
+
+def _report_empty(file: FileReport) -> None:
+    """Report a file without a document. One of which all pages were left out is as it should be, and stops nothing."""
+    if not file.left_out:
+        file.add_fault("has no text")
+        return
+    counts = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in file.left_out.most_common())
+    file.stop = False
+    file.add_fault(f"has no article (left out: {counts})")
 
 
 def _documents(source: Source, settings: CorpusSettings, report: FileReport) -> Iterator[Document]:

@@ -10,11 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from maskling.config import Settings
 from maskling.corpus.tables import TableSettings
 from maskling.corpus.web_encodings import web_encoding
+from maskling.corpus.wikitext.settings import WikiSettings
 
 # The names of READERS, which import this file.
 FORMATS = (
     *("plain", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "html", "markdown", "epub"),
-    *("wikiextractor", "fasta", "conllu"),
+    *("wikiextractor", "wiki", "wikitext", "fasta", "conllu"),
 )
 
 
@@ -89,6 +90,7 @@ class CorpusSettings(Settings):
         None, description="field or column with the name of the document; default: file name and line or row"
     )
     csv: TableSettings = TableSettings()
+    wiki: WikiSettings = WikiSettings()
     encoding: str = Field(
         "auto",
         description="character encoding of files that are not UTF-8, a label of the web or a name of Python; 'auto': "
@@ -103,7 +105,11 @@ class CorpusSettings(Settings):
     max_document_characters: int = Field(
         10_000_000, ge=1000, description="longer plain texts become several documents, split at a line or a space"
     )
-    language: str = Field("auto", description="language code for splitting sentences; 'auto': from the script")
+    language: str = Field(
+        "auto",
+        description="language code for splitting sentences; 'auto': from the script. Also for Wikipedia dumps whose "
+        "name does not say theirs",
+    )
     abbreviations: tuple[str, ...] = Field(
         (), description="additional abbreviations whose full stop does not end a sentence ('Abb.')"
     )

@@ -96,7 +96,8 @@ class TextReport(_Record):
 
     rejected: number of documents per reason; bad_files: the first of `num_bad_files`; notes: what else was left out or
     read differently, with counts ('files in it left out, no reader for .png'); changes: what reading and cleaning
-    changed, counted by kind; encodings: files per encoding that was recognized and not declared.
+    changed, counted by kind; encodings: files per encoding that was recognized and not declared. templates: the most
+    frequent ones of wikitext that were left out without being known, and num_templates: how often that was in all.
     """
 
     read: Count = 0
@@ -109,6 +110,8 @@ class TextReport(_Record):
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
     notes: dict[str, Count] = Field(default_factory=dict)
+    templates: dict[str, Count] = Field(default_factory=dict)
+    num_templates: Count = 0
 
 
 class SourceNote(_Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from maskling.cli.format import shortened, size, table
+from maskling.cli.format import shortened, size, table, unknown_templates
 from maskling.cli.views import View
 from maskling.console import counted
 from maskling.corpus.dedup import SeenDigests
@@ -38,6 +38,9 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
         sentences += len(clean.sentences)
         if len(shown) < samples:
             shown.append(clean)
+    for file in report.files:
+        rejected.update(file.left_out)
+    templates = sum((file.templates for file in report.files), Counter())
     files = [[f"{file.documents:,}", file.name] for file in report.files[:SHOWN_FILES]]
     left_out = [[f"{count:,}", reason.replace("_", " ")] for reason, count in rejected.most_common()]
     lines = [
@@ -51,6 +54,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
         ),
         *(["left out", *table(left_out)] if left_out else []),
         *(["changed by cleaning", *table([[f"{n:,}", kind] for kind, n in changes.most_common()])] if changes else []),
+        *([unknown_templates(templates, templates.total())] if templates else []),
         *(f"problem: {line}" for line in report.problems()),
     ]
     for sample in shown:
@@ -62,6 +66,7 @@ def view_corpus(sources: Sequence[str], settings: CorpusSettings, samples: int, 
         "files": {file.name: file.documents for file in report.files},
         "rejected": dict(rejected),
         "changes": dict(changes),
+        "unknown_templates": dict(templates),
         "problems": report.problems(),
         "samples": [{"id": sample.id, "text": sample.text} for sample in shown],
     }

@@ -19,6 +19,7 @@ from maskling.corpus.readers.jsonl import read_jsonl
 from maskling.corpus.readers.markdown import read_markdown
 from maskling.corpus.readers.parquet import read_arrow, read_parquet
 from maskling.corpus.readers.text import read_plain
+from maskling.corpus.readers.wiki import read_wiki, read_wikitext
 from maskling.corpus.readers.wikiextractor import read_wikiextractor
 from maskling.corpus.settings import CorpusSettings
 
@@ -44,6 +45,9 @@ READERS = {
     "markdown": FileFormat(read_markdown, (".md", ".markdown")),
     "epub": FileFormat(read_epub, (".epub",)),
     "wikiextractor": FileFormat(read_wikiextractor, ()),
+    # XML is not always a dump: formats.py looks into it.
+    "wiki": FileFormat(read_wiki, ()),
+    "wikitext": FileFormat(read_wikitext, (".wikitext", ".mediawiki")),
     "fasta": FileFormat(read_fasta, (".fa", ".fasta", ".fas", ".fna", ".faa", ".ffn", ".frn", ".fastq", ".fq")),
     "conllu": FileFormat(read_conllu, (".conllu",)),
 }

@@ -13,6 +13,7 @@ import orjson
 from maskling.corpus.decoding import decode, split_into_lines
 from maskling.corpus.document import Document, Source
 from maskling.corpus.opening import FileReport, open_bytes
+from maskling.corpus.readers.cirrus import CirrusPages, is_cirrus_page
 from maskling.corpus.readers.fields import read_row, split_paths
 from maskling.corpus.readers.json_values import JsonError, read_rows
 from maskling.corpus.settings import CorpusSettings
@@ -69,7 +70,8 @@ def _has_rows_on_lines(first: list[str], cut: bool, text_field: str) -> bool:
 def _read_lines(
     lines: Iterator[str], source: Source, settings: CorpusSettings, report: FileReport
 ) -> Iterator[Document]:
-    number, cut = 0, False
+    number, cut, actions = 0, False, 0
+    pages = CirrusPages(source, settings, report)
     for line in lines:
         continued, cut = cut, len(line) >= LONGEST_LINE and not line.endswith("\n")
         if continued:
@@ -88,12 +90,18 @@ def _read_lines(
             continue
         for index, row in enumerate(rows, start=1):
             if _is_action(row):
-                report.notes["lines are actions of an Elasticsearch file, without text"] += 1
+                actions += 1
                 continue
-            name = f"{source.name}:{number}" + (f".{index}" if index > 1 else "")
-            document = read_row(row, f"line {number:,}", name, source, settings, report)
+            if actions and settings.text_field == "text" and is_cirrus_page(row):
+                actions -= 1
+                document = pages.document(row)
+            else:
+                name = f"{source.name}:{number}" + (f".{index}" if index > 1 else "")
+                document = read_row(row, f"line {number:,}", name, source, settings, report)
             if document is not None:
                 yield document
+    if actions:
+        report.notes["lines are actions of an Elasticsearch file, without text"] += actions
 
 
 def _read_values(

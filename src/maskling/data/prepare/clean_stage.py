@@ -143,19 +143,22 @@ class OpenPart:
             self._changes.update(file.notes)
         encodings = Counter(file.read_as for file in files if file.read_as is not None)
         documents = self.documents
+        # What readers leave out was read as well; which part it is counted in does not matter.
+        left_out = sum((file.left_out for file in files), Counter())
         tally = ReadCounts(
             source=self.position.source,
             document=self.position.document,
-            read=self._read,
+            read=self._read + left_out.total(),
             kept=len(documents),
             kept_bytes=self.num_bytes,
-            rejected=dict(sorted(self._rejected.items())),
+            rejected=dict(sorted((self._rejected + left_out).items())),
             replaced_bytes=sum(file.replaced_bytes for file in files),
             changes=dict(sorted(self._changes.items())),
             encodings=dict(sorted(encodings.items())),
             num_bad_files=len(bad),
             bad_files=tuple(map(_bad_file, bad[:NOTED_BAD_FILES])),
             notes=dict(sum((file.notes for file in files), Counter())),
+            templates=dict(sorted(sum((file.templates for file in files), Counter()).items())),
         )
         self._begin()
         return documents, tally

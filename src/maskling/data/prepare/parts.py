@@ -54,6 +54,7 @@ class ReadCounts(BaseModel):
     num_bad_files: Count = 0
     bad_files: tuple[BadFile, ...] = ()
     notes: dict[str, Count] = {}
+    templates: dict[str, Count] = {}
 
     @property
     def position(self) -> ReadPosition:

@@ -63,6 +63,9 @@ from maskling.tokenizer.segmentation import resolve_words
 from maskling.tokenizer.tokenizer import Tokenizer
 from maskling.version import __version__
 
+# Templates that a manifest names; rarer ones are only counted.
+NOTED_TEMPLATES = 100
+
 
 def prepare(sources: Sequence[str], out: Path, settings: PrepareSettings | None = None) -> Iterator[PrepareEvent]:
     """Prepare the folder `out` from the text of `sources`, yielding events; the last one is `Prepared`.
@@ -203,7 +206,9 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
     changes: Counter[str] = Counter()
     encodings: Counter[str] = Counter()
     notes: Counter[str] = Counter()
+    templates: Counter[str] = Counter()
     for tally in tallies:
+        templates.update(tally.templates)
         rejected.update(tally.rejected)
         changes.update(tally.changes)
         encodings.update(tally.encodings)
@@ -220,6 +225,8 @@ def text_report(tallies: Sequence[ReadCounts]) -> TextReport:
         num_bad_files=sum(tally.num_bad_files for tally in tallies),
         bad_files=tuple(bad[:NOTED_BAD_FILES]),
         notes=dict(sorted(notes.items())),
+        templates=dict(sorted(templates.items(), key=lambda item: (-item[1], item[0]))[:NOTED_TEMPLATES]),
+        num_templates=templates.total(),
     )
 
 
