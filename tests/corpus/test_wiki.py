@@ -314,7 +314,7 @@ def test_a_dump_is_never_read_as_plain_text_in_silence(tmp_path: Path) -> None:
             list(read_plain(source, CorpusSettings(), FileReport("x")))
     documents, report = read(path, format="plain")
     assert len(documents) == 1
-    assert "1 files are MediaWiki dumps read with their markup" in (report.problem() or "")
+    assert "1 file is read as plain text, with the markup of MediaWiki" in (report.problem() or "")
 
 
 def test_a_file_of_wikitext(tmp_path: Path) -> None:
