@@ -38,7 +38,9 @@ def _not_a_dump(blocks: Iterator[str], settings: CorpusSettings, report: FileRep
     if _DUMP.match(first):
         if settings.format != "plain":
             raise CorpusError("is a MediaWiki dump, not plain text; set corpus.format to wiki")
-        report.notes["files are read as plain text, with the markup of MediaWiki; set corpus.format to wiki to read prose"] += 1
+        report.notes[
+            "files are read as plain text, with the markup of MediaWiki; set corpus.format to wiki to read prose"
+        ] += 1
     yield first
     yield from blocks
 
