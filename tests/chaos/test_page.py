@@ -22,4 +22,4 @@ def test_every_row_names_tests_that_there_are():
             if "*long*" not in row:
                 before = text.partition(f"\ndef {name}(")[0]
                 decorators = "" if before.endswith("\n") else before.rpartition("\n\n\n")[2]
-                assert "mark.slow" not in decorators, f"{name} is a long one"
+                assert "@pytest.mark.slow" not in decorators, f"{name} is a long one"

@@ -150,7 +150,7 @@ def test_a_terminal_has_colours_unless_no_color_is_set(monkeypatch: pytest.Monke
     assert "\x1b[1" not in plain
 
 
-STARTED = Started("cpu", 1000, 1000, None, 100, 10, 10_000, None, None, "data")
+STARTED = Started("cpu", 1000, 1000, None, 100, 10, 10_000, None, None, source="data")
 STEP = Step(1, 10_000, 5.0, {"mlm": 5.0}, 1e-3, {}, 100.0, 0.9, 1.0, 12_000.0)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 from maskling.train.events import Step
-from maskling.train.outputs import MetricsLog
+from maskling.train.outputs import MetricsLog, _record
 
 
-def step(number: int, loss: float = 1.5) -> Step:
-    return Step(number, 9, loss, {"mlm": loss, "pair": None}, 1e-3, {"mask_rate": 0.3}, 100.0, 0.99, 2.0, 5.0)
+def step(number: int, loss: float = 1.5) -> dict[str, Any]:
+    """Return the line of a step."""
+    return _record(Step(number, 9, loss, {"mlm": loss, "pair": None}, 1e-3, {"mask_rate": 0.3}, 100.0, 0.99, 2.0, 5.0))
 
 
 def lines(path: Path) -> list[dict[str, object]]:
