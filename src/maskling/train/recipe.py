@@ -51,8 +51,8 @@ DEFAULT_PRESET = "modern-mini"
 class Recipe(RunSettings):
     """All settings of a pretraining run.
 
-    `preset` only records the name of the settings that a recipe began with: `Recipe(preset="small")` has the defaults of
-    the other settings. `read_recipe`, `pretrain(..., preset="small")` and the command line apply a preset.
+    `preset` only records the name of the settings that a recipe began with: `Recipe(preset="small")` has the defaults
+    of the other settings. `read_recipe`, `pretrain(..., preset="small")` and the command line apply a preset.
     """
 
     # train.epochs decides nothing by itself: it sets train.steps when the size of the data is known.
