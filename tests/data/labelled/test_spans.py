@@ -61,6 +61,7 @@ FORMS = {
         "text": TEXT,
         "label": [{"start": 0, "end": 2, "labels": ["ORG"]}, {"start": 11, "end": 22, "labels": ["MISC"]}],
     },
+    "spaCy": [TEXT, {"entities": [[0, 2, "ORG"], [11, 22, "MISC"]]}],
     "CLUENER": {"text": TEXT, "label": {"ORG": {"EU": [[0, 1]]}, "MISC": {"German call": [[11, 21]]}}},
     "what predict writes": {
         "text": TEXT,
@@ -80,6 +81,12 @@ def test_spans_of_every_tool_are_the_same_tags(tmp_path: Path, form: str, name: 
     (record,) = found.records
     assert (record.id, record.words, record.tags) == (f"{name}:1", WORDS, TAGS)
     assert found.warnings == []
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_rows_of_spacy_are_lists_on_lines_or_in_a_list(tmp_path: Path, name: str) -> None:
+    rows = [FORMS["spaCy"], ["No names.", {"entities": []}], FORMS["spaCy"]]
+    assert [record.tags for record in read(tmp_path, rows, name).records] == [TAGS, ("O", "O", "O"), TAGS]
 
 
 def test_texts_without_entities_and_fields_by_name(tmp_path: Path) -> None:

@@ -187,7 +187,8 @@ def json_rows(file: OpenFile) -> Iterator[tuple[int, Fields]]:
     if file.source.suffix == ".json" or (first[1].lstrip()[:1] == "[" and file.path != "-"):
         text = "\n".join([first[1], *(line for _, line in numbered)])
         rows = _list_in(text)
-        if rows is not None or first[1].lstrip()[:1] == "[":
+        on_lines = rows is None and (first[1].lstrip()[:1] != "[" or len(_list_in(first[1]) or ()) == 1)
+        if not on_lines:
             yield from _list_rows(file, text, rows)
             return
         numbered = enumerate(text.split("\n")[1:], first[0] + 1)
@@ -211,7 +212,9 @@ def _list_in(text: str) -> list[Any] | None:
     if isinstance(value, dict):
         lists = [rows for rows in value.values() if isinstance(rows, list) and rows and isinstance(rows[0], dict)]
         return lists[0] if len(value) <= 2 and len(lists) == 1 else [value]
-    return value if isinstance(value, list) else None
+    if not isinstance(value, list):
+        return None
+    return value if _beside_text(value) is None else [value]
 
 
 def _list_rows(file: OpenFile, text: str, items: list[Any] | None) -> Iterator[tuple[int, Fields]]:
@@ -230,9 +233,18 @@ def _list_rows(file: OpenFile, text: str, items: list[Any] | None) -> Iterator[t
 
 
 def _as_object(row: Any) -> Fields:
-    if not isinstance(row, Mapping):
+    found = row if isinstance(row, Mapping) else _beside_text(row)
+    if found is None:
         raise BadRowError("is not an object with fields")
-    return row
+    return found
+
+
+def _beside_text(row: Any) -> Fields | None:
+    """Return the fields of a row of spaCy, a text and an object: `["Ann left", {"entities": [[0, 3, "PER"]]}]`."""
+    match row:
+        case [str(text), {"entities": _} as others]:
+            return {**others, "text": text}
+    return None
 
 
 def table_rows(file: OpenFile, columns: Columns) -> Iterator[tuple[int, Fields]]:
