@@ -196,5 +196,8 @@ def test_the_line_that_names_the_delimiter_for_excel_is_no_row(read_file: Any, f
 def test_a_space_before_a_quoted_cell_is_no_part_of_it(read_file: Any) -> None:
     content = 'id, text, n\n1, "a, b and ""c""", 3\n2, "plain", 4\n3, bare "d" e, 5\n'
     assert texts(read_file, "a.csv", content) == (['a, b and "c"', "plain", 'bare "d" e'], [])
+    # What looks like it within a cell is not: here the cells are ', ' and ','.
+    how = {"csv": {"delimiter": ",", "quote": '"', "escape": "none"}}
+    assert texts(read_file, "a.csv", 'n,text\n, \n", ",","\n', **how)[0] == [" ", ","]
     # One column of text in which quotes follow commas is as it was.
     assert texts(read_file, "a.csv", 'text\t n\nHe said, "yes", and left\t1\n') == (['He said, "yes", and left'], [])

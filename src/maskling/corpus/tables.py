@@ -314,8 +314,15 @@ def _cost(dialect: Dialect, sample: Sample, wanted: Sequence[str], choose_quote:
 
 
 def _has_spaced_quotes(sample: Sample, dialect: Dialect) -> bool:
-    """Return whether a cell of the first lines is in quotes and has a space before them, as in '1, "a, b"'."""
+    """Return whether a cell of the first lines is in quotes and has a space before them, as in '1, "a, b"'.
+
+    The names in the header have it too: within a quoted cell, anything may look like that.
+    """
     if dialect.quote is None or dialect.delimiter in (None, " "):
+        return False
+    header = next((line for line in sample.lines if line.strip()), "")
+    names = header.split(dialect.delimiter)[1:]
+    if not names or not all(name.startswith(" ") for name in names):
         return False
     mark, quote = re.escape(dialect.delimiter or ""), re.escape(dialect.quote)
     spaced = re.compile(f"{mark} +{quote}(?:[^{quote}]|{quote}{quote})*{quote} *(?:{mark}|$)")
