@@ -41,7 +41,7 @@ class Job(Iterator[E], Generic[E, R_co]):
     """
 
     def __init__(self, name: str, events: Iterator[E]) -> None:
-        self._name, self._events = name, events
+        self.name, self._events = name, events
         self._started = False
 
     def __iter__(self) -> Job[E, R_co]:
@@ -62,13 +62,13 @@ class Job(Iterator[E], Generic[E, R_co]):
         for last in self:  # noqa: B007
             pass
         if last is None:
-            raise RuntimeError(f"{self._name} has ended already; call it again to read its result")
+            raise RuntimeError(f"{self.name} has ended already; call it again to read its result")
         return cast("R_co", last)
 
     def __del__(self) -> None:
         if not self._started:
             warnings.warn(
-                f"{self._name} was called and nothing was done: iterate over what it returns, or call .result()",
+                f"{self.name} was called and nothing was done: iterate over what it returns, or call .result()",
                 RuntimeWarning,
                 stacklevel=2,
             )
