@@ -12,7 +12,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points: TypeAlias = Sequence[tuple[float, float]]
-Span: TypeAlias = tuple[int, int, int, str]
-"""Start and end in characters, the index of its kind, and a note."""
+Span: TypeAlias = tuple[int, int, str]
+"""Start and end in characters, and the name of its kind."""
 
 # Of medium lightness, so that their transparent tints differ from white and from black.
 _COLOURS = ((74, 128, 240), (222, 140, 40), (58, 168, 88), (212, 80, 148), (140, 100, 224), (36, 160, 172))
@@ -38,7 +38,7 @@ _FULL_WEIGHT = 2 / 3
 class Drawing:
     """A drawing that a notebook shows. html: its source."""
 
-    html: str
+    html: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.html
@@ -71,17 +71,28 @@ def bars(rows: Iterable[tuple[str, float, str]]) -> str:
     return "".join(lines)
 
 
-def marked(text: str, spans: Iterable[Span]) -> str:
-    """Draw a text with coloured spans and a note behind each; a span that overlaps an earlier one is left out."""
+def marked(text: str, spans: Sequence[Span]) -> str:
+    """Draw a text with coloured spans and the name of its kind behind each; of overlapping spans the first is drawn."""
+    colours = _colours_of({kind for _, _, kind in spans})
     pieces, done = [], 0
-    for start, end, kind, note in sorted(spans):
+    for start, end, kind in sorted(spans):
         if start < done or end <= start:
             continue
-        pieces += [_safe(text[done:start]), _mark(text[start:end], note, _tint(kind, 0.3))]
+        pieces += [_safe(text[done:start]), _mark(text[start:end], kind, _tint(colours[kind], 0.3))]
         done = end
     pieces.append(_safe(text[done:]))
     style = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:2"
     return f'<div dir="auto" style="{style}">{"".join(pieces)}</div>'
+
+
+def _colours_of(kinds: Iterable[str]) -> dict[str, int]:
+    """Return the colour of each kind: the same in every drawing, unless two of one drawing would share it."""
+    found: dict[str, int] = {}
+    for kind in sorted(kinds):
+        wanted = zlib.crc32(kind.encode())
+        order = [(wanted + index) % len(_COLOURS) for index in range(len(_COLOURS))]
+        found[kind] = next((colour for colour in order if colour not in found.values()), order[0])
+    return found
 
 
 def shaded_words(words: Iterable[tuple[str, float, str]]) -> str:
@@ -123,14 +134,14 @@ def line_chart(title: str, lines: Mapping[str, Points], levels: Mapping[str, flo
     values = [y for points in shown.values() for _, y in points]
     if not values:
         return ""
-    width, height, left, top, bottom = 420, 220, 46, 12, 24
+    width, height, left, top, bottom, right = 420, 220, 46, 12, 24, 20
     ys = [*values, *(value for _, value in known)]
     ticks = _ticks(min(ys), max(ys))
     low, high = min(ticks[0], *ys), max(ticks[-1], *ys)
     last = max(1.0, *(x for points in shown.values() for x, _ in points))
 
     def across(x: float) -> float:
-        return left + (width - left - 8) * x / last
+        return left + (width - left - right) * x / last
 
     def down(y: float) -> float:
         return top + (height - top - bottom) * (high - y) / (high - low)
@@ -156,7 +167,7 @@ def line_chart(title: str, lines: Mapping[str, Points], levels: Mapping[str, flo
             parts += [f'<circle cx="{across(x):.1f}" cy="{down(y):.1f}" r="2.5" fill="{colour}"/>' for x, y in points]
         keys.append(f'<span style="color:{colour}">●</span> {_safe(name)} {points[-1][1]:.4g}')
     for name, value in known:
-        line = f'd="M{left} {down(value):.1f}H{width - 8}" stroke-dasharray="5 4"'
+        line = f'd="M{left} {down(value):.1f}H{width - right}" stroke-dasharray="5 4"'
         parts.append(f'<path {line} stroke="currentColor" opacity=".6"/>')
         keys.append(f"┄ {_safe(name)} {value:.4g}")
     head = f'<div style="{_SOFT}"><b>{_safe(title)}</b> by step&emsp;{"&emsp;".join(keys)}</div>'
@@ -177,7 +188,7 @@ def progress_bar(share: float | None, text: str) -> str:
 
 def report_lines(lines: Iterable[str]) -> str:
     """Return lines of output, aligned as in a terminal."""
-    style = "margin:.4em 0;line-height:1.4;background:none;color:inherit;white-space:pre-wrap;overflow-wrap:anywhere"
+    style = "margin:.4em 0;line-height:1.4;background:none;color:inherit;white-space:pre;overflow-x:auto"
     return f'<pre style="{style}">{_safe(chr(10).join(lines))}</pre>'
 
 
@@ -279,10 +290,12 @@ def _thinned(points: Points) -> Points:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return three to seven round values from at or above `low` to at or above `high`."""
-    span = high - low or abs(high) or 1.0
+    """Return three to seven round values from at or below `low` to at or above `high`; of one value, from zero."""
+    if high <= low:
+        low, high = min(0.0, low), max(0.0, high) or float(low == 0)
+    span = high - low
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= 5)
     first = math.floor(low / step)
-    count = math.ceil((high if high > low else low + span) / step) - first
+    count = math.ceil(high / step) - first
     return [round((first + index) * step, 12) for index in range(count + 1)]

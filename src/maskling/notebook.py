@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, TypeVar
 
 from maskling.api import Job
@@ -13,7 +14,7 @@ from maskling.cli.prepare import PrepareReport
 from maskling.cli.run_report import RunReport
 from maskling.cli.train import format_held_out
 from maskling.console import Console
-from maskling.drawing import box, line_chart, progress_bar, report_lines, side_by_side
+from maskling.drawing import line_chart, progress_bar, report_lines, side_by_side
 from maskling.errors import SettingsError
 from maskling.train.events import Evaluated, Event, Metrics, Started, Step
 
@@ -148,15 +149,14 @@ class Page(Console):
 
     def draw(self) -> None:
         """Show the page, in the place where it was shown first."""
-        from IPython.display import display
-
+        display: Any = import_module("IPython.display").display
         self._drawn = time.monotonic()
         lines = self._lines
         if len(lines) > _FIRST_LINES + _LAST_LINES:
             lines = [*lines[:_FIRST_LINES], "...", *lines[-_LAST_LINES:]]
         bar = [] if self._progress is None else [progress_bar(*self._progress)]
         plain = "\n".join([*lines, *([self._progress[1]] if self._progress else [])])
-        page = box(report_lines(lines), *bar).replace("max-width:46em", "max-width:64em", 1) + self.curves.draw()
+        page = report_lines(lines) + "".join(bar) + self.curves.draw()
         shown = {"text/html": page, "text/plain": plain}
         if self._shown is None:
             self._shown = display(shown, raw=True, display_id=True)

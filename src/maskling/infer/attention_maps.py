@@ -62,8 +62,8 @@ class AttentionMaps:
             if index is not None and not 0 <= index < len(weights):
                 raise SettingsError(f"{name} is {index}; this model has {name}s 0 to {len(weights) - 1}")
             weights = weights.mean(0) if index is None else weights[index]
-            names.append(f"the mean of all {name}s" if index is None else f"{name} {index}")
-        note = f"{' and '.join(names)}; rows: from, columns: to" + self.cut * "; the end of the text was cut"
+            names.append(f"all {name}s, averaged" if index is None else f"{name} {index}")
+        note = f"{'; '.join(names)}; rows: from, columns: to" + self.cut * "; the end of the text was cut"
         return Drawing(box(attention_map(self.tokens, weights), note=note))
 
     def _repr_html_(self) -> str:

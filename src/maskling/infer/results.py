@@ -265,9 +265,7 @@ class Tagged:
         spans = [(one.start, one.end, one.type) for one in self.entities]
         if not spans:
             spans = [(word.start, word.end, word.tag) for word in self.words if word.tag != "O"]
-        kinds = sorted({kind for _, _, kind in spans})
-        drawn = marked(self.text, [(start, end, kinds.index(kind), kind) for start, end, kind in spans])
-        return box(drawn, note="" if spans else "no entities found" if self.words else "no words")
+        return box(marked(self.text, spans), note="" if spans else "no entities found" if self.words else "no words")
 
 
 @dataclass(frozen=True)

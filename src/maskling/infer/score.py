@@ -111,7 +111,8 @@ class ScoredText:
     def _repr_html_(self) -> str:
         if not len(self.ids):
             return box(text_line(self.text), note="no tokens to score")
-        words = [(word.text, -word.log_probability / _SURPRISING, f"{word.log_probability:.2f}") for word in self.words]
+        # Adding zero turns -0.00 into 0.00.
+        words = [(word, -value / _SURPRISING, f"{round(value, 2) + 0.0:.2f}") for word, value in self.words]
         return box(
             shaded_words(words),
             note=f"log-probability {self.total:.2f}, {counted(len(self.ids), 'token')}, perplexity "
