@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +127,51 @@ def test_what_was_shown_stays_when_a_job_fails(data: Path, tmp_path: Path, outpu
         maskling.show(maskling.Job("maskling.pretrain(...)", failing()))
     assert "<circle" in outputs[-1]["text/html"]
     job.close()
+
+
+@pytest.mark.parametrize("notebook", [True, False])
+def test_the_first_interrupt_ends_a_run_with_a_checkpoint(
+    data: Path, tmp_path: Path, notebook: bool, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+):
+    maskling.show(prepared(data, tmp_path / "data"))
+    outputs = request.getfixturevalue("outputs") if notebook else []
+
+    def job() -> maskling.Job[Any, maskling.Finished]:
+        return maskling.pretrain(tmp_path / "data", tmp_path / "run", preset="bert-tiny", settings=SETTINGS)
+
+    first = job()
+
+    def interrupted() -> Any:
+        for event in first:
+            yield event
+            if isinstance(event, maskling.Step) and event.step == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="the same call resumes it"):
+        maskling.show(maskling.Job("maskling.pretrain(...)", interrupted(), first.request_stop))
+    told = outputs[-1]["text/plain"] if notebook else capsys.readouterr().err
+    assert "stopped at step 2 of 6 with a checkpoint" in told
+    assert (tmp_path / "run/checkpoints/step-000002").is_dir()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    outputs.clear()
+    assert maskling.show(job()).step == 6
+
+
+def test_a_run_that_had_finished_shows_its_curves(data: Path, tmp_path: Path, outputs: list[dict[str, str]]):
+    def job() -> maskling.Job[Any, maskling.Finished]:
+        settings = SETTINGS | {"train.log_every": 1}
+        return maskling.pretrain(tmp_path / "data", tmp_path / "run", preset="bert-tiny", settings=settings)
+
+    maskling.show(prepared(data, tmp_path / "data"))
+    outputs.clear()
+    maskling.show(job())
+    first = outputs[-1]["text/html"]
+    outputs.clear()
+    assert maskling.show(job()).already
+    assert "had already finished" in outputs[-1]["text/plain"]
+    points = [re.findall('points="([^"]+)"', drawn) for drawn in (first, outputs[-1]["text/html"])]
+    assert len(points[0]) == len(points[1]) == 3
+    assert points[0][2] == points[1][2]  # the accuracy, on the same axes
 
 
 def test_a_long_run_does_not_fill_the_notebook(outputs: list[dict[str, str]]):

@@ -21,7 +21,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from maskling.api import (
-    Job,
     compare,
     evaluate,
     evaluate_labelled,
@@ -33,6 +32,7 @@ from maskling.api import (
     pretrain,
     serve_app,
 )
+from maskling.job import Job
 from maskling.threads import stop_openmp_spinning
 from maskling.version import __version__
 

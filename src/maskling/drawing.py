@@ -193,8 +193,8 @@ def report_lines(lines: Iterable[str]) -> str:
 
 
 def side_by_side(*parts: str) -> str:
-    """Return drawings beside each other where the page is wide enough."""
-    return f'<div style="display:flex;flex-wrap:wrap;gap:1em">{"".join(parts)}</div>'
+    """Return drawings beside each other where the page is wide enough; nothing without drawings."""
+    return f'<div style="display:flex;flex-wrap:wrap;gap:1em">{"".join(parts)}</div>' if parts else ""
 
 
 def _safe(text: str) -> str:

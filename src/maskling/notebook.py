@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
-from maskling.api import Job
 from maskling.cli.finetune import metrics_line
 from maskling.cli.prepare import PrepareReport
-from maskling.cli.run_report import RunReport
+from maskling.cli.run_report import RunReport, stop_requested
 from maskling.cli.train import format_held_out
 from maskling.console import Console
 from maskling.drawing import line_chart, progress_bar, report_lines, side_by_side
 from maskling.errors import SettingsError
-from maskling.train.events import Evaluated, Event, Metrics, Started, Step
+from maskling.job import Job
+from maskling.report.runs import number, read_metrics
+from maskling.train.events import Evaluated, Event, Finished, Metrics, Started, Step
 
 R = TypeVar("R")
 
@@ -29,10 +32,10 @@ _LOSSES = ("mlm_loss", "loss")
 def show(job: Job[Any, R]) -> R:
     """Run a job to its end and return its result; show progress, and curves in a notebook.
 
-    Outside a notebook, print what the command of the same purpose prints. Interrupting stops the job; the same call
-    resumes it from its last checkpoint.
+    Outside a notebook, print what the command of the same purpose prints. The first interrupt (the stop button, Ctrl-C)
+    ends a run with a checkpoint after its current step, the second at once; the same call resumes it.
 
-    Raises what the job raises, SettingsError for anything else than a job.
+    Raises what the job raises, KeyboardInterrupt if it was interrupted, SettingsError for anything else than a job.
 
     Example: finished = maskling.show(maskling.pretrain("data/", "runs/mine", preset="small", budget="10m"))
     """
@@ -56,11 +59,26 @@ def show(job: Job[Any, R]) -> R:
             yield event
 
     try:
-        result: R = Job(job.name, shown()).result()
+        with _interrupts(job, run):
+            result: R = Job(job.name, shown()).result()
         return result
     finally:
         if page is not None:
             page.draw()
+
+
+@contextlib.contextmanager
+def _interrupts(job: Job[Any, Any], run: RunReport) -> Iterator[None]:
+    """Turn the first interrupt into a request to stop, and raise KeyboardInterrupt when the job has ended."""
+    request_stop = job.request_stop
+    if request_stop is None:
+        yield
+        return
+    with stop_requested(request_stop) as requested:
+        yield
+    if requested() and run.stopped:
+        # As an error, so that a notebook does not go on with the next cell.
+        raise KeyboardInterrupt("the run stopped with a checkpoint; the same call resumes it")
 
 
 def in_notebook() -> bool:
@@ -94,6 +112,20 @@ class Curves:
                 for name, value in event.measured.items():
                     if value is not None:
                         self._measured.setdefault(name, []).append((event.step, value))
+            case Finished(already=True, model=Path() as model):
+                self._read(model.parent / "metrics.jsonl")
+
+    def _read(self, journal: Path) -> None:
+        """Take the numbers of a run that had finished before."""
+        for entry in read_metrics(journal)[0]:
+            values = {name: value for name in entry if (value := number(entry, name)) is not None}
+            step = values.pop("step", None)
+            if step is not None and entry.get("kind") == "step" and "loss" in values:
+                self._training.append((step, values["loss"]))
+            elif step is not None and entry.get("kind") == "evaluation":
+                values.pop("time", None)
+                for name, value in values.items():
+                    self._measured.setdefault(name, []).append((step, value))
 
     def draw(self) -> str:
         """Draw the losses, and beside them the first metric that is not a loss."""
