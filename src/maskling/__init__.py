@@ -10,9 +10,9 @@
 
 Each function does what a command does: `prepare`, `pretrain` (`maskling train`), `finetune`, `evaluate`, `compare`,
 `export` and `serve_app` (`maskling serve`); `load` opens a model for filling masks, embeddings and the rest, and
-`to_pandas` and `to_dicts` make a table of their results. `Recipe` holds every setting of a pretraining run, `Tokenizer`
-reads and writes any tokenizer folder, and the classes of events are what `prepare`, `pretrain` and `finetune` yield.
-Everything else may move between releases.
+`to_pandas` and `to_dicts` make a table of their results. `show` runs a job with progress, and with curves in a
+notebook. `Recipe` holds every setting of a pretraining run, `Tokenizer` reads and writes any tokenizer folder, and the
+classes of events are what `prepare`, `pretrain` and `finetune` yield. Everything else may move between releases.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from maskling.api import (
-    Job,
     compare,
     evaluate,
     evaluate_labelled,
@@ -33,6 +32,7 @@ from maskling.api import (
     pretrain,
     serve_app,
 )
+from maskling.job import Job
 from maskling.threads import stop_openmp_spinning
 from maskling.version import __version__
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from maskling.errors import MasklingError
     from maskling.infer.frames import to_dicts, to_pandas
     from maskling.infer.model import Model
+    from maskling.notebook import show
     from maskling.tokenizer.tokenizer import Tokenizer
     from maskling.train.events import Evaluated, Evaluating, FinalMetrics, Finished, Saved, Started, Step, Warned
     from maskling.train.recipe import Recipe
@@ -63,6 +64,7 @@ _CLASSES = {
     "Step": "maskling.train.events",
     "Tokenizer": "maskling.tokenizer.tokenizer",
     "Warned": "maskling.train.events",
+    "show": "maskling.notebook",
     "to_dicts": "maskling.infer.frames",
     "to_pandas": "maskling.infer.frames",
 }
@@ -93,6 +95,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "serve_app",
+    "show",
     "to_dicts",
     "to_pandas",
 ]

@@ -8,12 +8,14 @@ Settings without an argument of their own go into `settings`, under their names 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast
+from threading import Event
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from maskling.errors import SettingsError
+from maskling.job import Job
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -24,54 +26,12 @@ if TYPE_CHECKING:
     from maskling.exporting.cards import HeldOut
     from maskling.infer.model import Model
     from maskling.infer.score import Method
-    from maskling.train.events import Event, FinalMetrics, Finished
+    from maskling.train.events import Event as RunEvent
+    from maskling.train.events import FinalMetrics, Finished
     from maskling.train.recipe import Recipe
 
 AnyPath: TypeAlias = "str | PathLike[str]"
 SettingsByName: TypeAlias = "Mapping[str, object]"  # as {'train.steps': 10_000}
-
-E = TypeVar("E")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Job(Iterator[E], Generic[E, R_co]):
-    """Work that runs while it is iterated over, one event at a time, or to its end by `result()`.
-
-    To stop, leave the loop and `close()` the job; the same call resumes it. A job dropped before its start warns.
-    """
-
-    def __init__(self, name: str, events: Iterator[E]) -> None:
-        self._name, self._events = name, events
-        self._started = False
-
-    def __iter__(self) -> Job[E, R_co]:
-        return self
-
-    def __next__(self) -> E:
-        self._started = True
-        return next(self._events)
-
-    def close(self) -> None:
-        """Stop the work."""
-        self._started = True
-        cast("Any", self._events).close()
-
-    def result(self) -> R_co:
-        """Run to the end and return the last event, which holds the result. Raises whatever the work raises."""
-        last: E | None = None
-        for last in self:  # noqa: B007
-            pass
-        if last is None:
-            raise RuntimeError(f"{self._name} has ended already; call it again to read its result")
-        return cast("R_co", last)
-
-    def __del__(self) -> None:
-        if not self._started:
-            warnings.warn(
-                f"{self._name} was called and nothing was done: iterate over what it returns, or call .result()",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
 
 def prepare(
@@ -113,7 +73,7 @@ def pretrain(
     force_new: bool = False,
     stop: Callable[[], bool] = lambda: False,
     settings: SettingsByName | None = None,
-) -> Job[Event, Finished]:
+) -> Job[RunEvent, Finished]:
     """Pretrain a masked language model on a prepared folder, or resume the run in `out`.
 
     data: the folder that `prepare` wrote; or a whole Recipe, and then no other setting. out: the run folder.
@@ -141,7 +101,9 @@ def pretrain(
     else:
         own = {"preset": preset, "init": init, "seed": seed, "data.path": data, "train.budget": budget}
         recipe = read_recipe(layers_of(settings, config, own)).settings
-    return Job("maskling.pretrain(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
+    asked = Event()
+    events = run(recipe, Path(out), stop=lambda: asked.is_set() or stop(), force_new=force_new)
+    return Job("maskling.pretrain(...)", events, asked.set)
 
 
 def finetune(
@@ -159,7 +121,7 @@ def finetune(
     force_new: bool = False,
     stop: Callable[[], bool] = lambda: False,
     settings: SettingsByName | None = None,
-) -> Job[Event, Finished]:
+) -> Job[RunEvent, Finished]:
     """Fine-tune a model for classification, sentence pairs, regression, NER/POS, question answering or similarity.
 
     model: a run, an export or a Hugging Face folder; out: the run folder, resumed if unfinished; the best weights by
@@ -178,7 +140,9 @@ def finetune(
     own |= {"data.train": train, "data.dev": dev, "data.test": test, "train.epochs": epochs, "optimizer.lr": lr}
     recipe = read_finetune_recipe(layers_of(settings, config, own)).settings
     check_run_folder(Path(out))
-    return Job("maskling.finetune(...)", run(recipe, Path(out), stop=stop, force_new=force_new))
+    asked = Event()
+    events = run(recipe, Path(out), stop=lambda: asked.is_set() or stop(), force_new=force_new)
+    return Job("maskling.finetune(...)", events, asked.set)
 
 
 def evaluate(

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskling.drawing import Drawing, attention_map, attention_overview, box
 from maskling.errors import ModelError, SettingsError
 from maskling.infer.forward import ModelRunner
 from maskling.model.attention import AttentionPattern
@@ -49,6 +50,25 @@ class AttentionMaps:
             for layer in range(layers)
             for head in range(heads)
         ]
+
+    def draw(self, layer: int | None = None, head: int | None = None) -> Drawing:
+        """Draw the map of one head for a notebook, with its tokens. layer, head: from 0; None averages over all.
+
+        Each row shows where one token attends. Raises SettingsError for a layer or head that the model does not have.
+        """
+        weights, names = self.weights, []
+        for name, index in (("layer", layer), ("head", head)):
+            # Of layers, then heads, the first axis of what is left.
+            if index is not None and not 0 <= index < len(weights):
+                raise SettingsError(f"{name} is {index}; this model has {name}s 0 to {len(weights) - 1}")
+            weights = weights.mean(0) if index is None else weights[index]
+            names.append(f"all {name}s, averaged" if index is None else f"{name} {index}")
+        note = f"{'; '.join(names)}; rows: from, columns: to" + self.cut * "; the end of the text was cut"
+        return Drawing(box(attention_map(self.tokens, weights), note=note))
+
+    def _repr_html_(self) -> str:
+        note = "all heads; draw(layer, head) draws one of them"
+        return box(attention_overview(self.weights), note=note) + self.draw().html
 
     def _along(self, offset: int) -> NDArray[np.float32]:
         """Return (layers, heads) the mean over tokens of the weight of the token `offset` positions to the right."""

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, overload
 
+from maskling.drawing import bars, box, marked, text_line
+
 # Results of `fill`.
 
 
@@ -83,6 +85,13 @@ class FilledMasks(Sequence[tuple[Filled, ...]]):
             for one in mask
         ]
 
+    def _repr_html_(self) -> str:
+        parts = [text_line(self.text)]
+        for index, mask in enumerate(self.masks, 1):
+            parts += [text_line(f"mask {index}", heading=True)] * (len(self.masks) > 1)
+            parts.append(bars((one.word, one.probability, _shown(one.probability)) for one in mask))
+        return box(*parts, note=_CUT * self.cut or "no masks" * (not self.masks))
+
 
 @dataclass(frozen=True)
 class Together:
@@ -131,6 +140,13 @@ class FilledTogether(Sequence[Together]):
         """Return a table for display: probability, words, text."""
         return [[_shown(one.probability), " ".join(one.words), one.text] for one in self.fillings]
 
+    def _repr_html_(self) -> str:
+        rows = [(one.text, one.probability, _shown(one.probability)) for one in self.fillings]
+        return box(text_line(self.text), bars(rows), note=_CUT * self.cut or "no fillings" * (not rows))
+
+
+_CUT = "The text was longer than the model reads; the tokens farthest from its masks were cut."
+
 
 def _shown(probability: float) -> str:
     """Return a probability with four decimals, or its order of magnitude where that would be 0.0000."""
@@ -156,6 +172,9 @@ class Label:
         """Return the columns of a line for display."""
         return [self.label, f"{self.score:.4f}"]
 
+    def _repr_html_(self) -> str:
+        return box(bars((label, score, f"{score:.4f}") for label, score in self.scores.items()))
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -173,6 +192,13 @@ class Labels:
     def cells(self) -> list[str]:
         """Return the columns of a line for display."""
         return [", ".join(self.labels), ", ".join(f"{self.scores[label]:.4f}" for label in self.labels)]
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"{label} ✓" if label in self.labels else label, score, f"{score:.4f}")
+            for label, score in self.scores.items()
+        ]
+        return box(bars(rows), note="" if self.labels else "No label reaches the threshold.")
 
 
 class Number(float):
@@ -234,6 +260,13 @@ class Tagged:
         """Return the columns of a line for display: each word with its tag."""
         return [" ".join(f"{word.text}/{word.tag}" for word in self.words)]
 
+    def _repr_html_(self) -> str:
+        """Mark the entities, or every word if the tags are not those of entities."""
+        spans = [(one.start, one.end, one.type) for one in self.entities]
+        if not spans:
+            spans = [(word.start, word.end, word.tag) for word in self.words if word.tag != "O"]
+        return box(marked(self.text, spans), note="" if spans else "no entities found" if self.words else "no words")
+
 
 @dataclass(frozen=True)
 class Span:
@@ -265,6 +298,11 @@ class Answered(Span):
     def cells(self) -> list[str]:
         """Return the columns of a line for display."""
         return [self.text, f"{self.score:.4f}", f"{self.start}-{self.end}"]
+
+    def _repr_html_(self) -> str:
+        rows = [(one.text, one.score, f"{one.score:.4f}") for one in self.best]
+        none = [("no answer", self.no_answer, f"{self.no_answer:.4f}")] if self.no_answer or not rows else []
+        return box(text_line(self.text or "no answer"), bars([*none, *rows] if not self.text else [*rows, *none]))
 
 
 Prediction = Label | Labels | Number | Tagged | Answered

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskling.arrays import Int64Array, offsets_of
+from maskling.console import counted
+from maskling.drawing import box, shaded_words, text_line
 from maskling.errors import SettingsError
 from maskling.infer.forward import ModelRunner, batches_by_length, check_texts, encode_padded, resolve_batch_tokens
 from maskling.infer.masks import word_of
@@ -29,6 +31,9 @@ from maskling.tokenizer.tokenizer import Tokenizer
 
 Method = Literal["original", "within-word-l2r"]
 Per = Literal["text", "word", "token"]
+
+# The log-probability, negated, from which on a word has the full colour in a drawing: one in twenty thousand.
+_SURPRISING = 10.0
 
 # Logits calculated at once: 16 MB of them, which stay in the processor's cache.
 _LOGITS = 1 << 22
@@ -102,6 +107,17 @@ class ScoredText:
             pieces = self.tokens if per == "token" else self.words
             found[f"{per}s"] = [{per: piece.text, "log_probability": piece.log_probability} for piece in pieces]
         return found
+
+    def _repr_html_(self) -> str:
+        if not len(self.ids):
+            return box(text_line(self.text), note="no tokens to score")
+        # Adding zero turns -0.00 into 0.00.
+        words = [(word, -value / _SURPRISING, f"{round(value, 2) + 0.0:.2f}") for word, value in self.words]
+        return box(
+            shaded_words(words),
+            note=f"log-probability {self.total:.2f}, {counted(len(self.ids), 'token')}, perplexity "
+            f"{self.perplexity:,.1f} per token; the less probable a word, the stronger its colour",
+        )
 
 
 def score_texts(

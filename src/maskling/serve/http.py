@@ -35,7 +35,15 @@ def _to_integer(value: Any) -> Any:
 # would not be in the JSON schema.
 Integer = Annotated[int, BeforeValidator(_to_integer)]
 Positive = Annotated[int, Field(ge=1), BeforeValidator(_to_integer)]
+
+
+def integers(least: int, most: int) -> Any:
+    """Return the type of an integer of a request that is `least` to `most`."""
+    return Annotated[int, Field(ge=least, le=most), BeforeValidator(_to_integer)]
+
+
 FromZero = Annotated[int, Field(ge=0, le=1000), BeforeValidator(_to_integer)]
+Seed = Annotated[int, Field(ge=0, le=(1 << 53) - 1), BeforeValidator(_to_integer)]
 UpToThousand = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_to_integer)]
 
 

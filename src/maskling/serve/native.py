@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema, create_model
 
 from maskling.infer.generate import Order
 from maskling.infer.score import Method, Per
@@ -24,13 +24,14 @@ from maskling.serve.http import (
     MASKED_TEXT,
     MAX_TEXTS,
     FromZero,
-    Integer,
+    Seed,
     StrictRequest,
     Targets,
     TextOrTexts,
     UpToThousand,
     as_list,
     error_responses,
+    integers,
     json_response,
 )
 from maskling.serve.queued import QueuedService
@@ -91,7 +92,13 @@ class GenerateRequest(StrictRequest):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.9
     steps: UpToThousand | None = None
     no_repeat: FromZero = 3
-    seed: Annotated[Integer, Field(ge=0, le=(1 << 53) - 1)] = 0
+    seed: Seed = 0
+
+
+def _limited(request: type[StrictRequest], **fields: Any) -> type[StrictRequest]:
+    """Return a kind of request with other types of some optional fields."""
+    types: dict[str, Any] = {name: (kind | None, None) for name, kind in fields.items()}
+    return create_model(request.__name__, __base__=request, __doc__=request.__doc__, **types)
 
 
 def native_router(queued: QueuedService) -> APIRouter:
@@ -120,13 +127,11 @@ def native_router(queued: QueuedService) -> APIRouter:
                     word |= {"start": start, "stop": stop}
         return json_response(results if isinstance(body.text, list) else results[0])
 
-    @routes.post("/generate", response_model=list[GeneratedText], include_in_schema=fills)
     async def generate(body: GenerateRequest) -> Response:
         """Generate texts by filling masks step by step, with the step that drew each token."""
         options = GenerateOptions(**body.model_dump(exclude={"text"}))
         return json_response([one.as_dict() for one in await queued.generate(body.text, options)])
 
-    @routes.post("/attention", response_model=Attention | HeadAttention)
     async def attention(body: AttentionRequest) -> Response:
         """Return the attention of every head on a text: tokens, and weights (layers, heads, n, n).
 
@@ -137,6 +142,14 @@ def native_router(queued: QueuedService) -> APIRouter:
             return json_response(await queued.attention(body.text))
         layer, head = (None if one in (None, "mean") else int(one) for one in (body.layer, body.head))
         return json_response(await queued.attention_of(body.text, HeadChoice(layer, head)))
+
+    # The limits of the model stand in the description of the service.
+    config, room = queued.service.model.module.config, queued.service.model.max_length - 2
+    layers, heads = (Literal["mean"] | integers(0, size - 1) for size in (config.num_layers, config.num_heads))
+    attention.__annotations__["body"] = _limited(AttentionRequest, layer=layers, head=heads)
+    routes.post("/attention", response_model=Attention | HeadAttention)(attention)
+    generate.__annotations__["body"] = _limited(GenerateRequest, length=integers(1, max(1, min(1000, room))))
+    routes.post("/generate", response_model=list[GeneratedText], include_in_schema=fills)(generate)
 
     @routes.get("/examples", response_model=Examples)
     async def examples() -> Response:

@@ -315,7 +315,7 @@ class Service:
     def word_spans(self, scored: ScoredText) -> list[tuple[int, int]]:
         """Return the first and the last character, exclusive, of each of `scored.words`; [] if they are not known."""
         (encoded,) = self.model.tokenizer.encode_with_offsets([scored.text])
-        if not np.array_equal(encoded.ids, scored.ids):
+        if not len(scored.ids) or not np.array_equal(encoded.ids, scored.ids):
             return []
         starts = scored.word_starts.copy()
         starts[:1] = True
