@@ -10,6 +10,7 @@ from pydantic import Field, WithJsonSchema, create_model
 
 from maskling.infer.generate import Order
 from maskling.infer.score import Method, Per
+from maskling.serve import bounds
 from maskling.serve.answers import (
     Attention,
     Examples,
@@ -96,8 +97,11 @@ class GenerateRequest(StrictRequest):
 
 
 def _limited(request: type[StrictRequest], **fields: Any) -> type[StrictRequest]:
-    """Return a kind of request with other types of some optional fields."""
-    types: dict[str, Any] = {name: (kind | None, None) for name, kind in fields.items()}
+    """Return a kind of request with other types of some fields."""
+    types: dict[str, Any] = {}
+    for name, kind in fields.items():
+        default = request.model_fields[name].default
+        types[name] = (kind | None if default is None else kind, default)
     return create_model(request.__name__, __base__=request, __doc__=request.__doc__, **types)
 
 
@@ -148,7 +152,10 @@ def native_router(queued: QueuedService) -> APIRouter:
     layers, heads = (Literal["mean"] | integers(0, size - 1) for size in (config.num_layers, config.num_heads))
     attention.__annotations__["body"] = _limited(AttentionRequest, layer=layers, head=heads)
     routes.post("/attention", response_model=Attention | HeadAttention)(attention)
-    generate.__annotations__["body"] = _limited(GenerateRequest, length=integers(1, max(1, min(1000, room))))
+    # As many texts as the model may write for one request, one token per step and each as long as it reads.
+    texts = min(1000, max(1, bounds.MAX_WORK // (max(1, room) * queued.service.model.max_length)))
+    limited = _limited(GenerateRequest, length=integers(1, max(1, min(1000, room))), count=integers(1, texts))
+    generate.__annotations__["body"] = limited
     routes.post("/generate", response_model=list[GeneratedText], include_in_schema=fills)(generate)
 
     @routes.get("/examples", response_model=Examples)
