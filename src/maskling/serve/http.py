@@ -223,14 +223,18 @@ def error_response(path: str, status: int, message: str, headers: dict[str, str]
 
 
 def _validation_message(error: RequestValidationError) -> str:
-    """Return the first error of each key, for at most three keys."""
+    """Return the errors of at most three keys: the first of each, or one of each type that the key may have."""
     messages: dict[str, str] = {}
     for problem in error.errors():
         if problem["type"] == "json_invalid":
             return f"the request is not JSON: {problem.get('ctx', {}).get('error', 'it cannot be read')}"
-        # For a union of a text and a list, pydantic adds the member that it tried to the location.
-        keys = [str(part) for part in problem["loc"][1:] if part not in ("a text", "a list")]
-        messages.setdefault(".".join(keys) or "the request", _reworded(problem))
+        # For a union, pydantic adds the member that it tried to the location: "a text", or "literal['mean']".
+        keys = [part for part in map(str, problem["loc"][1:]) if part not in ("a text", "a list") and part[-1:] != "]"]
+        key, message = ".".join(keys) or "the request", _reworded(problem)
+        if len(keys) < len(problem["loc"]) - 1 and str(problem["loc"][-1]).endswith("]") and key in messages:
+            message = f"{messages[key]}, or {message.removeprefix('input should be ')}"
+            messages[key] = message
+        messages.setdefault(key, message)
     return "; ".join(f"{key}: {message}" for key, message in list(messages.items())[:3])
 
 
