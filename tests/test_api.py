@@ -11,18 +11,9 @@ import numpy as np
 import pytest
 
 import maskling
+from toy_runs import SHAPE
 
-SHAPE = {
-    "model.hidden_size": 32,
-    "model.num_layers": 2,
-    "model.num_heads": 2,
-    "model.intermediate_size": 64,
-    "model.max_positions": 64,
-    "data.seq_length": 32,
-    "train.batch_size": 8,
-    "train.save_every": 3,
-    "system.threads": 1,
-}
+SETTINGS = {**SHAPE, "train.save_every": 3}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).result()
     assert isinstance(prepared, maskling.Prepared)
     assert prepared.train_documents + prepared.validation_documents == 150
-    maskling.pretrain(folder / "data", folder / "run", preset="bert-tiny", settings=SHAPE | {"train.steps": 6}).result()
+    maskling.pretrain(
+        folder / "data", folder / "run", preset="bert-tiny", settings=SETTINGS | {"train.steps": 6}
+    ).result()
     maskling.finetune(
         folder / "run",
         folder / "tuned",
@@ -55,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_loop_over_the_events_can_be_left_and_the_same_call_resumes(made: Path, tmp_path: Path):
-    settings = SHAPE | {"train.steps": 6}
+    settings = SETTINGS | {"train.steps": 6}
     job = maskling.pretrain(made / "data", tmp_path / "run", preset="bert-tiny", settings=settings)
     for event in job:
         if isinstance(event, maskling.Saved) and event.step == 3:

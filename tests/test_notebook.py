@@ -13,19 +13,9 @@ from typing import Any
 import pytest
 
 import maskling
+from toy_runs import SHAPE
 
-SETTINGS = {
-    "model.hidden_size": 32,
-    "model.num_layers": 2,
-    "model.num_heads": 2,
-    "model.intermediate_size": 64,
-    "model.max_positions": 64,
-    "data.seq_length": 32,
-    "train.batch_size": 8,
-    "train.steps": 6,
-    "train.evaluate_every": 3,
-    "system.threads": 1,
-}
+SETTINGS = {**SHAPE, "train.steps": 6, "train.evaluate_every": 3}
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,18 @@ from maskling.train.recipe import Recipe, read_recipe
 
 Make = Callable[..., Recipe]
 
+# The shape of a model of the public functions, by settings.
+SHAPE = {
+    "model.hidden_size": 32,
+    "model.num_layers": 2,
+    "model.num_heads": 2,
+    "model.intermediate_size": 64,
+    "model.max_positions": 64,
+    "data.seq_length": 32,
+    "train.batch_size": 8,
+    "system.threads": 1,
+}
+
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:

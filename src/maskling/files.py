@@ -156,6 +156,15 @@ def read_json(path: Path, most_bytes: int = SETTINGS_BYTES) -> Any:
     return _of_few_levels(path, most_bytes, json.loads)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, read as by `read_json`; empty if the file is missing or holds anything else."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def read_toml(path: Path, most_bytes: int = SETTINGS_BYTES) -> dict[str, Any]:
     """Return the tables of a TOML file of bounded size and depth. Raises as `read_bounded`, and for invalid TOML."""
     found: dict[str, Any] = _of_few_levels(path, most_bytes, tomllib.loads)

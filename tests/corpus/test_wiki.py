@@ -1,4 +1,4 @@
-"""Wikipedia dumps in every form: XML of all kinds, Cirrus search dumps, compressed, in parts, damaged."""
+"""Wikipedia dumps in every form: XML of all kinds, compressed, in parts, damaged."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ def test_the_same_pages_give_the_same_shards_however_they_are_packed(tmp_path: P
         for number, part in enumerate(parts)
     ]
     plain = write(tmp_path / "enwiki-3.xml", dump(*PAGES))
-    cirrus = write(tmp_path / "enwiki_content-1.json", cirrus_dump(FOXES))
+    rows = [json.dumps({"title": "T", "text": fox, "namespace": 0, "template": [], "language": "en"}) for fox in FOXES]
+    lines = "".join(f'{{"index": {{"_type": "page"}}}}\n{row}\n' for row in rows)
+    cirrus = write(tmp_path / "enwiki_content-1.json", lines.encode())
     found = {
         shards_of(tmp_path / "out1", one),
         shards_of(tmp_path / "out2", many),
@@ -186,36 +188,6 @@ def test_prepare_counts_what_is_left_out_and_unknown_templates(tmp_path: Path) -
     assert (text.read, text.kept, text.rejected) == (32, 31, {"redirect": 1})
     assert list(text.templates.items()) == [("odd one", 2), ("strange", 1)]
     assert text.num_templates == 3
-
-
-def cirrus_dump(texts: list[str], **more: Any) -> bytes:
-    lines = []
-    for number, text in enumerate(texts):
-        lines.append(json.dumps({"index": {"_type": "page", "_id": str(number)}}))
-        row = {"title": f"T {number}", "text": text, "namespace": 0, "template": ["Template:Cite"], "language": "de"}
-        lines.append(json.dumps({**row, **more}))
-    return ("\n".join(lines) + "\n").encode()
-
-
-@pytest.mark.parametrize("pack", [bytes, bz2.compress, gzip.compress])
-def test_cirrus_search_dumps(tmp_path: Path, pack: Any) -> None:
-    content = cirrus_dump(FOXES[:4])
-    content += cirrus_dump(["Talk."], namespace=1) + cirrus_dump(["A list."], template=["Vorlage:Begriffsklärung"])
-    suffix = {bytes: "", bz2.compress: ".bz2", gzip.compress: ".gz"}[pack]
-    path = write(tmp_path / f"dewiki_content-20260906-00000.json{suffix}", pack(content))
-    documents, report = read(path)
-    assert [document.text for document in documents] == FOXES[:4]
-    assert documents[1].id == f"{path.name}:T 1"
-    assert {document.language for document in documents} == {"de"}
-    assert report.left_out == {"outside_namespace_0": 1, "disambiguation": 1}
-    assert report.problem() is None
-
-
-def test_other_fields_of_a_cirrus_dump_are_read_as_rows(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.json", cirrus_dump(FOXES[:2], opening_text="The opening."))
-    documents, report = read(path, text_field="opening_text")
-    assert [document.text for document in documents] == ["The opening."] * 2
-    assert "2 lines are actions" in (report.problem() or "")
 
 
 @pytest.mark.parametrize(

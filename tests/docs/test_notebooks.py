@@ -14,7 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 LINK = re.compile(r"\]\(([^)\s:]+)\)")
-MACHINE = re.compile(r"/work/|/home/|/root/|/tmp/|/usr/|site-packages|Traceback|\\Users")
+# Paths of any machine, and of this one.
+MACHINE = re.compile(rf"/home/|/root/|/tmp/|/usr/|site-packages|Traceback|\\Users|{re.escape(str(ROOT))}")
 
 
 def _runner() -> ModuleType:

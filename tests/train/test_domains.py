@@ -13,17 +13,9 @@ from maskling.data.prepare.settings import PrepareSettings
 from maskling.data.shards import open_shards
 from maskling.errors import DataError
 from maskling.tokenizer.tokenizer import Tokenizer
+from toy_runs import SHAPE
 
-SHAPE = {
-    "model.hidden_size": 32,
-    "model.num_layers": 2,
-    "model.num_heads": 2,
-    "model.intermediate_size": 64,
-    "model.max_positions": 64,
-    "data.seq_length": 48,
-    "train.batch_size": 16,
-    "system.threads": 1,
-}
+SETTINGS = {**SHAPE, "data.seq_length": 48, "train.batch_size": 16}
 LINES = {
     "corpus.plain": "line",
     "corpus.filters.min_characters": 1,
@@ -86,7 +78,7 @@ def test_a_domain_is_prepared_trained_and_filled(case: str, tmp_path: Path):
             for first, last in zip(block.documents[:-1], block.documents[1:], strict=True):
                 ids = block.tokens[block.sentences[first] : block.sentences[last]]
                 assert tokenizer.decode(ids) in rows
-    chosen = SHAPE | {"train.steps": 20}
+    chosen = SETTINGS | {"train.steps": 20}
     if case == "protein":
         # Each row is one word, which has no two halves.
         with pytest.raises(DataError, match=r"single word.*pairing\.kind to single"):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from maskling.config import Settings
 from maskling.corpus.tables import TableSettings
@@ -17,6 +17,29 @@ FORMATS = (
     *("plain", "jsonl", "json", "csv", "tsv", "parquet", "arrow", "html", "markdown", "epub"),
     *("wikiextractor", "wiki", "wikitext", "fasta", "conllu"),
 )
+
+
+def is_encoding(name: str) -> bool:
+    """Return whether text can be decoded with this encoding. 'rot13' and 'zip' are codecs but not encodings."""
+    if web_encoding(name) not in (None, "replacement"):
+        return True
+    try:
+        b"aaaa".decode(name)
+    except UnicodeDecodeError:
+        return True
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _check_encoding(value: str) -> str:
+    if value != "auto" and not is_encoding(value):
+        raise ValueError("there is no such encoding; common ones are utf-8, utf-16, gbk, latin-1")
+    return value
+
+
+Encoding = Annotated[str, AfterValidator(_check_encoding)]
+"""The name of an encoding, or 'auto'."""
 
 
 class CleanSettings(Settings):
@@ -91,7 +114,7 @@ class CorpusSettings(Settings):
     )
     csv: TableSettings = TableSettings()
     wiki: WikiSettings = WikiSettings()
-    encoding: str = Field(
+    encoding: Encoding = Field(
         "auto",
         description="character encoding of files that are not UTF-8, a label of the web or a name of Python; 'auto': "
         "the one that a page declares, else the one that the bytes are certainly in",
@@ -125,13 +148,6 @@ class CorpusSettings(Settings):
     def _joined_fields(cls, value: Any) -> Any:
         return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        if value != "auto" and not is_encoding(value):
-            raise ValueError("there is no such encoding; common ones are utf-8, utf-16, gbk, latin-1")
-        return value
-
     @field_validator("format")
     @classmethod
     def _known_format(cls, value: str) -> str:
@@ -139,16 +155,3 @@ class CorpusSettings(Settings):
         if value not in known:
             raise ValueError(f"there is no such reader; choose one of {', '.join(known)}")
         return value
-
-
-def is_encoding(name: str) -> bool:
-    """Return whether text can be decoded with this encoding. 'rot13' and 'zip' are codecs but not encodings."""
-    if web_encoding(name) not in (None, "replacement"):
-        return True
-    try:
-        b"aaaa".decode(name)
-    except UnicodeDecodeError:
-        return True
-    except (LookupError, ValueError):
-        return False
-    return True

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from maskling.config import flatten, load_toml
 from maskling.console import counted
 from maskling.errors import CheckpointError
-from maskling.files import read_json
+from maskling.files import read_object
 from maskling.train.run_status import RunStatus, State, read_status
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_run(folder: Path) -> LoadedRun:
         name=folder.resolve().name,
         facts=facts,
         settings=flatten(recipe.model_dump(mode="json")),
-        machine=_machine(folder / "env.json"),
+        machine=read_object(folder / "env.json"),
         steps=steps,
         evaluations=[entry for entry in entries if entry.get("kind") == "evaluation"],
         unreadable=unreadable,
@@ -140,14 +140,6 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _machine(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _rate(recipe: Any) -> str:

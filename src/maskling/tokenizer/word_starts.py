@@ -26,7 +26,7 @@ def word_starts(text: str, encoding: Any, at: NDArray[np.bool_]) -> NDArray[np.b
 
     text: the encoded text; encoding: the library's Encoding of it, without special tokens; at: at least (len(text),)
     bool, whether a word starts at each character (`character_word_starts`). A token starts a word if its first
-    character does; so two words count as one if their boundary is inside a token. The space before a word belongs to
+    character does; two words with a boundary inside a token count as one. The space before a word belongs to
     the word if the pre-tokenizer kept both in one piece; other white space that has tokens is a word of its own.
     """
     space = characters.character_kinds(text) == characters.SPACE

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from maskling.files import read_json, write_json
+from maskling.files import read_object, write_json
 from maskling.train.events import Started
 
 State = Literal["running", "finished", "stopped", "failed", "died", "unknown"]
@@ -53,7 +53,7 @@ class StatusRecorder:
 
     def start(self, event: Started, facts: dict[str, Any]) -> None:
         """Note that the run starts or resumes. facts: of the data."""
-        before = _read(self._path)
+        before = read_object(self._path)
         old = before.get("sessions")
         resumed = event.resumed_from is not None
         self._sessions = (
@@ -133,7 +133,7 @@ class RunStatus:
 
 def read_status(run_dir: Path) -> RunStatus:
     """Read the status of a run; an unreadable one counts as missing."""
-    tree = _read(run_dir / "status.json")
+    tree = read_object(run_dir / "status.json")
     found = tree.pop("sessions", None)
     sessions = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
     times = [path.stat().st_mtime for path in (run_dir / "metrics.jsonl", run_dir / "status.json") if path.exists()]
@@ -158,14 +158,6 @@ def _command() -> str | None:
     if not sys.argv or Path(sys.argv[0]).stem not in ("maskling", "__main__"):
         return None
     return shlex.join(["maskling", *sys.argv[1:]])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_alive(session: dict[str, Any], silent: float) -> bool:

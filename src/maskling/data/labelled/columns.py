@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from maskling.corpus.settings import is_encoding
+from maskling.corpus.settings import Encoding
 from maskling.corpus.tables import TableSettings
 from maskling.errors import DataError, SettingsError, listing, suggestion
 
@@ -102,7 +102,9 @@ class Columns(TableSettings):
     sentence: str | None = Field(
         None, description="for tags in a table with one word per row, column of the number or name of the sentence"
     )
-    encoding: str = Field("auto", description="character encoding; 'auto': byte order mark, else UTF-8")
+    encoding: Encoding = Field(
+        "auto", description="character encoding of files that are not UTF-8; 'auto': detected from the bytes"
+    )
     separator: str | None = Field(
         None, description="separator between several labels of one text in a table, as in 'joy|surprise'"
     )
@@ -110,13 +112,6 @@ class Columns(TableSettings):
         "stop",
         description="what to do with a row that cannot be read, or lacks the label that training or evaluation needs",
     )
-
-    @field_validator("encoding")
-    @classmethod
-    def _known_encoding(cls, value: str) -> str:
-        if value != "auto" and not is_encoding(value):
-            raise ValueError("there is no such encoding; common ones are utf-8, utf-16, gbk, latin-1")
-        return value
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from maskling.errors import MissingExtra
-from maskling.files import read_json
+from maskling.files import read_object
 
 TrackerName = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 # By name: its module, its class, and the package that it needs. The extra has the name of the tracker.
@@ -78,7 +78,7 @@ class TrackerFollower:
         self._name, self._warn = name, warn
         self._path = run_dir / "trackers.json"
         self._tracker: Tracker | None = None
-        self._saved = _read(self._path)
+        self._saved = read_object(self._path)
         own = self._saved.get(name)
         known = own if isinstance(own, dict) else {}
         # What was logged so far: the last step, and how many lines of it.
@@ -151,14 +151,6 @@ class TrackerFollower:
     def _fail(self, error: Exception) -> None:
         self._tracker = None
         self._warn(f"{self._name} failed ({type(error).__name__}: {error}); the run continues without it")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _count(value: Any, otherwise: int) -> int:
